@@ -1,0 +1,1 @@
+"""Backends: each turns a Program of kernels into something that runs."""

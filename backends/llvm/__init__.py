@@ -1,0 +1,1 @@
+"""The CPU backend: LLVM text, just-in-time compiled through llvmlite."""

@@ -1,0 +1,145 @@
+"""Calling an executable from Python: results allocated, arrays checked in compiled code, run.
+
+The compiled check reads the array objects themselves, which costs nanoseconds where NumPy's own
+interfaces cost microseconds. What it refuses is looked at again in Python: either it is right after
+all (a subclass, another library's array) and runs, or an error says what to change.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from ...errors import RunError
+from ...types import Array
+from .arrays import (
+    ArraySpec,
+    address,
+    check_array,
+    check_overlap,
+    plain_array,
+    plain_result,
+    wrong_count,
+)
+from .entry_text import MOST_OBJECTS, Fault, State, decode
+from .jit import Library
+from .numpy_header import ArrayHeader
+
+# What a status other than 0 means to the user: an error naming operation and line.
+StatusError: TypeAlias = Callable[[int], Exception]
+
+
+class Entry:
+    """The call into one library for one state.
+
+    Not for two threads at once: the state's arena and status word serve one call, so the owner
+    holds a lock around it. The library and what the state points to must outlive the entry.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        parameters: Sequence[ArraySpec],
+        results: Sequence[ArraySpec],
+        state: State,
+        *,
+        header: ArrayHeader | None,
+        status_error: StatusError,
+    ) -> None:
+        """`library` exports `entry_exports`, from the `entry_text` of the same arrays and header.
+
+        `state` comes with arena, pool and constants; status and types are filled in here.
+        """
+        self._library = library
+        self._parameters, self._results = tuple(parameters), tuple(results)
+        self._status_error = status_error
+        self._status = ctypes.c_int64(0)
+        self._dtypes = [spec.type.dtype.numpy for spec in (*parameters, *results)]
+        types = (id(np.ndarray), *map(id, self._dtypes))  # held above: only addresses go in
+        self._types = (ctypes.c_void_p * len(types))(*types)
+        self._state = state
+        state.status = ctypes.addressof(self._status)
+        state.types = ctypes.addressof(self._types)
+        self._state_address = ctypes.addressof(state)
+        self._allocations = [
+            (spec.type.static_shape, spec.type.dtype.numpy)
+            for spec in results
+            if spec.donor is None
+        ]
+        self._donates = len(self._allocations) < len(self._results)
+        self._run = _function(library, "ml_run", 2)
+        self._call = self._checked_call(header)
+
+    def __call__(
+        self, arrays: Sequence[object], out: Sequence[Array] | None = None
+    ) -> tuple[Array, ...]:
+        """Run on `arrays` and return the results, written into `out` where it is given.
+
+        `out` has one array for every result without a donor; the others are the donors
+        themselves. Raises `InputError` where an array does not fit, `RunError` once the library
+        is closed, and what `status_error` gives for a fault of the data.
+        """
+        if self._library.closed:
+            raise RunError("this executable is closed")
+        if len(arrays) != len(self._parameters):
+            raise wrong_count(len(arrays), self._parameters, "arrays")
+        if out is None:
+            results = [np.empty(shape, dtype) for shape, dtype in self._allocations]
+        else:
+            results = list(out)
+            if len(results) != len(self._allocations):
+                expected = [spec for spec in self._results if spec.donor is None]
+                raise wrong_count(len(results), expected, "arrays in out")
+        if self._donates:
+            results = self._with_donors(results, arrays)
+        code = self._call(self._state_address, *map(id, arrays), *map(id, results))
+        if code:
+            self._look_again(code, arrays, results)
+        return tuple(results)
+
+    def _checked_call(self, header: ArrayHeader | None) -> Callable[..., int]:
+        """`(state, id(array), ...) -> code` for this number of arrays and this interpreter."""
+        count = len(self._parameters) + len(self._results)
+        if header is None:
+            return lambda *_: Fault.TYPE
+        if count <= MOST_OBJECTS:
+            return _function(self._library, "ml_call", 1 + count)
+        packed, table = _function(self._library, "ml_check", 2), ctypes.c_void_p * count
+        return lambda state, *objects: packed(state, table(*objects))
+
+    def _with_donors(self, fresh: list[Array], arrays: Sequence[object]) -> list[Array]:
+        """One array a result: the donor's where there is one, else the next of `fresh`."""
+        remaining = iter(fresh)
+        return [
+            next(remaining)
+            if spec.donor is None
+            else plain_array(arrays[spec.donor], self._parameters[spec.donor])
+            for spec in self._results
+        ]
+
+    def _look_again(self, code: int, arrays: Sequence[object], results: list[Array]) -> None:
+        """Turn a code into an error, or run after all where the arrays do fit."""
+        if decode(code)[0] is Fault.STATUS:
+            raise self._status_error(self._status.value)
+        inputs = [
+            check_array(plain_array(array, spec), spec, writeable=False)
+            for array, spec in zip(arrays, self._parameters, strict=True)
+        ]
+        outputs = [
+            check_array(plain_result(array, spec), spec, writeable=True)
+            for array, spec in zip(results, self._results, strict=True)
+        ]
+        check_overlap(inputs, outputs, (self._parameters, self._results))
+        addresses = [address(array) for array in (*inputs, *outputs)]
+        arguments = (ctypes.c_void_p * len(addresses))(*addresses)
+        if self._run(self._state_address, arguments):
+            raise self._status_error(self._status.value)
+
+
+def _function(library: Library, symbol: str, arguments: int) -> Callable[..., int]:
+    """A function of pointers, called without the interpreter's lock."""
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * arguments)
+    return prototype(library.address(symbol))

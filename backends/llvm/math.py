@@ -1,0 +1,69 @@
+"""Elementary functions as inline LLVM text, for any vector width and any target.
+
+No libm call and no target intrinsic is emitted, only arithmetic, bit operations and selects, so the
+text vectorises as it stands. NaN in gives NaN out; zeros, infinities, subnormals as NumPy has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ...errors import check
+from .math_erf import erf, erfc
+from .math_exp import cosh, exp, exp2, expm1, sigmoid, sinh, tanh
+from .math_log import acosh, asinh, atanh, log, log1p, log2, log10
+from .math_pow import power
+from .math_trig import acos, asin, atan, atan2, cos, sin, tan
+from .text_builder import FloatType, LlvmText
+from .vector_text import Shape, Vec
+
+UNARY: Mapping[str, Callable[[Vec], Vec]] = {
+    "acos": acos,
+    "acosh": acosh,
+    "asin": asin,
+    "asinh": asinh,
+    "atan": atan,
+    "atanh": atanh,
+    "cos": cos,
+    "cosh": cosh,
+    "erf": erf,
+    "erfc": erfc,
+    "exp": exp,
+    "exp2": exp2,
+    "expm1": expm1,
+    "log": log,
+    "log10": log10,
+    "log1p": log1p,
+    "log2": log2,
+    "sigmoid": sigmoid,
+    "sin": sin,
+    "sinh": sinh,
+    "tan": tan,
+    "tanh": tanh,
+}
+BINARY: Mapping[str, Callable[[Vec, Vec], Vec]] = {"atan2": atan2, "pow": power}
+MATH_FUNCTIONS = frozenset(UNARY) | frozenset(BINARY)
+# seldom in a model's inner loop: three roundings in f32 would exceed two ulp, in f64 they do not
+THROUGH_F64 = frozenset({"acosh", "asinh", "atanh", "tan"})
+
+
+def emit_math(
+    out: LlvmText, function: str, args: Sequence[str], dtype: FloatType, width: int
+) -> str:
+    """Append `function(*args)` and return the SSA name of the result.
+
+    `args` are SSA names or literals of type `float`/`double` (width 1) or `<width x float>`; the
+    result has the same type. Arguments in radians; `atan2(y, x)`, `pow(base, exponent)`.
+    """
+    shape = Shape(out, dtype, width)
+    operands = [Vec(shape, arg) for arg in args]
+    match operands:
+        case [x] if function in UNARY:
+            if dtype == "f32" and function in THROUGH_F64:
+                return UNARY[function](x.widened()).narrowed().name
+            return UNARY[function](x).name
+        case [x, y] if function in BINARY:
+            return BINARY[function](x, y).name
+    check(function in MATH_FUNCTIONS, f"no vector code for the function {function!r}")
+    arity = 1 if function in UNARY else 2
+    raise TypeError(f"{function} takes {arity} argument(s), got {len(operands)}")

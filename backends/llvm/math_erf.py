@@ -1,0 +1,34 @@
+"""The error function and its complement as inline vector code."""
+
+from __future__ import annotations
+
+from .math_exp import exp_bounded, exp_nonpositive
+from .math_tables import POLYNOMIALS
+from .vector_text import Vec
+
+ERF_IS_ONE = {"f32": 3.93, "f64": 5.93}
+ERFC_IS_ZERO = {"f32": 10.2, "f64": 27.3}
+
+
+def erf(x: Vec) -> Vec:
+    """A polynomial below 1, above it 1 - exp(q(|x|)) with q fitted to log erfc."""
+    magnitude = x.fabs().at_most(ERF_IS_ONE[x.shape.dtype])
+    near = magnitude.fma(
+        (magnitude * magnitude).polynomial(POLYNOMIALS["erf"][x.shape.dtype]), magnitude
+    )
+    far = 1.0 - exp_bounded(magnitude.polynomial(POLYNOMIALS["log_erfc"][x.shape.dtype]))
+    return (magnitude < 1.0).select(near, far).copysign(x)
+
+
+def erfc(x: Vec) -> Vec:
+    """exp(-x*x) p(t)/(1 + 2x), t = (x - 4)/(x + 4), for x >= 0; 2 - erfc(-x) below.
+
+    The form with one polynomial over the half line is that of Shepherd and Laframboise (1981).
+    """
+    magnitude = x.fabs().at_most(ERFC_IS_ZERO[x.shape.dtype])
+    t = (magnitude - 4.0) / (magnitude + 4.0)
+    factor = t.polynomial(POLYNOMIALS["erfc"][x.shape.dtype]) / magnitude.fma(2.0, 1.0)
+    square, square_low = magnitude.two_product(magnitude)
+    # exp(-square_low) = 1 - square_low to working precision
+    right = exp_nonpositive(-square) * (factor - factor * square_low)
+    return (x < 0.0).select(2.0 - right, right)

@@ -1,0 +1,152 @@
+"""The exponential family as inline vector code: exp, exp2, expm1, sigmoid, tanh, sinh, cosh.
+
+All rest on exp(x) = 2**n exp(r), n = round(x/ln 2), |r| <= ln(2)/2. Adding 1.5 * 2**mantissa_bits
+rounds to the nearest integer and leaves that integer in the low bits, on every target and without a
+conversion, so the sum's bits shifted into the exponent field are the factor 2**n.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .math_constants import LN2, LOG2_E, PRECISION, parts
+from .math_tables import POLYNOMIALS
+from .vector_text import Vec
+
+EXPONENT_BITS = {"f32": 8, "f64": 11}
+# exp(x) is finite up to the first and rounds to 0 below the second; from the third on 2**n is normal
+EXP_RANGE = {
+    "f32": (88.72283172607422, -104.0, -86.0),
+    "f64": (709.782712893384, -745.2, -707.0),
+}
+EXP2_RANGE = {
+    "f32": (127.99999237060547, -151.0, -125.0),
+    "f64": (1023.9999999999999, -1076.0, -1021.0),
+}
+TANH_IS_ONE = {"f32": 9.5, "f64": 20.0}
+EXPM1_IS_MINUS_ONE = {"f32": -20.0, "f64": -40.0}
+SINH_IS_INFINITE = {"f32": 89.5, "f64": 710.6}
+RESCUE = 64  # a power of two that lifts every subnormal result into the normal range
+
+
+def rounding_shift(x: Vec) -> float:
+    """The number whose addition rounds to integers below 2**(mantissa_bits - 1) in magnitude."""
+    return 1.5 * 2.0**x.shape.mantissa_bits
+
+
+def reduce_by_ln2(x: Vec) -> tuple[Vec, Vec]:
+    """(n + rounding shift, x - n ln 2) with n = round(x/ln 2)."""
+    precision = PRECISION[x.shape.dtype]
+    # n times the first part is exact, so cancellation costs nothing even without fused multiply-add
+    high, low = parts(LN2, precision - EXPONENT_BITS[x.shape.dtype] - 1, precision)
+    shifted = x.fma(float(LOG2_E), rounding_shift(x))
+    n = shifted - rounding_shift(x)
+    return shifted, n.fma(-low, n.fma(-high, x))
+
+
+def power_of_two(shifted: Vec, offset: int = 0) -> Vec:
+    """2**(n + offset) of `shifted` = n + rounding shift; n + offset must be a normal exponent."""
+    shape = shifted.shape
+    bits = (shifted.bits() << shape.mantissa_bits) + ((shape.bias + offset) << shape.mantissa_bits)
+    return bits.as_float()
+
+
+def exp_polynomial(r: Vec) -> Vec:
+    """exp(r) for |r| <= ln(2)/2."""
+    return r.polynomial((1.0, 1.0, *POLYNOMIALS["exp"][r.shape.dtype]))
+
+
+def exp_bounded(x: Vec) -> Vec:
+    """exp(x) where argument and result are known to be far from overflow and underflow; NaN passes."""
+    shifted, r = reduce_by_ln2(x)
+    return exp_polynomial(r) * power_of_two(shifted)
+
+
+def exp_nonpositive(x: Vec) -> Vec:
+    """exp(x) for x <= 0, subnormal results included; NaN passes."""
+    _, lowest, subnormal = EXP_RANGE[x.shape.dtype]
+    x = x.at_least(lowest)
+    shifted, r = reduce_by_ln2(x)
+    small = x < subnormal
+    power = power_of_two(small.select(shifted + float(RESCUE), shifted))
+    result = exp_polynomial(r) * power
+    return small.select(result * 2.0**-RESCUE, result)
+
+
+def _scaled(significand: Vec, shifted: Vec, x: Vec, limits: tuple[float, float, float]) -> Vec:
+    """significand * 2**n, subnormal and infinite results included; NaN of x passes.
+
+    2**n itself may overflow where the result does not, so n is added to the significand's bits.
+    """
+    highest, _, subnormal = limits
+    shape = x.shape
+    small = x < subnormal
+    shifted = small.select(shifted + float(RESCUE), shifted)
+    result = (significand.bits() + (shifted.bits() << shape.mantissa_bits)).as_float()
+    result = small.select(result * 2.0**-RESCUE, result)
+    return (x <= highest).select(result, x + math.inf)
+
+
+def exp(x: Vec) -> Vec:
+    limits = EXP_RANGE[x.shape.dtype]
+    x = x.at_least(limits[1])
+    shifted, r = reduce_by_ln2(x)
+    return _scaled(exp_polynomial(r), shifted, x, limits)
+
+
+def exp2(x: Vec) -> Vec:
+    limits = EXP2_RANGE[x.shape.dtype]
+    x = x.at_least(limits[1])
+    shifted = x + rounding_shift(x)
+    r = x - (shifted - rounding_shift(x))
+    polynomial = r.polynomial((1.0, *POLYNOMIALS["exp2"][x.shape.dtype]))
+    return _scaled(polynomial, shifted, x, limits)
+
+
+def expm1(x: Vec) -> Vec:
+    """2**n expm1(r) + (2**n - 1), halved until the last step because 2**n may overflow."""
+    clamped = x.at_least(EXPM1_IS_MINUS_ONE[x.shape.dtype])
+    shifted, r = reduce_by_ln2(clamped)
+    tail = r.polynomial(POLYNOMIALS["exp"][x.shape.dtype])
+    half = power_of_two(shifted, -1)
+    result = half.fma((r * r).fma(tail, r), half - 0.5) * 2.0
+    highest = EXP_RANGE[x.shape.dtype][0]
+    return (clamped <= highest).select(result, clamped + math.inf).copysign(x)
+
+
+def sigmoid(x: Vec) -> Vec:
+    """1/(1 + exp(-x)) through exp(-|x|), which cannot overflow; subnormal results are kept."""
+    e = exp_nonpositive(-x.fabs())
+    return (x < 0.0).select(e, 1.0) / (e + 1.0)
+
+
+def tanh(x: Vec) -> Vec:
+    """A polynomial below 0.625, above it 1 - 2/(exp(2|x|) + 1)."""
+    magnitude = x.fabs().at_most(TANH_IS_ONE[x.shape.dtype])
+    square = magnitude * magnitude
+    tail = square.polynomial(POLYNOMIALS["tanh"][x.shape.dtype])
+    near = (magnitude * square).fma(tail, magnitude)
+    far = 1.0 - 2.0 / (exp_bounded(magnitude + magnitude) + 1.0)
+    return (magnitude < 0.625).select(near, far).copysign(x)
+
+
+def _quarter_exp(magnitude: Vec) -> Vec:
+    """exp(|x|)/4, finite over the whole range in which sinh and cosh are."""
+    shifted, r = reduce_by_ln2(magnitude.at_most(SINH_IS_INFINITE[magnitude.shape.dtype]))
+    return exp_polynomial(r) * power_of_two(shifted, -2)
+
+
+def sinh(x: Vec) -> Vec:
+    """A polynomial below 1, above it (exp(|x|) - exp(-|x|))/2."""
+    magnitude = x.fabs()
+    square = magnitude * magnitude
+    tail = square.polynomial(POLYNOMIALS["sinh"][x.shape.dtype])
+    near = (magnitude * square).fma(tail, magnitude)
+    quarter = _quarter_exp(magnitude)
+    far = (quarter - 0.0625 / quarter) * 2.0
+    return (magnitude < 1.0).select(near, far).copysign(x)
+
+
+def cosh(x: Vec) -> Vec:
+    quarter = _quarter_exp(x.fabs())
+    return (quarter + 0.0625 / quarter) * 2.0

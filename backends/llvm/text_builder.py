@@ -1,0 +1,71 @@
+"""Building LLVM text: the lines of one function, the names in it, types and literals."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Literal
+
+FloatType = Literal["f32", "f64"]
+
+
+@dataclass
+class LlvmText:
+    """The body of one LLVM function while it grows; names count up from `%t0`.
+
+    `fma` says that the target has a fused multiply-add instruction; where it has none, `llvm.fma`
+    would become a call into libm.
+    """
+
+    fma: bool = True
+    lines: list[str] = field(default_factory=list)
+    declarations: set[str] = field(default_factory=set)
+    _names: int = 0
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def name(self) -> str:
+        self._names += 1
+        return f"%t{self._names - 1}"
+
+    def declare(self, declaration: str) -> None:
+        self.declarations.add(declaration)
+
+    def define(self, expression: str) -> str:
+        """Append `%t = expression` and return its name."""
+        name = self.name()
+        self.line(f"{name} = {expression}")
+        return name
+
+
+def float_bits(value: float, dtype: FloatType) -> int:
+    """The bit pattern of `value`, rounded to `dtype`."""
+    if dtype == "f64":
+        return int(struct.unpack("<Q", struct.pack("<d", value))[0])
+    return int(struct.unpack("<I", struct.pack("<f", value))[0])
+
+
+def splat(literal: str, element: str, width: int) -> str:
+    """The literal in all lanes."""
+    return literal if width == 1 else f"splat ({element} {literal})"
+
+
+def constant(value: float, dtype: FloatType, width: int) -> str:
+    """An LLVM literal of `width` equal numbers, rounded to `dtype`.
+
+    Raises OverflowError where a finite value exceeds the largest f32.
+    """
+    if dtype == "f32":  # LLVM writes a float as the double of the same value
+        value = float(struct.unpack("<f", struct.pack("<f", value))[0])
+    return splat(f"0x{float_bits(value, 'f64'):016X}", element_type(dtype), width)
+
+
+def element_type(dtype: FloatType) -> str:
+    """`float` or `double`."""
+    return "float" if dtype == "f32" else "double"
+
+
+def vector_type(element: str, width: int) -> str:
+    """`float`, or `<16 x float>`."""
+    return element if width == 1 else f"<{width} x {element}>"

@@ -1,0 +1,67 @@
+"""Scalar and index expressions: what an operation computes at one index.
+
+The same nodes say an operation's meaning (`Op.body`) and stand in Tile IR statements.
+"""
+
+from .functions import COMBINERS, FUNCTIONS, Combiner, ScalarFunction, cast_array
+from .nodes import (
+    INDEX,
+    TRUE,
+    Apply,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Reduce,
+    Var,
+    all_of,
+    apply,
+    boolean,
+    cast,
+    const,
+    contains_reduce,
+    index,
+    loads_of,
+    rewrite_expr,
+    select,
+    substitute_vars,
+    to_index,
+    vars_of,
+    walk_expr,
+)
+from .simplify import Bounds, affine, bounds_of, simplify
+
+__all__ = [
+    "COMBINERS",
+    "FUNCTIONS",
+    "INDEX",
+    "TRUE",
+    "Apply",
+    "Bounds",
+    "Cast",
+    "Combiner",
+    "Const",
+    "Expr",
+    "Load",
+    "Reduce",
+    "ScalarFunction",
+    "Var",
+    "affine",
+    "all_of",
+    "apply",
+    "boolean",
+    "bounds_of",
+    "cast",
+    "cast_array",
+    "const",
+    "contains_reduce",
+    "index",
+    "loads_of",
+    "rewrite_expr",
+    "select",
+    "simplify",
+    "substitute_vars",
+    "to_index",
+    "vars_of",
+    "walk_expr",
+]

@@ -1,0 +1,321 @@
+"""The expression nodes: constants, variables, loads, scalar functions, casts and reductions.
+
+Indices are `i64` expressions; Python's operators build them with the obvious folding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..errors import VerifyError
+from ..types import DType, bool_, i64
+from .functions import FUNCTIONS
+
+INDEX = i64
+Scalar: TypeAlias = int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A scalar value of type `dtype`."""
+
+    dtype: DType
+
+    def __add__(self, other: Expr | Scalar) -> Expr:
+        return apply("add", self, lift(other, self))
+
+    def __radd__(self, other: Scalar) -> Expr:
+        return apply("add", lift(other, self), self)
+
+    def __sub__(self, other: Expr | Scalar) -> Expr:
+        return apply("sub", self, lift(other, self))
+
+    def __rsub__(self, other: Scalar) -> Expr:
+        return apply("sub", lift(other, self), self)
+
+    def __mul__(self, other: Expr | Scalar) -> Expr:
+        return apply("mul", self, lift(other, self))
+
+    def __rmul__(self, other: Scalar) -> Expr:
+        return apply("mul", lift(other, self), self)
+
+    def __truediv__(self, other: Expr | Scalar) -> Expr:
+        return apply("div", self, lift(other, self))
+
+    def __floordiv__(self, other: Expr | Scalar) -> Expr:
+        return apply("floordiv", self, lift(other, self))
+
+    def __mod__(self, other: Expr | Scalar) -> Expr:
+        return apply("mod", self, lift(other, self))
+
+    def __neg__(self) -> Expr:
+        return apply("neg", self)
+
+    def __lt__(self, other: Expr | Scalar) -> Expr:
+        return apply("lt", self, lift(other, self))
+
+    def __le__(self, other: Expr | Scalar) -> Expr:
+        return apply("le", self, lift(other, self))
+
+    def __gt__(self, other: Expr | Scalar) -> Expr:
+        return apply("gt", self, lift(other, self))
+
+    def __ge__(self, other: Expr | Scalar) -> Expr:
+        return apply("ge", self, lift(other, self))
+
+    def eq(self, other: Expr | Scalar) -> Expr:
+        """Equality as an expression (`==` compares the nodes themselves)."""
+        return apply("eq", self, lift(other, self))
+
+    def __and__(self, other: Expr) -> Expr:
+        return apply("and", self, other)
+
+    def __or__(self, other: Expr) -> Expr:
+        return apply("or", self, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Expr):
+    """A literal of type `dtype`."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Var(Expr):
+    """A loop axis, a size parameter or a name bound by `Let`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Expr):
+    """The element of a buffer at an index."""
+
+    buffer: str
+    indices: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(Expr):
+    """A scalar function of the table applied to arguments.
+
+    A load in an arm of `select` happens only where the condition picks that arm.
+    """
+
+    function: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Expr):
+    """Conversion: float to integer saturates and sends NaN to 0; to bool is `!= 0`."""
+
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce(Expr):
+    """Component `component` of the reduction of `values` over `axes` (name, extent) pairs.
+
+    `combiner` names an entry of `COMBINERS`; each of its states has one expression in `values`.
+    """
+
+    combiner: str
+    axes: tuple[tuple[str, int], ...]
+    values: tuple[Expr, ...]
+    component: int = 0
+
+
+def index(value: int) -> Const:
+    """An index literal."""
+    return Const(INDEX, value)
+
+
+def boolean(value: bool) -> Const:
+    return Const(bool_, value)
+
+
+TRUE = boolean(True)
+FALSE = boolean(False)
+
+
+def const(value: Scalar, dtype: DType) -> Const:
+    """A literal of type `dtype`, held as the Python number of that kind."""
+    if dtype.kind == "b":
+        return Const(dtype, bool(value))
+    return Const(dtype, float(value) if dtype.is_float else int(value))
+
+
+def to_index(value: Expr | int) -> Expr:
+    return index(value) if isinstance(value, int) else cast(value, INDEX)
+
+
+def lift(value: Expr | Scalar, like: Expr) -> Expr:
+    return value if isinstance(value, Expr) else const(value, like.dtype)
+
+
+def cast(value: Expr, dtype: DType) -> Expr:
+    if value.dtype == dtype:
+        return value
+    if isinstance(value, Const) and dtype.is_integer and not value.dtype.is_float:
+        return const(value.value, dtype)
+    return Cast(dtype, value)
+
+
+def apply(function: str, *args: Expr) -> Expr:
+    """A scalar function applied, its type inferred, with the folding that is always right."""
+    entry = FUNCTIONS[function]
+    if len(args) != entry.arity:
+        raise VerifyError(f"'{function}' takes {entry.arity} arguments, not {len(args)}")
+    same = args[1:] if function == "select" else args
+    if any(arg.dtype != same[0].dtype for arg in same):
+        types = ", ".join(str(arg.dtype) for arg in args)
+        raise VerifyError(f"'{function}' of unlike types: {types}")
+    dtype = bool_ if entry.gives_bool else same[0].dtype
+    folded = _fold(function, args, dtype)
+    return folded if folded is not None else Apply(dtype, function, args)
+
+
+def _fold(function: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
+    """Fold what is exact: integers and booleans; floats are left to the user's own order."""
+    if function == "select" and isinstance(args[0], Const):
+        return args[1] if args[0].value else args[2]
+    if args[0].dtype.is_float:
+        return None
+    wide = args[0].dtype in (INDEX, bool_)  # narrower integers wrap around, Python's do not
+    if wide and all(isinstance(arg, Const) for arg in args) and function in _EXACT:
+        values = [arg.value for arg in args if isinstance(arg, Const)]
+        return const(_EXACT[function](*values), dtype)
+    match function, args:
+        case "add", (x, Const(value=0)) | (Const(value=0), x):
+            return x
+        case "sub", (x, Const(value=0)):
+            return x
+        case "mul", (x, Const(value=1)) | (Const(value=1), x):
+            return x
+        case "mul", (_, Const(value=0) as zero) | (Const(value=0) as zero, _):
+            return zero
+        case "floordiv", (x, Const(value=1)):
+            return x
+        case "mod", (_, Const(value=1)):
+            return const(0, dtype)
+        case "and", (x, Const(value=True)) | (Const(value=True), x) if dtype == bool_:
+            return x
+        case "and", (_, Const(value=False)) | (Const(value=False), _) if dtype == bool_:
+            return FALSE
+        case "or", (x, Const(value=False)) | (Const(value=False), x) if dtype == bool_:
+            return x
+        case "or", (_, Const(value=True)) | (Const(value=True), _) if dtype == bool_:
+            return TRUE
+    return None
+
+
+_EXACT: Mapping[str, Callable[..., Scalar]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "floordiv": lambda a, b: a // b if b else 0,
+    "mod": lambda a, b: a % b if b else 0,
+    "min": min,
+    "max": max,
+    "neg": lambda a: -a,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "not": lambda a: not a if isinstance(a, bool) else ~a,
+}
+
+
+def select(condition: Expr, then: Expr, otherwise: Expr) -> Expr:
+    return apply("select", condition, then, otherwise)
+
+
+def all_of(*conditions: Expr) -> Expr:
+    """The conjunction; true when there is none."""
+    total: Expr = TRUE
+    for condition in conditions:
+        total = apply("and", total, condition)
+    return total
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    match expr:
+        case Load(indices=parts) | Apply(args=parts) | Reduce(values=parts):
+            return parts
+        case Cast(value=value):
+            return (value,)
+    return ()
+
+
+def walk_expr(expr: Expr) -> Iterator[Expr]:
+    """Every node, parents first."""
+    yield expr
+    for child in children(expr):
+        yield from walk_expr(child)
+
+
+def rewrite_expr(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:
+    """Rebuild bottom-up; `visit` gives the replacement of a rebuilt node, or None to keep it."""
+    match expr:
+        case Load():
+            indices = tuple(rewrite_expr(part, visit) for part in expr.indices)
+            built: Expr = expr if _same(indices, expr.indices) else Load(
+                expr.dtype, expr.buffer, indices
+            )
+        case Apply():
+            args = tuple(rewrite_expr(part, visit) for part in expr.args)
+            built = expr if _same(args, expr.args) else apply(expr.function, *args)
+        case Cast():
+            built = cast(rewrite_expr(expr.value, visit), expr.dtype)
+        case Reduce():
+            values = tuple(rewrite_expr(part, visit) for part in expr.values)
+            built = expr if _same(values, expr.values) else Reduce(
+                expr.dtype, expr.combiner, expr.axes, values, expr.component
+            )
+        case _:
+            built = expr
+    replaced = visit(built)
+    return built if replaced is None else replaced
+
+
+def _same(new: tuple[Expr, ...], old: tuple[Expr, ...]) -> bool:
+    return all(a is b for a, b in zip(new, old, strict=True))
+
+
+def substitute_vars(expr: Expr, values: Mapping[str, Expr]) -> Expr:
+    """Replace variables by expressions."""
+    if not values:
+        return expr
+
+    def visit(node: Expr) -> Expr | None:
+        return values.get(node.name) if isinstance(node, Var) else None
+
+    return rewrite_expr(expr, visit)
+
+
+def vars_of(expr: Expr) -> frozenset[str]:
+    """The free variables (the axes of a `Reduce` are bound in it)."""
+    match expr:
+        case Var(name=name):
+            return frozenset((name,))
+        case Reduce(axes=axes):
+            bound = frozenset(axis for axis, _ in axes)
+            return frozenset().union(*map(vars_of, expr.values)) - bound
+    return frozenset().union(*map(vars_of, children(expr)))
+
+
+def loads_of(expr: Expr) -> Iterator[Load]:
+    return (node for node in walk_expr(expr) if isinstance(node, Load))
+
+
+def contains_reduce(expr: Expr) -> bool:
+    return any(isinstance(node, Reduce) for node in walk_expr(expr))
+

@@ -1,0 +1,1 @@
+"""Doors into the compiler: readers of foreign formats."""

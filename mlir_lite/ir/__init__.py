@@ -1,0 +1,45 @@
+"""Graph IR: ordered SSA of pure tensor operations. What is computed, not how."""
+
+from .builder import Builder, OpTable, live_nodes, parameter
+from .constant import INLINE_BYTES, ConstantData, InFile, InMemory
+from .current import BUILDER, current_builder
+from .function import Function, inline, users_of
+from .op import Element, Op, Types, constructor, multi_constructor, op, result_types, results_of
+from .rewrite import Pattern, Replacement, rewrite, rewrite_all, transform
+from .value import Axes, Key, Node, Operand, Scalar, Value, is_scalar
+
+__all__ = [
+    "BUILDER",
+    "INLINE_BYTES",
+    "Axes",
+    "Builder",
+    "ConstantData",
+    "Element",
+    "Function",
+    "InFile",
+    "InMemory",
+    "Key",
+    "Node",
+    "Op",
+    "OpTable",
+    "Operand",
+    "Pattern",
+    "Replacement",
+    "Scalar",
+    "Types",
+    "Value",
+    "constructor",
+    "current_builder",
+    "inline",
+    "is_scalar",
+    "live_nodes",
+    "multi_constructor",
+    "op",
+    "parameter",
+    "result_types",
+    "results_of",
+    "rewrite",
+    "rewrite_all",
+    "transform",
+    "users_of",
+]

@@ -1,0 +1,115 @@
+"""The Builder: emits operations, infers their types, interns equal ones, drops dead ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..errors import TypeRuleError, check
+from ..location import UNKNOWN, Location, caller_location
+from ..types import TensorType
+from .constant import ConstantData
+from .current import BUILDER
+from .function import Function
+from .op import Op, result_types
+from .value import Node, Value
+
+
+@dataclass(frozen=True)
+class OpTable:
+    """The operations there are: classes by name, and the functions behind `Value`'s methods.
+
+    `lift` makes a value of an array (used for NumPy arrays that meet a `Value`).
+    """
+
+    classes: Mapping[str, type[Op]]
+    functions: Mapping[str, Callable[..., Value]]
+    lift: Callable[[ConstantData], Value]
+
+    def call(self, function: str, *args: object, **options: object) -> Value:
+        check(function in self.functions, f"there is no function '{function}' in this table")
+        return self.functions[function](*args, **options)
+
+
+class Builder:
+    """Collects the nodes of one function under construction."""
+
+    def __init__(self, table: OpTable, *, locate: bool = False) -> None:
+        """`locate` makes each node carry the line of the user's call that emitted it."""
+        self.table = table
+        self.location = UNKNOWN
+        self._locate = locate
+        self._nodes: list[Node] = []
+        self._interned: dict[object, tuple[Value, ...]] = {}
+
+    @contextmanager
+    def active(self) -> Iterator[Builder]:
+        """Make this the current Builder."""
+        token = BUILDER.set(self)
+        try:
+            yield self
+        finally:
+            BUILDER.reset(token)
+
+    @contextmanager
+    def at(self, location: Location) -> Iterator[None]:
+        """Give what is emitted inside this location."""
+        before, self.location = self.location, location
+        try:
+            yield
+        finally:
+            self.location = before
+
+    def emit(self, op: Op) -> tuple[Value, ...]:
+        """The results of `op`: new ones, or those of an equal operation emitted before."""
+        key = op.key() if op.pure else None
+        if key is not None and key in self._interned:
+            return self._interned[key]
+        location = self.location
+        if self._locate and location is UNKNOWN:
+            location = caller_location()
+        try:
+            types = result_types(op)
+        except TypeRuleError as error:
+            raise TypeRuleError(_explain(op, location, str(error))) from None
+        node = Node(op, types, location)
+        self._nodes.append(node)
+        if key is not None:
+            self._interned[key] = node.results
+        return node.results
+
+    def finish(
+        self,
+        name: str,
+        params: Sequence[Value],
+        results: Sequence[Value],
+        *,
+        static: frozenset[str] = frozenset(),
+    ) -> Function:
+        """The function, without the nodes that no result needs."""
+        return Function(
+            name, tuple(params), live_nodes(self._nodes, results), tuple(results), static
+        )
+
+
+def live_nodes(nodes: Sequence[Node], results: Sequence[Value]) -> tuple[Node, ...]:
+    """The nodes that the results depend on, and those with effects, in order."""
+    needed: set[Value] = set(results)
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if not node.op.pure or any(result in needed for result in node.results):
+            kept.append(node)
+            needed.update(node.op.operands)
+    return tuple(reversed(kept))
+
+
+def _explain(op: Op, location: Location, message: str) -> str:
+    where = f"{location.full()}: " if location is not UNKNOWN else ""
+    operands = ", ".join(str(value.type) for value in op.operands)
+    return f"{where}'{op.name}' ({operands}): {message}"
+
+
+def parameter(name: str, type_: TensorType) -> Value:
+    """A parameter of a function under construction."""
+    return Value(type_, name=name)

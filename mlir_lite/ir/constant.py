@@ -1,0 +1,76 @@
+"""The data of constants: an array in memory or a stretch of a file, read when it is needed.
+
+No weight is copied, hashed or printed to make a dump: only data of at most `INLINE_BYTES` is
+compared, folded and written into the text; larger data is known by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..types import Array, TensorType, dtype_of
+
+INLINE_BYTES = 4096
+
+
+class Source(Protocol):
+    """Where data comes from: gives the array, without copying where it can."""
+
+    def read(self) -> Array: ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    array: Array
+
+    def read(self) -> Array:
+        return self.array
+
+
+@dataclass(frozen=True, eq=False)
+class InFile:
+    """`type.nbytes` bytes of a file from `offset` on, little-endian, mapped into memory."""
+
+    path: str
+    offset: int
+    type: TensorType
+
+    def read(self) -> Array:
+        shape = self.type.static_shape
+        if self.type.nbytes == 0:
+            return np.empty(shape, self.type.dtype.numpy)
+        return np.memmap(self.path, self.type.dtype.numpy, "r", self.offset, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantData:
+    """A constant tensor: its type, where its bytes are, and the name that stands for it in text."""
+
+    type: TensorType
+    source: Source = field(repr=False)
+    name: str = ""
+
+    @staticmethod
+    def of(array: Array, name: str = "") -> ConstantData:
+        return ConstantData(TensorType(tuple(array.shape), dtype_of(array)), InMemory(array), name)
+
+    @property
+    def is_small(self) -> bool:
+        return self.type.nbytes <= INLINE_BYTES
+
+    def array(self) -> Array:
+        return self.source.read()
+
+    def key(self) -> object:
+        """Equal for equal small data; for large data the identity of the source."""
+        if self.is_small:
+            return (str(self.type), np.ascontiguousarray(self.array()).tobytes())
+        return id(self.source)
+
+    def digest(self) -> str:
+        """SHA-256 of the bytes; read only when a cache asks."""
+        return hashlib.sha256(np.ascontiguousarray(self.array()).data).hexdigest()

@@ -1,0 +1,85 @@
+"""Functions: parameters, nodes in order, results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import InputError, check
+from ..types import TensorType, names_of
+from .current import current_builder
+from .value import Node, Value
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A pure function of tensors. `static` names the parameters whose *value* decides shapes."""
+
+    name: str
+    params: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    results: tuple[Value, ...]
+    static: frozenset[str] = frozenset()
+
+    @property
+    def result_types(self) -> tuple[TensorType, ...]:
+        return tuple(value.type for value in self.results)
+
+    @property
+    def sizes(self) -> frozenset[str]:
+        """The named sizes in the types of its parameters."""
+        return frozenset().union(
+            *(names_of(entry) for param in self.params for entry in param.shape)
+        )
+
+    def param(self, name: str) -> Value:
+        for value in self.params:
+            if value.name == name:
+                return value
+        have = ", ".join(value.name for value in self.params)
+        check(False, f"@{self.name} has no parameter '{name}'; it has {have}", InputError)
+        raise AssertionError
+
+    def __call__(self, *args: Value) -> Value | tuple[Value, ...]:
+        """Emit this function's operations on other values into the current Builder."""
+        check(
+            len(args) == len(self.params),
+            f"@{self.name} takes {len(self.params)} values, got {len(args)}",
+        )
+        for given, param in zip(args, self.params, strict=True):
+            check(
+                given.type == param.type,
+                f"parameter '{param.name}' of @{self.name} is {param.type}, got {given.type}",
+            )
+        results = inline(self, dict(zip(self.params, args, strict=True)))
+        return results[0] if len(results) == 1 else results
+
+    def __str__(self) -> str:
+        from .printer import print_function
+
+        return print_function(self)
+
+    def generic(self) -> str:
+        """The text in MLIR's generic form, which other MLIR tools parse."""
+        from .printer import print_generic
+
+        return print_generic(self)
+
+
+def inline(fn: Function, values: dict[Value, Value]) -> tuple[Value, ...]:
+    """Emit the nodes of `fn` with its parameters standing for `values` (extended on the way)."""
+    builder = current_builder()
+    for node in fn.nodes:
+        with builder.at(node.location):
+            new = builder.emit(node.op.map_operands(values.__getitem__))
+        values.update(zip(node.results, new, strict=True))
+    return tuple(values[result] for result in fn.results)
+
+
+def users_of(fn: Function) -> Mapping[Value, tuple[Node, ...]]:
+    """The nodes that use each value (a result of the function counts in `use_counts`)."""
+    users: dict[Value, list[Node]] = {}
+    for node in fn.nodes:
+        for operand in dict.fromkeys(node.op.operands):
+            users.setdefault(operand, []).append(node)
+    return {value: tuple(nodes) for value, nodes in users.items()}

@@ -1,0 +1,206 @@
+"""The base class of operations, and what is derived from a class: operands, attributes, keys.
+
+An operation is a frozen dataclass decorated with `@op`. Fields typed `Value`, `Value | None` or
+`tuple[Value, ...]` are operands, all others are attributes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar, dataclass_transform
+
+from ..expr import Expr
+from ..types import Array, TensorType
+from .constant import ConstantData
+from .current import current_builder
+from .value import Value
+
+Types: TypeAlias = TensorType | tuple[TensorType, ...]
+P = ParamSpec("P")
+T = TypeVar("T", bound="type[Op]")
+
+
+class Element(Protocol):
+    """What a `body` sees of an operand: its type, and its element at an index."""
+
+    @property
+    def type(self) -> TensorType: ...
+
+    def __getitem__(self, at: Expr | tuple[Expr, ...]) -> Expr: ...
+
+
+class Op:
+    """An operation. Its meaning is `body` (the value at one index) or `decompose`.
+
+    `reference` (NumPy, the oracle) and `body` are two definitions on purpose: each tests the other.
+    """
+
+    name: ClassVar[str]
+    operand_fields: ClassVar[tuple[str, ...]]
+    attribute_fields: ClassVar[tuple[str, ...]]
+    pure: ClassVar[bool] = True
+
+    def infer(self) -> Types:
+        """The result type(s); `TypeRuleError` where the operands do not fit."""
+        raise NotImplementedError(f"{self.name} has no type rule")
+
+    # The signatures of these differ by operation: one parameter per operand field.
+
+    def reference(self, *operands: Any, **_: Any) -> Any:
+        """The result(s) as NumPy arrays."""
+        raise NotImplementedError(f"{self.name} has no reference")
+
+    def body(self, *args: Any, **_: Any) -> Any:
+        """`body(at, *operands)`: the value of the result(s) at index `at`, as an expression."""
+        raise NotImplementedError(f"{self.name} has no body")
+
+    def decompose(self, *args: Any, **_: Any) -> Any:
+        """`decompose(*operands)`: the same result(s) written with other operations."""
+        raise NotImplementedError(f"{self.name} has no decomposition")
+
+    def gradient(self, *args: Any, **_: Any) -> Any:
+        """`gradient(*results, *result_gradients)`: a gradient (or None) for each operand."""
+        raise NotImplementedError(f"{self.name} has no gradient")
+
+    def fault(self, *args: Any, **_: Any) -> tuple[Expr, str] | None:
+        """`fault(at, *operands)`: a condition on the data that is an error, and what to say."""
+        return None
+
+    @classmethod
+    def has(cls, method: str) -> bool:
+        """Whether the class defines `body`, `decompose`, `gradient` … itself."""
+        return getattr(cls, method) is not getattr(Op, method)
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        """All operands in order, absent optional ones left out."""
+        found: list[Value] = []
+        for name in self.operand_fields:
+            entry = getattr(self, name)
+            if isinstance(entry, Value):
+                found.append(entry)
+            elif entry is not None:
+                found.extend(entry)
+        return tuple(found)
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.attribute_fields}
+
+    def map_operands(self, visit: Callable[[Value], Value]) -> Op:
+        """The same operation on other values."""
+        return self.rebuild(visit, lambda attribute: attribute)
+
+    def rebuild(
+        self, operand: Callable[[Value], Value], attribute: Callable[[object], object]
+    ) -> Op:
+        """The same operation with operands and attributes replaced; itself if none changes."""
+        changed: dict[str, object] = {}
+        for name in self.operand_fields:
+            entry = getattr(self, name)
+            if isinstance(entry, Value):
+                new: object = operand(entry)
+            elif entry is None:
+                new = None
+            else:
+                new = tuple(operand(value) for value in entry)
+                if all(a is b for a, b in zip(new, entry, strict=True)):
+                    new = entry
+            if new is not entry:
+                changed[name] = new
+        for name in self.attribute_fields:
+            entry = getattr(self, name)
+            new = attribute(entry)
+            if new is not entry:
+                changed[name] = new
+        # `replace` wants a dataclass instance, which every `@op` class is.
+        return dataclasses.replace(typing.cast(Any, self), **changed) if changed else self
+
+    def arguments(self, values: Mapping[Value, Any]) -> list[Any]:
+        """Per operand field what stands for it in `values`: one entry, a tuple, or None."""
+        picked: list[Any] = []
+        for name in self.operand_fields:
+            entry = getattr(self, name)
+            if isinstance(entry, Value):
+                picked.append(values[entry])
+            elif entry is None:
+                picked.append(None)
+            else:
+                picked.append(tuple(values[value] for value in entry))
+        return picked
+
+    def key(self) -> object:
+        """Equal keys, equal operations on the same values: what common subexpressions are."""
+        parts: list[object] = [type(self)]
+        for name in self.operand_fields:
+            entry = getattr(self, name)
+            parts.append(entry if isinstance(entry, Value) or entry is None else tuple(entry))
+        parts.extend(_attribute_key(getattr(self, name)) for name in self.attribute_fields)
+        return tuple(parts)
+
+
+def _attribute_key(entry: object) -> object:
+    if isinstance(entry, ConstantData):
+        return entry.key()
+    if isinstance(entry, tuple):
+        return tuple(_attribute_key(part) for part in entry)
+    # 1, 1.0 and True are equal in Python, not here; NaN equals itself here.
+    return (type(entry), repr(entry) if isinstance(entry, float) else entry)
+
+
+def _is_operand(hint: object) -> bool:
+    if hint is Value:
+        return True
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return Value in args
+    return origin is tuple and bool(args) and args[0] is Value
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def op(cls: T) -> T:
+    """Make a class an operation: a frozen dataclass with its operand and attribute fields found."""
+    built = dataclass(frozen=True, eq=False, repr=False)(cls)
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(built)]
+    built.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower().rstrip("_")
+    built.operand_fields = tuple(name for name in names if _is_operand(hints[name]))
+    built.attribute_fields = tuple(name for name in names if not _is_operand(hints[name]))
+    return typing.cast(T, built)
+
+
+def constructor(cls: Callable[P, Op]) -> Callable[P, Value]:
+    """The function that emits this operation into the current Builder and gives its one result."""
+
+    def construct(*args: P.args, **kwargs: P.kwargs) -> Value:
+        return current_builder().emit(cls(*args, **kwargs))[0]
+
+    construct.__doc__ = cls.__doc__
+    construct.__name__ = getattr(cls, "name", "construct")
+    return construct
+
+
+def multi_constructor(cls: Callable[P, Op]) -> Callable[P, tuple[Value, ...]]:
+    """As `constructor`, for an operation with several results."""
+
+    def construct(*args: P.args, **kwargs: P.kwargs) -> tuple[Value, ...]:
+        return current_builder().emit(cls(*args, **kwargs))
+
+    construct.__doc__ = cls.__doc__
+    construct.__name__ = getattr(cls, "name", "construct")
+    return construct
+
+
+def results_of(value: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+    """One result or several, as a tuple."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def result_types(op_: Op) -> tuple[TensorType, ...]:
+    types_ = op_.infer()
+    return types_ if isinstance(types_, tuple) else (types_,)

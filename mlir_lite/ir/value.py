@@ -1,0 +1,249 @@
+"""Values and nodes: the SSA graph. Both are immutable and compared by identity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+
+from ..errors import TypeRuleError, check
+from ..location import UNKNOWN, Location
+from ..types import Array, DType, Shape, Size, TensorType
+from .current import current_builder
+
+if TYPE_CHECKING:
+    from .op import Op
+
+Scalar: TypeAlias = int | float | bool
+
+
+class Node:
+    """One operation in a function, with its results and the user's source line."""
+
+    __slots__ = ("location", "op", "results")
+
+    def __init__(self, op: Op, types: Sequence[TensorType], location: Location = UNKNOWN) -> None:
+        self.op = op
+        self.location = location
+        self.results: tuple[Value, ...] = tuple(
+            Value(type_, node=self, position=position) for position, type_ in enumerate(types)
+        )
+
+
+class Value:
+    """A tensor in a function: a parameter (no node) or a result of a node.
+
+    Operators and methods emit operations into the current Builder, with NumPy's broadcasting and
+    names; a Python scalar takes the array's element type.
+    """
+
+    __slots__ = ("name", "node", "position", "type")
+    __array_ufunc__ = None  # so that `array + value` asks Value.__radd__
+
+    def __init__(
+        self, type_: TensorType, *, node: Node | None = None, position: int = 0, name: str = ""
+    ) -> None:
+        self.type = type_
+        self.node = node
+        self.position = position
+        self.name = name
+
+    @property
+    def op(self) -> Op | None:
+        """The operation that gives this value; None for a parameter."""
+        return None if self.node is None else self.node.op
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def rank(self) -> int:
+        return len(self.type.shape)
+
+    ndim = rank
+
+    def __repr__(self) -> str:
+        return f"<Value {self.name or 'of ' + self.op.name if self.op else self.name}: {self.type}>"
+
+    def __len__(self) -> int:
+        check(self.rank > 0, "a scalar has no len()")
+        first = self.shape[0]
+        check(isinstance(first, int), f"len() of the named size {first}")
+        return cast(int, first)
+
+    def __iter__(self) -> object:
+        return iter([self[position] for position in range(len(self))])
+
+    def __bool__(self) -> bool:
+        raise TypeRuleError(
+            "a traced value has no truth value while the function is being traced; "
+            "use ml.where(condition, a, b) instead of `if`"
+        )
+
+    # Arithmetic
+
+    def __add__(self, other: Operand) -> Value:
+        return _emit("add", self, other)
+
+    def __radd__(self, other: Operand) -> Value:
+        return _emit("add", other, self)
+
+    def __sub__(self, other: Operand) -> Value:
+        return _emit("subtract", self, other)
+
+    def __rsub__(self, other: Operand) -> Value:
+        return _emit("subtract", other, self)
+
+    def __mul__(self, other: Operand) -> Value:
+        return _emit("multiply", self, other)
+
+    def __rmul__(self, other: Operand) -> Value:
+        return _emit("multiply", other, self)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return _emit("divide", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Value:
+        return _emit("divide", other, self)
+
+    def __floordiv__(self, other: Operand) -> Value:
+        return _emit("floor_divide", self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Value:
+        return _emit("floor_divide", other, self)
+
+    def __mod__(self, other: Operand) -> Value:
+        return _emit("mod", self, other)
+
+    def __rmod__(self, other: Operand) -> Value:
+        return _emit("mod", other, self)
+
+    def __pow__(self, other: Operand) -> Value:
+        return _emit("power", self, other)
+
+    def __rpow__(self, other: Operand) -> Value:
+        return _emit("power", other, self)
+
+    def __matmul__(self, other: Operand) -> Value:
+        return _emit("matmul", self, other)
+
+    def __rmatmul__(self, other: Operand) -> Value:
+        return _emit("matmul", other, self)
+
+    def __neg__(self) -> Value:
+        return _emit("negative", self)
+
+    def __abs__(self) -> Value:
+        return _emit("absolute", self)
+
+    # Comparison and logic (`==` compares identity: values are dictionary keys)
+
+    def __lt__(self, other: Operand) -> Value:
+        return _emit("less", self, other)
+
+    def __le__(self, other: Operand) -> Value:
+        return _emit("less_equal", self, other)
+
+    def __gt__(self, other: Operand) -> Value:
+        return _emit("greater", self, other)
+
+    def __ge__(self, other: Operand) -> Value:
+        return _emit("greater_equal", self, other)
+
+    def __and__(self, other: Operand) -> Value:
+        return _emit("bitwise_and", self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Operand) -> Value:
+        return _emit("bitwise_or", self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Operand) -> Value:
+        return _emit("bitwise_xor", self, other)
+
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Value:
+        return _emit("bitwise_not", self)
+
+    def __getitem__(self, key: Key | tuple[Key, ...]) -> Value:
+        return _emit("getitem", self, key)
+
+    # Methods of numpy.ndarray
+
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("sum", self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("mean", self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("var", self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("max", self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("min", self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("prod", self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Value:
+        return _emit("argmax", self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Value:
+        return _emit("argmin", self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Size | tuple[Size, ...]) -> Value:
+        return _emit("reshape", self, _flat(shape))
+
+    def transpose(self, *perm: int | tuple[int, ...]) -> Value:
+        return _emit("transpose", self, _flat(perm) or None)
+
+    @property
+    def T(self) -> Value:  # noqa: N802 (NumPy's name)
+        return _emit("transpose", self, None)
+
+    def flatten(self, start: int = 0) -> Value:
+        return _emit("flatten", self, start)
+
+    def squeeze(self, axis: Axes = None) -> Value:
+        return _emit("squeeze", self, axis)
+
+    def astype(self, dtype: DType) -> Value:
+        return _emit("cast", self, dtype)
+
+    def clip(self, minimum: Scalar | None = None, maximum: Scalar | None = None) -> Value:
+        return _emit("clip", self, minimum, maximum)
+
+
+Operand: TypeAlias = Value | Scalar | Array
+Axes: TypeAlias = int | tuple[int, ...] | None
+Key: TypeAlias = int | slice | EllipsisType | Value | None
+
+
+def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
+    """`f(2, 3)` and `f((2, 3))` alike."""
+    if len(items) == 1 and isinstance(items[0], (tuple, list)):
+        return tuple(items[0])
+    return items
+
+
+def _emit(function: str, *args: object, **options: object) -> Value:
+    """Call the table's function of that name in the current Builder."""
+    return current_builder().table.call(function, *args, **options)
+
+
+def is_scalar(value: object) -> bool:
+    """Whether this is a Python or NumPy number that takes an array's element type."""
+    return isinstance(value, (int, float, bool, np.bool_, np.number)) and np.ndim(value) == 0

@@ -1,0 +1,1 @@
+"""Tile IR: loops, buffers in memory spaces, instructions; schedule steps; the Program."""

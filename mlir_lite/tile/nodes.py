@@ -1,0 +1,315 @@
+"""Tile IR: how a kernel is computed. Loops, buffers in memory spaces, and a short list of
+statements; the whole language is in this file.
+
+    kernel @relu(%x: f32[1024], %y: out f32[1024]) {
+      parallel i.o in 0..64 {
+        vector i.i in 0..16 {
+          y[i.o * 16 + i.i] = max(x[i.o * 16 + i.i], 0.0)
+        }
+      }
+    }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from math import prod
+from typing import TypeAlias
+
+from ..expr import Expr, rewrite_expr, substitute_vars
+from ..types import DType
+
+
+class Space(StrEnum):
+    """Where a buffer lives.
+
+    GLOBAL: memory that outlives the kernel (only parameters). SHARED: memory of one parallel
+    iteration (a thread's own scratch on a CPU, a block's shared memory on a GPU). REGISTER:
+    registers of one thread; every index must be a constant after unrolling and vectorising.
+    """
+
+    GLOBAL = "global"
+    SHARED = "shared"
+    REGISTER = "register"
+
+
+class Kind(StrEnum):
+    """How a loop runs. PARALLEL iterations are independent; VECTOR and UNROLL have constant
+    limits; BLOCK, THREAD, WARP and LANE are a GPU's grid."""
+
+    SERIAL = "serial"
+    PARALLEL = "parallel"
+    VECTOR = "vector"
+    UNROLL = "unroll"
+    BLOCK = "block"
+    THREAD = "thread"
+    WARP = "warp"
+    LANE = "lane"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An index map from a buffer's logical index to the index in its memory, of shape `shape`.
+
+    Transposed and strided views, panels and swizzles are index maps:
+    `Layout(("i", "j"), (j, i), (m, n))` is the transpose.
+    """
+
+    axes: tuple[str, ...]
+    indices: tuple[Expr, ...]
+    shape: tuple[int, ...]
+
+    def apply(self, at: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        mapping = dict(zip(self.axes, at, strict=True))
+        return tuple(substitute_vars(part, mapping) for part in self.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A typed array in a space; row-major, or as `layout` says."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    space: Space = Space.GLOBAL
+    layout: Layout | None = None
+
+    @property
+    def memory_shape(self) -> tuple[int, ...]:
+        return self.layout.shape if self.layout else self.shape
+
+    @property
+    def elements(self) -> int:
+        return prod(self.memory_shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An element of a buffer, as the target of a write."""
+
+    buffer: str
+    indices: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Part of a buffer given to a call: it starts at `offsets`, the callee's shape says how far."""
+
+    buffer: str
+    offsets: tuple[Expr, ...]
+
+
+class Stmt:
+    """A statement."""
+
+    __slots__ = ()
+
+
+Block: TypeAlias = tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Stmt):
+    """`for axis in start..stop`. Names of axes are unique in a kernel."""
+
+    axis: str
+    start: Expr
+    stop: Expr
+    body: Block
+    kind: Kind = Kind.SERIAL
+
+
+@dataclass(frozen=True, slots=True)
+class If(Stmt):
+    """In a vector loop the condition may differ by lane: then it masks loads and stores."""
+
+    condition: Expr
+    then: Block
+    otherwise: Block = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Let(Stmt):
+    """Name a value for the rest of the block."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Stmt):
+    target: Ref
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate(Stmt):
+    """Join `values` into the states at `targets` (one each) with a combiner of the table.
+
+    In a vector loop a target that does not depend on the lane takes all lanes, in a fixed tree.
+    """
+
+    combiner: str
+    targets: tuple[Ref, ...]
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Stmt):
+    """Call an instruction or a Proc of the kernel on windows of buffers and on indices."""
+
+    callee: str
+    windows: tuple[Window, ...]
+    scalars: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sync(Stmt):
+    """Wait for all threads of a `scope` ("block", "warp")."""
+
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Async(Stmt):
+    """Copies that may complete as late as the `Wait` for their group."""
+
+    group: str
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Stmt):
+    """Wait until at most `pending` of a group's last Asyncs are incomplete."""
+
+    group: str
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proc:
+    """An outlined piece of a kernel: its parameters are windows of buffers, and indices."""
+
+    name: str
+    params: tuple[Buffer, ...]
+    scalars: tuple[str, ...]
+    body: Block
+    locals: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A unit of work on buffers. `outputs` names the parameters it writes (the others are read
+    only); `locals` are its SHARED and REGISTER buffers, uninitialised at the start of the
+    innermost parallel (or block, thread) iteration that uses them."""
+
+    name: str
+    params: tuple[Buffer, ...]
+    outputs: tuple[str, ...]
+    body: Block
+    locals: tuple[Buffer, ...] = ()
+    procs: tuple[Proc, ...] = field(default=())
+
+    @property
+    def buffers(self) -> Mapping[str, Buffer]:
+        return {buffer.name: buffer for buffer in self.params + self.locals}
+
+    def with_body(self, body: Block) -> Kernel:
+        return replace(self, body=body)
+
+    def __str__(self) -> str:
+        from .printer import print_kernel
+
+        return print_kernel(self)
+
+
+def expressions_of(stmt: Stmt) -> tuple[Expr, ...]:
+    """The expressions that stand directly in a statement (not those in nested blocks)."""
+    match stmt:
+        case Loop(start=start, stop=stop):
+            return (start, stop)
+        case If(condition=condition):
+            return (condition,)
+        case Let(value=value):
+            return (value,)
+        case Store(target=target, value=value):
+            return (*target.indices, value)
+        case Accumulate(targets=targets, values=values):
+            return (*(part for target in targets for part in target.indices), *values)
+        case Call(windows=windows, scalars=scalars):
+            return (*(part for window in windows for part in window.offsets), *scalars)
+    return ()
+
+
+def blocks_of(stmt: Stmt) -> tuple[Block, ...]:
+    """The nested blocks of a statement."""
+    match stmt:
+        case Loop(body=body) | Async(body=body):
+            return (body,)
+        case If(then=then, otherwise=otherwise):
+            return (then, otherwise)
+    return ()
+
+
+def walk(block: Block) -> Iterator[Stmt]:
+    """Every statement, outer ones first."""
+    for stmt in block:
+        yield stmt
+        for inner in blocks_of(stmt):
+            yield from walk(inner)
+
+
+def map_blocks(stmt: Stmt, visit: Callable[[Block], Block]) -> Stmt:
+    """The statement with its nested blocks replaced."""
+    match stmt:
+        case Loop() | Async():
+            return replace(stmt, body=visit(stmt.body))
+        case If():
+            return replace(stmt, then=visit(stmt.then), otherwise=visit(stmt.otherwise))
+    return stmt
+
+
+def map_expressions(block: Block, visit: Callable[[Expr], Expr]) -> Block:
+    """Every expression of a block, nested blocks included, replaced."""
+
+    def ref(target: Ref) -> Ref:
+        return Ref(target.buffer, tuple(visit(part) for part in target.indices))
+
+    def one(stmt: Stmt) -> Stmt:
+        stmt = map_blocks(stmt, lambda inner: map_expressions(inner, visit))
+        match stmt:
+            case Loop():
+                return replace(stmt, start=visit(stmt.start), stop=visit(stmt.stop))
+            case If():
+                return replace(stmt, condition=visit(stmt.condition))
+            case Let():
+                return replace(stmt, value=visit(stmt.value))
+            case Store():
+                return Store(ref(stmt.target), visit(stmt.value))
+            case Accumulate():
+                return Accumulate(
+                    stmt.combiner,
+                    tuple(ref(target) for target in stmt.targets),
+                    tuple(visit(value) for value in stmt.values),
+                )
+            case Call():
+                windows = tuple(
+                    Window(window.buffer, tuple(visit(part) for part in window.offsets))
+                    for window in stmt.windows
+                )
+                return Call(stmt.callee, windows, tuple(visit(part) for part in stmt.scalars))
+        return stmt
+
+    return tuple(one(stmt) for stmt in block)
+
+
+def substitute_block(block: Block, values: Mapping[str, Expr]) -> Block:
+    """Replace variables in every expression of a block."""
+    return map_expressions(block, lambda expr: substitute_vars(expr, values))
+
+
+def rewrite_block(block: Block, visit: Callable[[Expr], Expr | None]) -> Block:
+    """Apply `rewrite_expr` to every expression of a block."""
+    return map_expressions(block, lambda expr: rewrite_expr(expr, visit))

@@ -1,0 +1,111 @@
+"""The Program: what runs. Kernels called one after the other on views of buffers.
+
+A buffer is a parameter, a result, a constant, or a stretch of the one static arena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ..location import UNKNOWN, Location
+from ..types import TensorType
+from .nodes import Kernel
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+class Role(StrEnum):
+    PARAMETER = "parameter"
+    RESULT = "result"
+    CONSTANT = "constant"
+    ARENA = "arena"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A buffer of the program. `offset` is its place in the arena, in bytes (ARENA only)."""
+
+    name: str
+    type: TensorType
+    role: Role
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A slot as a kernel sees it, from `offset` elements on; the kernel's own parameter says the
+    shape and the layout."""
+
+    slot: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallStep:
+    """Call a kernel; `args` in the order of its parameters."""
+
+    kernel: str
+    args: tuple[View, ...]
+    location: Location = UNKNOWN
+    label: str = ""  # the operations it stands for, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a status word means: the message and the user's line."""
+
+    message: str
+    location: Location
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory plan's figures, in bytes."""
+
+    arena_bytes: int
+    lower_bound_bytes: int
+    without_reuse_bytes: int = 0  # the arena, had no result taken its operand's place
+    total_bytes: int = 0  # all intermediates, side by side
+    proof: str = ""
+    peak: tuple[str, ...] = ()
+
+    @property
+    def ratio(self) -> float:
+        """Arena over lower bound; 1 is a plan that no other can beat."""
+        return self.arena_bytes / self.lower_bound_bytes if self.lower_bound_bytes else 1.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """Kernels, slots and steps. `faults` maps status words (1, 2, …) to their meaning; a kernel
+    that can fault has a last output parameter `status: i64[1]` bound to the slot "status"."""
+
+    name: str
+    kernels: tuple[Kernel, ...]
+    slots: tuple[Slot, ...]
+    steps: tuple[CallStep, ...]
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    memory: Memory | None = None
+
+    def slot(self, name: str) -> Slot:
+        return self._by_name[name]
+
+    def kernel(self, name: str) -> Kernel:
+        return self._kernels[name]
+
+    @property
+    def _by_name(self) -> Mapping[str, Slot]:
+        return {slot.name: slot for slot in self.slots}
+
+    @property
+    def _kernels(self) -> Mapping[str, Kernel]:
+        return {kernel.name: kernel for kernel in self.kernels}
+
+    def __str__(self) -> str:
+        from .printer import print_program
+
+        return print_program(self)

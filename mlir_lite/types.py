@@ -1,0 +1,310 @@
+"""Element types, sizes and tensor types.
+
+`f32[64, 784]` is a tensor type; a string in the brackets is a named size: `f32["batch", 784]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import check
+
+Array: TypeAlias = "NDArray[np.generic]"
+
+
+@dataclass(frozen=True)
+class DType:
+    """An element type: `kind` is "f" (float), "i" (signed), "u" (unsigned) or "b" (bool)."""
+
+    name: str
+    kind: str
+    bits: int
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __getitem__(self, shape: int | str | Dim | tuple[int | str | Dim, ...]) -> TensorType:
+        entries = shape if isinstance(shape, tuple) else (shape,)
+        return TensorType(tuple(size(entry) for entry in entries), self)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in "iu"
+
+    @property
+    def bytes(self) -> int:
+        return max(1, self.bits // 8)
+
+    @cached_property
+    def numpy(self) -> np.dtype[np.generic]:
+        """The NumPy type of an array of these."""
+        if self.name == "bf16":
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        spelled = {"f": "float", "i": "int", "u": "uint"}
+        return np.dtype("bool" if self.kind == "b" else f"{spelled[self.kind]}{self.bits}")
+
+
+f64 = DType("f64", "f", 64)
+f32 = DType("f32", "f", 32)
+f16 = DType("f16", "f", 16)
+bf16 = DType("bf16", "f", 16)
+i64 = DType("i64", "i", 64)
+i32 = DType("i32", "i", 32)
+i16 = DType("i16", "i", 16)
+i8 = DType("i8", "i", 8)
+u8 = DType("u8", "u", 8)
+bool_ = DType("bool", "b", 1)
+
+DTYPES: Mapping[str, DType] = {
+    dtype.name: dtype for dtype in (f64, f32, f16, bf16, i64, i32, i16, i8, u8, bool_)
+}
+
+
+def dtype_of(array: Array) -> DType:
+    """The element type of a NumPy array; `TypeRuleError` for one the compiler does not have."""
+    for dtype in DTYPES.values():
+        if dtype.bits == max(1, 8 * array.dtype.itemsize) or dtype is bool_:
+            if dtype.numpy == array.dtype:
+                return dtype
+    have = ", ".join(DTYPES)
+    check(False, f"no element type for NumPy's {array.dtype}; the compiler has {have}")
+    raise AssertionError
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A size known by name only: a sum of products of atoms, in a normal form.
+
+    `terms` maps each product (a sorted tuple of atoms) to its integer factor; an atom is a name
+    or a quotient. Arithmetic that ends in a constant gives a Python `int`, never a `Dim`.
+    """
+
+    terms: tuple[tuple[tuple[Atom, ...], int], ...]
+
+    @staticmethod
+    def named(name: str) -> Dim:
+        check(name.isidentifier(), f"the size name {name!r} is not an identifier")
+        return Dim((((name,), 1),))
+
+    @staticmethod
+    def _make(terms: Mapping[tuple[Atom, ...], int]) -> Size:
+        kept = {atoms: factor for atoms, factor in terms.items() if factor}
+        if not kept:
+            return 0
+        if set(kept) == {()}:
+            return kept[()]
+        return Dim(tuple(sorted(kept.items(), key=lambda term: (str(term[0]), term[1]))))
+
+    @staticmethod
+    def _terms(value: Size) -> Mapping[tuple[Atom, ...], int]:
+        return dict(value.terms) if isinstance(value, Dim) else {(): value}
+
+    def __add__(self, other: Size) -> Size:
+        total = dict(self.terms)
+        for atoms, factor in Dim._terms(other).items():
+            total[atoms] = total.get(atoms, 0) + factor
+        return Dim._make(total)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Size:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        return self + (other * -1)
+
+    def __rsub__(self, other: Size) -> Size:
+        return (self * -1) + other
+
+    def __mul__(self, other: Size) -> Size:
+        product: dict[tuple[Atom, ...], int] = {}
+        for left, a in self.terms:
+            for right, b in Dim._terms(other).items():
+                atoms = tuple(sorted(left + right, key=str))
+                product[atoms] = product.get(atoms, 0) + a * b
+        return Dim._make(product)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Size) -> Size:
+        if isinstance(other, int):
+            check(other != 0, f"the size {self} is divided by zero")
+            if all(factor % other == 0 for _, factor in self.terms):
+                return Dim._make({atoms: factor // other for atoms, factor in self.terms})
+        elif self == other:
+            return 1
+        else:
+            exact = self._divide_exactly(other)
+            if exact is not None:
+                return exact
+        return Dim((((Quotient(self, other),), 1),))
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        return Dim((((Quotient(other, self),), 1),))
+
+    def __mod__(self, other: Size) -> Size:
+        return self - (self // other) * other
+
+    def _divide_exactly(self, other: Dim) -> Size | None:
+        if len(other.terms) != 1:
+            return None
+        atoms, by = other.terms[0]
+        quotient: dict[tuple[Atom, ...], int] = {}
+        for left, factor in self.terms:
+            rest = list(left)
+            for atom in atoms:
+                if atom not in rest:
+                    return None
+                rest.remove(atom)
+            if factor % by:
+                return None
+            quotient[tuple(rest)] = factor // by
+        return Dim._make(quotient)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The named sizes it depends on."""
+        found: set[str] = set()
+        for atoms, _ in self.terms:
+            for atom in atoms:
+                if isinstance(atom, str):
+                    found.add(atom)
+                else:
+                    found |= names_of(atom.numerator) | names_of(atom.denominator)
+        return frozenset(found)
+
+    def substitute(self, sizes: Mapping[str, Size]) -> Size:
+        """The size with the names in `sizes` replaced."""
+        total: Size = 0
+        for atoms, factor in self.terms:
+            product: Size = factor
+            for atom in atoms:
+                if isinstance(atom, str):
+                    product = product * sizes.get(atom, Dim.named(atom))
+                else:
+                    top = substitute(atom.numerator, sizes)
+                    product = product * (top // substitute(atom.denominator, sizes))
+            total = total + product
+        return total
+
+    def __str__(self) -> str:
+        text = ""
+        for atoms, factor in self.terms:
+            sign = "-" if factor < 0 else "+" if text else ""
+            digits = [str(abs(factor))] if abs(factor) != 1 or not atoms else []
+            text += sign + "*".join(digits + [str(atom) for atom in atoms])
+        return text
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """An atom of a `Dim`: a floor division that does not come out."""
+
+    numerator: Size
+    denominator: Size
+
+    def __str__(self) -> str:
+        return f"(({self.numerator})/({self.denominator}))"
+
+
+Atom: TypeAlias = str | Quotient
+Size: TypeAlias = int | Dim
+Shape: TypeAlias = tuple[Size, ...]
+
+
+def size(value: int | str | Dim) -> Size:
+    """A size from what a user writes: a number, a name, or a size."""
+    if isinstance(value, str):
+        return Dim.named(value)
+    if isinstance(value, Dim):
+        return value
+    check(
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0,
+        f"a size is a non-negative integer or a name, not {value!r}",
+    )
+    return int(value)
+
+
+def names_of(value: Size) -> frozenset[str]:
+    return value.names if isinstance(value, Dim) else frozenset()
+
+
+def substitute(value: Size, sizes: Mapping[str, Size]) -> Size:
+    return value.substitute(sizes) if isinstance(value, Dim) else value
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    total: Size = 1
+    for entry in sizes:
+        total = total * entry
+    return total
+
+
+def ceil_div(value: Size, by: int) -> Size:
+    return (value + (by - 1)) // by
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape and element type of a value; printed as `tensor<64x784xf32>`, `tensor<f32>`."""
+
+    shape: Shape
+    dtype: DType
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def is_static(self) -> bool:
+        return all(isinstance(entry, int) for entry in self.shape)
+
+    @property
+    def static_shape(self) -> tuple[int, ...]:
+        """The shape as integers; `TypeRuleError` while a size is only named."""
+        return static(self.shape)
+
+    @property
+    def elements(self) -> Size:
+        return product(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.static_shape, dtype=np.int64)) * self.dtype.bytes
+
+    def with_shape(self, shape: Iterable[Size]) -> TensorType:
+        return TensorType(tuple(shape), self.dtype)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        return TensorType(self.shape, dtype)
+
+    def substitute(self, sizes: Mapping[str, Size]) -> TensorType:
+        return self.with_shape(substitute(entry, sizes) for entry in self.shape)
+
+    def __str__(self) -> str:
+        text = "".join(
+            f"{entry}x" if isinstance(entry, int) else f"[{entry}]x" for entry in self.shape
+        )
+        return f"tensor<{text}{self.dtype}>"
+
+
+def static(shape: Sequence[Size]) -> tuple[int, ...]:
+    """The sizes as integers; `TypeRuleError` where one is only a name."""
+    sizes: list[int] = []
+    for entry in shape:
+        check(isinstance(entry, int), f"the size {entry} is not known; give it a value first")
+        assert isinstance(entry, int)
+        sizes.append(entry)
+    return tuple(sizes)

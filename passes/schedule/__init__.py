@@ -1,0 +1,1 @@
+"""Recipes that choose schedule steps by the figures of a target."""

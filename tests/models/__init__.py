@@ -1,0 +1,1 @@
+"""Real, published ONNX models: fetched, run whole, checked for what they mean."""
