@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import check
 
-Array: TypeAlias = "NDArray[np.generic]"
+Array: TypeAlias = NDArray[Any]  # of any element type: NumPy types none of its arithmetic by it
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,13 @@ class DType:
         return max(1, self.bits // 8)
 
     @cached_property
-    def numpy(self) -> np.dtype[np.generic]:
+    def numpy(self) -> np.dtype[Any]:
         """The NumPy type of an array of these."""
         if self.name == "bf16":
             import ml_dtypes
 
-            return np.dtype(ml_dtypes.bfloat16)
+            bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+            return bfloat16
         spelled = {"f": "float", "i": "int", "u": "uint"}
         return np.dtype("bool" if self.kind == "b" else f"{spelled[self.kind]}{self.bits}")
 
@@ -141,21 +142,41 @@ class Dim:
     def __floordiv__(self, other: Size) -> Size:
         if isinstance(other, int):
             check(other != 0, f"the size {self} is divided by zero")
-            if all(factor % other == 0 for _, factor in self.terms):
-                return Dim._make({atoms: factor // other for atoms, factor in self.terms})
-        elif self == other:
+            return self._divide_by_number(other)
+        if self == other:
             return 1
-        else:
-            exact = self._divide_exactly(other)
-            if exact is not None:
-                return exact
-        return Dim((((Quotient(self, other),), 1),))
+        exact = self._divide_exactly(other)
+        return Dim((((Quotient(self, other),), 1),)) if exact is None else exact
 
     def __rfloordiv__(self, other: Size) -> Size:
         return Dim((((Quotient(other, self),), 1),))
 
     def __mod__(self, other: Size) -> Size:
         return self - (self // other) * other
+
+    def _divide_by_number(self, by: int) -> Size:
+        """Multiples of the number leave the floor division: `(8n + m + 5) // 4` is
+        `2n + 1 + (m + 1) // 4`; and a quotient of a quotient is one: `(n//2 + 1) // 2` is
+        `(n + 2) // 4`. So sizes found on different ways compare equal."""
+        whole: dict[tuple[Atom, ...], int] = {}
+        rest: dict[tuple[Atom, ...], int] = {}
+        for atoms, factor in self.terms:
+            if factor % by == 0:
+                whole[atoms] = factor // by
+            elif not atoms:
+                whole[atoms], rest[atoms] = divmod(factor, by)
+            else:
+                rest[atoms] = factor
+        left, multiple = Dim._make(rest), Dim._make(whole)
+        if isinstance(left, int):
+            return left // by + multiple
+        inner = left - rest.get((), 0)
+        match inner:
+            case Dim(terms=(((Quotient(numerator=top, denominator=int(bottom)),), 1),)) if (
+                bottom > 0 and by > 0
+            ):
+                return (top + rest.get((), 0) * bottom) // (bottom * by) + multiple
+        return Dim((((Quotient(left, by),), 1),)) + multiple
 
     def _divide_exactly(self, other: Dim) -> Size | None:
         if len(other.terms) != 1:

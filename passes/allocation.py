@@ -13,15 +13,17 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..errors import InputError, VerifyError, check
 from .allocation_search import Block, Outcome, Search
 
-# The default node budget is this over the number of buffers, since a node's time grows with that
-# number: some two seconds in the worst case, whatever the model's size.
+# The default node budget is this over the number of buffers, since the time of a node grows with
+# that number: two to three seconds in the worst case.  One descent of the search takes a node a
+# buffer, so where the budget is below a few descents (some 1400 buffers), it is not begun.
 _DEFAULT_WORK = 8_000_000
 _MOST_NODES = 100_000
+_LEAST_DESCENTS = 4
 
 Proof = Literal[
     "lower bound met",
@@ -60,19 +62,19 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class Allocation:
-    """Where each buffer lies; all figures in bytes, sizes rounded up to the alignment."""
+    """Where each buffer lies; figures in bytes, sizes rounded up to the alignment."""
 
     offsets: Mapping[str, int]
     height: int  # bytes of arena used
     lower_bound: int  # the most bytes alive at one step
     bound: int  # proven: no placement is lower than this; at least `lower_bound`
-    proof: Proof  # why the search ended
-    nodes: int  # nodes of the exact search; 0 if greedy placement was enough
-    peak: tuple[str, ...]  # the buffers (of size > 0) alive at the first step of most bytes
+    proof: Proof  # why the work ended
+    nodes: int  # visited by the exact search; 0 if greedy placement was enough
+    peak: tuple[str, ...]  # the buffers of size > 0 alive at the first step of most bytes
 
     @property
     def optimal(self) -> bool:
-        """Whether no placement is lower."""
+        """Whether it is proved that no placement is lower."""
         return self.height == self.bound
 
 
@@ -84,153 +86,218 @@ def allocate(
     node_budget: int | None = None,
     seconds: float | None = None,
 ) -> Allocation:
-    """Place all buffers at multiples of `alignment`, the arena as low as possible.
+    """Place all buffers at multiples of `alignment` bytes, in as low an arena as possible.
 
-    With `capacity` (bytes) the first placement that fits is returned; if none was found, the
-    result's `height` is over it, and `bound` too if that was proved impossible.  The result depends
-    on the set of lifetimes only, not on their order, and on `node_budget`, the most nodes that the
-    exact search visits (by default, about two seconds of it).  `seconds` also ends the search, and
-    is for interactive use: the result then depends on the machine's speed.
+    With `capacity` (bytes) the first placement that fits is returned.  If none was found, `height`
+    is over it; `bound` is too, and `proof` says "capacity unattainable", if there is none.
+
+    The result depends on the set of lifetimes, not on their order, and on `node_budget`, the most
+    nodes that the exact search visits (by default, about two seconds of it).  `seconds` also ends
+    the search, and is for interactive use: the result then depends on the machine's speed.
 
     Raises `InputError` for duplicate names, a non-positive alignment or a negative limit.
     """
     check(alignment > 0, f"alignment must be positive, got {alignment}", InputError)
-    for limit, label in ((capacity, "capacity"), (node_budget, "node_budget"), (seconds, "seconds")):
+    limits = {"capacity": capacity, "node_budget": node_budget, "seconds": seconds}
+    for label, limit in limits.items():
         check(limit is None or limit >= 0, f"{label} must be at least 0, got {limit}", InputError)
     _check_names(lifetimes)
 
-    canonical = sorted(lifetimes, key=lambda life: (life.start, life.end, -life.size, life.name))
-    placed = [life for life in canonical if life.size]
+    lives = sorted(lifetimes, key=lambda life: (life.start, life.end, -life.size, life.name))
+    placed = [life for life in lives if life.size]
     sizes = [-(-life.size // alignment) * alignment for life in placed]
-    unit = gcd(*sizes) or alignment
+    unit = gcd(*sizes) or alignment  # every canonical offset is a sum of sizes
     blocks = [
-        Block(life.start, life.end, size // unit)
-        for life, size in zip(placed, sizes, strict=True)
+        Block(life.start, life.end, size // unit) for life, size in zip(placed, sizes, strict=True)
     ]
     if node_budget is None:
-        node_budget = min(_MOST_NODES, _DEFAULT_WORK // max(1, len(blocks)))
-    planner = _Planner(
-        blocks=blocks,
-        capacity=None if capacity is None else capacity // unit,
-        node_budget=node_budget,
-        deadline=None if seconds is None else time.monotonic() + seconds,
-    )
-    plan = planner.plan()
-    offsets = {life.name: 0 for life in canonical}
-    for life, offset in zip(placed, plan.offsets, strict=True):
+        node_budget = _default_budget(len(blocks))
+    deadline = None if seconds is None else time.monotonic() + seconds
+    lower_bound, peak = _peak(blocks)
+    room = None if capacity is None else capacity // unit
+    goal = lower_bound if room is None else room
+    placement, bound = _greedy(blocks, goal), lower_bound
+    search = Search(blocks, deadline)
+    if placement.height > goal >= lower_bound:
+        if room is None:
+            placement, bound = _minimise(search, placement, lower_bound, node_budget)
+        else:
+            placement, bound = _fit(search, placement, lower_bound, room, node_budget)
+
+    offsets = {life.name: 0 for life in lives}
+    for life, offset in zip(placed, placement.offsets, strict=True):
         offsets[life.name] = offset * unit
-    verify_offsets(canonical, offsets, alignment=alignment)
+    verify_offsets(lives, offsets, alignment=alignment)
     return Allocation(
         offsets=offsets,
-        height=plan.height * unit,
-        lower_bound=plan.lower_bound * unit,
-        bound=plan.bound * unit,
-        proof=plan.proof,
-        nodes=plan.nodes,
-        peak=tuple(placed[index].name for index in plan.peak),
+        height=placement.height * unit,
+        lower_bound=lower_bound * unit,
+        bound=bound * unit,
+        proof=_proof(placement.height, lower_bound, bound, room, search.late()),
+        nodes=search.nodes,
+        peak=tuple(placed[index].name for index in peak),
     )
 
 
 def verify_offsets(
     lifetimes: Iterable[Lifetime], offsets: Mapping[str, int], *, alignment: int = 1
 ) -> None:
-    """Raise `VerifyError` unless no two buffers overlap in both time and memory.
+    """Raise `VerifyError` if two buffers overlap in both time and memory.
 
-    Offsets must be there for every buffer, not negative, and multiples of `alignment`.
+    Also if a buffer has no offset, or one that is negative or not a multiple of `alignment`.
     """
-    events: list[tuple[int, bool, Lifetime]] = []
+    events: list[tuple[int, bool, str, int, int]] = []
     for life in lifetimes:
-        offset = offsets.get(life.name)
-        check(offset is not None, f"buffer '{life.name}' has no offset", VerifyError)
+        check(life.name in offsets, f"buffer '{life.name}' has no offset", VerifyError)
+        offset = offsets[life.name]
         check(
-            offset is not None and offset >= 0 and offset % alignment == 0,
-            f"buffer '{life.name}' is at offset {offset}, not a multiple of {alignment}",
+            offset >= 0 and offset % alignment == 0,
+            f"buffer '{life.name}' is at offset {offset}, not at a multiple of {alignment}",
             VerifyError,
         )
         if life.size:
-            events.append((life.start, True, life))
-            events.append((life.end, False, life))  # sorts before a start at the same step
-    events.sort(key=lambda event: event[:2])
-    alive: list[tuple[int, int, str]] = []  # (offset, end, name), ascending and disjoint
-    for step, starts, life in events:
-        offset = offsets[life.name]
-        extent = (offset, offset + life.size, life.name)
-        position = bisect_left(alive, extent)
+            extent = (life.name, offset, offset + life.size)
+            events.append((life.start, True, *extent))
+            events.append((life.end, False, *extent))  # sorts before a start at the same step
+    alive: list[tuple[int, int, str]] = []  # begin, end, name: ascending, since disjoint
+    for step, starts, name, begin, end in sorted(events):
+        position = bisect_left(alive, (begin, end, name))
         if not starts:
             del alive[position]
             continue
-        for begin, end, name in alive[max(0, position - 1) : position + 1]:
+        for other_begin, other_end, other in alive[max(0, position - 1) : position + 1]:
             check(
-                end <= extent[0] or extent[1] <= begin,
-                f"buffers '{life.name}' at [{extent[0]}, {extent[1]}) and '{name}' at "
-                f"[{begin}, {end}) overlap at step {step}",
+                other_end <= begin or end <= other_begin,
+                f"buffers '{name}' at [{begin}, {end}) and '{other}' at "
+                f"[{other_begin}, {other_end}) overlap at step {step}",
                 VerifyError,
             )
-        alive.insert(position, extent)
+        alive.insert(position, (begin, end, name))
 
 
-def _check_names(lifetimes: Sequence[Lifetime]) -> None:
+def _check_names(lifetimes: Iterable[Lifetime]) -> None:
     seen: set[str] = set()
     for life in lifetimes:
         check(life.name not in seen, f"two buffers are named '{life.name}'", InputError)
         seen.add(life.name)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The result in units; `peak` holds indices of blocks."""
+class _Placement(NamedTuple):
+    """Offsets of blocks and the height they reach, in units."""
 
     offsets: Sequence[int]
     height: int
-    lower_bound: int
-    bound: int
-    proof: Proof
-    nodes: int
-    peak: Sequence[int]
 
 
-@dataclass(frozen=True)
-class _Planner:
-    """Minimise the height of `blocks`, in units."""
+def _default_budget(count: int) -> int:
+    """The nodes to visit for so many blocks."""
+    nodes = min(_MOST_NODES, _DEFAULT_WORK // max(1, count))
+    return nodes if nodes >= _LEAST_DESCENTS * count else 0
 
-    blocks: Sequence[Block]
-    capacity: int | None
-    node_budget: int
-    deadline: float | None
 
-    def plan(self) -> _Plan:
-        lower_bound, peak = _peak(self.blocks)
-        goal = max(lower_bound, self.capacity or 0)
-        offsets, height = _greedy(self.blocks, goal)
-        bound, nodes = lower_bound, 0
-        if height > goal and (self.capacity is None or lower_bound <= self.capacity):
-            offsets, height, bound, nodes = self._improve(offsets, height, lower_bound)
-        proof = self._proof(height, lower_bound, bound, nodes)
-        return _Plan(offsets, height, lower_bound, bound, proof, nodes, peak)
+def _minimise(
+    search: Search, placement: _Placement, lower_bound: int, node_budget: int
+) -> tuple[_Placement, int]:
+    """Lower the placement and raise the bound until they meet or the budget ends.
 
-    def _improve(
-        self, offsets: list[int], height: int, bound: int
-    ) -> tuple[list[int], int, int, int]:
-        """Lower `height` and raise `bound` until they meet, or the budget ends.
+    Half of the budget goes to the lowest height not excluded; when that is used up, the gap above
+    is bisected, with half of the remaining budget a step.
+    """
+    bound = lowest = lower_bound
+    while lowest < placement.height and search.nodes < node_budget and not search.late():
+        target = bound if lowest == bound else (lowest + placement.height) // 2
+        outcome = search.find(target, (node_budget - search.nodes + 1) // 2)
+        match outcome:
+            case Outcome.FOUND:
+                placement = _settled(search)
+            case Outcome.IMPOSSIBLE:
+                bound = lowest = min(placement.height, target + search.excess)
+            case Outcome.GAVE_UP:
+                lowest = target + 1
+    return placement, bound
 
-        Half of the budget goes to the lowest height not excluded, then the interval left is
-        bisected, with half of the remaining budget a step.
-        """
-        search = Search(self.blocks, deadline=self.deadline)
-        unknown = bound - 1  # no use in searching this height or a lower one again
-        target = bound if self.capacity is None else self.capacity
-        while unknown < target < height and search.nodes < self.node_budget:
-            outcome = search.find(target, (self.node_budget - search.nodes + 1) // 2)
-            match outcome:
-                case Outcome.FOUND:
-                    order = sorted(range(len(self.blocks)), key=search.offsets.__getitem__)
-                    offsets, height = _first_fit(self.blocks, order)
-                case Outcome.IMPOSSIBLE:
-                    bound = min(height, target + search.excess)
-                    unknown = bound - 1
-                case Outcome.GAVE_UP:
-                    unknown = target
-            if self.capacity is not None and outcome is not Outcome.GAVE_UP:
-                break
-            ...
-        return offsets, height, bound, search.nodes
+
+def _fit(
+    search: Search, placement: _Placement, lower_bound: int, capacity: int, node_budget: int
+) -> tuple[_Placement, int]:
+    """A placement under `capacity`, or the one given if none is found; and the proven bound."""
+    match search.find(capacity, node_budget):
+        case Outcome.FOUND:
+            return _settled(search), lower_bound
+        case Outcome.IMPOSSIBLE:
+            return placement, min(placement.height, capacity + search.excess)
+        case Outcome.GAVE_UP:
+            return placement, lower_bound
+
+
+def _settled(search: Search) -> _Placement:
+    """The placement found last, every block pushed down as far as it goes."""
+    order = sorted(range(len(search.blocks)), key=search.offsets.__getitem__)
+    return _first_fit(search.blocks, order)
+
+
+def _proof(height: int, lower_bound: int, bound: int, capacity: int | None, late: bool) -> Proof:
+    """Why the work ended."""
+    if capacity is not None and bound > capacity:
+        return "capacity unattainable"
+    if height == lower_bound:
+        return "lower bound met"
+    if height == bound:
+        return "exhaustive search"
+    if capacity is not None and height <= capacity:
+        return "capacity met"
+    return "time ended" if late else "node budget ended"
+
+
+def _peak(blocks: Sequence[Block]) -> tuple[int, list[int]]:
+    """The most units alive at one step, and the blocks alive at the first such step."""
+    changes: list[tuple[int, int]] = []
+    for block in blocks:
+        changes.append((block.start, block.size))
+        changes.append((block.end, -block.size))  # sorts before a start at the same step
+    total = most = at = 0
+    for step, change in sorted(changes):
+        total += change
+        if total > most:
+            most, at = total, step
+    return most, [i for i, block in enumerate(blocks) if block.start <= at < block.end]
+
+
+def _greedy(blocks: Sequence[Block], goal: int) -> _Placement:
+    """The lowest of several first-fit placements, or the first that reaches no higher than `goal`.
+
+    The orders: large, large area (size times duration) or long-lived first, and that of time.
+    """
+    orders: tuple[Callable[[Block], tuple[int, ...]], ...] = (
+        lambda block: (-block.size, block.start - block.end),
+        lambda block: (block.size * (block.start - block.end), -block.size),
+        lambda block: (block.start - block.end, -block.size),
+        lambda block: (block.start, -block.size),
+    )
+    best = _Placement((), sum(block.size for block in blocks) + 1)
+    for order in orders:
+        keys = [order(block) for block in blocks]
+        placement = _first_fit(blocks, sorted(range(len(blocks)), key=keys.__getitem__))
+        best = min(best, placement, key=lambda candidate: candidate.height)
+        if best.height <= goal:
+            break
+    return best
+
+
+def _first_fit(blocks: Sequence[Block], order: Iterable[int]) -> _Placement:
+    """Place blocks in `order`, each at the lowest offset free throughout its lifetime."""
+    offsets = [0] * len(blocks)
+    placed: list[tuple[int, int, int, int]] = []  # offset, top, start, end: by ascending offset
+    height = 0
+    for index in order:
+        start, end, size = blocks[index]
+        offset = 0
+        for other_offset, top, other_start, other_end in placed:
+            if other_start < end and start < other_end:
+                if offset + size <= other_offset:
+                    break
+                offset = max(offset, top)
+        offsets[index] = offset
+        height = max(height, offset + size)
+        insort(placed, (offset, offset + size, start, end))
+    return _Placement(offsets, height)

@@ -13,8 +13,7 @@ floor and spends some of the section's slack.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
 from enum import Enum
 from itertools import product
 from typing import NamedTuple
@@ -60,29 +59,31 @@ class _Strategy(NamedTuple):
 
     rank: Sequence[int]  # of a buffer among the choices at a section, lowest first
     rightmost: bool  # among equally constrained sections: the last instead of the first
-    crowded: bool  # ... but before that: the one with the most unplaced buffers
 
 
 class _GaveUp(Exception):
     """The node limit or the deadline was reached."""
 
 
-@dataclass
 class Search:
-    """Search for placements of `blocks`; offsets of the last one found are in `offsets`."""
+    """Search for placements of `blocks`.
 
-    blocks: Sequence[Block]
-    deadline: float | None = None  # of `time.monotonic()`, in seconds
-    nodes: int = field(default=0, init=False)
-    offsets: list[int] = field(init=False)
-    excess: int = field(default=0, init=False)  # see `find`
+    `offsets` are those of the placement found last, `nodes` the nodes visited by all searches.
+    `deadline` is a time of `time.monotonic()`, in seconds.
+    """
 
-    def __post_init__(self) -> None:
-        self.offsets = [0] * len(self.blocks)
-        self._sections, self._spans = _sections(self.blocks)
-        self._sizes = [block.size for block in self.blocks]
+    def __init__(self, blocks: Sequence[Block], deadline: float | None = None) -> None:
+        self.blocks = blocks
+        self.nodes = 0
+        self.offsets = [0] * len(blocks)
+        self.excess = 0  # see `find`
+        self._deadline = deadline
+        self._sections, self._spans = _sections(blocks)
         self._pressure = [self._total(alive) for alive in self._sections]
         self._strategies = self._portfolio()
+        self._strategy = self._strategies[0]
+        self._stop = 0  # the count of nodes at which the current run ends
+        self._failed: set[tuple[int, tuple[int, ...]]] = set()
 
     def find(self, capacity: int, node_budget: int) -> Outcome:
         """Search a placement of height <= `capacity`, visiting at most `node_budget` nodes.
@@ -96,8 +97,11 @@ class Search:
         if shortfall > 0:
             self.excess = shortfall
             return Outcome.IMPOSSIBLE
-        self.excess = sum(self._sizes)
-        self._failed: set[tuple[int, tuple[int, ...]]] = set()
+        self.excess = sum(block.size for block in self.blocks)
+        slack = [capacity - total for total in self._pressure]
+        everything = (1 << len(self.blocks)) - 1
+        root = _Part(0, everything, capacity, [capacity] * len(slack), slack)
+        self._failed.clear()
         stop = self.nodes + node_budget
         run_length = 4 * len(self.blocks)
         while self.nodes < stop:
@@ -105,50 +109,48 @@ class Search:
                 self._strategy = strategy
                 self._stop = min(stop, self.nodes + run_length)
                 try:
-                    found = self._run(capacity)
+                    found = self._run(root)
                 except _GaveUp:
-                    if self._late():
+                    if self.late():
                         return Outcome.GAVE_UP
                     continue
                 return Outcome.FOUND if found else Outcome.IMPOSSIBLE
             run_length *= 2
         return Outcome.GAVE_UP
 
-    def _late(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _total(self, mask: int) -> int:
-        return sum(self._sizes[index] for index in _bits(mask))
+        return sum(self.blocks[index].size for index in _bits(mask))
 
     def _portfolio(self) -> list[_Strategy]:
-        """Every order of buffers (large, large area, long-lived first) with every tie-break."""
+        """Every order of buffers (large, large area, long-lived first) with both tie-breaks."""
         widths = [last - first for first, last in self._spans]
         peaks = [max(self._pressure[first:last]) for first, last in self._spans]
-        orders: list[Callable[[int], tuple[int, ...]]] = [
-            lambda index: (-peaks[index], -self._sizes[index], index),
-            lambda index: (-peaks[index], -self._sizes[index] * widths[index], index),
-            lambda index: (-widths[index], index),
-        ]
+        sizes = [block.size for block in self.blocks]
+        keys = (
+            [(-peak, -size) for peak, size in zip(peaks, sizes, strict=True)],
+            [
+                (-peak, -size * width)
+                for peak, size, width in zip(peaks, sizes, widths, strict=True)
+            ],
+            [(-width, 0) for width in widths],
+        )
         strategies = []
-        for order, crowded, rightmost in product(orders, (False, True), (False, True)):
-            rank = [0] * len(self.blocks)
-            for position, index in enumerate(sorted(range(len(rank)), key=order)):
+        for key, rightmost in product(keys, (False, True)):
+            rank = [0] * len(sizes)
+            for position, index in enumerate(sorted(range(len(sizes)), key=key.__getitem__)):
                 rank[index] = position
-            strategies.append(_Strategy(rank, rightmost, crowded))
+            strategies.append(_Strategy(rank, rightmost))
         return strategies
 
-    def _run(self, capacity: int) -> bool:
+    def _run(self, root: _Part) -> bool:
         """One run of the current strategy; raises `_GaveUp`.
 
         The stack is explicit, since one placement per buffer may exceed the recursion limit.
         """
-        root = _Part(
-            first=0,
-            buffers=(1 << len(self.blocks)) - 1,
-            top=capacity,
-            room=[capacity] * len(self._sections),
-            slack=[capacity - total for total in self._pressure],
-        )
         for part in self._split(root):
             stack = [self._solve(part)]
             solved: bool | None = None
@@ -167,7 +169,7 @@ class Search:
 
     def _solve(self, part: _Part) -> Generator[_Part, bool | None, bool]:
         """Place the buffers of `part`: yields the parts it depends on, is sent their answers."""
-        if self.nodes >= self._stop or (self.nodes % _CLOCK_PERIOD == 0 and self._late()):
+        if self.nodes >= self._stop or (self.nodes % _CLOCK_PERIOD == 0 and self.late()):
             raise _GaveUp
         self.nodes += 1
         resting = self._raise_floors(part)
@@ -195,21 +197,23 @@ class Search:
         pieces = []
         pending = [part]
         while pending:
-            first, buffers, top, room, slack = pending.pop()
+            whole = pending.pop()
+            first, buffers, top, room, slack = whole
             for begin, end, mask in self._connected(first, len(room), buffers):
-                sections = slice(begin - first, end - first)
+                inside = slice(begin - first, end - first)
                 throughout = mask & self._sections[begin] & self._sections[end - 1]
-                if not throughout:
-                    pieces.append(_Part(begin, mask, top, room[sections], slack[sections]))
-                    continue
-                ceiling = top
-                for index in _bits(throughout):
-                    ceiling -= self._sizes[index]
-                    self.offsets[index] = ceiling
-                if mask != throughout:
-                    lower = [height - (top - ceiling) for height in room[sections]]
+                if throughout:
+                    ceiling = top
+                    for index in _bits(throughout):
+                        ceiling -= self.blocks[index].size
+                        self.offsets[index] = ceiling
+                    lower = [height - (top - ceiling) for height in room[inside]]
                     rest = mask & ~throughout
-                    pending.append(_Part(begin, rest, ceiling, lower, slack[sections]))
+                    pending.append(_Part(begin, rest, ceiling, lower, slack[inside]))
+                elif end - begin == len(room):
+                    pieces.append(whole)  # spares the copies
+                else:
+                    pieces.append(_Part(begin, mask, top, room[inside], slack[inside]))
         if len(pieces) > 1:
             pieces.sort(key=lambda piece: piece.buffers.bit_count())
         return pieces
@@ -237,17 +241,15 @@ class Search:
         first, buffers, _, room, slack = part
         alive = [mask & buffers for mask in self._sections[first : first + len(room)]]
         resting = alive[:]
-        blocked = 0  # buffers over a floor higher than the current level
-        above = 0  # buffers over a floor at least as high
+        above = 0  # buffers over a floor at least as high as the current level
         level = -1
-        levels: list[int] = []
-        free: list[int] = []
+        levels: list[int] = []  # from the highest floor to the lowest
+        free: list[int] = []  # buffers over no floor higher than that level
         for section in sorted(range(len(room)), key=room.__getitem__):
             if room[section] != level:
                 level = room[section]
-                blocked = above
                 levels.append(level)
-                free.append(~blocked)
+                free.append(~above)
             above |= alive[section]
             resting[section] &= free[-1]
             position = len(free) - 1
@@ -292,10 +294,8 @@ class Search:
 
     def _branching_section(self, part: _Part, resting: Sequence[int]) -> int:
         """The section, within the valleys of the skyline, that leaves the fewest choices."""
-        first, buffers, _, room, slack = part
-        _, rightmost, crowded = self._strategy
+        room, slack = part.room, part.slack
         count = len(room)
-        scale = len(self.blocks) + 1
         best, chosen = 0, -1
         end = 0
         while end < count:
@@ -305,11 +305,9 @@ class Search:
             if (begin and room[begin - 1] > floor) or (end < count and room[end] > floor):
                 continue  # a step down beside it: buffers may hang over the edge
             for section in range(begin, end):
-                # Without slack some buffer must rest here; wasting room counts as a bad choice.
-                score = (2 * resting[section].bit_count() + (3 if slack[section] else 0)) * scale
-                if crowded:
-                    score -= (self._sections[first + section] & buffers).bit_count()
-                if chosen < 0 or score < best or (rightmost and score == best):
+                # To let no buffer rest here is a choice too, if there is slack, and the worst.
+                score = 2 * resting[section].bit_count() + (3 if slack[section] else 0)
+                if chosen < 0 or score < best or (score == best and self._strategy.rightmost):
                     best, chosen = score, section
         return chosen
 
@@ -330,7 +328,9 @@ class Search:
                 for neighbour in range(*self._spans[index]):
                     neighbours |= self._sections[neighbour]
                 supports = _bits(neighbours & buffers & ~here)
-                height = max((self._room_over(i, part) - self._sizes[i] for i in supports), default=-1)
+                height = max(
+                    (self._room_over(i, part) - self.blocks[i].size for i in supports), default=-1
+                )
             best = max(best, height)
         return best if best >= 0 else None
 

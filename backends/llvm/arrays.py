@@ -49,11 +49,13 @@ def plain_array(value: object, spec: ArraySpec) -> Array:
 
 
 def plain_result(value: object, spec: ArraySpec) -> Array:
-    """A result's array as a plain one. Raises `InputError` for what is no NumPy array: another
-    library's object could hand out a copy of its memory, and what is written there would be lost.
+    """The array of a result, or of a donor, as a plain one.
+
+    Raises `InputError` for what is no NumPy array: another library's object could hand out a copy
+    of its memory, and what is written there would be lost.
     """
     kind = type(value).__name__
-    message = f"out for '{spec.name}' must be a NumPy array, got a {kind}"
+    message = f"'{spec.name}' is written to, so it must be a NumPy array; got a {kind}"
     check(isinstance(value, np.ndarray), message, InputError)
     return plain_array(value, spec)
 
@@ -74,10 +76,10 @@ def _foreign_array(value: object, spec: ArraySpec) -> Array | None:
         ) from error
 
 
-def check_array(array: Array, spec: ArraySpec, *, writeable: bool) -> Array:
-    """`array`, with the dtype object of its spec, once dtype, shape and layout are found right.
+def check_array(array: Array, spec: ArraySpec, *, writeable: bool) -> None:
+    """Raise `InputError` unless dtype, shape and layout are right.
 
-    Raises `InputError` naming the array, what was expected, what came, and the fix.
+    The error names the array, what was expected, what came, and the fix.
     """
     expected, shape = spec.type.dtype.numpy, spec.type.static_shape
     if array.dtype != expected:
@@ -92,8 +94,6 @@ def check_array(array: Array, spec: ArraySpec, *, writeable: bool) -> Array:
         raise _fault(spec, "a C-contiguous array", got, f"np.ascontiguousarray({spec.name})")
     if writeable and not array.flags.writeable:
         raise _fault(spec, "a writeable array", "a read-only one", f"{spec.name}.copy()")
-    # Equal dtypes need not be one object (long and long long, metadata): give it the usual one.
-    return array if array.dtype is expected else array.view(expected)
 
 
 def check_overlap(

@@ -8,7 +8,9 @@ miss, and a folder that cannot be written is reported once and then done without
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -17,6 +19,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -105,13 +108,11 @@ class ObjectCache:
         """The object of `text`, or None."""
         parts = KeyParts.of(text, machine)
         path = self._path(parts.key())
-        try:
-            stored = _decode(path.read_bytes())
-        except OSError:
-            return None
+        stored = _read(path)
         if stored is None or stored.parts != parts or stored.text != text:
             return None
-        self._mark_used(path)
+        with contextlib.suppress(OSError):  # a folder to read only has no order of use
+            os.utime(path)
         return stored.code
 
     def put(self, text: str, machine: Machine, code: bytes) -> None:
@@ -129,13 +130,7 @@ class ObjectCache:
 
     def list(self) -> tuple[CacheEntry, ...]:
         """The readable entries, the most recently used first."""
-        entries = []
-        for path, status in self._files(_SUFFIX):
-            stored = _read(path)
-            if stored is not None:
-                entries.append(
-                    CacheEntry(path.stem, status.st_size, status.st_mtime, stored.parts)
-                )
+        entries = [entry for entry, _ in self._entries()]
         return tuple(sorted(entries, key=lambda entry: (-entry.last_used, entry.key)))
 
     def clear(self) -> int:
@@ -153,33 +148,34 @@ class ObjectCache:
         parts = KeyParts.of(text, machine)
         lines = set(text.splitlines())
 
-        def distance(entry: CacheEntry) -> tuple[int, int, str]:
-            stored = _read(self._path(entry.key))
-            shared = len(lines & set(stored.text.splitlines())) if stored is not None else 0
+        def distance(candidate: tuple[CacheEntry, _Stored]) -> tuple[int, int, str]:
+            entry, stored = candidate
+            shared = len(lines & set(stored.text.splitlines()))
             return len(parts.differing(entry.parts)), -shared, entry.key
 
-        nearest = min(self.list(), key=distance, default=None)
-        if nearest is None:
+        found = min(self._entries(), key=distance, default=None)
+        if found is None:
             return Explanation(False, None, (), "miss: the cache is empty")
+        nearest, stored = found
         differing = parts.differing(nearest.parts)
         if not differing:
             return Explanation(True, nearest, (), f"hit: {nearest.key}")
-        changes = [self._change(name, parts, nearest, text) for name in differing]
+        here, there = vars(parts), vars(nearest.parts)
+        changes = [
+            _first_difference(stored.text, text)
+            if name == "text"
+            else f"{name}: {there[name]!r} there, {here[name]!r} here"
+            for name in differing
+        ]
         detail = f"miss: nearest entry {nearest.key} differs in {'; '.join(changes)}"
         return Explanation(False, nearest, differing, detail)
 
-    def _change(self, name: str, parts: KeyParts, nearest: CacheEntry, text: str) -> str:
-        if name != "text":
-            return f"{name}: {vars(nearest.parts)[name]!r} there, {vars(parts)[name]!r} here"
-        stored = _read(self._path(nearest.key))
-        there = stored.text.splitlines() if stored is not None else []
-        here = text.splitlines()
-        pairs = enumerate(zip(there, here, strict=False), start=1)
-        end = min(len(there), len(here)) + 1
-        line = next((number for number, (old, new) in pairs if old != new), end)
-        old = there[line - 1] if line <= len(there) else "<end>"
-        new = here[line - 1] if line <= len(here) else "<end>"
-        return f"text: line {line} is {old!r} there, {new!r} here"
+    def _entries(self) -> Iterator[tuple[CacheEntry, _Stored]]:
+        for path, status in self._files(_SUFFIX):
+            stored = _read(path)
+            if stored is not None:
+                entry = CacheEntry(path.stem, status.st_size, status.st_mtime, stored.parts)
+                yield entry, stored
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
@@ -220,16 +216,20 @@ class ObjectCache:
             if total > self.capacity:
                 path.unlink(missing_ok=True)
 
-    def _mark_used(self, path: Path) -> None:
-        try:
-            os.utime(path)
-        except OSError as error:
-            self._warn(error)
-
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
             _LOG.warning("compiled code is not cached in %s: %s", self.folder, error)
+
+
+def default_cache() -> ObjectCache:
+    """The cache in the default folder, one object for all, so that a warning comes once."""
+    return _cache_in(default_folder())
+
+
+@cache
+def _cache_in(folder: Path) -> ObjectCache:
+    return ObjectCache(folder)
 
 
 def default_folder() -> Path:
@@ -280,3 +280,11 @@ def _read(path: Path) -> _Stored | None:
         return _decode(path.read_bytes())
     except OSError:
         return None
+
+
+def _first_difference(there: str, here: str) -> str:
+    lines = itertools.zip_longest(there.splitlines(), here.splitlines(), fillvalue="<end>")
+    for number, (old, new) in enumerate(lines, start=1):
+        if old != new:
+            return f"text: line {number} is {old!r} there, {new!r} here"
+    return "text: line ends"

@@ -24,9 +24,10 @@ from .arrays import (
     plain_result,
     wrong_count,
 )
-from .entry_text import MOST_OBJECTS, Fault, State, decode
+from .entry_text import MOST_OBJECTS, Fault, decode
 from .jit import Library
 from .numpy_header import ArrayHeader
+from .state import State
 
 # What a status other than 0 means to the user: an error naming operation and line.
 StatusError: TypeAlias = Callable[[int], Exception]
@@ -116,7 +117,7 @@ class Entry:
         return [
             next(remaining)
             if spec.donor is None
-            else plain_array(arrays[spec.donor], self._parameters[spec.donor])
+            else plain_result(arrays[spec.donor], self._parameters[spec.donor])
             for spec in self._results
         ]
 
@@ -124,14 +125,12 @@ class Entry:
         """Turn a code into an error, or run after all where the arrays do fit."""
         if decode(code)[0] is Fault.STATUS:
             raise self._status_error(self._status.value)
-        inputs = [
-            check_array(plain_array(array, spec), spec, writeable=False)
-            for array, spec in zip(arrays, self._parameters, strict=True)
-        ]
-        outputs = [
-            check_array(plain_result(array, spec), spec, writeable=True)
-            for array, spec in zip(results, self._results, strict=True)
-        ]
+        inputs = list(map(plain_array, arrays, self._parameters))
+        outputs = list(map(plain_result, results, self._results))
+        for array, spec in zip(inputs, self._parameters, strict=True):
+            check_array(array, spec, writeable=False)
+        for array, spec in zip(outputs, self._results, strict=True):
+            check_array(array, spec, writeable=True)
         check_overlap(inputs, outputs, (self._parameters, self._results))
         addresses = [address(array) for array in (*inputs, *outputs)]
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)

@@ -10,39 +10,13 @@ expected, so that a model of two hundred arrays costs no more code than one of t
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from string import Template
 
 from .arrays import ArraySpec, check_specs
 from .numpy_header import C_CONTIGUOUS, WRITEABLE, ArrayHeader
-
-
-class State(ctypes.Structure):
-    """What compiled code finds behind its `%state` pointer; `STATE_TYPE` is the same for LLVM."""
-
-    arena: int | None  # the executable's scratch memory
-    pool: int | None  # the thread pool, null for one thread
-    constants: int | None  # pointers to the constants
-    status: int | None  # an i64 that a kernel sets to other than 0 on a fault of the data
-    types: int | None  # numpy.ndarray, then the dtype object of every parameter and result
-
-    _fields_ = tuple(
-        (name, ctypes.c_void_p) for name in ("arena", "pool", "constants", "status", "types")
-    )
-
-
-STATE_TYPE = f"%ml_state = type {{ {', '.join('ptr' for _ in State._fields_)} }}"
-
-
-def state_field(name: str, register: str) -> str:
-    """Two instructions that load a field of `%state` into `%register`."""
-    index = [field for field, *_ in State._fields_].index(name)
-    return (
-        f"  %{register}.at = getelementptr %ml_state, ptr %state, i32 0, i32 {index}\n"
-        f"  %{register} = load ptr, ptr %{register}.at"
-    )
+from .state import STATE_TYPE, state_field
 
 
 class Fault(IntEnum):
@@ -233,8 +207,8 @@ next.array:
   %index.next = add i64 %index, 1
   br label %array
 fault:
-  %kind = phi i64 [ $TYPE, %check.type ], [ $RANK, %check.rank ], [ $DTYPE, %check.dtype ], [ $FLAGS, %check.flags ],
-                  [ $SHAPE, %check.size ]
+  %kind = phi i64 [ $TYPE, %check.type ], [ $RANK, %check.rank ], [ $DTYPE, %check.dtype ],
+                  [ $FLAGS, %check.flags ], [ $SHAPE, %check.size ]
   %place = shl i64 %index, 8
   %code = or i64 %place, %kind
   ret i64 %code

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ...errors import check
+from ...errors import UnsupportedError, check
 from .math_erf import erf, erfc
 from .math_exp import cosh, exp, exp2, expm1, sigmoid, sinh, tanh
 from .math_log import acosh, asinh, atanh, log, log1p, log2, log10
@@ -43,8 +43,8 @@ UNARY: Mapping[str, Callable[[Vec], Vec]] = {
 }
 BINARY: Mapping[str, Callable[[Vec, Vec], Vec]] = {"atan2": atan2, "pow": power}
 MATH_FUNCTIONS = frozenset(UNARY) | frozenset(BINARY)
-# seldom in a model's inner loop: three roundings in f32 would exceed two ulp, in f64 they do not
-THROUGH_F64 = frozenset({"acosh", "asinh", "atanh", "tan"})
+# several roundings in f32 would exceed two ulp here, and none is often a model's inner loop
+THROUGH_F64 = frozenset({"acosh", "asinh", "atanh", "erfc", "tan"})
 
 
 def emit_math(
@@ -53,7 +53,8 @@ def emit_math(
     """Append `function(*args)` and return the SSA name of the result.
 
     `args` are SSA names or literals of type `float`/`double` (width 1) or `<width x float>`; the
-    result has the same type. Arguments in radians; `atan2(y, x)`, `pow(base, exponent)`.
+    result has the same type. Angles are in radians; `atan2(y, x)`, `pow(base, exponent)`. Raises
+    UnsupportedError for a function not in MATH_FUNCTIONS, TypeError for a wrong number of args.
     """
     shape = Shape(out, dtype, width)
     operands = [Vec(shape, arg) for arg in args]
@@ -64,6 +65,7 @@ def emit_math(
             return UNARY[function](x).name
         case [x, y] if function in BINARY:
             return BINARY[function](x, y).name
-    check(function in MATH_FUNCTIONS, f"no vector code for the function {function!r}")
+    known = function in MATH_FUNCTIONS
+    check(known, f"no vector code for the function {function!r}", UnsupportedError)
     arity = 1 if function in UNARY else 2
-    raise TypeError(f"{function} takes {arity} argument(s), got {len(operands)}")
+    raise TypeError(f"{function} takes {arity} argument(s), got {len(args)}")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 
-from .math_constants import LN2, LOG2_E, PRECISION, parts
+from .math_constants import LN2, LOG2_E, exponent_parts
 from .math_tables import POLYNOMIALS
 from .vector_text import Vec
 
-EXPONENT_BITS = {"f32": 8, "f64": 11}
-# exp(x) is finite up to the first and rounds to 0 below the second; from the third on 2**n is normal
+# exp(x) is finite up to the first, 0 below the second; from the third on 2**n is normal
 EXP_RANGE = {
     "f32": (88.72283172607422, -104.0, -86.0),
     "f64": (709.782712893384, -745.2, -707.0),
@@ -36,9 +35,7 @@ def rounding_shift(x: Vec) -> float:
 
 def reduce_by_ln2(x: Vec) -> tuple[Vec, Vec]:
     """(n + rounding shift, x - n ln 2) with n = round(x/ln 2)."""
-    precision = PRECISION[x.shape.dtype]
-    # n times the first part is exact, so cancellation costs nothing even without fused multiply-add
-    high, low = parts(LN2, precision - EXPONENT_BITS[x.shape.dtype] - 1, precision)
+    high, low = exponent_parts(LN2, x.shape.dtype)
     shifted = x.fma(float(LOG2_E), rounding_shift(x))
     n = shifted - rounding_shift(x)
     return shifted, n.fma(-low, n.fma(-high, x))
@@ -53,11 +50,11 @@ def power_of_two(shifted: Vec, offset: int = 0) -> Vec:
 
 def exp_polynomial(r: Vec) -> Vec:
     """exp(r) for |r| <= ln(2)/2."""
-    return r.polynomial((1.0, 1.0, *POLYNOMIALS["exp"][r.shape.dtype]))
+    return r.polynomial(POLYNOMIALS["exp"][r.shape.dtype]).fma(r, 1.0).fma(r, 1.0)
 
 
 def exp_bounded(x: Vec) -> Vec:
-    """exp(x) where argument and result are known to be far from overflow and underflow; NaN passes."""
+    """exp(x) for arguments known to be far from overflow and underflow; NaN passes."""
     shifted, r = reduce_by_ln2(x)
     return exp_polynomial(r) * power_of_two(shifted)
 
@@ -99,8 +96,8 @@ def exp2(x: Vec) -> Vec:
     x = x.at_least(limits[1])
     shifted = x + rounding_shift(x)
     r = x - (shifted - rounding_shift(x))
-    polynomial = r.polynomial((1.0, *POLYNOMIALS["exp2"][x.shape.dtype]))
-    return _scaled(polynomial, shifted, x, limits)
+    significand = r.polynomial(POLYNOMIALS["exp2"][x.shape.dtype]).fma(r, 1.0)
+    return _scaled(significand, shifted, x, limits)
 
 
 def expm1(x: Vec) -> Vec:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from .math_constants import LN2, LOG2_E, LOG10_2, LOG10_E, MIN_NORMAL, PRECISION, parts
+from .math_constants import LN2, LOG2_E, LOG10_2, LOG10_E, MIN_NORMAL, exponent_parts, twofold
 from .math_tables import POLYNOMIALS
 from .text_builder import float_bits
 from .vector_text import Vec
 
-EXPONENT_BITS = {"f32": 8, "f64": 11}
 SQRT_HALF = math.sqrt(0.5)
 SQUARE_IS_LOST = 2.0**28  # above it x*x + 1 = x*x in f64
 
@@ -50,18 +49,11 @@ def log_tail(f: Vec) -> Vec:
 def log_positive(x: Vec, correction: Vec | None = None) -> Vec:
     """log(x) + correction for positive finite x; the correction is at most an ulp of x over x."""
     k, f = normalise(x)
-    high, low = _exponent_parts(x, LN2)
+    high, low = exponent_parts(LN2, x.shape.dtype)
     tail = log_tail(f)
     if correction is not None:
         tail = tail + correction
     return k.fma(high, f + k.fma(low, tail))
-
-
-def _exponent_parts(x: Vec, value: Fraction) -> tuple[float, float]:
-    """`value` in two parts, the first of which times an exponent is exact."""
-    precision = PRECISION[x.shape.dtype]
-    high, low = parts(value, precision - EXPONENT_BITS[x.shape.dtype] - 1, precision)
-    return high, low
 
 
 def _with_edges(x: Vec, result: Vec) -> Vec:
@@ -77,8 +69,8 @@ def log(x: Vec) -> Vec:
 def _log_to_base(x: Vec, one_over_ln: Fraction, of_two: Fraction) -> Vec:
     """log(x) * one_over_ln with the products' leading parts kept apart."""
     k, f = normalise(x)
-    factor, factor_low = parts(one_over_ln, PRECISION[x.shape.dtype], PRECISION[x.shape.dtype])
-    high, low = _exponent_parts(x, of_two)
+    factor, factor_low = twofold(one_over_ln, x.shape.dtype)
+    high, low = exponent_parts(of_two, x.shape.dtype)
     tail = f.fma(factor_low, log_tail(f) * factor)
     if low:
         tail = k.fma(low, tail)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from .math_constants import LN2, PRECISION, TWO_THIRDS, parts
+from .math_constants import LN2, TWO_THIRDS, exponent_parts, twofold
 from .math_exp import RESCUE, exp_bounded, exp_polynomial, power_of_two, reduce_by_ln2
 from .math_log import log_positive, normalise
 from .math_tables import POLYNOMIALS
@@ -55,8 +55,8 @@ def _pow_f64(magnitude: Vec, exponent: Vec) -> Vec:
 def _log_extended(x: Vec) -> tuple[Vec, Vec]:
     """log(x) to some 64 bits as (high, low), for positive finite f64.
 
-    With s = f/(2 + f) and v = s*s: log(1 + f) = s (2 + 2/3 v + v*v p(v)), everything but p in twofold
-    precision.
+    With s = f/(2 + f) and v = s*s: log(1 + f) = s (2 + 2/3 v + v*v p(v)), all but p in
+    twofold precision.
     """
     k, f = normalise(x)
     denominator = f + 2.0
@@ -67,7 +67,7 @@ def _log_extended(x: Vec) -> tuple[Vec, Vec]:
     s_low = (((f - product) - product_low) - s * denominator_low) * reciprocal
     v, v_low = s.two_product(s)
     v_low = v_low + s * s_low * 2.0
-    third, third_low = parts(TWO_THIRDS, PRECISION["f64"], PRECISION["f64"])
+    third, third_low = twofold(TWO_THIRDS, "f64")
     term, term_low = v.two_product(x.shape.literal(third))
     tail = v * v * v.polynomial(POLYNOMIALS["log_ratio_5"]["f64"])
     term_low = tail + (v * third_low + (v_low * third + term_low))
@@ -75,11 +75,12 @@ def _log_extended(x: Vec) -> tuple[Vec, Vec]:
     factor_low = (term - (factor - 2.0)) + term_low
     log_f, log_f_low = s.two_product(factor)
     log_f_low = log_f_low + (s * factor_low + s_low * factor)
-    ln2, ln2_low = parts(LN2, 41, PRECISION["f64"])
+    ln2, ln2_low = exponent_parts(LN2, "f64")
     whole = k * ln2
     high = whole + log_f
     low = (log_f - (high - whole)) + k.fma(ln2_low, log_f_low)
-    return high, low
+    total = high + low
+    return total, low - (total - high)
 
 
 def _parity(exponent: Vec) -> tuple[Mask, Mask]:

@@ -1,15 +1,16 @@
 """Trigonometric functions as inline vector code: sin, cos, tan, asin, acos, atan, atan2.
 
 The argument is reduced by multiples of pi/2 in f64, f32 included. The reduction is accurate for |x|
-up to 2**50 in f32 and 2**30 in f64 with fused multiply-add, 2**28 and 2**20 without; beyond, the
-result stays finite and within the function's range but loses its meaning.
+up to 2**40 with fused multiply-add; without it up to 2**26 in f32 (tan: 2**20) and 2**20 in f64.
+Beyond, results stay finite and within the function's range but lose their meaning: the reduction
+by Payne and Hanek needs a table look-up for each lane.
 """
 
 from __future__ import annotations
 
 import math
 
-from .math_constants import PI_HALF, PRECISION, parts
+from .math_constants import PI_HALF, parts, twofold
 from .math_exp import rounding_shift
 from .math_tables import POLYNOMIALS
 from .vector_text import Ints, Mask, Vec
@@ -30,7 +31,7 @@ def _reduce(x: Vec) -> tuple[Vec, Ints]:
     quadrant = shifted.bits()
     if x.shape.dtype == "f32":
         r, quadrant = r.narrowed(), quadrant.truncated()
-    return (r.fabs() > QUARTER_TURN).select(0.0, r), quadrant
+    return (r.fabs() > QUARTER_TURN).select(QUARTER_TURN, r), quadrant
 
 
 def _pi_half_parts(x: Vec) -> tuple[float, ...]:
@@ -79,10 +80,10 @@ def cos(x: Vec) -> Vec:
 
 
 def tan(x: Vec) -> Vec:
-    """tan(r), or -1/tan(r) in odd quadrants."""
+    """tan(r), or -1/tan(r) in odd quadrants; for f64 only."""
     r, quadrant = _reduce(x)
     square = r * r
-    tail = square.polynomial(POLYNOMIALS["tan"][r.shape.dtype])
+    tail = square.polynomial(POLYNOMIALS["tan"]["f64"])
     tangent = (r * square).fma(tail, r).copysign(r)
     odd = _odd(quadrant)
     return odd.select(-1.0, tangent) / odd.select(tangent, 1.0)
@@ -97,23 +98,16 @@ def _half_arcsine(x: Vec) -> tuple[Mask, Vec, Vec]:
     return large, root, root * square * square.polynomial(POLYNOMIALS["asin"][x.shape.dtype])
 
 
-def _pi_half(x: Vec) -> tuple[float, float]:
-    """pi/2 to twice the precision of x."""
-    precision = PRECISION[x.shape.dtype]
-    high, low = parts(PI_HALF, precision, precision)
-    return high, low
-
-
 def asin(x: Vec) -> Vec:
     large, root, tail = _half_arcsine(x)
-    high, low = _pi_half(x)
+    high, low = twofold(PI_HALF, x.shape.dtype)
     far = (high - root * 2.0) - (tail.fma(2.0, -low))
     return large.select(far, root + tail).copysign(x)
 
 
 def acos(x: Vec) -> Vec:
     large, root, tail = _half_arcsine(x)
-    high, low = _pi_half(x)
+    high, low = twofold(PI_HALF, x.shape.dtype)
     angle = root + tail
     double = angle + angle
     far = (x < 0.0).select(2.0 * high - (double - 2.0 * low), double)
@@ -126,11 +120,11 @@ def _arctangent(a: Vec, b: Vec) -> Vec:
     Above tan(3 pi/8): pi/2 + atan(-b/a); above tan(pi/8): pi/4 + atan((a - b)/(a + b)).
     """
     steep = a > b * TAN_3_PI_8
-    middle = (a > b * TAN_PI_8)
+    middle = a > b * TAN_PI_8
     numerator = steep.select(-b, middle.select(a - b, a))
     denominator = steep.select(a, middle.select(a + b, b))
     q = numerator / denominator
-    high, low = _pi_half(a)
+    high, low = twofold(PI_HALF, a.shape.dtype)
     square = q * q
     tail = square.polynomial(POLYNOMIALS["atan"][a.shape.dtype])
     offset = steep.select(high, middle.select(high / 2, 0.0))
@@ -150,6 +144,6 @@ def atan2(y: Vec, x: Vec) -> Vec:
     half_range = 2.0 ** (x.shape.bias - 1)
     scale = ((a > half_range) | (b > half_range)).select(0.25, 1.0)  # a + b must not overflow
     angle = _arctangent(a * scale, b * scale)
-    high, low = _pi_half(x)
+    high, low = twofold(PI_HALF, x.shape.dtype)
     left = x.bits() < 0
     return left.select(2.0 * high - (angle - 2.0 * low), angle).copysign(y)

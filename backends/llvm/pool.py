@@ -12,6 +12,7 @@ returns when all are done. The shares are contiguous and depend on extent and th
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
@@ -23,7 +24,7 @@ from functools import cache
 from types import MappingProxyType
 
 from ...errors import check
-from .cache import ObjectCache
+from .cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
 from .pool_text import POOL_BYTES, SLOT_BYTES, PoolHeader, has_futex, pool_text
@@ -52,17 +53,17 @@ class _Parking:
 
     def reset(self) -> None:
         """A fresh condition: after a fork the old one may be held by a thread that is gone."""
-        self._condition = threading.Condition()
+        self.condition = threading.Condition()
 
     def _park(self, pool: int, seen: int) -> None:
         header = PoolHeader.from_address(pool)
-        with self._condition:
+        with self.condition:
             while header.generation == seen:
-                self._condition.wait()
+                self.condition.wait()
 
     def _wake(self, _pool: int) -> None:
-        with self._condition:
-            self._condition.notify_all()
+        with self.condition:
+            self.condition.notify_all()
 
     def _yield(self) -> None:
         time.sleep(0)
@@ -89,7 +90,7 @@ def pool_code(*, futex: bool | None = None) -> PoolCode:
     futex = has_futex(machine) if futex is None else futex
     parking = _Parking()
     [code] = compile_objects(
-        [pool_text(machine, futex=futex)], machine, cache=ObjectCache(), workers=1
+        [pool_text(machine, futex=futex)], machine, cache=default_cache(), workers=1
     )
     if futex:
         libc = ctypes.CDLL(None)
@@ -165,9 +166,10 @@ class ThreadPool:
         self._code = pool_code(futex=futex)
         self._block = _Block(threads)
         self._block.start(self._code)
-        # Also runs at interpreter exit. The threads are not joined there nor by the collector:
-        # they leave by themselves and hold the block until then.
+        # The collector does not wait for the threads (it may run while any lock is held): they
+        # leave by themselves and hold the block until then. At exit `close_all` does wait.
         self._finalizer = weakref.finalize(self, _stop, self._code, self._block)
+        self._finalizer.atexit = False
         _REGISTRY.live.add(self)
 
     @property
@@ -182,7 +184,9 @@ class ThreadPool:
 
     def close(self) -> None:
         """Stop the threads and wait until they have left."""
-        self._finalizer()
+        # Not by calling the finalizer: at interpreter exit `weakref` no longer runs any.
+        if self._finalizer.detach() is not None:
+            _stop(self._code, self._block)
         for worker in self._block.workers:
             worker.join()
 
@@ -210,6 +214,11 @@ class _Registry:
                 self._shared[threads] = pool
             return pool
 
+    def close_all(self) -> None:
+        """At interpreter exit: let the threads return to Python while it can still receive them."""
+        for pool in tuple(self.live):
+            pool.close()
+
     def after_fork(self) -> None:
         """In the child: new threads in every pool, and a lock that nobody can be holding."""
         self._lock = threading.Lock()
@@ -220,6 +229,7 @@ class _Registry:
 # The one thing a process shares: threads are a resource of the process, and the hook that rebuilds
 # them after a fork can only be registered for the process.
 _REGISTRY = _Registry()
+atexit.register(_REGISTRY.close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_REGISTRY.after_fork)
 

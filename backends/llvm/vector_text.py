@@ -1,6 +1,9 @@
 """Vector values whose operators append LLVM instructions, so that emission reads like mathematics.
 
-`x * x + 1.0` appends `%t0 = fmul <16 x float> %x, %x` and `%t1 = fadd <16 x float> %t0, splat (..)`.
+`x * x + 1.0` appends
+
+    %t0 = fmul <16 x float> %x, %x
+    %t1 = fadd <16 x float> %t0, splat (float 0x3FF0000000000000)
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .text_builder import FloatType, LlvmText, constant, element_type, splat, vector_type
+
+HORNER_LENGTH = 8  # measured: with more coefficients latency costs more than a multiplication
 
 
 @dataclass(frozen=True)
@@ -85,14 +90,8 @@ class Vec:
     def __truediv__(self, other: Vec | float) -> Vec:
         return self._binary("fdiv", other)
 
-    def __radd__(self, other: float) -> Vec:
-        return self.shape.literal(other) + self
-
     def __rsub__(self, other: float) -> Vec:
         return self.shape.literal(other) - self
-
-    def __rmul__(self, other: float) -> Vec:
-        return self * other
 
     def __rtruediv__(self, other: float) -> Vec:
         return self.shape.literal(other) / self
@@ -176,7 +175,19 @@ class Vec:
         return Vec(narrow, self.shape.out.define(text))
 
     def polynomial(self, coefficients: Sequence[float]) -> Vec:
-        """c[0] + c[1]*v + c[2]*v*v + ..., by Horner's rule."""
+        """c[0] + c[1]*v + c[2]*v*v + ...
+
+        By Horner's rule; when that chain is long, by two interleaved ones in v*v, which halves
+        the latency for one more multiplication. The last step is always Horner's: there the
+        roundings count most.
+        """
+        if len(coefficients) <= HORNER_LENGTH:
+            return self._horner(coefficients)
+        square = self * self
+        odd, even = square._horner(coefficients[2::2]), square._horner(coefficients[1::2])
+        return odd.fma(self, even).fma(self, coefficients[0])
+
+    def _horner(self, coefficients: Sequence[float]) -> Vec:
         result = self.shape.literal(coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
             result = result.fma(self, coefficient)

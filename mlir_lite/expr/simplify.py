@@ -94,7 +94,7 @@ def bounds_of(expr: Expr, bounds: Bounds) -> tuple[int, int]:
             return low // int(by), high // int(by)
         case Apply(function="mod", args=(left, Const(value=by))) if by > 0:
             low, high = bounds_of(left, bounds)
-            return (low, high) if 0 <= low and high < by else (0, int(by) - 1)
+            return (low, high) if low >= 0 and high < by else (0, int(by) - 1)
         case Apply(function="select", args=(_, left, right)):
             a, b = bounds_of(left, bounds), bounds_of(right, bounds)
             return min(a[0], b[0]), max(a[1], b[1])
@@ -151,7 +151,7 @@ def _divide(function: str, value: Expr, by: int, bounds: Bounds) -> Expr | None:
             rest[term] = factor
     remaining = from_linear(rest)
     low, high = bounds_of(remaining, bounds)
-    if 0 <= low and high < by:
+    if low >= 0 and high < by:
         return from_linear(multiple) if function == "floordiv" else remaining
     if not multiple:
         return None

@@ -2,7 +2,9 @@
 
 from .builder import Builder, OpTable, live_nodes, parameter
 from .constant import INLINE_BYTES, ConstantData, InFile, InMemory
+from .constant_op import Constant
 from .current import BUILDER, current_builder
+from .evaluate import run_reference
 from .function import Function, inline, users_of
 from .op import Element, Op, Types, constructor, multi_constructor, op, result_types, results_of
 from .rewrite import Pattern, Replacement, rewrite, rewrite_all, transform
@@ -13,6 +15,7 @@ __all__ = [
     "INLINE_BYTES",
     "Axes",
     "Builder",
+    "Constant",
     "ConstantData",
     "Element",
     "Function",
@@ -40,6 +43,7 @@ __all__ = [
     "results_of",
     "rewrite",
     "rewrite_all",
+    "run_reference",
     "transform",
     "users_of",
 ]

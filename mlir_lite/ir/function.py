@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from ..errors import InputError, check
 from ..types import TensorType, names_of
+from .arguments import checked_array, unknown_names
+from .constant import INLINE_BYTES, ConstantData
+from .constant_op import Constant
 from .current import current_builder
 from .value import Node, Value
 
@@ -43,6 +49,11 @@ class Function:
     def __call__(self, *args: Value) -> Value | tuple[Value, ...]:
         """Emit this function's operations on other values into the current Builder."""
         check(
+            all(isinstance(given, Value) for given in args),
+            f"@{self.name} is called on the values of a function that is being traced; "
+            f"for arrays write ml.compile({self.name})(...) or ml.evaluate({self.name}, ...)",
+        )
+        check(
             len(args) == len(self.params),
             f"@{self.name} takes {len(self.params)} values, got {len(args)}",
         )
@@ -54,6 +65,36 @@ class Function:
         results = inline(self, dict(zip(self.params, args, strict=True)))
         return results[0] if len(results) == 1 else results
 
+    def bind(self, weights: Mapping[str, ArrayLike]) -> Function:
+        """The function with the parameters of these names made constants; the others stay.
+
+        Each array must have its parameter's type (`InputError`). One of more than `INLINE_BYTES`
+        is kept by reference: it must not be changed afterwards.
+        """
+        unknown = unknown_names(weights, (param.name for param in self.params))
+        check(not unknown, f"@{self.name} has no parameter {unknown}", InputError)
+        values: dict[Value, Value] = {}
+        nodes: list[Node] = []
+        for param in self.params:
+            if param.name not in weights:
+                values[param] = param
+                continue
+            data = _bound(self, param, weights[param.name])
+            nodes.append(Node(Constant(data), (param.type,)))
+            values[param] = nodes[-1].results[0]
+        for node in self.nodes:
+            types = tuple(result.type for result in node.results)
+            new = Node(node.op.map_operands(values.__getitem__), types, node.location)
+            nodes.append(new)
+            values.update(zip(node.results, new.results, strict=True))
+        return Function(
+            self.name,
+            tuple(param for param in self.params if param.name not in weights),
+            tuple(nodes),
+            tuple(values[result] for result in self.results),
+            self.static - set(weights),
+        )
+
     def __str__(self) -> str:
         from .printer import print_function
 
@@ -64,6 +105,18 @@ class Function:
         from .printer import print_generic
 
         return print_generic(self)
+
+
+def _bound(fn: Function, param: Value, given: ArrayLike) -> ConstantData:
+    """The constant for a parameter: a copy of small data, a reference to large data."""
+    what = f"parameter '{param.name}' of @{fn.name}"
+    check(param.type.is_static, f"{what} is {param.type}: specialise its sizes first", InputError)
+    array = checked_array(given, param.type, what)
+    if array.nbytes <= INLINE_BYTES:
+        array = np.array(array, order="C")
+    contiguous = array.flags.c_contiguous
+    check(contiguous, f"{what} is not contiguous; write np.ascontiguousarray(array)", InputError)
+    return ConstantData.of(array, param.name)
 
 
 def inline(fn: Function, values: dict[Value, Value]) -> tuple[Value, ...]:

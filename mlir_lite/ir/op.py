@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar, dataclass_transform
 
 from ..expr import Expr
-from ..types import Array, TensorType
+from ..tile.nodes import Kernel
+from ..types import Array, Shape, TensorType
 from .constant import ConstantData
 from .current import current_builder
 from .value import Value
@@ -63,12 +64,35 @@ class Op:
         """`decompose(*operands)`: the same result(s) written with other operations."""
         raise NotImplementedError(f"{self.name} has no decomposition")
 
+    def kernel(self, name: str) -> Kernel:
+        """Naive Tile IR written by hand, for what no body can say.
+
+        Its parameters are named as the operand fields, then "out" (of several: "out0", "out1", …).
+        """
+        raise NotImplementedError(f"{self.name} has no kernel")
+
     def gradient(self, *args: Any, **_: Any) -> Any:
         """`gradient(*results, *result_gradients)`: a gradient (or None) for each operand."""
         raise NotImplementedError(f"{self.name} has no gradient")
 
     def fault(self, *args: Any, **_: Any) -> tuple[Expr, str] | None:
-        """`fault(at, *operands)`: a condition on the data that is an error, and what to say."""
+        """`fault(at, *operands)`: a condition on the data that is an error, and what to say.
+
+        `at` runs over `fault_shape`.
+        """
+        return None
+
+    @property
+    def fault_shape(self) -> Shape:
+        """The index space in which `fault` is asked: that of the first result, if not said."""
+        return result_types(self)[0].shape
+
+    def permuted(self, perm: tuple[int, ...]) -> Op | None:
+        """The operation that does the same to operands whose axes are permuted by `perm`.
+
+        `op.permuted(perm)(transpose(x, perm)) == transpose(op(x), perm)`; the caller replaces the
+        operands. None where there is no such operation.
+        """
         return None
 
     @classmethod
@@ -140,15 +164,15 @@ class Op:
         for name in self.operand_fields:
             entry = getattr(self, name)
             parts.append(entry if isinstance(entry, Value) or entry is None else tuple(entry))
-        parts.extend(_attribute_key(getattr(self, name)) for name in self.attribute_fields)
+        parts.extend(attribute_key(getattr(self, name)) for name in self.attribute_fields)
         return tuple(parts)
 
 
-def _attribute_key(entry: object) -> object:
+def attribute_key(entry: object) -> object:
     if isinstance(entry, ConstantData):
         return entry.key()
     if isinstance(entry, tuple):
-        return tuple(_attribute_key(part) for part in entry)
+        return tuple(attribute_key(part) for part in entry)
     # 1, 1.0 and True are equal in Python, not here; NaN equals itself here.
     return (type(entry), repr(entry) if isinstance(entry, float) else entry)
 

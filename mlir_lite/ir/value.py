@@ -7,10 +7,11 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import TypeRuleError, check
 from ..location import UNKNOWN, Location
-from ..types import Array, DType, Shape, Size, TensorType
+from ..types import DType, Shape, Size, TensorType
 from .current import current_builder
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class Value:
         return _emit("transpose", self, _flat(perm) or None)
 
     @property
-    def T(self) -> Value:  # noqa: N802 (NumPy's name)
+    def T(self) -> Value:
         return _emit("transpose", self, None)
 
     def flatten(self, start: int = 0) -> Value:
@@ -227,7 +228,8 @@ class Value:
         return _emit("clip", self, minimum, maximum)
 
 
-Operand: TypeAlias = Value | Scalar | Array
+# With `Array`'s open element type, Value's comparisons would overlap with NumPy's for mypy.
+Operand: TypeAlias = Value | Scalar | NDArray[np.generic]
 Axes: TypeAlias = int | tuple[int, ...] | None
 Key: TypeAlias = int | slice | EllipsisType | Value | None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from ..location import UNKNOWN, Location
 from ..types import TensorType
@@ -21,6 +22,7 @@ class Role(StrEnum):
     RESULT = "result"
     CONSTANT = "constant"
     ARENA = "arena"
+    STATUS = "status"  # the one i64 that kernels report faults of the data through
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,11 @@ class Program:
     def kernel(self, name: str) -> Kernel:
         return self._kernels[name]
 
-    @property
+    @cached_property
     def _by_name(self) -> Mapping[str, Slot]:
         return {slot.name: slot for slot in self.slots}
 
-    @property
+    @cached_property
     def _kernels(self) -> Mapping[str, Kernel]:
         return {kernel.name: kernel for kernel in self.kernels}
 

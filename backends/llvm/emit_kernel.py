@@ -1,0 +1,269 @@
+"""A kernel as LLVM functions.
+
+    define void @relu(ptr noalias %p0, ptr noalias %p1, i64 %lo, i64 %hi)      ; one per stage
+    define void @relu.task(ptr %context, i64 %lo, i64 %hi)                     ; unpacks pointers
+
+The body is cut at its outermost statements into stages: a parallel loop is a stage whose
+iterations [lo, hi) the dispatcher hands out, the statements between two of them run once, on one
+thread. No pass runs over the text afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ...expr import INDEX, Const, Var
+from ...expr.simplify import linear
+from ...target import Target
+from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, Stmt
+from ...tile.program import ALIGNMENT
+from .emit_accesses import access_sites, buffers_used
+from .emit_calls import Callees
+from .emit_expr import Evaluator
+from .emit_frame import Frame
+from .emit_place import flat_index
+from .emit_registers import Registers, unit_lanes
+from .emit_scalar import Scalars
+from .emit_statements import Statements
+from .emit_text import ScopedText, Value
+
+STACK_BYTES = 64 << 10  # of locals in one function; what is larger lies in scratch memory
+_LO, _HI = Value("%lo", INDEX), Value("%hi", INDEX)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a kernel: `task` is `void (ptr context, i64 lo, i64 hi)` over [0, extent)."""
+
+    task: str
+    extent: int
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """A kernel's functions, the declarations they need, and what a caller must give.
+
+    A task's context is an array of pointers: the parameters; then, if `common_bytes`, memory that
+    the stages share; then, if `thread_bytes`, scratch memory of so many bytes a thread and the
+    address of an i64 that is 0 at the start of the stage.
+    """
+
+    name: str
+    text: str
+    declarations: frozenset[str]
+    stages: tuple[Stage, ...]
+    common_bytes: int = 0
+    thread_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A stage before it is emitted; `start` is where a parallel axis begins."""
+
+    body: Block
+    loop: Loop | None = None
+    start: int = 0
+    extent: int = 1
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where SHARED locals live: offsets in common and thread memory; the others on the stack."""
+
+    common: Mapping[str, int]
+    thread: Mapping[str, int]
+    common_bytes: int
+    thread_bytes: int
+
+
+def emit_kernel(
+    kernel: Kernel, target: Target, *, aliased: frozenset[str] = frozenset()
+) -> KernelText:
+    """The functions of a kernel.
+
+    `aliased` names the parameters whose memory a write to another parameter may change.
+    """
+    callees = Callees(kernel)
+    kernel = replace(kernel, locals=kernel.locals + callees.locals())
+    parts = tuple(_parts(kernel.body))
+    places = _places(kernel, parts, callees)
+    texts: list[str] = []
+    declarations: set[str] = set()
+    stages: list[Stage] = []
+    for number, part in enumerate(parts):
+        name = kernel.name if len(parts) == 1 else f"{kernel.name}.{number}"
+        out = ScopedText(fma=target.has_fma)
+        texts.append(_function(kernel, part, name, target, aliased, places, callees, out))
+        texts.append(_task(kernel, name, places))
+        declarations |= out.declarations
+        stages.append(Stage(f"{name}.task", part.extent))
+    return KernelText(
+        kernel.name,
+        "\n\n".join(texts),
+        frozenset(declarations),
+        tuple(stages),
+        places.common_bytes,
+        places.thread_bytes,
+    )
+
+
+def _parts(body: Block) -> Iterator[_Part]:
+    """Parallel loops, and what stands between them."""
+    serial: list[Stmt] = []
+    for stmt in body:
+        match stmt:
+            case Loop(kind=Kind.PARALLEL, start=Const(value=start), stop=Const(value=stop)) if (
+                stop > start + 1
+            ):
+                if serial:
+                    yield _Part(tuple(serial))
+                    serial = []
+                yield _Part(stmt.body, stmt, int(start), int(stop) - int(start))
+            case _:
+                serial.append(stmt)
+    if serial:
+        yield _Part(tuple(serial))
+
+
+def _places(kernel: Kernel, parts: tuple[_Part, ...], callees: Callees) -> _Places:
+    """Common memory for locals of several stages, thread memory for what the stack cannot hold."""
+    using = [buffers_used(part.body, callees) for part in parts]
+    common: dict[str, int] = {}
+    thread: dict[str, int] = {}
+    common_bytes = thread_bytes = stack_bytes = 0
+    for local in sorted(kernel.locals, key=lambda local: (_bytes(local), local.name)):
+        if local.space is not Space.SHARED:
+            continue
+        if sum(local.name in used for used in using) > 1:
+            common[local.name] = common_bytes
+            common_bytes += _bytes(local)
+        elif stack_bytes + _bytes(local) > STACK_BYTES:
+            thread[local.name] = thread_bytes
+            thread_bytes += _bytes(local)
+        else:
+            stack_bytes += _bytes(local)
+    return _Places(common, thread, common_bytes, thread_bytes)
+
+
+def _bytes(local: Buffer) -> int:
+    """The size of a buffer, rounded up to whole cache lines."""
+    return -(-local.elements * local.dtype.bytes // ALIGNMENT) * ALIGNMENT
+
+
+def _function(
+    kernel: Kernel,
+    part: _Part,
+    name: str,
+    target: Target,
+    aliased: frozenset[str],
+    places: _Places,
+    callees: Callees,
+    out: ScopedText,
+) -> str:
+    scalars = Scalars(out, modern=target.has_fma)
+    frame = Frame(out, scalars, kernel.buffers)
+    for number, param in enumerate(kernel.params):
+        frame.pointers[param.name] = f"%p{number}"
+    _place_locals(kernel, buffers_used(part.body, callees), places, frame)
+    registers = Registers(out, scalars, kernel.buffers, _units(kernel, part, callees))
+    evaluator = Evaluator(frame, registers, aliased)
+    statements = Statements(frame, registers, evaluator, callees)
+    if part.loop is None:
+        statements.block(part.body)
+    else:
+        _share(part, statements)
+    body = [*out.finished(), "ret void"]
+    params = [
+        f"ptr {'' if param.name in aliased else 'noalias '}%p{number}"
+        for number, param in enumerate(kernel.params)
+    ]
+    params += ["ptr %common"] * bool(places.common_bytes)
+    params += ["ptr %scratch"] * bool(places.thread_bytes)
+    params += ["i64 %lo", "i64 %hi"]
+    lines = "\n".join(line if line.endswith(":") else f"  {line}" for line in body)
+    width = f'"prefer-vector-width"="{8 * target.vector_bytes}"'
+    head = f"define void {symbol(name)}({', '.join(params)}) nounwind {width}"
+    return f"{head} {{\nentry:\n{lines}\n}}"
+
+
+def _share(part: _Part, statements: Statements) -> None:
+    """The iterations [lo, hi) of the parallel loop."""
+    assert part.loop is not None
+    frame, axis = statements.frame, part.loop.axis
+    first, end = _LO, _HI
+    if part.start:
+        start = frame.scalars.same(part.start, _LO)
+        first = frame.scalars.binary("add", _LO, start)
+        end = frame.scalars.binary("add", _HI, start)
+    frame.bounds[axis] = (part.start, part.start + part.extent - 1)
+    statements.counted(axis, first, end, part.body, may_be_empty=True)
+
+
+def _place_locals(
+    kernel: Kernel, used: frozenset[str], places: _Places, frame: Frame
+) -> None:
+    for local in kernel.locals:
+        if local.space is not Space.SHARED or local.name not in used:
+            continue
+        if local.name in places.common:
+            text = f"getelementptr i8, ptr %common, i64 {places.common[local.name]}"
+        elif local.name in places.thread:
+            text = f"getelementptr i8, ptr %scratch, i64 {places.thread[local.name]}"
+        else:
+            text = f"alloca [{_bytes(local)} x i8], align {ALIGNMENT}"
+        frame.pointers[local.name] = frame.out.define_anew(text)
+
+
+def _task(kernel: Kernel, name: str, places: _Places) -> str:
+    """The function that takes the pointers from a context."""
+    count = len(kernel.params)
+    lines: list[str] = []
+
+    def load(register: str, slot: int) -> str:
+        lines.append(f"  {register}.at = getelementptr ptr, ptr %context, i64 {slot}")
+        lines.append(f"  {register} = load ptr, ptr {register}.at")
+        return f"ptr {register}"
+
+    args = [load(f"%p{number}", number) for number in range(count)]
+    if places.common_bytes:
+        args.append(load("%common", count))
+        count += 1
+    if places.thread_bytes:
+        base, counter = load("%base", count), load("%counter", count + 1)
+        lines += [
+            f"  %slot = atomicrmw add {counter}, i64 1 monotonic",
+            f"  %offset = mul i64 %slot, {places.thread_bytes}",
+            f"  %scratch = getelementptr i8, {base}, i64 %offset",
+        ]
+        args.append("ptr %scratch")
+    args += ["i64 %lo", "i64 %hi"]
+    lines += [f"  call void {symbol(name)}({', '.join(args)})", "  ret void"]
+    body = "\n".join(lines)
+    head = f"define void {symbol(name + '.task')}(ptr %context, i64 %lo, i64 %hi) nounwind"
+    return f"{head} {{\n{body}\n}}"
+
+
+def _units(kernel: Kernel, part: _Part, callees: Callees) -> dict[str, int]:
+    """How many lanes each register buffer is kept in (see `emit_registers`)."""
+    units: dict[str, int] = {}
+    buffers = kernel.buffers
+    for site in access_sites(part.body, callees):
+        buffer = buffers[site.buffer]
+        if buffer.space is not Space.REGISTER or site.vector is None:
+            continue
+        axis = Var(INDEX, site.vector.name)
+        memory = buffer.layout.apply(site.indices) if buffer.layout else site.indices
+        terms = linear(flat_index(memory, buffer.memory_shape))
+        if terms.pop(axis, 0) != 1:
+            continue
+        first = terms.pop(None, 0) + site.vector.start
+        lanes = unit_lanes(site.vector.lanes, (first, *terms.values()))
+        units[buffer.name] = unit_lanes(lanes, (units.get(buffer.name, lanes),))
+    return {local.name: units.get(local.name, 1) for local in kernel.locals}
+
+
+def symbol(name: str) -> str:
+    """A function's name as LLVM spells it."""
+    plain = all(c.isascii() and (c.isalnum() or c in "._$-") for c in name)
+    return f"@{name}" if plain and not name[0].isdigit() else f'@"{name}"'

@@ -1,0 +1,262 @@
+"""Loads and stores: the address, whether the lanes lie side by side, and what must be masked.
+
+An access whose limits prove it in range is never masked. Elsewhere a vector access takes a mask,
+and a scalar load goes to the buffer's start where it must not happen: its value is not used there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ...errors import UnsupportedError
+from ...expr import INDEX, Const, Expr, Load, Var, vars_of
+from ...tile.nodes import Buffer, Ref, Space
+from .emit_convert import from_memory, to_memory
+from .emit_frame import Frame
+from .emit_index import Indices
+from .emit_place import Place, flat_place
+from .emit_registers import Key, Registers, gathered
+from .emit_text import Value, literal, memory_type, suffix
+
+
+@dataclass(frozen=True)
+class Access:
+    """An element of a buffer, or one for each lane.
+
+    `offset` counts elements from the buffer's start, the vector axis's term apart; `step` is that
+    term's factor, None where the offset depends on the lane in another way.
+    """
+
+    buffer: Buffer
+    offset: Mapping[Expr | None, int]
+    step: int | None
+    in_range: bool
+
+
+@dataclass
+class Memory:
+    """Emits accesses. `evaluate` gives the value of an expression, `indices` addresses."""
+
+    frame: Frame
+    indices: Indices
+    registers: Registers
+    aliased: frozenset[str]  # parameters whose memory another one may write
+    evaluate: Callable[[Expr], Value]
+    versions: dict[str, int] = field(default_factory=dict)
+    _places: dict[int, Place] = field(default_factory=dict)
+
+    def access(self, name: str, at: tuple[Expr, ...]) -> Access:
+        """What an index of a buffer means here."""
+        frame = self.frame
+        name, at = frame.located(name, at)
+        buffer = frame.buffers[name]
+        place = self._place(buffer, at)
+        in_range, terms = place.in_range, self._bound(place)
+        if terms is None or not (in_range or frame.guard is None):
+            # Constants say more than the limits of the axes that they stand for.
+            place = flat_place(buffer, tuple(frame.resolve(part) for part in at), frame.bounds)
+            in_range, terms = place.in_range, dict(place.terms)
+        step: int | None = 0
+        for term, factor in terms.items():
+            if term is not None and frame.varies(term):
+                only = frame.vector is not None and term == Var(INDEX, frame.vector.name)
+                step = factor if only and step == 0 else None
+        if step and frame.vector is not None:
+            axis = frame.vector
+            terms.pop(Var(INDEX, axis.name))
+            terms[None] = terms.get(None, 0) + step * axis.start
+        return Access(buffer, terms, step, in_range)
+
+    def _place(self, buffer: Buffer, at: tuple[Expr, ...]) -> Place:
+        """The position by the axes of all loops, unrolled ones too: worked out once."""
+        limits = self.frame.bounds
+        known = self._places.get(id(at))
+        if known is None or known.buffer is not buffer or not known.holds(limits):
+            known = flat_place(buffer, at, limits)
+            self._places[id(at)] = known
+        return known
+
+    def _bound(self, place: Place) -> dict[Expr | None, int] | None:
+        """The position with replaced variables put in; None where that needs simplifying."""
+        terms: dict[Expr | None, int] = {}
+        constant = 0
+        for term, factor in place.terms.items():
+            if term is None:
+                constant += factor
+            elif not isinstance(term, Var):
+                if not vars_of(term).isdisjoint(self.frame.replaced):
+                    return None
+                terms[term] = factor
+            elif term.name not in self.frame.replaced:
+                terms[term] = factor
+            else:
+                value = self.frame.replaced[term.name]
+                if not isinstance(value, Const):
+                    return None
+                constant += factor * int(value.value)
+        if constant:
+            terms[None] = constant
+        return terms
+
+    def load(self, load: Load) -> Value:
+        """The value of a load; a vector where its index differs by lane."""
+        access = self.access(load.buffer, load.indices)
+        if access.step is None or (access.step not in (0, 1) and not self._in_registers(access)):
+            return self._gather(load)
+        if self._in_registers(access):
+            return self.registers.read(access.buffer.name, self._elements(access))
+        if access.buffer.elements == 0:
+            return literal(0, load.dtype, self._lanes(access))
+        guard = None if access.in_range else self.frame.guard
+        key = (
+            access.buffer.name,
+            tuple(access.offset.items()),
+            access.step,
+            self.frame.lane if guard is not None else None,
+            None if guard is None else guard.name,
+            self.versions.get(access.buffer.name, 0),
+        )
+        for scope in reversed(self.frame.out.scopes):
+            if key in scope.loads:
+                return scope.loads[key]
+        value = self._load(access, guard)
+        self.frame.out.scopes[-1].loads[key] = value
+        return value
+
+    def _load(self, access: Access, guard: Value | None) -> Value:
+        frame, dtype, lanes = self.frame, access.buffer.dtype, self._lanes(access)
+        kind = memory_type(dtype, lanes)
+        pointer = self._pointer(access)
+        if guard is not None:
+            if lanes > 1 and (guard.lanes > 1 or access.buffer.elements < lanes):
+                mask = frame.scalars.spread(guard, lanes)
+                align, rest = f"i32 {dtype.bytes}", f"{kind} zeroinitializer"
+                name = f"llvm.masked.load.{suffix(kind)}.p0"
+                frame.out.declare(f"declare {kind} @{name}(ptr, i32, {mask.type}, {kind})")
+                raw = frame.out.define_anew(
+                    f"call {kind} @{name}(ptr {pointer}, {align}, {mask}, {rest})"
+                )
+                return from_memory(
+                    frame.out, raw, dtype, lanes, native_half=frame.scalars.modern
+                )
+            active = frame.scalar_guard()
+            base = frame.pointers[access.buffer.name]
+            pointer = frame.out.define(f"select {active}, ptr {pointer}, ptr {base}")
+        raw = frame.out.define_anew(f"load {kind}, ptr {pointer}, align {dtype.bytes}")
+        return from_memory(frame.out, raw, dtype, lanes, native_half=frame.scalars.modern)
+
+    def _gather(self, load: Load) -> Value:
+        axis = self.frame.vector
+        assert axis is not None
+        lanes = []
+        for lane in range(axis.lanes):
+            with self.frame.at_lane(lane):
+                lanes.append(self.load(load))
+        return gathered(self.frame.out, lanes)
+
+    def store(self, target: Ref, value: Value) -> None:
+        """Write a value; one that differs by lane needs a target that does, too."""
+        access = self.access(target.buffer, target.indices)
+        lanes = 1 if access.step == 0 else self._vector_lanes()
+        if value.lanes > lanes:
+            raise UnsupportedError(
+                f"lanes with different values are stored to one element of '{target.buffer}'"
+            )
+        value = self.frame.scalars.spread(value, lanes)
+        if self._in_registers(access):
+            self._write_registers(access, value)
+            return
+        if access.buffer.elements == 0:
+            return
+        if access.step in (0, 1):
+            self._store(access, value)
+        else:
+            self._scatter(target, value)
+        self.touch(access.buffer.name)
+
+    def register_units(self, target: Ref) -> tuple[Key, ...]:
+        """The units of a register buffer that a write to `target` changes; none for memory."""
+        if self.frame.buffer_of(target.buffer).space is not Space.REGISTER:
+            return ()
+        access = self.access(target.buffer, target.indices)
+        return self.registers.keys(access.buffer.name, self._elements(access))
+
+    def touch(self, buffer: str) -> None:
+        """Forget what was loaded from memory that a store may have changed."""
+        for name in sorted(self.aliased) if buffer in self.aliased else (buffer,):
+            self.versions[name] = self.versions.get(name, 0) + 1
+
+    def _store(self, access: Access, value: Value) -> None:
+        frame, dtype = self.frame, value.dtype
+        raw = to_memory(frame.out, value, native_half=frame.scalars.modern)
+        kind = memory_type(dtype, value.lanes)
+        pointer = self._pointer(access)
+        store = f"store {kind} {raw}, ptr {pointer}, align {dtype.bytes}"
+        guard = frame.guard
+        if guard is None:
+            frame.out.line(store)
+        elif value.lanes == 1:
+            active = frame.scalar_guard()
+            assert active is not None
+            self._where(active, store)
+        else:
+            mask = frame.scalars.spread(guard, value.lanes)
+            name = f"llvm.masked.store.{suffix(kind)}.p0"
+            frame.out.declare(f"declare void @{name}({kind}, ptr, i32, {mask.type})")
+            frame.out.line(
+                f"call void @{name}({kind} {raw}, ptr {pointer}, i32 {dtype.bytes}, {mask})"
+            )
+
+    def _scatter(self, target: Ref, value: Value) -> None:
+        for lane in range(value.lanes):
+            with self.frame.at_lane(lane):
+                access = self.access(target.buffer, target.indices)
+                self._store(access, self.frame.scalars.lane(value, lane))
+
+    def _where(self, active: Value, line: str) -> None:
+        """Branch around one line."""
+        out = self.frame.out
+        then, done = out.label("then"), out.label("done")
+        out.line(f"br {active}, label %{then}, label %{done}")
+        out.start_block(then)
+        out.line(line)
+        out.line(f"br label %{done}")
+        out.start_block(done)
+
+    def _write_registers(self, access: Access, value: Value) -> None:
+        name, elements = access.buffer.name, self._elements(access)
+        guard = self.frame.guard
+        if guard is not None:
+            old = self.registers.read(name, elements)
+            if value.lanes == 1:
+                guard = self.frame.scalar_guard()
+                assert guard is not None
+            value = self.frame.scalars.select(guard, value, old)
+        self.registers.write(name, elements, value)
+
+    def _elements(self, access: Access) -> range:
+        """The elements of a register buffer that an access means."""
+        if any(term is not None for term in access.offset) or access.step is None:
+            raise UnsupportedError(
+                f"an index of the register buffer '{access.buffer.name}' is not constant after "
+                "unrolling"
+            )
+        first, step = access.offset.get(None, 0), access.step
+        return range(first, first + 1) if step == 0 else range(
+            first, first + step * self._vector_lanes(), step
+        )
+
+    def _in_registers(self, access: Access) -> bool:
+        return access.buffer.space is Space.REGISTER
+
+    def _pointer(self, access: Access) -> str:
+        base = self.frame.pointers[access.buffer.name]
+        return self.indices.pointer(base, memory_type(access.buffer.dtype), access.offset)
+
+    def _lanes(self, access: Access) -> int:
+        return 1 if access.step == 0 else self._vector_lanes()
+
+    def _vector_lanes(self) -> int:
+        assert self.frame.vector is not None
+        return self.frame.vector.lanes

@@ -1,0 +1,145 @@
+"""A compiled program of the CPU: code, constants, one arena and a lock."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...errors import InputError, RunError, check
+from ...tile.program import Memory, Program
+from ...types import Array
+from .arrays import ArraySpec
+from .entry import Entry
+from .emit_program import ProgramText
+from .jit import Library
+from .memory import aligned_bytes
+from .numpy_header import array_header
+from .pool import shared_pool
+from .state import State
+
+
+@dataclass(frozen=True)
+class Code:
+    """What executables of one program share: machine code, constants, texts."""
+
+    program: Program
+    text: ProgramText
+    library: Library
+    constants: Sequence[Array]
+    stages: Mapping[str, str]
+    parameters: tuple[ArraySpec, ...]
+    results: tuple[ArraySpec, ...]
+    report: Mapping[str, float] = field(default_factory=dict)  # seconds by step of compilation
+
+
+class CpuExecutable:
+    """A callable of NumPy arrays, in the order of the parameters or by name.
+
+    One call at a time: calls from several threads wait for one another. `clone()` shares code and
+    constants but has its own arena, for callers in parallel.
+    """
+
+    def __init__(self, code: Code, threads: int | None) -> None:
+        self._code = code
+        self._threads = threads
+        self._pool = shared_pool(threads)
+        workers = 1 if self._pool is None else self._pool.threads
+        self._arena = aligned_bytes(max(1, code.text.arena_bytes(workers)))
+        self._pointers = (ctypes.c_void_p * max(1, len(code.constants)))(
+            *(array.ctypes.data for array in code.constants)
+        )
+        state = State(
+            arena=self._arena.ctypes.data,
+            pool=None if self._pool is None else self._pool.address,
+            constants=ctypes.addressof(self._pointers),
+        )
+        self._entry = Entry(
+            code.library,
+            code.parameters,
+            code.results,
+            state,
+            header=array_header(),
+            status_error=self._fault,
+        )
+        self._lock = threading.Lock()
+        _alive.add(self)
+
+    @property
+    def stages(self) -> Mapping[str, str]:
+        """The text of every stage: "graph", "fused", "tile", "llvm", "asm"."""
+        return self._code.stages
+
+    @property
+    def memory(self) -> Memory:
+        """The memory plan's figures."""
+        assert self._code.program.memory is not None
+        return self._code.program.memory
+
+    @property
+    def program(self) -> Program:
+        return self._code.program
+
+    @property
+    def compile_seconds(self) -> Mapping[str, float]:
+        """The time of each step of compilation."""
+        return self._code.report
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self._code.parameters)
+
+    def __call__(
+        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+    ) -> Array | tuple[Array, ...]:
+        """Run. Gives one array, or a tuple where the function has several results.
+
+        `out` takes the result(s), so that the call allocates nothing.
+        """
+        given = self._ordered(arrays, named) if named else arrays
+        buffers = out if out is None or isinstance(out, (list, tuple)) else (out,)
+        with self._lock:
+            results = self._entry(given, buffers)  # type: ignore[arg-type]  # narrowed above
+        return results[0] if len(results) == 1 else results
+
+    def _ordered(self, arrays: Sequence[object], named: Mapping[str, object]) -> list[object]:
+        """Positional arrays, then those given by name, in the order of the parameters."""
+        names = self.parameters
+        unknown = sorted(set(named) - set(names))
+        check(not unknown, f"no parameter {', '.join(unknown)}; it has {', '.join(names)}",
+              InputError)
+        twice = [name for name in names[: len(arrays)] if name in named]
+        check(not twice, f"{', '.join(twice)} given by place and by name", InputError)
+        missing = [name for name in names[len(arrays) :] if name not in named]
+        check(not missing, f"missing {', '.join(missing)}", InputError)
+        return [*arrays, *(named[name] for name in names[len(arrays) :])]
+
+    def _fault(self, code: int) -> Exception:
+        fault = self._code.program.faults.get(code)
+        if fault is None:
+            return RunError(f"the program reported the unknown fault {code}")
+        return RunError(f"{fault.location.full()}: {fault.message}")
+
+    def clone(self) -> CpuExecutable:
+        """Another executable of the same code and constants, to call at the same time."""
+        return CpuExecutable(self._code, self._threads)
+
+    def renew_lock(self) -> None:
+        """Forget a lock that a thread of the parent process held at a fork."""
+        self._lock = threading.Lock()
+
+
+# Weak, so that an executable's memory goes with its last user.
+_alive: weakref.WeakSet[CpuExecutable] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for executable in list(_alive):
+        executable.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

@@ -1,0 +1,172 @@
+"""The driver: from a function to an executable.
+
+A function with named sizes gives an executable that compiles on the first call for the sizes it
+meets, and keeps what it compiled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .backends.llvm.backend import CpuBackend, cpu_target
+from .backends.llvm.executable import CpuExecutable
+from .dsl.specialise import solve_sizes, specialise
+from .errors import InputError, check
+from .ir import Function
+from .passes.lower import Lowered, lower
+from .passes.manager import Observer, Record, Verify, run_passes
+from .passes.pipelines import Step, cpu_pipeline
+from .passes.plan_memory import plan_memory
+from .tile.program import Memory, Program
+from .types import Array
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes how a function is compiled."""
+
+    verify: Verify = "structure"
+    winograd: str | int = "auto"
+    passes: tuple[Step, ...] | None = None  # instead of the target's own pipeline
+    observe: Observer | None = None  # sees every pass's record and the function after it
+
+
+def compile(
+    fn: Function,
+    target: str = "cpu",
+    threads: int | None = None,
+    *,
+    verify: Verify = "structure",
+    winograd: str | int = "auto",
+    passes: Sequence[Step] | None = None,
+    observe: Observer | None = None,
+) -> Executable:
+    """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another.
+
+    `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
+    interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
+    "off", 2 or 4. Raises `UnsupportedError` for what the target cannot do.
+    """
+    steps = None if passes is None else tuple(passes)
+    return Executable(fn, target, threads, Options(verify, winograd, steps, observe))
+
+
+def lower_for(
+    fn: Function, target: str, options: Options
+) -> tuple[CpuBackend, Function, Lowered, Program, dict[str, float]]:
+    """Everything before machine code: the backend, the function of groups, the planned program,
+    and the seconds of each step."""
+    backend = CpuBackend(*cpu_target(target))
+    seconds: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds[name], clock = now - clock, now
+
+    steps = options.passes
+    if steps is None:
+        steps = cpu_pipeline(backend.target, winograd=options.winograd)
+    fused = run_passes(fn, steps, verify=options.verify, observe=options.observe)
+    lap("passes")
+    lowered = lower(fused, backend.target)
+    lap("lower")
+    program = plan_memory(lowered)
+    lap("plan")
+    return backend, fused, lowered, program, seconds
+
+
+def compile_static(
+    fn: Function, target: str, threads: int | None, options: Options
+) -> CpuExecutable:
+    """Compile a function whose sizes are all known."""
+    backend, fused, lowered, program, seconds = lower_for(fn, target, options)
+    stages: dict[str, Callable[[], str]] = {
+        "graph": lambda: str(fn),
+        "fused": lambda: str(fused),
+    }
+    return backend.compile(
+        program, lowered.constants, threads=threads, stages=stages, seconds=seconds
+    )
+
+
+@dataclass
+class Executable:
+    """A compiled function, callable with arrays in the order of the parameters or by name."""
+
+    function: Function
+    target: str
+    threads: int | None
+    options: Options
+    _made: dict[tuple[tuple[str, int], ...], CpuExecutable] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.function.sizes and not self.function.static:
+            self._made[()] = compile_static(
+                self.function, self.target, self.threads, self.options
+            )
+
+    def __call__(
+        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+    ) -> Array | tuple[Array, ...]:
+        """Run. Gives one array, or a tuple where the function has several results."""
+        only = self._made.get(())
+        if only is not None:
+            return only(*arrays, out=out, **named)
+        given = [*arrays, *(named[p.name] for p in self.function.params if p.name in named)]
+        return self.for_arrays(given)(*arrays, out=out, **named)
+
+    def for_arrays(self, arrays: Sequence[object]) -> CpuExecutable:
+        """The executable for the sizes of these arrays, compiled if they are new."""
+        return self.for_sizes(solve_sizes(self.function, arrays))
+
+    def for_sizes(self, sizes: Mapping[str, int]) -> CpuExecutable:
+        """The executable for these named sizes."""
+        key = tuple(sorted(sizes.items()))
+        if key not in self._made:
+            static = specialise(self.function, sizes)
+            self._made[key] = compile_static(static, self.target, self.threads, self.options)
+        return self._made[key]
+
+    def _latest(self) -> CpuExecutable:
+        check(
+            self._made,
+            f"@{self.function.name} has the named sizes {', '.join(sorted(self.function.sizes))}: "
+            "it is compiled at its first call, or by for_sizes({...})",
+            InputError,
+        )
+        return next(reversed(self._made.values()))
+
+    @property
+    def stages(self) -> Mapping[str, str]:
+        """The texts of the stages, of the sizes compiled last."""
+        return self._latest().stages
+
+    @property
+    def memory(self) -> Memory:
+        """The memory plan, of the sizes compiled last."""
+        return self._latest().memory
+
+    @property
+    def program(self) -> Program:
+        """The program, of the sizes compiled last."""
+        return self._latest().program
+
+    @property
+    def compile_seconds(self) -> Mapping[str, float]:
+        """Seconds by step of compilation, of the sizes compiled last."""
+        return self._latest().compile_seconds
+
+    def clone(self) -> Executable:
+        """Another executable of the same code and constants, to call at the same time."""
+        made = {key: executable.clone() for key, executable in self._made.items()}
+        copy = Executable.__new__(Executable)
+        copy.__dict__.update(self.__dict__)
+        copy._made = made
+        return copy
+
+
+__all__ = ["Executable", "Options", "Record", "compile", "compile_static", "lower_for"]

@@ -1,0 +1,231 @@
+"""From the nodes of an ONNX graph to a `Function`: the walk, and what it reports.
+
+Named sizes of the inputs stay named. Every node that cannot be read is collected, so that one
+error names them all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...errors import ParseError, TypeRuleError, UnsupportedError, check
+from ...ir import Builder, ConstantData, Function, Value, current_builder, parameter
+from ...location import Location
+from ...ops.table import TABLE
+from ...types import Dim, Quotient, Shape, Size, TensorType
+from .call import Call, ValueNeeded
+from .model import OnnxFile, OnnxGraph, OnnxInput, OnnxNode
+from .shape_ops import constant_operand
+from .sizes import Operand, as_value
+from .table import READERS
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
+
+
+class SizesDiffer(UnsupportedError):
+    """A type rule fails on named sizes; `multiples` says which multiples might mend it."""
+
+    def __init__(self, message: str, multiples: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.multiples = multiples
+
+
+class _Skipped(Exception):
+    """A branch has results that cannot be had, which is reported elsewhere."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A node that cannot be read, and why."""
+
+    op_type: str
+    version: int | None
+    node: str
+    reason: str
+
+    def kind(self) -> str:
+        version = "" if self.version is None else f" (version {self.version})"
+        return f"{self.op_type}{version}"
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """One pass over the nodes; `problems` and `inputs_needed` grow on the way.
+
+    `inputs` gives the file's name of an input by that of its parameter.
+    """
+
+    file: str
+    inputs: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+    inputs_needed: set[str] = field(default_factory=set)
+
+    def graph(
+        self, graph: OnnxGraph, outer: Mapping[str, Operand | None]
+    ) -> tuple[Operand | None, ...]:
+        """The graph's results; None stands for one that cannot be had."""
+        scope: dict[str, Operand | None] = dict(outer)
+        for name, data in graph.initializers.items():
+            scope[name] = constant_operand(data)
+        for node in graph.nodes:
+            with current_builder().at(Location(self.file, 0, node.name)):
+                results = self._node(node, scope)
+            scope.update(zip(node.outputs, results, strict=False))
+        missing = [name for name in graph.outputs if name not in scope]
+        check(not missing, f"{self.file}: nobody gives {missing}", ParseError)
+        return tuple(scope[name] for name in graph.outputs)
+
+    def _node(
+        self, node: OnnxNode, scope: Mapping[str, Operand | None]
+    ) -> Sequence[Operand | None]:
+        """The node's results, None for each if it cannot be read."""
+        absent: Sequence[Operand | None] = (None,) * len(node.outputs)
+        unknown = [name for name in node.inputs if name and name not in scope]
+        check(not unknown, f"{self.file}: node '{node.name}' uses {unknown}", ParseError)
+        version = node.version
+        reader = None
+        if not node.domain and version is not None:
+            reader = READERS.get(node.op_type, {}).get(version)
+        if reader is None or version is None:
+            self._report(node, "this operator is not supported")
+            return absent
+        if any(name and scope[name] is None for name in node.inputs):
+            return absent
+        operands = tuple(scope[name] if name else None for name in node.inputs)
+
+        def enter(branch: OnnxGraph) -> tuple[Operand, ...]:
+            results = self.graph(branch, scope)
+            found = tuple(result for result in results if result is not None)
+            if len(found) < len(results):
+                raise _Skipped
+            return found
+
+        try:
+            results = reader(Call(node, version, operands, enter))
+        except _Skipped:
+            return absent
+        except ValueNeeded as error:
+            needed = {self.inputs[param] for param in error.inputs}
+            self.inputs_needed.update(needed)
+            names = ", ".join(f"'{name}'" for name in sorted(needed))
+            self._report(node, f"a shape depends on the value of {names}; give it with values=")
+            return absent
+        except SizesDiffer:
+            raise
+        except UnsupportedError as error:
+            self._report(node, str(error))
+            return absent
+        except ParseError as error:
+            raise ParseError(f"{self._place(node)}: {error}") from None
+        except TypeRuleError as error:
+            raise self._type_error(node, operands, str(error)) from None
+        found = results if isinstance(results, tuple) else (results,)
+        wanted = [name for name in node.outputs[len(found) :] if name]
+        check(not wanted, f"{self._place(node)} has no outputs {wanted}", ParseError)
+        return found
+
+    def _place(self, node: OnnxNode) -> str:
+        return f"{self.file}, node '{node.name}' ({node.op_type})"
+
+    def _report(self, node: OnnxNode, reason: str) -> None:
+        kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        self.problems.append(Problem(kind, node.version, node.name, reason))
+
+    def _type_error(
+        self, node: OnnxNode, operands: Iterable[Operand | None], message: str
+    ) -> Exception:
+        """A broken type rule: the model's mistake, unless a named size hides the truth."""
+        shapes = [operand.shape for operand in operands if operand is not None]
+        if any(isinstance(entry, Dim) for shape in shapes for entry in shape):
+            text = f"{self._place(node)}: {message}; import with shapes="
+            return SizesDiffer(text, multiples(shapes))
+        return ParseError(f"{self._place(node)}: {message}")
+
+    def check_complete(self) -> None:
+        """Report every node that could not be read."""
+        if not self.problems:
+            return
+        lines = [f"{self.file} needs what is not supported:"]
+        by_kind: dict[tuple[str, str], list[str]] = {}
+        for problem in self.problems:
+            by_kind.setdefault((problem.kind(), problem.reason), []).append(problem.node)
+        for (kind, reason), nodes in by_kind.items():
+            shown = ", ".join(f"'{name}'" for name in nodes[:3])
+            more = ", …" if len(nodes) > 3 else ""
+            lines.append(f"  {kind} x{len(nodes)} at {shown}{more}: {reason}")
+        text = "\n".join(lines)
+        if self.inputs_needed:
+            raise ValueNeeded(frozenset(self.inputs_needed), text)
+        raise UnsupportedError(text)
+
+
+def multiples(shapes: Iterable[Shape]) -> Mapping[str, int]:
+    """By what each named size would have to be divisible for the quotients to come out."""
+    found: dict[str, int] = {}
+
+    def visit(entry: Size) -> None:
+        if isinstance(entry, int):
+            return
+        for atoms, _ in entry.terms:
+            for atom in atoms:
+                if isinstance(atom, Quotient):
+                    visit(atom.numerator)
+                    if isinstance(atom.numerator, Dim) and isinstance(atom.denominator, int):
+                        for name in atom.numerator.names:
+                            found[name] = math.lcm(found.get(name, 1), atom.denominator)
+
+    for shape in shapes:
+        for entry in shape:
+            visit(entry)
+    return found
+
+
+def import_graph(
+    file: OnnxFile,
+    inputs: Sequence[tuple[str, OnnxInput, Shape]],
+    values: Mapping[str, ConstantData],
+) -> Function:
+    """The function of the graph: `inputs` are its parameters, `values` the inputs that are known.
+
+    Each of `inputs` is the parameter's name, the input, and its shape.
+
+    Raises `UnsupportedError` with every node that cannot be read, `ParseError` for a wrong model.
+    """
+    walk = Walk(file.path, {name: entry.name for name, entry, _ in inputs})
+    builder = Builder(TABLE)
+    params = [parameter(name, TensorType(shape, entry.dtype)) for name, entry, shape in inputs]
+    scope: dict[str, Operand | None] = {
+        entry.name: param for (_, entry, _), param in zip(inputs, params, strict=True)
+    }
+    with builder.active():
+        scope.update((name, constant_operand(data)) for name, data in values.items())
+        results = walk.graph(file.graph, scope)
+        walk.check_complete()
+        found: list[Value] = [as_value(result) for result in results if result is not None]
+    return builder.finish(identifier(file.graph.name) or "main", params, found)
+
+
+def identifier(name: str) -> str:
+    """The name as the text form can print it; the name itself where it can."""
+    if _NAME.fullmatch(name):
+        return name
+    text = re.sub(r"[^A-Za-z0-9_.]", "_", name, flags=re.ASCII)
+    return f"_{text}" if text[:1].isdigit() else text
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """Identifiers for names, all different."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        base = identifier(name) or "_"
+        choice, count = base, 1
+        while choice in taken:
+            count += 1
+            choice = f"{base}_{count}"
+        taken.add(choice)
+        found.append(choice)
+    return found

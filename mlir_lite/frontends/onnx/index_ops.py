@@ -1,0 +1,102 @@
+"""Readers of the operators that read and write at indices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import ops
+from ...errors import ParseError, check
+from ...ops.slice import slice_axis
+from ...types import Size
+from .call import Call, Results
+from .sizes import Operand, Sizes, as_value, normal_axis, number
+from .weights import element_type
+
+
+def gather(call: Call) -> Results:
+    x, indices = call.operand(0), call.operand(1)
+    axis = normal_axis(call.int_("axis", 0), len(x.shape))
+    if isinstance(x, Sizes) and isinstance(indices, Sizes):
+        return _taken(x, indices, axis)
+    return ops.gather(as_value(x), as_value(indices), axis)
+
+
+def _taken(x: Sizes, indices: Sizes, axis: int) -> Operand:
+    extent = x.entries.shape[axis]
+    places = indices.array().astype(np.int64)
+    inside = bool(np.all((places >= -extent) & (places < extent)))
+    check(inside, f"an index of {places.tolist()} is outside of axis {axis}", ParseError)
+    return x.with_entries(np.asarray(np.take(x.entries, places, axis), object))
+
+
+def gather_elements(call: Call) -> Results:
+    axis = normal_axis(call.int_("axis", 0), len(call.shape(0)))
+    return ops.gather_elements(call.value(0), call.value(1), axis)
+
+
+def gather_nd(call: Call) -> Results:
+    return ops.gather_nd(call.value(0), call.value(1), call.int_("batch_dims", 0))
+
+
+def scatter_elements(call: Call) -> Results:
+    axis = normal_axis(call.int_("axis", 0), len(call.shape(0)))
+    x, indices, updates = (call.value(position) for position in range(3))
+    return ops.scatter_elements(x, indices, updates, axis, call.text("reduction", "none"))
+
+
+def scatter_nd(call: Call) -> Results:
+    x, indices, updates = (call.value(position) for position in range(3))
+    return ops.scatter_nd(x, indices, updates, call.text("reduction", "none"))
+
+
+def one_hot(call: Call) -> Results:
+    """Negative indices count from the end; those outside give a row of the off value."""
+    indices, values = call.value(0), call.value(2)
+    # The depth may be of any type, floats among them.
+    depth = int(call.known(1).reshape(-1)[0])
+    rank = indices.rank + 1
+    axis = normal_axis(call.int_("axis", -1), rank)
+    if indices.dtype.is_float:
+        indices = ops.cast(indices, element_type(7, "the index"))
+    count = ops.cast(ops.iota(depth), indices.dtype)
+    shape: list[Size] = [1] * rank
+    shape[axis] = depth
+    places = ops.reshape(count, shape)
+    wrapped = ops.where(ops.less(indices, 0), ops.add(indices, depth), indices)
+    hit = ops.equal(ops.expand_dims(wrapped, axis), places)
+    off, on = (slice_axis(values, 0, position, 1) for position in (0, 1))
+    return ops.where(hit, ops.reshape(on, ()), ops.reshape(off, ()))
+
+
+def trilu(call: Call) -> Results:
+    k = number(call.integer(1), "the diagonal") if call.has(1) else 0
+    function = ops.triu if call.int_("upper", 1) else ops.tril
+    return function(call.value(0), k)
+
+
+def eye_like(call: Call) -> Results:
+    rows, columns = call.shape(0)
+    given = call.attribute("dtype")
+    dtype = call.dtype(0) if given is None else element_type(call.int_("dtype"), "the result")
+    across = ops.subtract(ops.iota(columns), call.int_("k", 0))
+    down = ops.reshape(ops.iota(rows), (rows, 1))
+    return ops.cast(ops.equal(down, across), dtype)
+
+
+def reverse_sequence(call: Call) -> Results:
+    """The first `lengths[b]` elements of each row in reverse order."""
+    x, lengths = call.value(0), call.value(1)
+    time, batch = call.int_("time_axis", 0), call.int_("batch_axis", 1)
+    check({time, batch} == {0, 1}, f"time axis {time} and batch axis {batch}", ParseError)
+    check(x.rank >= 2, "takes a tensor of rank 2 or more", ParseError)
+    steps = ops.reshape(ops.iota(x.shape[time]), (-1, 1) if time == 0 else (1, -1))
+    ends = ops.reshape(ops.cast(lengths, steps.dtype), (1, -1) if time == 0 else (-1, 1))
+    places = ops.where(ops.less(steps, ends), ops.subtract(ops.subtract(ends, steps), 1), steps)
+    places = ops.reshape(places, (*places.shape, *(1,) * (x.rank - 2)))
+    return ops.gather_elements(x, ops.broadcast(places, x.shape), time)
+
+
+def conditional(call: Call) -> Results:
+    """The branch that a condition known while reading picks."""
+    chosen = bool(call.known(0).reshape(-1)[0])
+    return call.enter(call.graph("then_branch" if chosen else "else_branch"))

@@ -1,0 +1,304 @@
+"""Readers of matrix products, convolutions and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from ... import ops
+from ...errors import ParseError, check
+from ...expr import COMBINERS
+from ...ir import Value
+from ...ops.slice import slice_axes
+from ...types import Size, ceil_div, static
+from .call import Call, Results
+from .sizes import number
+
+Padding = tuple[tuple[int, int], ...]
+
+
+def matmul(call: Call) -> Results:
+    return ops.matmul(call.value(0), call.value(1))
+
+
+def gemm(call: Call) -> Results:
+    """`alpha A B + beta C`, with A and B transposed where the attributes say so."""
+    a, b = call.value(0), call.value(1)
+    a = ops.transpose(a) if call.int_("transA", 0) else a
+    b = ops.transpose(b) if call.int_("transB", 0) else b
+    product = _scaled(ops.matmul(a, b), call.float_("alpha", 1.0))
+    c = call.optional(2)
+    return product if c is None else ops.add(product, _scaled(c, call.float_("beta", 1.0)))
+
+
+def _scaled(x: Value, factor: float) -> Value:
+    if factor == 1.0:
+        return x
+    return ops.multiply(x, int(factor) if x.dtype.is_integer else factor)
+
+
+def spatial(call: Call, name: str, count: int, default: int) -> tuple[int, ...]:
+    """An attribute with one number per spatial axis."""
+    found = call.ints(name) or (default,) * count
+    check(len(found) == count, f"'{name}' has {len(found)} entries for {count} axes", ParseError)
+    return found
+
+
+def spatial_rank(call: Call) -> int:
+    rank = len(call.shape(0)) - 2
+    check(rank >= 1, f"an operand of rank {rank + 2} has no spatial axes", ParseError)
+    return rank
+
+
+def padding(
+    call: Call,
+    sizes: Sequence[Size],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> Padding:
+    """(low, high) per spatial axis, from `pads` or by the rule that `auto_pad` names."""
+    count = len(sizes)
+    rule = call.text("auto_pad", "NOTSET")
+    if rule == "VALID":
+        return ((0, 0),) * count
+    if rule == "NOTSET":
+        pads = call.ints("pads") or (0,) * (2 * count)
+        check(len(pads) == 2 * count, f"{len(pads)} pads for {count} axes", ParseError)
+        return tuple(zip(pads[:count], pads[count:], strict=True))
+    check(rule in ("SAME_UPPER", "SAME_LOWER"), f"auto_pad is '{rule}'", ParseError)
+    found: list[tuple[int, int]] = []
+    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        # As many windows as strides fit, so that the result does not depend on the kernel.
+        total = (ceil_div(size, stride) - 1) * stride + (dilation * (k - 1) + 1) - size
+        found.append(_halves(max(0, number(total, "the padding")), rule))
+    return tuple(found)
+
+
+def _halves(total: int, rule: str) -> tuple[int, int]:
+    """The odd one goes to the side that the rule names."""
+    small, large = total // 2, total - total // 2
+    return (large, small) if rule == "SAME_LOWER" else (small, large)
+
+
+def conv(call: Call) -> Results:
+    return convolution(call, call.value(0), call.value(1), call.optional(2))
+
+
+def convolution(call: Call, x: Value, weight: Value, bias: Value | None) -> Value:
+    """A convolution by the node's attributes."""
+    count = spatial_rank(call)
+    check(weight.rank == count + 2, f"a weight of rank {weight.rank}", ParseError)
+    kernel = weight.type.static_shape[2:]
+    strides = spatial(call, "strides", count, 1)
+    dilations = spatial(call, "dilations", count, 1)
+    return ops.conv(
+        x,
+        weight,
+        bias,
+        strides=strides,
+        padding=padding(call, x.shape[2:], kernel, strides, dilations),
+        dilations=dilations,
+        groups=call.int_("group", 1),
+    )
+
+
+def conv_transpose(call: Call) -> Results:
+    """The padding is given, or what makes the result as large as `output_shape` or `auto_pad`
+    say."""
+    count = spatial_rank(call)
+    x, weight = call.value(0), call.value(1)
+    check(weight.rank == count + 2, f"a weight of rank {weight.rank}", ParseError)
+    kernel = weight.type.static_shape[2:]
+    strides = spatial(call, "strides", count, 1)
+    dilations = spatial(call, "dilations", count, 1)
+    extra = spatial(call, "output_padding", count, 0)
+    rule = call.text("auto_pad", "NOTSET")
+    wanted: Sequence[Size] | None = call.ints("output_shape")
+    if wanted is None and rule.startswith("SAME"):
+        wanted = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]
+    if wanted is None:
+        pads = padding(call, x.shape[2:], kernel, strides, dilations)
+    else:
+        check(len(wanted) >= count, f"{len(wanted)} output sizes for {count} axes", ParseError)
+        found: list[tuple[int, int]] = []
+        grown = list(extra)
+        for axis, target in enumerate(wanted[-count:]):
+            reach = dilations[axis] * (kernel[axis] - 1) + 1
+            full = (x.shape[axis + 2] - 1) * strides[axis] + reach + extra[axis]
+            total = number(full - target, "the padding")
+            grown[axis] += max(0, -total)
+            found.append(_halves(max(0, total), "SAME_UPPER" if rule == "SAME_UPPER" else "SAME_LOWER"))
+        pads, extra = tuple(found), tuple(grown)
+    return ops.conv_transpose(
+        x,
+        weight,
+        call.optional(2),
+        strides=strides,
+        padding=pads,
+        output_padding=extra,
+        dilations=dilations,
+        groups=call.int_("group", 1),
+    )
+
+
+def max_pool(call: Call) -> Results:
+    x = call.value(0)
+    kernel, strides, pads, dilations = _windows(call, x)
+    largest = ops.max_pool(
+        x,
+        kernel,
+        strides=strides,
+        padding=pads,
+        dilations=dilations,
+        ceil_mode=bool(call.int_("ceil_mode", 0)),
+    )
+    if not call.wants(1):
+        return largest
+    counts = static(largest.shape[2:])
+    tap = _largest_tap(x, counts, kernel, strides, pads, dilations)
+    return largest, _places(call, x, tap, kernel, strides, pads, dilations)
+
+
+def _largest_tap(
+    x: Value,
+    counts: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Padding,
+    dilations: Sequence[int],
+) -> Value:
+    """Which tap of its window, in row-major order, is the first that is largest."""
+    size = static(x.shape[2:])
+    reach = [
+        (count - 1) * stride + dilation * (k - 1) + 1
+        for count, stride, dilation, k in zip(counts, strides, dilations, kernel, strict=True)
+    ]
+    high = [
+        max(0, far - extent - low) for far, extent, (low, _) in zip(reach, size, pads, strict=True)
+    ]
+    widths = [(0, 0), (0, 0), *((low, end) for (low, _), end in zip(pads, high, strict=True))]
+    lowest = COMBINERS["max"].identity[0](x.dtype)
+    padded = ops.pad(x, widths, "constant", lowest)
+    seen = [
+        slice_axes(
+            padded,
+            (0, 0, *(t * dilation for t, dilation in zip(taps, dilations, strict=True))),
+            (*x.shape[:2], *counts),
+            (1, 1, *strides),
+        )
+        for taps in product(*map(range, kernel))
+    ]
+    return ops.argmax(ops.stack(seen, 0), 0)
+
+
+def _places(
+    call: Call,
+    x: Value,
+    tap: Value,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Padding,
+    dilations: Sequence[int],
+) -> Value:
+    """The place of each maximum in the whole tensor, counted in row-major order; with
+    `storage_order` the spatial axes are counted in column-major order."""
+    size = static(x.shape)
+    spatial_axes = list(range(2, x.rank))
+    order = [0, 1, *(spatial_axes[::-1] if call.int_("storage_order", 0) else spatial_axes)]
+    step = dict.fromkeys(order, 1)
+    for before, axis in zip(reversed(order[:-1]), reversed(order[1:]), strict=True):
+        step[before] = step[axis] * size[axis]
+    offsets = [
+        sum(t * dilation * step[axis] for t, dilation, axis in zip(taps, dilations, spatial_axes, strict=True))
+        for taps in product(*map(range, kernel))
+    ]
+    place = ops.gather(np.array(offsets, np.int64), tap, 0)
+    for axis in range(x.rank):
+        stride, low = (1, 0) if axis < 2 else (strides[axis - 2], pads[axis - 2][0])
+        count = static((tap.shape[axis],))[0]
+        first = (np.arange(count, dtype=np.int64) * stride - low) * step[axis]
+        place = ops.add(place, first.reshape([-1 if a == axis else 1 for a in range(x.rank)]))
+    return place
+
+
+def average_pool(call: Call) -> Results:
+    x = call.value(0)
+    kernel, strides, pads, dilations = _windows(call, x)
+    return ops.average_pool(
+        x,
+        kernel,
+        strides=strides,
+        padding=pads,
+        dilations=dilations,
+        ceil_mode=bool(call.int_("ceil_mode", 0)),
+        count_include_pad=bool(call.int_("count_include_pad", 0)),
+    )
+
+
+def lp_pool(call: Call) -> Results:
+    """`(sum |x|^p)^(1/p)` over windows: the mean, which counts padding, times the window."""
+    x = call.value(0)
+    p = float(call.int_("p", 2))
+    kernel, strides, pads, dilations = _windows(call, x)
+    powers = ops.power(ops.absolute(x), p)
+    means = ops.average_pool(
+        powers,
+        kernel,
+        strides=strides,
+        padding=pads,
+        dilations=dilations,
+        ceil_mode=bool(call.int_("ceil_mode", 0)),
+        count_include_pad=True,
+    )
+    window = 1
+    for extent in kernel:
+        window *= extent
+    return ops.power(ops.multiply(means, float(window)), 1 / p)
+
+
+def _windows(
+    call: Call, x: Value
+) -> tuple[tuple[int, ...], tuple[int, ...], Padding, tuple[int, ...]]:
+    """Kernel, strides, padding and dilations of a pooling."""
+    count = spatial_rank(call)
+    check(call.ints("kernel_shape"), "the attribute 'kernel_shape' is missing", ParseError)
+    kernel = spatial(call, "kernel_shape", count, 1)
+    strides = spatial(call, "strides", count, 1)
+    dilations = spatial(call, "dilations", count, 1)
+    pads = padding(call, x.shape[2:], kernel, strides, dilations)
+    return kernel, strides, pads, dilations
+
+
+def global_average_pool(call: Call) -> Results:
+    return ops.global_average_pool(call.value(0))
+
+
+def global_max_pool(call: Call) -> Results:
+    return ops.global_max_pool(call.value(0))
+
+
+def depth_to_space(call: Call) -> Results:
+    """Channels become blocks of space; `mode` says whether the block or the depth is outer."""
+    x, block = call.value(0), call.int_("blocksize")
+    check(x.rank == 4 and block > 0, "takes an image and a block size", ParseError)
+    n, c, h, w = x.shape
+    depth = c // (block * block)
+    if call.text("mode", "DCR") == "DCR":
+        split, order = (n, block, block, depth, h, w), (0, 3, 4, 1, 5, 2)
+    else:
+        split, order = (n, depth, block, block, h, w), (0, 1, 4, 2, 5, 3)
+    return ops.reshape(ops.transpose(ops.reshape(x, split), order), (n, depth, h * block, w * block))
+
+
+def space_to_depth(call: Call) -> Results:
+    """Blocks of space become channels, inside or (`mode` CRD) outside of which the depth lies."""
+    x, block = call.value(0), call.int_("blocksize")
+    check(x.rank == 4 and block > 0, "takes an image and a block size", ParseError)
+    n, c, h, w = x.shape
+    split = (n, c, h // block, block, w // block, block)
+    order = (0, 3, 5, 1, 2, 4) if call.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    moved = ops.transpose(ops.reshape(x, split), order)
+    return ops.reshape(moved, (n, c * block * block, h // block, w // block))

@@ -1,0 +1,45 @@
+"""Arrays from outside, checked against the type that is expected of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import InputError, check
+from ..types import Array, TensorType
+
+
+def checked_array(given: ArrayLike, type_: TensorType, what: str) -> Array:
+    """The array, if its element type and shape are those of `type_`; a named size takes any.
+
+    Nothing is converted: `InputError` says what was expected of `what`, and the line that helps.
+    """
+    array = np.asarray(given)
+    wanted = type_.dtype.numpy
+    check(
+        array.dtype == wanted,
+        f"{what} is {type_}, got an array of {array.dtype}; write array.astype({str(wanted)!r})",
+        InputError,
+    )
+    fits = array.ndim == type_.rank and all(
+        not isinstance(size, int) or size == extent
+        for size, extent in zip(type_.shape, array.shape, strict=True)
+    )
+    check(fits, f"{what} is {type_}, got an array of shape {array.shape}", InputError)
+    return array
+
+
+def unknown_names(given: Iterable[str], have: Iterable[str]) -> str:
+    """`'wieght' (near: 'weight'), 'x'`: the names in `given` that are not in `have`, or ""."""
+    # `difflib` costs as much to load as a good part of this package, for an error only.
+    from difflib import get_close_matches
+
+    known = list(have)
+    parts: list[str] = []
+    for name in given:
+        if name not in known:
+            near = ", ".join(map(repr, get_close_matches(name, known)))
+            parts.append(f"{name!r} (near: {near})" if near else repr(name))
+    return ", ".join(parts)

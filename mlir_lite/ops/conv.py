@@ -1,0 +1,221 @@
+"""Convolutions of any number of spatial axes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import check
+from ..expr import Expr, cast, index
+from ..ir import Element, Op, Operand, Value, op
+from ..types import Array, TensorType
+from .body import Indices, computing_type, reduce_over
+from .elementwise import emit
+from .promote import as_value, as_values, check_kind, check_same_dtype
+from .reduce import widened
+from .shape import reshape
+from .windows import (
+    Padding,
+    Windows,
+    channels_first,
+    channels_of,
+    check_layout,
+    counts_of,
+    in_layout,
+    padding_pairs,
+    per_axis,
+    permuted_layout,
+    read_window,
+    shape_in,
+    sources,
+    spatial_of,
+    split_index,
+    taps_of,
+    windows_of,
+)
+
+ALGORITHMS = ("direct", "winograd2", "winograd4")
+
+
+@op
+class Conv(Op):
+    """Convolution (cross-correlation): `(batch, in, *size) x (out, in / groups, *kernel)`.
+
+    One stride, dilation and (low, high) zero padding per spatial axis; the weight has the same
+    layout whatever that of `x` is. Half-width floats are summed in f32, integers in their own
+    type. `algorithm` says how it is computed: "direct", "winograd2" or "winograd4" (Lavin and
+    Gray, 2016).
+    """
+
+    x: Value
+    weight: Value
+    strides: tuple[int, ...]
+    padding: Padding
+    dilations: tuple[int, ...]
+    groups: int = 1
+    layout: str = "nchw"
+    algorithm: str = "direct"
+
+    def infer(self) -> TensorType:
+        x, weight = self.x.type, self.weight.type
+        check_kind(self.x, "fiu")
+        check_same_dtype(self.x, self.weight)
+        check_layout(x, self.layout)
+        check(self.algorithm in ALGORITHMS, f'there is no algorithm "{self.algorithm}"')
+        check(weight.rank == x.rank, f"the weight has rank {weight.rank}, the input {x.rank}")
+        out, per_group = weight.static_shape[:2]
+        channels = channels_of(x.shape, self.layout)
+        check(
+            self.groups > 0 and channels == per_group * self.groups,
+            f"{channels} input channels; the weight takes {per_group} in {self.groups} groups",
+        )
+        check(out % self.groups == 0, f"{out} output channels in {self.groups} groups")
+        counts = [window.count for window in self.windows()]
+        return x.with_shape(shape_in(x.shape[0], out, counts, self.layout))
+
+    def windows(self) -> Windows:
+        """The windows along each spatial axis."""
+        return windows_of(
+            spatial_of(self.x.shape, self.layout),
+            self.weight.type.static_shape[2:],
+            self.strides,
+            self.padding,
+            self.dilations,
+        )
+
+    def reference(self, x: Array, weight: Array) -> Array:
+        first = widened(channels_first(x, self.layout))
+        y = convolve(first, widened(weight), self.windows(), self.groups)
+        return in_layout(y, self.layout).astype(x.dtype)
+
+    def body(self, at: Indices, x: Element, weight: Element) -> Expr:
+        batch, channel, position = split_index(at, self.layout)
+        out, per_group, *kernel = weight.type.static_shape
+        windows, wide = self.windows(), computing_type(self.x.dtype)
+        first = channel // (out // self.groups) * per_group if self.groups > 1 else index(0)
+
+        def element(*along: Expr) -> Expr:
+            *taps, c = along
+            source = sources(windows, position, tuple(taps))
+            seen = read_window(x, batch, first + c, source, windows, self.layout, 0)
+            return cast(seen, wide) * cast(weight[(channel, c, *taps)], wide)
+
+        axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": per_group}
+        return cast(reduce_over("sum", axes, element), self.x.dtype)
+
+    def permuted(self, perm: tuple[int, ...]) -> Op | None:
+        """The convolution of `x` in the other layout; the weight stays as it is."""
+        layout = permuted_layout(self.layout, perm)
+        return None if layout is None else dataclasses.replace(self, layout=layout)
+
+
+def convolve(x: Array, weight: Array, windows: Windows, groups: int) -> Array:
+    """The convolution of a channels-first array, as a matrix product for each tap."""
+    out, per_group = weight.shape[:2]
+    counts = counts_of(windows)
+    positions = int(np.prod(counts))
+    total = np.zeros((x.shape[0], groups, out // groups, positions), x.dtype)
+    by_taps = np.moveaxis(weight, (0, 1), (-2, -1))
+    for taps, seen in taps_of(x, windows, 0):
+        grouped = seen.reshape(x.shape[0], groups, per_group, positions)
+        total += by_taps[taps].reshape(groups, out // groups, per_group) @ grouped
+    return total.reshape(x.shape[0], out, *counts)
+
+
+def add_channels(x: Value, bias: Operand | None, layout: str) -> Value:
+    """`x` with a number added to each channel."""
+    if bias is None:
+        return x
+    value = as_value(bias)
+    channels = channels_of(x.shape, layout)
+    check(value.shape == (channels,), f"the bias is {value.type}, for {channels} channels")
+    if layout == "nhwc":
+        return x + value
+    return x + reshape(value, (channels, *(1,) * (x.rank - 2)))
+
+
+def conv(
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: int | Sequence[int | tuple[int, int]] = 0,
+    dilations: int | Sequence[int] = 1,
+    groups: int = 1,
+    layout: str = "nchw",
+) -> Value:
+    """Convolution over one or more spatial axes, with one bias per output channel; see `Conv`."""
+    value, filters = as_values(x, weight)
+    count = value.rank - 2
+    found = Conv(
+        value,
+        filters,
+        per_axis(strides, count),
+        padding_pairs(padding, count),
+        per_axis(dilations, count),
+        groups,
+        layout,
+    )
+    return add_channels(emit(found), bias, layout)
+
+
+def conv1d(
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Value:
+    """`torch.nn.functional.conv1d`: `(batch, in, width) x (out, in / groups, taps)`."""
+    return _conv_over(1, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Value:
+    """`torch.nn.functional.conv2d`: `(batch, in, h, w) x (out, in / groups, kh, kw)`."""
+    return _conv_over(2, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Value:
+    """`torch.nn.functional.conv3d`: `(batch, in, d, h, w) x (out, in / groups, kd, kh, kw)`."""
+    return _conv_over(3, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_over(
+    spatial: int,
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+    groups: int,
+) -> Value:
+    value, filters = as_values(x, weight)
+    check(value.rank == spatial + 2, f"conv{spatial}d takes rank {spatial + 2}, not {value.type}")
+    return conv(
+        value, filters, bias, strides=stride, padding=padding, dilations=dilation, groups=groups
+    )
+
+
+OPS: tuple[type[Op], ...] = (Conv,)

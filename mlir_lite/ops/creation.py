@@ -1,0 +1,87 @@
+"""Tensors from nothing: filled ones, counted ones, identity matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import check
+from ..expr import Expr, cast
+from ..ir import Op, Scalar, Value, constructor, op
+from ..types import Array, DType, Size, TensorType, f32, i64, static
+from .body import Indices
+from .broadcast import broadcast
+from .cast import cast as cast_value
+from .compare import equal
+from .constant import scalar_constant
+from .shape import expand_dims
+
+
+@op
+class Iota(Op):
+    """The numbers `0, 1, …, size - 1`."""
+
+    size: Size
+    dtype: DType = i64
+
+    def infer(self) -> TensorType:
+        check(self.dtype.kind != "b", "cannot count in bools")
+        return TensorType((self.size,), self.dtype)
+
+    def reference(self) -> Array:
+        return np.arange(*static((self.size,))).astype(self.dtype.numpy)
+
+    def body(self, at: Indices) -> Expr:
+        return cast(at[0], self.dtype)
+
+
+iota = constructor(Iota)
+
+
+def arange(start: int, stop: int | None = None, step: int = 1, *, dtype: DType = i64) -> Value:
+    """The numbers from `start` to before `stop`, or from 0 to before `start` alone."""
+    first, last = (0, start) if stop is None else (start, stop)
+    check(step != 0, "a step of 0")
+    count = iota(max(0, -((first - last) // step)), dtype)
+    scaled = count if step == 1 else count * step
+    return scaled if first == 0 else scaled + first
+
+
+def full(shape: Sequence[Size], value: Scalar, dtype: DType = f32) -> Value:
+    """A tensor of one number."""
+    return broadcast(scalar_constant(value, dtype), tuple(shape))
+
+
+def zeros(shape: Sequence[Size], dtype: DType = f32) -> Value:
+    """A tensor of zeros."""
+    return full(shape, False, dtype)
+
+
+def ones(shape: Sequence[Size], dtype: DType = f32) -> Value:
+    """A tensor of ones."""
+    return full(shape, True, dtype)
+
+
+def full_like(x: Value, value: Scalar) -> Value:
+    """A tensor of one number, with the type of `x`."""
+    return full(x.shape, value, x.dtype)
+
+
+def zeros_like(x: Value) -> Value:
+    """Zeros with the type of `x`."""
+    return zeros(x.shape, x.dtype)
+
+
+def ones_like(x: Value) -> Value:
+    """Ones with the type of `x`."""
+    return ones(x.shape, x.dtype)
+
+
+def eye(rows: Size, columns: Size | None = None, *, dtype: DType = f32) -> Value:
+    """The matrix with ones on its diagonal."""
+    across = iota(rows if columns is None else columns)
+    return cast_value(equal(expand_dims(iota(rows), 1), across), dtype)
+
+
+OPS: tuple[type[Op], ...] = (Iota,)

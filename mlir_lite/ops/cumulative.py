@@ -1,0 +1,113 @@
+"""Running totals along an axis: cumsum and cumprod, as kernels written by hand."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ..expr import COMBINERS, INDEX, Load, Var, apply, cast, const, index
+from ..ir import Op, Operand, Value, op
+from ..tile.nodes import Buffer, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from ..types import Array, TensorType
+from .axes import check_axis, normal_axis
+from .body import computing_type
+from .elementwise import Gradients, emit
+from .promote import as_value, check_kind
+from .reduce import widened
+
+
+@op
+class Cumulative(Op):
+    """A running total along one axis, of the elements up to and including each.
+
+    `exclusive` leaves each element out of its own total; `reverse` runs from the end.
+    """
+
+    x: Value
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+    combiner: ClassVar[str]
+
+    def infer(self) -> TensorType:
+        check_kind(self.x, "fiu")
+        check_axis(self.axis, self.x.rank)
+        return self.x.type
+
+    def reference(self, x: Array) -> Array:
+        wide = np.moveaxis(widened(x), self.axis, 0)
+        ordered = wide[::-1] if self.reverse else wide
+        run = np.cumsum if self.combiner == "sum" else np.cumprod
+        total = run(ordered, 0, dtype=ordered.dtype)
+        if self.exclusive and len(total):
+            first = np.full_like(total[:1], COMBINERS[self.combiner].identity[0](self.x.dtype))
+            total = np.concatenate([first, total[:-1]])
+        restored = total[::-1] if self.reverse else total
+        return np.asarray(np.moveaxis(restored, 0, self.axis)).astype(x.dtype)
+
+    def kernel(self, name: str) -> Kernel:
+        """One serial loop along the axis, with the total in a register; the others parallel."""
+        shape, dtype = self.x.type.static_shape, self.x.dtype
+        wide = computing_type(dtype)
+        combiner = COMBINERS[self.combiner]
+        step = Var(INDEX, f"i{self.axis}")
+        position = index(shape[self.axis] - 1) - step if self.reverse else step
+        at = tuple(
+            position if axis == self.axis else Var(INDEX, f"i{axis}") for axis in range(len(shape))
+        )
+        total = Load(wide, "total", (index(0),))
+        joined = apply(combiner.function, total, cast(Load(dtype, "x", at), wide))
+        update = Store(Ref("total", (index(0),)), joined)
+        write = Store(Ref("out", at), cast(total, dtype))
+        order: tuple[Stmt, ...] = (write, update) if self.exclusive else (update, write)
+        initial = const(combiner.identity[0](wide), wide)
+        block: tuple[Stmt, ...] = (
+            Store(Ref("total", (index(0),)), initial),
+            Loop(step.name, index(0), index(shape[self.axis]), order),
+        )
+        for axis in reversed(range(len(shape))):
+            if axis != self.axis:
+                block = (Loop(f"i{axis}", index(0), index(shape[axis]), block, Kind.PARALLEL),)
+        params = (Buffer("x", dtype, shape), Buffer("out", dtype, shape))
+        register = Buffer("total", wide, (1,), Space.REGISTER)
+        return Kernel(name, params, ("out",), block, (register,))
+
+    def permuted(self, perm: tuple[int, ...]) -> Op | None:
+        return type(self)(self.x, perm.index(self.axis), self.exclusive, self.reverse)
+
+
+@op
+class Cumsum(Cumulative):
+    """The running sum along an axis; see `Cumulative` for the options."""
+
+    combiner = "sum"
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return (cumsum(dy, self.axis, exclusive=self.exclusive, reverse=not self.reverse),)
+
+
+@op
+class Cumprod(Cumulative):
+    """The running product along an axis; see `Cumulative` for the options."""
+
+    combiner = "prod"
+
+
+def cumsum(
+    x: Operand, axis: int, *, exclusive: bool = False, reverse: bool = False
+) -> Value:
+    """The running sum along an axis."""
+    value = as_value(x)
+    return emit(Cumsum(value, normal_axis(axis, value.rank), exclusive, reverse))
+
+
+def cumprod(
+    x: Operand, axis: int, *, exclusive: bool = False, reverse: bool = False
+) -> Value:
+    """The running product along an axis."""
+    value = as_value(x)
+    return emit(Cumprod(value, normal_axis(axis, value.rank), exclusive, reverse))
+
+
+OPS: tuple[type[Op], ...] = (Cumsum, Cumprod)

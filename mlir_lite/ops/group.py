@@ -1,0 +1,34 @@
+"""The group: operations that the fuse pass chose to run as one kernel."""
+
+from __future__ import annotations
+
+from ..errors import check
+from ..ir import Function, Op, Value, multi_constructor, op, run_reference
+from ..types import Array, TensorType
+
+
+@op
+class Group(Op):
+    """Operations computed by one kernel: the region's, on `inputs` in the order of its parameters.
+
+    `kind` names the recipe that schedules it. The results are those of the region.
+    """
+
+    inputs: tuple[Value, ...]
+    kind: str
+    region: Function
+
+    def infer(self) -> tuple[TensorType, ...]:
+        params = self.region.params
+        check(len(params) == len(self.inputs), f"{len(self.inputs)} inputs, {len(params)} params")
+        for given, param in zip(self.inputs, params, strict=True):
+            check(given.type == param.type, f"an input of {given.type} for one of {param.type}")
+        return self.region.result_types
+
+    def reference(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return run_reference(self.region, inputs)
+
+
+group = multi_constructor(Group)
+
+OPS: tuple[type[Op], ...] = (Group,)

@@ -1,0 +1,256 @@
+"""Normalisations, written with other operations, so that one fused kernel does each.
+
+Half-width floats are computed in f32 and rounded once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..errors import check
+from ..ir import Op, Operand, Value, op
+from ..types import Array, TensorType
+from .axes import check_axis, normal_axis
+from .body import computing_type
+from .cast import cast
+from .elementwise import emit
+from .pool import AveragePool
+from .promote import as_value, check_kind
+from .reduce import mean as mean_
+from .reduce import widened
+from .shape import reshape
+from .unary import rsqrt, square
+
+
+@op
+class LayerNorm(Op):
+    """`(x - mean) / sqrt(variance + epsilon) * scale + bias` over the axes from `axis` on.
+
+    Ba, Kiros, Hinton (2016). `scale` and `bias` have the shape of the normalised axes.
+    """
+
+    x: Value
+    scale: Value | None
+    bias: Value | None
+    axis: int
+    epsilon: float
+
+    def infer(self) -> TensorType:
+        _check_normalised(self.x, self.axis, scale=self.scale, bias=self.bias)
+        return self.x.type
+
+    def reference(self, x: Array, scale: Array | None, bias: Array | None) -> Array:
+        wide, axes = widened(x), tuple(range(self.axis, x.ndim))
+        centred = wide - wide.mean(axes, keepdims=True)
+        variance = np.square(centred).mean(axes, keepdims=True)
+        y = centred / np.sqrt(variance + self.epsilon)
+        y = y if scale is None else y * widened(scale)
+        y = y if bias is None else y + widened(bias)
+        return np.asarray(y).astype(x.dtype)
+
+    def decompose(self, x: Value, scale: Value | None, bias: Value | None) -> Value:
+        wide, axes = _wide(x), tuple(range(self.axis, x.rank))
+        centred = wide - mean_(wide, axes, keepdims=True)
+        variance = mean_(square(centred), axes, keepdims=True)
+        y = centred * rsqrt(variance + self.epsilon)
+        y = y if scale is None else y * _wide(scale)
+        y = y if bias is None else y + _wide(bias)
+        return cast(y, x.dtype)
+
+
+@op
+class RmsNorm(Op):
+    """`x / sqrt(mean(x²) + epsilon) * scale` over the axes from `axis` on.
+
+    Zhang, Sennrich (2019). `scale` has the shape of the normalised axes.
+    """
+
+    x: Value
+    scale: Value | None
+    axis: int
+    epsilon: float
+
+    def infer(self) -> TensorType:
+        _check_normalised(self.x, self.axis, scale=self.scale)
+        return self.x.type
+
+    def reference(self, x: Array, scale: Array | None) -> Array:
+        wide = widened(x)
+        squares = np.square(wide).mean(tuple(range(self.axis, x.ndim)), keepdims=True)
+        y = wide / np.sqrt(squares + self.epsilon)
+        y = y if scale is None else y * widened(scale)
+        return np.asarray(y).astype(x.dtype)
+
+    def decompose(self, x: Value, scale: Value | None) -> Value:
+        wide = _wide(x)
+        squares = mean_(square(wide), tuple(range(self.axis, x.rank)), keepdims=True)
+        y = wide * rsqrt(squares + self.epsilon)
+        return cast(y if scale is None else y * _wide(scale), x.dtype)
+
+
+def _check_normalised(x: Value, axis: int, **parameters: Value | None) -> None:
+    """The type rule of a normalisation over the axes from `axis` on."""
+    check_kind(x, "f")
+    check_axis(axis, x.rank)
+    wanted = x.type.with_shape(x.shape[axis:])
+    for name, value in parameters.items():
+        if value is not None:
+            check(value.type == wanted, f"the {name} is {value.type}, expected {wanted}")
+
+
+@op
+class BatchNorm(Op):
+    """`(x - mean) / sqrt(variance + epsilon) * scale + bias`, with one of each per index of `axis`.
+
+    Batch normalisation by given statistics: Ioffe, Szegedy (2015).
+    """
+
+    x: Value
+    scale: Value
+    bias: Value
+    mean: Value
+    variance: Value
+    axis: int
+    epsilon: float
+
+    def infer(self) -> TensorType:
+        check_kind(self.x, "f")
+        check_axis(self.axis, self.x.rank)
+        wanted = self.x.type.with_shape((self.x.shape[self.axis],))
+        for name in ("scale", "bias", "mean", "variance"):
+            entry: Value = getattr(self, name)
+            check(entry.type == wanted, f"the {name} is {entry.type}, expected {wanted}")
+        return self.x.type
+
+    def reference(self, x: Array, scale: Array, bias: Array, mean: Array, variance: Array) -> Array:
+        apart = (-1, *(1,) * (x.ndim - self.axis - 1))
+        s, b, m, v = (widened(array).reshape(apart) for array in (scale, bias, mean, variance))
+        return np.asarray((widened(x) - m) / np.sqrt(v + self.epsilon) * s + b).astype(x.dtype)
+
+    def decompose(self, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Value:
+        # One factor and one shift per channel: both fold into the weights of a convolution before.
+        factor = _wide(scale) * rsqrt(_wide(variance) + self.epsilon)
+        shift = _wide(bias) - _wide(mean) * factor
+        apart = (x.shape[self.axis], *(1,) * (x.rank - self.axis - 1))
+        return cast(_wide(x) * reshape(factor, apart) + reshape(shift, apart), x.dtype)
+
+    def permuted(self, perm: tuple[int, ...]) -> Op | None:
+        """The same of a transposed `x`; the numbers per channel stay as they are."""
+        return dataclasses.replace(self, axis=perm.index(self.axis))
+
+
+def _wide(x: Value) -> Value:
+    """The value in the type it is computed in."""
+    return cast(x, computing_type(x.dtype))
+
+
+def layer_norm(
+    x: Operand,
+    scale: Operand | None = None,
+    bias: Operand | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+) -> Value:
+    """Normalise to mean 0 and variance 1 over the axes from `axis` on; see `LayerNorm`."""
+    value = as_value(x)
+    place = normal_axis(axis, value.rank)
+    return emit(LayerNorm(value, _optional(scale), _optional(bias), place, epsilon))
+
+
+def rms_norm(
+    x: Operand, scale: Operand | None = None, *, axis: int = -1, epsilon: float = 1e-5
+) -> Value:
+    """Divide by the root of the mean square over the axes from `axis` on; see `RmsNorm`."""
+    value = as_value(x)
+    return emit(RmsNorm(value, _optional(scale), normal_axis(axis, value.rank), epsilon))
+
+
+def batch_norm(
+    x: Operand,
+    scale: Operand,
+    bias: Operand,
+    mean: Operand,
+    variance: Operand,
+    *,
+    axis: int = 1,
+    epsilon: float = 1e-5,
+) -> Value:
+    """Normalise each channel by given statistics; see `BatchNorm`."""
+    value = as_value(x)
+    s, b, m, v = map(as_value, (scale, bias, mean, variance))
+    return emit(BatchNorm(value, s, b, m, v, normal_axis(axis, value.rank), epsilon))
+
+
+def group_norm(
+    x: Operand,
+    groups: int,
+    scale: Operand | None = None,
+    bias: Operand | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Value:
+    """Normalise over groups of channels and all spatial axes (Wu, He 2018).
+
+    `x` is `(batch, channels, *size)`; `scale` and `bias` have one element per channel.
+    """
+    value = as_value(x)
+    check(value.rank >= 2, f"takes a batch of channels, not {value.type}")
+    channels = value.shape[1]
+    check(groups > 0 and channels % groups == 0, f"{channels} channels in {groups} groups")
+    split = (value.shape[0], groups, channels // groups, *value.shape[2:])
+    y = reshape(layer_norm(reshape(value, split), axis=2, epsilon=epsilon), value.shape)
+    apart = (channels, *(1,) * (value.rank - 2))
+    y = y if scale is None else y * reshape(scale, apart)
+    return y if bias is None else y + reshape(bias, apart)
+
+
+def instance_norm(
+    x: Operand,
+    scale: Operand | None = None,
+    bias: Operand | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Value:
+    """Normalise each channel of each sample over its spatial axes (Ulyanov et al. 2016)."""
+    value = as_value(x)
+    check(value.rank >= 3, f"takes a batch of channels of spatial axes, not {value.type}")
+    channels = value.shape[1]
+    check(isinstance(channels, int), f"the number of channels, {channels}, must be known")
+    assert isinstance(channels, int)
+    return group_norm(value, channels, scale, bias, epsilon=epsilon)
+
+
+def local_response_norm(
+    x: Operand, size: int, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> Value:
+    """`x / (bias + alpha / size * squares)^beta`, `squares` being the sum over the `size` channels
+    around (Krizhevsky et al. 2012).
+
+    An even `size` has one more channel above than below, as in ONNX (in torch one more below).
+    """
+    value = as_value(x)
+    check(value.rank >= 3, f"takes a batch of channels of spatial axes, not {value.type}")
+    check(size > 0, f"{size} channels around")
+    below = (size - 1) // 2
+    wide = _wide(value)
+    squares = reshape(square(wide), (value.shape[0], 1, value.shape[1], -1))
+    around = AveragePool(
+        squares,
+        (size, 1),
+        (1, 1),
+        ((below, size - 1 - below), (0, 0)),
+        (1, 1),
+        count_include_pad=True,
+    )
+    means = reshape(emit(around), value.shape)
+    return cast(wide / (means * alpha + bias) ** beta, value.dtype)
+
+
+def _optional(operand: Operand | None) -> Value | None:
+    return None if operand is None else as_value(operand)
+
+
+OPS: tuple[type[Op], ...] = (LayerNorm, RmsNorm, BatchNorm)

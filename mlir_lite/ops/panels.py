@@ -1,0 +1,184 @@
+"""Products and convolutions by constants packed in panels, so that a kernel reads them in order.
+
+`weight -> pack_columns`, once, when the program is built; `matmul x, weight -> panel_matmul`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import check
+from ..expr import Expr, cast
+from ..ir import Element, Op, Value, constructor, op
+from ..types import Array, TensorType, ceil_div
+from .body import Indices, computing_type, guarded, reduce_over
+from .conv import convolve
+from .promote import check_kind, check_same_dtype
+from .reduce import widened
+from .windows import Windows, in_layout, sources, windows_of
+
+
+@op
+class PackColumns(Op):
+    """The columns of a matrix in panels `width` wide: `(k, n) -> (n / width, k, width)`.
+
+    The last panel is filled up with zeros, so that a kernel may always read whole panels.
+    """
+
+    matrix: Value
+    width: int
+
+    def infer(self) -> TensorType:
+        check(self.matrix.rank == 2, f"columns are those of a matrix, not of {self.matrix.type}")
+        check(self.width > 0, f"a panel of {self.width} columns")
+        k, n = self.matrix.shape
+        return self.matrix.type.with_shape((ceil_div(n, self.width), k, self.width))
+
+    def reference(self, matrix: Array) -> Array:
+        return _packed(matrix.T, self.width)
+
+    def body(self, at: Indices, matrix: Element) -> Expr:
+        panel, k, lane = at
+        return guarded(matrix, (k, panel * self.width + lane), 0)
+
+
+@op
+class PanelMatmul(Op):
+    """Matrix product by a matrix of `columns` columns packed as by `PackColumns`.
+
+    `(.., m, k) x (columns / width, k, width) -> (.., m, columns)`
+    """
+
+    lhs: Value
+    panels: Value
+    columns: int
+
+    def infer(self) -> TensorType:
+        lhs, panels = self.lhs.type, self.panels.type
+        check_kind(self.lhs, "fiu")
+        check_same_dtype(self.lhs, self.panels)
+        check(panels.rank == 3, f"packed columns have rank 3, not {panels}")
+        check(lhs.rank >= 1, "a matrix product takes no scalars")
+        count, inner, width = panels.static_shape
+        check(lhs.shape[-1] == inner, f"{lhs.shape[-1]} columns meet {inner} rows")
+        fits = ceil_div(self.columns, width) == count
+        check(fits, f"{self.columns} columns in {count} panels of {width}")
+        return lhs.with_shape((*lhs.shape[:-1], self.columns))
+
+    def reference(self, lhs: Array, panels: Array) -> Array:
+        matrix = _unpacked(panels, self.columns).T
+        return np.asarray(np.matmul(widened(lhs), widened(matrix))).astype(lhs.dtype)
+
+    def body(self, at: Indices, lhs: Element, panels: Element) -> Expr:
+        *rows, n = at
+        _, inner, width = panels.type.static_shape
+        wide = computing_type(self.lhs.dtype)
+
+        def element(k: Expr) -> Expr:
+            packed = panels[n // width, k, n % width]
+            return cast(lhs[(*rows, k)], wide) * cast(packed, wide)
+
+        return cast(reduce_over("sum", {"k": inner}, element), self.lhs.dtype)
+
+
+@op
+class PackFilters(Op):
+    """Filters in panels of `width` output channels: `(out, in, *kernel) -> (out / width, *kernel,
+    in, width)`, the order in which a channels-last kernel reads them.
+
+    The last panel is filled up with zeros.
+    """
+
+    weight: Value
+    width: int
+
+    def infer(self) -> TensorType:
+        check(self.weight.rank >= 3, f"filters have spatial axes, {self.weight.type} has none")
+        check(self.width > 0, f"a panel of {self.width} channels")
+        out, inner, *kernel = self.weight.shape
+        shape = (ceil_div(out, self.width), *kernel, inner, self.width)
+        return self.weight.type.with_shape(shape)
+
+    def reference(self, weight: Array) -> Array:
+        return _packed(np.moveaxis(weight, 1, -1), self.width)
+
+    def body(self, at: Indices, weight: Element) -> Expr:
+        panel, *taps, c, lane = at
+        return guarded(weight, (panel * self.width + lane, c, *taps), 0)
+
+
+@op
+class PanelConv(Op):
+    """Channels-last convolution by `channels` filters packed as by `PackFilters`.
+
+    `(batch, *size, in) x (channels / width, *kernel, in, width) -> (batch, *size, channels)`,
+    without padding or groups.
+    """
+
+    x: Value
+    panels: Value
+    channels: int
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    def infer(self) -> TensorType:
+        x, panels = self.x.type, self.panels.type
+        check_kind(self.x, "fiu")
+        check_same_dtype(self.x, self.panels)
+        ranks = f"packed filters of rank {panels.rank}, an input of rank {x.rank}"
+        check(x.rank >= 3 and panels.rank == x.rank + 1, ranks)
+        inner, width = panels.static_shape[-2:]
+        check(x.shape[-1] == inner, f"{x.shape[-1]} channels meet filters of {inner}")
+        count = panels.static_shape[0]
+        fits = ceil_div(self.channels, width) == count
+        check(fits, f"{self.channels} channels in {count} panels of {width}")
+        counts = [window.count for window in self.windows()]
+        return x.with_shape((x.shape[0], *counts, self.channels))
+
+    def windows(self) -> Windows:
+        """The windows along each spatial axis."""
+        sizes, kernel = self.x.shape[1:-1], self.panels.type.static_shape[1:-2]
+        none = ((0, 0),) * len(kernel)
+        return windows_of(sizes, kernel, self.strides, none, self.dilations)
+
+    def reference(self, x: Array, panels: Array) -> Array:
+        weight = np.moveaxis(_unpacked(panels, self.channels), -1, 1)
+        first = widened(np.moveaxis(x, -1, 1))
+        y = convolve(first, widened(weight), self.windows(), 1)
+        return in_layout(y, "nhwc").astype(x.dtype)
+
+    def body(self, at: Indices, x: Element, panels: Element) -> Expr:
+        batch, *position, channel = at
+        _, *kernel, inner, width = panels.type.static_shape
+        windows, wide = self.windows(), computing_type(self.x.dtype)
+
+        def element(*along: Expr) -> Expr:
+            *taps, c = along
+            source = sources(windows, tuple(position), tuple(taps))
+            packed = panels[(channel // width, *taps, c, channel % width)]
+            return cast(x[(batch, *source, c)], wide) * cast(packed, wide)
+
+        axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": inner}
+        return cast(reduce_over("sum", axes, element), self.x.dtype)
+
+
+def _packed(rows: Array, width: int) -> Array:
+    """`(n, *rest) -> (n / width, *rest, width)`, filled up with zeros."""
+    count = -(-rows.shape[0] // width)
+    padded = np.zeros((count * width, *rows.shape[1:]), rows.dtype)
+    padded[: rows.shape[0]] = rows
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(count, width, *rows.shape[1:]), 1, -1))
+
+
+def _unpacked(panels: Array, count: int) -> Array:
+    """The first `count` rows of what `_packed` made panels of."""
+    rows = np.moveaxis(panels, -1, 1)
+    return rows.reshape(rows.shape[0] * rows.shape[1], *rows.shape[2:])[:count]
+
+
+pack_columns = constructor(PackColumns)
+panel_matmul = constructor(PanelMatmul)
+pack_filters = constructor(PackFilters)
+panel_conv = constructor(PanelConv)
+
+OPS: tuple[type[Op], ...] = (PackColumns, PanelMatmul, PackFilters, PanelConv)

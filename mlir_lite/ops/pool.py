@@ -1,0 +1,242 @@
+"""Pooling: the largest or the mean element of each window, or of all spatial axes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+
+from ..expr import COMBINERS, Const, Expr, apply, cast, index
+from ..ir import Element, Op, Operand, Value, op
+from ..types import Array, TensorType
+from .body import Indices, computing_type, reduce_over
+from .elementwise import emit
+from .promote import as_value, check_kind
+from .reduce import max as max_
+from .reduce import mean, widened
+from .windows import (
+    Padding,
+    Window,
+    Windows,
+    channels_first,
+    channels_of,
+    check_layout,
+    counts_of,
+    in_layout,
+    padding_pairs,
+    per_axis,
+    permuted_layout,
+    read_window,
+    shape_in,
+    sources,
+    spatial_of,
+    split_index,
+    taps_of,
+    windows_of,
+)
+
+
+@op
+class Pool(Op):
+    """What the poolings share: `(batch, channels, *size)` seen through windows.
+
+    One window size, stride, dilation and (low, high) padding per spatial axis. With `ceil_mode`
+    the last windows may reach beyond the high padding, if they start before it.
+    """
+
+    x: Value
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Padding
+    dilations: tuple[int, ...]
+    ceil_mode: bool = False
+    layout: str = "nchw"
+
+    def infer(self) -> TensorType:
+        x = self.x.type
+        check_layout(x, self.layout)
+        counts = [window.count for window in self.windows()]
+        channels = channels_of(x.shape, self.layout)
+        return x.with_shape(shape_in(x.shape[0], channels, counts, self.layout))
+
+    def windows(self) -> Windows:
+        """The windows along each spatial axis."""
+        return windows_of(
+            spatial_of(self.x.shape, self.layout),
+            self.window,
+            self.strides,
+            self.padding,
+            self.dilations,
+            self.ceil_mode,
+        )
+
+    def over_window(self, combiner: str, at: Indices, x: Element) -> Expr:
+        """The window at `at` reduced, padding being the combiner's identity."""
+        batch, channel, position = split_index(at, self.layout)
+        windows, dtype = self.windows(), self.x.dtype
+        identity = COMBINERS[combiner].identity[0](dtype)
+
+        def element(*taps: Expr) -> Expr:
+            source = sources(windows, position, taps)
+            seen = read_window(x, batch, channel, source, windows, self.layout, identity)
+            return cast(seen, computing_type(dtype))
+
+        axes = {f"k{axis}": extent for axis, extent in enumerate(self.window)}
+        return reduce_over(combiner, axes, element)
+
+    def permuted(self, perm: tuple[int, ...]) -> Op | None:
+        layout = permuted_layout(self.layout, perm)
+        return None if layout is None else dataclasses.replace(self, layout=layout)
+
+
+@op
+class MaxPool(Pool):
+    """The largest element of each window; NaN wins, padding never does.
+
+    A window of padding alone gives the least value there is.
+    """
+
+    def infer(self) -> TensorType:
+        check_kind(self.x, "fiu")
+        return super().infer()
+
+    def reference(self, x: Array) -> Array:
+        least = COMBINERS["max"].identity[0](self.x.dtype)
+        seen = taps_of(channels_first(x, self.layout), self.windows(), least)
+        return in_layout(reduce(np.maximum, (part for _, part in seen)), self.layout)
+
+    def body(self, at: Indices, x: Element) -> Expr:
+        return cast(self.over_window("max", at, x), self.x.dtype)
+
+
+@op
+class AveragePool(Pool):
+    """The mean of each window: of its elements in the input, or of those in the input and its
+    padding (`count_include_pad`).
+
+    What a window of `ceil_mode` sees beyond the padding never counts; a window in which nothing
+    counts gives NaN.
+    """
+
+    count_include_pad: bool = False
+
+    def infer(self) -> TensorType:
+        check_kind(self.x, "f")
+        return super().infer()
+
+    def reference(self, x: Array) -> Array:
+        windows = self.windows()
+        first = widened(channels_first(x, self.layout))
+        total = sum(part for _, part in taps_of(first, windows, 0))
+        counts = np.ones(())
+        for window in windows:
+            counts = np.multiply.outer(counts, _taps_that_count(window, self.count_include_pad))
+        with np.errstate(invalid="ignore"):
+            return in_layout(np.asarray(total / counts), self.layout).astype(x.dtype)
+
+    def body(self, at: Indices, x: Element) -> Expr:
+        _, _, position = split_index(at, self.layout)
+        total = self.over_window("sum", at, x)
+        counts: Expr = index(1)
+        for window, place in zip(self.windows(), position, strict=True):
+            counts = counts * self._count(window, place)
+        if isinstance(counts, Const):
+            return cast(total / counts.value, self.x.dtype)
+        return cast(total / cast(counts, total.dtype), self.x.dtype)
+
+    def _count(self, window: Window, position: Expr) -> Expr:
+        """How many taps of the window at `position` count, along one axis."""
+        low, high = (window.low, window.high) if self.count_include_pad else (0, 0)
+        if window.low <= low and window.excess <= high:
+            return index(window.taps)
+        start = position * window.stride - window.low
+
+        def taps_before(limit: int) -> Expr:
+            return -((start - limit) // window.dilation)
+
+        first = apply("max", taps_before(-low), index(0))
+        end = apply("min", taps_before(window.known_size + high), index(window.taps))
+        return apply("max", end - first, index(0))
+
+
+def _taps_that_count(window: Window, count_include_pad: bool) -> Array:
+    """For each window along an axis, how many of its taps count in the mean."""
+    low, high = (window.low, window.high) if count_include_pad else (0, 0)
+    (windows,) = counts_of((window,))
+    starts = np.arange(windows)[:, None] * window.stride - window.low
+    seen = starts + np.arange(window.taps) * window.dilation
+    return np.asarray(((seen >= -low) & (seen < window.known_size + high)).sum(1), np.float64)
+
+
+def max_pool(
+    x: Operand,
+    kernel: int | Sequence[int],
+    *,
+    strides: int | Sequence[int] | None = None,
+    padding: int | Sequence[int | tuple[int, int]] = 0,
+    dilations: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    layout: str = "nchw",
+) -> Value:
+    """The maximum over windows; `strides` default to the kernel, as in torch. See `MaxPool`."""
+    value = as_value(x)
+    count = value.rank - 2
+    sizes = per_axis(kernel, count)
+    found = MaxPool(
+        value,
+        sizes,
+        sizes if strides is None else per_axis(strides, count),
+        padding_pairs(padding, count),
+        per_axis(dilations, count),
+        ceil_mode,
+        layout,
+    )
+    return emit(found)
+
+
+def average_pool(
+    x: Operand,
+    kernel: int | Sequence[int],
+    *,
+    strides: int | Sequence[int] | None = None,
+    padding: int | Sequence[int | tuple[int, int]] = 0,
+    dilations: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    layout: str = "nchw",
+) -> Value:
+    """The mean over windows; `strides` default to the kernel and padding counts, as in torch.
+
+    See `AveragePool`.
+    """
+    value = as_value(x)
+    count = value.rank - 2
+    sizes = per_axis(kernel, count)
+    found = AveragePool(
+        value,
+        sizes,
+        sizes if strides is None else per_axis(strides, count),
+        padding_pairs(padding, count),
+        per_axis(dilations, count),
+        ceil_mode,
+        layout,
+        count_include_pad,
+    )
+    return emit(found)
+
+
+def global_average_pool(x: Operand) -> Value:
+    """The mean over all spatial axes of `(batch, channels, *size)`, which stay with size 1."""
+    value = as_value(x)
+    return mean(value, tuple(range(2, value.rank)), keepdims=True)
+
+
+def global_max_pool(x: Operand) -> Value:
+    """The maximum over all spatial axes of `(batch, channels, *size)`, which stay with size 1."""
+    value = as_value(x)
+    return max_(value, tuple(range(2, value.rank)), keepdims=True)
+
+
+OPS: tuple[type[Op], ...] = (MaxPool, AveragePool)

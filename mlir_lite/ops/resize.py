@@ -1,0 +1,256 @@
+"""Resampling of images and other grids, as ONNX's Resize defines it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+
+from ..errors import TypeRuleError, check
+from ..expr import Const, Expr, apply, cast, const, index, select
+from ..ir import Element, Op, Operand, Value, op
+from ..types import Array, DType, Shape, Size, TensorType, static
+from .body import Indices, clamped, computing_type, reduce_over
+from .elementwise import emit
+from .promote import as_value, check_kind
+from .reduce import widened
+from .sampling import COORDINATES, Sampling, rational, sampling
+
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+@op
+class Resize(Op):
+    """`x` resampled to `shape`, axis by axis; beyond its edges `x` goes on as at them.
+
+    `coordinates` is ONNX's coordinate_transformation_mode. `scales` has an entry per axis, where
+    they are not the quotients of the sizes.
+    """
+
+    x: Value
+    shape: Shape
+    coordinates: str = "half_pixel"
+    scales: tuple[float, ...] = ()
+
+    def infer(self) -> TensorType:
+        rank = self.x.rank
+        check(len(self.shape) == rank, f"{len(self.shape)} sizes for {rank} axes")
+        check(len(self.scales) in (0, rank), f"{len(self.scales)} scales for {rank} axes")
+        check(self.coordinates in COORDINATES, f'there are no "{self.coordinates}" coordinates')
+        result = self.x.type.with_shape(self.shape)
+        if self.x.type.is_static and result.is_static:
+            self.samplings()
+        return result
+
+    def samplings(self) -> tuple[Sampling, ...]:
+        """Where each axis is sampled; all sizes must be known."""
+        found = []
+        sizes = zip(self.x.type.static_shape, static(self.shape), strict=True)
+        for axis, (size, count) in enumerate(sizes):
+            own = Fraction(max(1, count), max(1, size))
+            scale = rational(self.scales[axis]) if self.scales else own
+            found.append(sampling(size, count, scale, self.coordinates))
+        return tuple(found)
+
+    def permuted(self, perm: tuple[int, ...]) -> Op | None:
+        shape = tuple(self.shape[axis] for axis in perm)
+        scales = tuple(self.scales[axis] for axis in perm) if self.scales else ()
+        return dataclasses.replace(self, shape=shape, scales=scales)
+
+
+@op
+class ResizeNearest(Resize):
+    """Resample to `shape` by the nearest element: the place rounded as ONNX's nearest_mode says."""
+
+    rounding: str = "round_prefer_floor"
+
+    def infer(self) -> TensorType:
+        check(self.rounding in ROUNDINGS, f'there is no rounding "{self.rounding}"')
+        return super().infer()
+
+    def reference(self, x: Array) -> Array:
+        for axis, along in enumerate(self.samplings()):
+            places = [self._rounded(along.at(i)) for i in range(along.count)]
+            x = np.take(x, np.clip(np.array(places, np.int64), 0, along.size - 1), axis)
+        return x
+
+    def _rounded(self, place: Fraction) -> int:
+        match self.rounding:
+            case "round_prefer_floor":
+                return ceil(place - Fraction(1, 2))
+            case "round_prefer_ceil":
+                return floor(place + Fraction(1, 2))
+            case "floor":
+                return floor(place)
+        return ceil(place)
+
+    def body(self, at: Indices, x: Element) -> Expr:
+        axes = zip(self.samplings(), at, strict=True)
+        return x[tuple(along.inside(i, self._shift(along.unit)) for along, i in axes)]
+
+    def _shift(self, unit: int) -> Fraction:
+        """What, added to a multiple of `1 / unit`, makes rounding down the rounding that is set."""
+        match self.rounding:
+            case "round_prefer_floor":
+                return Fraction(unit - 1, 2 * unit)
+            case "round_prefer_ceil":
+                return Fraction(1, 2)
+            case "floor":
+                return Fraction(0)
+        return Fraction(unit - 1, unit)
+
+
+@op
+class Interpolation(Resize):
+    """Resample to `shape` by weighted sums of neighbours, axis by axis."""
+
+    def infer(self) -> TensorType:
+        check_kind(self.x, "f")
+        return super().infer()
+
+    def weights(self, along: Sampling, i: int) -> Array:
+        """The weights of the elements of an axis in element `i` of the resized one."""
+        raise NotImplementedError(f"{self.name} has no weights")
+
+    def reference(self, x: Array) -> Array:
+        y = widened(x)
+        for axis, along in enumerate(self.samplings()):
+            weights = np.zeros((along.count, along.size))
+            for i in range(along.count):
+                weights[i] = self.weights(along, i)
+            y = np.moveaxis(np.tensordot(weights, y, (1, axis)), 0, axis)
+        return np.ascontiguousarray(y).astype(x.dtype)
+
+
+@op
+class ResizeLinear(Interpolation):
+    """Resample to `shape` by linear interpolation along each axis."""
+
+    def weights(self, along: Sampling, i: int) -> Array:
+        places = np.arange(along.size)
+        place = np.clip(float(along.at(i)), 0, along.size - 1)
+        return np.asarray(np.maximum(0, 1 - np.abs(places - place)))
+
+    def body(self, at: Indices, x: Element) -> Expr:
+        wide, axes = computing_type(self.x.dtype), self.samplings()
+
+        def blended(position: Indices) -> Expr:
+            """The interpolation along the axes that `position` leaves open."""
+            axis = len(position)
+            if axis == len(axes):
+                return cast(x[position], wide)
+            along, i = axes[axis], at[axis]
+            low = blended((*position, along.inside(i)))
+            if along.unit == 1:
+                return low
+            high = blended((*position, along.inside(i, Fraction(1))))
+            rest = along.rest(i, wide)
+            return low * (1.0 - rest) + high * rest
+
+        return cast(blended(()), self.x.dtype)
+
+
+@op
+class ResizeCubic(Interpolation):
+    """Resample to `shape` by cubic convolution along each axis (Keys, 1981).
+
+    `coefficient` is ONNX's cubic_coeff_a; with `exclude_outside` what lies beyond the edges has no
+    weight, and the other weights sum to 1.
+    """
+
+    coefficient: float = -0.75
+    exclude_outside: bool = False
+
+    def weights(self, along: Sampling, i: int) -> Array:
+        first, found = floor(along.at(i)), np.zeros(along.size)
+        for place in range(first - 1, first + 3):
+            if self.exclude_outside and not 0 <= place < along.size:
+                continue
+            distance = abs(float(along.at(i) - place))
+            found[min(max(place, 0), along.size - 1)] += self._kernel(distance)
+        return found / found.sum() if self.exclude_outside else found
+
+    def _kernel(self, distance: float) -> float:
+        a = self.coefficient
+        if distance <= 1:
+            return float(np.polyval([a + 2, -(a + 3), 0, 1], distance))
+        return float(np.polyval([a, -5 * a, 8 * a, -4 * a], distance))
+
+    def body(self, at: Indices, x: Element) -> Expr:
+        wide, axes = computing_type(self.x.dtype), self.samplings()
+
+        def blended(position: Indices) -> Expr:
+            """The interpolation along the axes that `position` leaves open."""
+            axis = len(position)
+            if axis == len(axes):
+                return cast(x[position], wide)
+            along, i = axes[axis], at[axis]
+            if along.unit == 1:
+                return blended((*position, along.inside(i)))
+
+            def element(tap: Expr) -> Expr:
+                place = clamped(along.floor(i) + tap - 1, along.size)
+                return self._weight(along, i, tap, wide) * blended((*position, place))
+
+            total = reduce_over("sum", {f"t{axis}": 4}, element)
+            if not self.exclude_outside:
+                return total
+            first, *others = (self._weight(along, i, index(tap), wide) for tap in range(4))
+            return total / sum(others, first)
+
+        return cast(blended(()), self.x.dtype)
+
+    def _weight(self, along: Sampling, i: Expr, tap: Expr, dtype: DType) -> Expr:
+        """The weight of tap 0 … 3 in element `i`; tap 1 is the element below its place."""
+        a = self.coefficient
+        number = const(tap.value, dtype) if isinstance(tap, Const) else cast(tap, dtype)
+        distance = apply("abs", along.rest(i, dtype) + 1.0 - number)
+        near = (distance * (a + 2) - (a + 3)) * distance * distance + 1.0
+        far = ((distance * a - 5 * a) * distance + 8 * a) * distance - 4 * a
+        weight = select((tap >= 1) & (tap <= 2), near, far)
+        if not self.exclude_outside:
+            return weight
+        place = along.floor(i) + tap - 1
+        return select((place >= 0) & (place < along.size), weight, const(0, dtype))
+
+
+def resize(
+    x: Operand,
+    shape: Sequence[Size] | None = None,
+    *,
+    scales: Sequence[float] = (),
+    mode: str = "nearest",
+    coordinates: str = "half_pixel",
+    rounding: str = "round_prefer_floor",
+    coefficient: float = -0.75,
+    exclude_outside: bool = False,
+) -> Value:
+    """`x` resampled to `shape`, or to its sizes times `scales`, rounded down.
+
+    `mode` is "nearest" (with `rounding`), "linear" or "cubic" (with `coefficient` and
+    `exclude_outside`); see `ResizeNearest`, `ResizeLinear`, `ResizeCubic`.
+    """
+    value = as_value(x)
+    factors = tuple(float(scale) for scale in scales)
+    if shape is None:
+        check(len(factors) == value.rank, f"{len(factors)} scales for {value.rank} axes")
+        sizes = zip(value.shape, map(rational, factors), strict=True)
+        wanted = tuple(size * scale.numerator // scale.denominator for size, scale in sizes)
+    else:
+        wanted = tuple(shape)
+    match mode:
+        case "nearest":
+            return emit(ResizeNearest(value, wanted, coordinates, factors, rounding))
+        case "linear":
+            return emit(ResizeLinear(value, wanted, coordinates, factors))
+        case "cubic":
+            return emit(
+                ResizeCubic(value, wanted, coordinates, factors, coefficient, exclude_outside)
+            )
+    raise TypeRuleError(f'there is no interpolation "{mode}"; there are nearest, linear and cubic')
+
+
+OPS: tuple[type[Op], ...] = (ResizeNearest, ResizeLinear, ResizeCubic)

@@ -1,0 +1,139 @@
+"""The table of all operations, and of the functions behind `Value`'s operators and methods."""
+
+from __future__ import annotations
+
+from ..ir import Op, OpTable
+from .activation import OPS as ACTIVATION
+from .arithmetic import OPS as ARITHMETIC
+from .arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
+from .attention import OPS as ATTENTION
+from .broadcast import OPS as BROADCAST
+from .cast import OPS as CAST
+from .cast import cast
+from .compare import OPS as COMPARE
+from .compare import (
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    not_equal,
+)
+from .constant import OPS as CONSTANT
+from .constant import constant
+from .conv import OPS as CONV
+from .conv_transpose import OPS as CONV_TRANSPOSE
+from .creation import OPS as CREATION
+from .cumulative import OPS as CUMULATIVE
+from .cumulative import cumprod
+from .extreme import OPS as EXTREME
+from .extreme import argmax, argmin
+from .getitem import getitem
+from .group import OPS as GROUP
+from .index import OPS as INDEX
+from .index import gather_elements, gather_nd
+from .join import OPS as JOIN
+from .matmul import OPS as MATMUL
+from .matmul import matmul
+from .norm import OPS as NORM
+from .panels import OPS as PANELS
+from .pool import OPS as POOL
+from .reduce import OPS as REDUCE
+from .reduce import max as max_
+from .reduce import mean, prod
+from .reduce import min as min_
+from .reduce import sum as sum_
+from .resize import OPS as RESIZE
+from .scatter import OPS as SCATTER
+from .select import OPS as SELECT
+from .select import clip
+from .shape import OPS as SHAPE
+from .shape import flatten, reshape, squeeze, transpose
+from .slice import OPS as SLICE
+from .softmax import OPS as SOFTMAX
+from .statistics import OPS as STATISTICS
+from .statistics import var
+from .trigonometry import OPS as TRIGONOMETRY
+from .unary import OPS as UNARY
+from .unary import absolute, negative
+
+_FAMILIES: tuple[tuple[type[Op], ...], ...] = (
+    CONSTANT,
+    CREATION,
+    UNARY,
+    TRIGONOMETRY,
+    ACTIVATION,
+    ARITHMETIC,
+    COMPARE,
+    SELECT,
+    CAST,
+    BROADCAST,
+    SHAPE,
+    SLICE,
+    JOIN,
+    INDEX,
+    SCATTER,
+    REDUCE,
+    STATISTICS,
+    EXTREME,
+    CUMULATIVE,
+    MATMUL,
+    CONV,
+    CONV_TRANSPOSE,
+    PANELS,
+    POOL,
+    RESIZE,
+    SOFTMAX,
+    NORM,
+    ATTENTION,
+    GROUP,
+)
+
+TABLE = OpTable(
+    classes={cls.name: cls for family in _FAMILIES for cls in family},
+    functions={
+        "absolute": absolute,
+        "add": add,
+        "argmax": argmax,
+        "argmin": argmin,
+        "bitwise_and": bitwise_and,
+        "bitwise_not": bitwise_not,
+        "bitwise_or": bitwise_or,
+        "bitwise_xor": bitwise_xor,
+        "cast": cast,
+        "clip": clip,
+        "cumprod": cumprod,
+        "divide": divide,
+        "equal": equal,
+        "flatten": flatten,
+        "floor_divide": floor_divide,
+        "gather_elements": gather_elements,
+        "gather_nd": gather_nd,
+        "getitem": getitem,
+        "greater": greater,
+        "greater_equal": greater_equal,
+        "less": less,
+        "less_equal": less_equal,
+        "matmul": matmul,
+        "max": max_,
+        "mean": mean,
+        "min": min_,
+        "mod": mod,
+        "multiply": multiply,
+        "negative": negative,
+        "not_equal": not_equal,
+        "power": power,
+        "prod": prod,
+        "reshape": reshape,
+        "squeeze": squeeze,
+        "subtract": subtract,
+        "sum": sum_,
+        "transpose": transpose,
+        "var": var,
+    },
+    lift=constant,
+)

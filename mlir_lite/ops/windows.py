@@ -1,0 +1,233 @@
+"""Windows over spatial axes: the arithmetic that convolutions and poolings share.
+
+Layouts have torch's and ONNX's letters: "nchw" is channels first whatever the number of spatial
+axes, "nhwc" channels last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+
+from ..errors import check
+from ..expr import Expr, all_of, const, select
+from ..ir import Element, Scalar
+from ..types import Array, Shape, Size, TensorType, ceil_div, static
+from .body import Indices
+
+Padding: TypeAlias = tuple[tuple[int, int], ...]  # (low, high) of each spatial axis
+
+
+@dataclass(frozen=True)
+class Window:
+    """The windows along one axis of `size` elements, padded by `low` and `high`.
+
+    Tap `t` of window `p` is at `p * stride + t * dilation - low`. With `ceil_mode` the last window
+    may reach beyond the high padding, if it starts before it (torch's and ONNX's rule).
+    """
+
+    size: Size
+    taps: int
+    stride: int
+    low: int
+    high: int
+    dilation: int
+    ceil_mode: bool = False
+
+    @property
+    def known_size(self) -> int:
+        """`size`, where it must be known."""
+        return static((self.size,))[0]
+
+    @property
+    def reach(self) -> int:
+        """The elements from the first tap to the last."""
+        return self.dilation * (self.taps - 1) + 1
+
+    @property
+    def count(self) -> Size:
+        """How many windows there are; `TypeRuleError` where not one fits."""
+        free = self.size + (self.low + self.high - self.reach)
+        if not self.ceil_mode:
+            fits = not isinstance(free, int) or free >= 0
+            check(fits, f"a window of {self.reach} does not fit into {self._padded}")
+            return free // self.stride + 1
+        rounded = ceil_div(free, self.stride) + 1
+        if self.stride + self.high > self.reach:  # the last window may start in the high padding
+            check(
+                isinstance(self.size, int),
+                f"how many windows of {self.reach} there are depends on the size {self.size}; "
+                "give it a value first",
+            )
+            assert isinstance(rounded, int)
+            if (rounded - 1) * self.stride >= self.known_size + self.low:
+                rounded -= 1
+        fits = not isinstance(rounded, int) or rounded >= 1
+        check(fits, f"a window of {self.reach} does not fit into {self._padded}")
+        return rounded
+
+    @property
+    def _padded(self) -> str:
+        return f"{self.size} elements padded by {self.low} and {self.high}"
+
+    @property
+    def excess(self) -> int:
+        """How far the last window reaches beyond the high end of the input (0: not at all)."""
+        (count,) = static((self.count,))
+        return max(0, (count - 1) * self.stride + self.reach - self.low - self.known_size)
+
+    def source(self, position: Expr, tap: Expr) -> Expr:
+        """Where in the input a tap of the window at `position` is."""
+        return position * self.stride + tap * self.dilation - self.low
+
+    def inside(self, source: Expr) -> list[Expr]:
+        """The conditions under which a tap is in the input; none that always holds."""
+        found = [source >= 0] if self.low else []
+        return [*found, source < self.known_size] if self.excess else found
+
+
+Windows: TypeAlias = tuple[Window, ...]
+
+
+def windows_of(
+    sizes: Sequence[Size],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    padding: Padding,
+    dilations: Sequence[int],
+    ceil_mode: bool = False,
+) -> Windows:
+    """The windows along each spatial axis; `TypeRuleError` where the numbers make no sense."""
+    check_per_axis(len(sizes), kernel, strides, padding, dilations)
+    entries = zip(sizes, kernel, strides, padding, dilations, strict=True)
+    return tuple(
+        Window(size, taps, stride, low, high, dilation, ceil_mode)
+        for size, taps, stride, (low, high), dilation in entries
+    )
+
+
+def check_per_axis(
+    count: int,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    padding: Padding,
+    dilations: Sequence[int],
+) -> None:
+    """The type rule of attributes with an entry for each of `count` spatial axes."""
+    alike = len(kernel) == len(strides) == len(padding) == len(dilations) == count
+    check(alike, f"{count} spatial axes need as many kernel sizes, strides, pads and dilations")
+    positive = all(entry > 0 for entry in (*kernel, *strides, *dilations))
+    check(positive, "kernel sizes, strides and dilations are at least 1")
+    check(all(min(pair) >= 0 for pair in padding), f"the padding {padding} is negative")
+
+
+def counts_of(windows: Windows) -> tuple[int, ...]:
+    """How many windows there are along each axis, all sizes being known."""
+    return static([window.count for window in windows])
+
+
+def taps_of(x: Array, windows: Windows, fill: Scalar) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """For each tap, the channels-first array of what all windows see there, padded by `fill`."""
+    counts = counts_of(windows)
+    pads = [(window.low, max(window.high, window.excess)) for window in windows]
+    padded = np.pad(x, ((0, 0), (0, 0), *pads), constant_values=fill)
+    for taps in product(*(range(window.taps) for window in windows)):
+        where = []
+        for tap, count, window in zip(taps, counts, windows, strict=True):
+            start = tap * window.dilation
+            where.append(slice(start, start + (count - 1) * window.stride + 1, window.stride))
+        yield taps, padded[:, :, *where]
+
+
+def read_window(
+    x: Element,
+    batch: Expr,
+    channel: Expr,
+    source: Sequence[Expr],
+    windows: Windows,
+    layout: str,
+    fill: Scalar,
+) -> Expr:
+    """An element that a window sees: of the input at `source`, or `fill` in the padding."""
+    conditions = [
+        condition
+        for window, position in zip(windows, source, strict=True)
+        for condition in window.inside(position)
+    ]
+    element = x[join_index(batch, channel, source, layout)]
+    return select(all_of(*conditions), element, const(fill, element.dtype))
+
+
+def sources(windows: Windows, position: Indices, taps: Indices) -> list[Expr]:
+    """Where in the input taps of the window at `position` are, along each axis."""
+    entries = zip(windows, position, taps, strict=True)
+    return [window.source(at, tap) for window, at, tap in entries]
+
+
+# Layouts
+
+
+def check_layout(type_: TensorType, layout: str) -> None:
+    """The type rule of an input with a batch, channels and spatial axes."""
+    check(layout in ("nchw", "nhwc"), f'the layout is "nchw" or "nhwc", not "{layout}"')
+    check(type_.rank >= 3, f"takes a batch of channels of one or more spatial axes, not {type_}")
+
+
+def channels_first(array: Array, layout: str) -> Array:
+    return np.moveaxis(array, -1, 1) if layout == "nhwc" else array
+
+
+def in_layout(array: Array, layout: str) -> Array:
+    """A channels-first array in `layout`."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if layout == "nhwc" else array
+
+
+def split_index(at: Indices, layout: str) -> tuple[Expr, Expr, Indices]:
+    """Batch, channel and spatial part of an index."""
+    return (at[0], at[-1], at[1:-1]) if layout == "nhwc" else (at[0], at[1], at[2:])
+
+
+def join_index(batch: Expr, channel: Expr, spatial: Sequence[Expr], layout: str) -> Indices:
+    return (batch, *spatial, channel) if layout == "nhwc" else (batch, channel, *spatial)
+
+
+def spatial_of(shape: Shape, layout: str) -> Shape:
+    return shape[1:-1] if layout == "nhwc" else shape[2:]
+
+
+def channels_of(shape: Shape, layout: str) -> Size:
+    return shape[-1] if layout == "nhwc" else shape[1]
+
+
+def shape_in(batch: Size, channels: Size, spatial: Sequence[Size], layout: str) -> Shape:
+    return (batch, *spatial, channels) if layout == "nhwc" else (batch, channels, *spatial)
+
+
+def permuted_layout(layout: str, perm: tuple[int, ...]) -> str | None:
+    """The layout after a transpose by `perm`; None where that is neither of the two."""
+    last = len(perm) - 1
+    if perm == tuple(range(len(perm))):
+        return layout
+    if layout == "nchw" and perm == (0, *range(2, last + 1), 1):
+        return "nhwc"
+    if layout == "nhwc" and perm == (0, last, *range(1, last)):
+        return "nchw"
+    return None
+
+
+# Arguments as users write them
+
+
+def per_axis(value: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """One number for all axes, or one for each."""
+    return (value,) * count if isinstance(value, int) else tuple(value)
+
+
+def padding_pairs(padding: int | Sequence[int | tuple[int, int]], count: int) -> Padding:
+    """Padding as torch gives it (one number, or one per axis), or (low, high) pairs."""
+    entries = (padding,) * count if isinstance(padding, int) else tuple(padding)
+    return tuple((entry, entry) if isinstance(entry, int) else entry for entry in entries)

@@ -1,0 +1,81 @@
+"""Machine instructions a kernel may call, each with its meaning as a small loop nest.
+
+    call @vpdpbusd(acc[i, j], a[i, k], b[j, k])
+
+A backend has one emission rule per name; the interpreter, the verifier and the schedule steps
+know the loops only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..expr import INDEX, Expr, Load, Var, cast, index
+from ..types import DType, bf16, f32, i8, i32, u8
+from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction: `semantics` says what it does, `outputs` which of its windows it writes."""
+
+    semantics: Proc
+    outputs: tuple[str, ...]
+    doc: str
+
+    @property
+    def name(self) -> str:
+        return self.semantics.name
+
+    @property
+    def params(self) -> tuple[Buffer, ...]:
+        return self.semantics.params
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        return self.semantics.scalars
+
+
+LANES = 16  # 32-bit lanes of a 512-bit register
+
+
+def _dot(name: str, total: DType, left: DType, right: DType, pair_order: Expr, depth: int) -> Proc:
+    """`total[lane] += sum over q of left[lane, q] * right[lane, q]`, q in the order given."""
+    lane, step = Var(INDEX, "lane"), pair_order
+    product = cast(Load(left, "a", (lane, step)), total) * cast(
+        Load(right, "b", (lane, step)), total
+    )
+    update = Accumulate("sum", (Ref("acc", (lane,)),), (product,))
+    pairs = Loop("q", index(0), index(depth), (update,), Kind.UNROLL)
+    return Proc(
+        name,
+        (
+            Buffer("acc", total, (LANES,)),
+            Buffer("a", left, (LANES, depth)),
+            Buffer("b", right, (LANES, depth)),
+        ),
+        (),
+        (Loop("lane", index(0), index(LANES), (pairs,), Kind.VECTOR),),
+    )
+
+
+_Q = Var(INDEX, "q")
+
+INSTRUCTIONS: Mapping[str, Instruction] = {
+    instruction.name: instruction
+    for instruction in (
+        Instruction(
+            _dot("vpdpbusd", i32, u8, i8, _Q, 4),
+            ("acc",),
+            "AVX-512 VNNI: u8 x i8 products, four to a lane, added to i32 (wraps around).",
+        ),
+        # The odd element of a pair is added first (Intel SDM, VDPBF16PS). The machine flushes
+        # denormals, which these loops do not.
+        Instruction(
+            _dot("vpdpbf16ps", f32, bf16, bf16, index(1) - _Q, 2),
+            ("acc",),
+            "AVX-512 BF16: bf16 x bf16 products, two to a lane, added to f32.",
+        ),
+    )
+}

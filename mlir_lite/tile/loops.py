@@ -1,0 +1,421 @@
+"""Schedule steps on loops: split, reorder, partition, distribute, collapse, mark.
+
+Each is a function `Kernel -> Kernel` that keeps the kernel's meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from itertools import pairwise
+
+from ..errors import VerifyError, check
+from ..expr import (
+    INDEX,
+    Apply,
+    Bounds,
+    Expr,
+    Load,
+    affine,
+    apply,
+    bounds_of,
+    index,
+    rewrite_expr,
+    simplify,
+    vars_of,
+    walk_expr,
+)
+from .nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Kind,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    blocks_of,
+    expressions_of,
+    map_blocks,
+    map_expressions,
+    substitute_block,
+    walk,
+)
+from .tree import (
+    Names,
+    accesses,
+    base,
+    chain,
+    copy_block,
+    extent_of,
+    loop_bounds,
+    nest,
+    rewrite_loops,
+    tidy,
+    var,
+)
+
+
+class Tail(StrEnum):
+    """What `split` does where the factor does not divide: CUT makes a second, shorter inner loop;
+    MASK guards what would leave the range."""
+
+    CUT = "cut"
+    MASK = "mask"
+
+
+def split(kernel: Kernel, axis: str, factor: int, *, tail: Tail = Tail.CUT) -> Kernel:
+    """Cut one loop in two.
+
+    for i in 0..n: s   ->   for i.o in 0..n//factor: for i.i in 0..factor: s[i := i.o*factor + i.i]
+    """
+    names = Names(kernel)
+
+    def change(loop: Loop, bounds: Bounds) -> Block:
+        extent = extent_of(loop)
+        outer, inner = names.copy(f"{axis}.o"), names.copy(f"{axis}.i")
+        masked = tail is Tail.MASK and extent % factor != 0
+        count = -(-extent // factor) if masked else extent // factor
+        position = loop.start + var(outer) * factor + var(inner)
+        body = loop.body
+        if masked:
+            limits = {**bounds, loop.axis: (0, count * factor - 1)}
+            body = _guarded(kernel, body, var(loop.axis) < loop.stop, limits)
+        body = substitute_block(body, {loop.axis: position})
+        inside = Loop(inner, index(0), index(factor), body, loop.kind)
+        result: list[Stmt] = []
+        if count:
+            result.append(Loop(outer, index(0), index(count), (inside,), loop.kind))
+        rest = extent - count * factor
+        if rest > 0:
+            last = names.copy(f"{axis}.i")
+            copied = copy_block(loop.body, names) if count else loop.body
+            moved = substitute_block(copied, {loop.axis: loop.start + count * factor + var(last)})
+            result.append(Loop(last, index(0), index(rest), moved, loop.kind))
+        return tuple(result)
+
+    return tidy(rewrite_loops(kernel, (axis,), change))
+
+
+def _guarded(kernel: Kernel, block: Block, condition: Expr, bounds: Bounds) -> Block:
+    """Put the condition around the statements that would leave a buffer, or write an output."""
+    buffers = kernel.buffers
+
+    def needs(stmt: Stmt, limits: Bounds) -> bool:
+        for name, indices, writes in accesses((stmt,)):
+            buffer = buffers[name]
+            if writes and buffer.space is Space.GLOBAL:
+                return True
+            for position, extent in zip(indices, buffer.shape, strict=True):
+                low, high = bounds_of(simplify(position, limits), limits)
+                if low < 0 or high >= extent:
+                    return True
+        return False
+
+    def visit(part: Block, limits: Bounds) -> Block:
+        result: list[Stmt] = []
+        for stmt in part:
+            if isinstance(stmt, Loop):
+                inner = {**limits, stmt.axis: loop_bounds(stmt, limits)}
+                result.append(replace(stmt, body=visit(stmt.body, inner)))
+            elif needs(stmt, limits):
+                result.append(If(condition, (stmt,)))
+            else:
+                result.append(stmt)
+        return tuple(result)
+
+    return visit(block, bounds)
+
+
+def reorder(kernel: Kernel, axes: Sequence[str]) -> Kernel:
+    """Exchange perfectly nested loops: those named come in this order, where the first of them
+    stood; loops between them that are not named stay outside.
+
+    for i: for j: s   ->   for j: for i: s
+    """
+    first = set(axes)
+
+    def visit(block: Block) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            if not isinstance(stmt, Loop) or base(stmt.axis) not in first:
+                result.append(map_blocks(stmt, visit))
+                continue
+            loops, body = chain(stmt)
+            named = sorted(
+                (loop for loop in loops if base(loop.axis) in first),
+                key=lambda loop: axes.index(base(loop.axis)),
+            )
+            others = [loop for loop in loops if base(loop.axis) not in first]
+            # Loops after the last named one belong to the body.
+            last = max(position for position, loop in enumerate(loops) if loop in named)
+            inside = loops[last + 1 :]
+            between = [loop for loop in others if loop not in inside]
+            result.extend(nest(between + named, nest(inside, visit(body))))
+        return tuple(result)
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def mark(kernel: Kernel, axis: str, kind: Kind) -> Kernel:
+    """Say how every copy of a loop runs.
+
+    for i: s   ->   parallel i: s
+    """
+    return rewrite_loops(kernel, (axis,), lambda loop, _: (replace(loop, kind=kind),))
+
+
+def partition(kernel: Kernel, axis: str, points: Sequence[int]) -> Kernel:
+    """Cut the range of a loop at some points; conditions that one piece decides fall out.
+
+    for i in 0..n: s   ->   for i in 0..p: s;  for i$1 in p..n: s
+    """
+    names = Names(kernel)
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        low, high = extent_limits(loop)
+        ends = sorted({low, high, *(point for point in points if low < point < high)})
+        pieces: list[Stmt] = []
+        for start, stop in pairwise(ends):
+            (piece,) = copy_block((loop,), names) if pieces else (loop,)
+            assert isinstance(piece, Loop)
+            pieces.append(replace(piece, start=index(start), stop=index(stop)))
+        return tuple(pieces)
+
+    return tidy(rewrite_loops(kernel, (axis,), change))
+
+
+def extent_limits(loop: Loop) -> tuple[int, int]:
+    """Constant start and stop."""
+    low, _ = bounds_of(loop.start, {})
+    return low, low + extent_of(loop)
+
+
+def distribute(kernel: Kernel, axis: str) -> Kernel:
+    """Give each loop (or run of other statements) in a loop's body a copy of the loop.
+
+    Right only where the pieces share no values: pieces made by `partition` or a cut `split`.
+
+    for i: {A; B}   ->   for i: A;  for i$1: B
+    """
+    names = Names(kernel)
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        pieces: list[Stmt] = []
+        for stmt in loop.body:
+            check(
+                isinstance(stmt, (Loop, If)),
+                f"{loop.axis} holds more than loops and cannot be distributed",
+                VerifyError,
+            )
+            piece = replace(loop, body=(stmt,))
+            if pieces:
+                (copied,) = copy_block((piece,), names)
+                pieces.append(copied)
+            else:
+                pieces.append(piece)
+        return tuple(pieces)
+
+    return rewrite_loops(kernel, (axis,), change)
+
+
+def chunk(kernel: Kernel, axis: str, size: int) -> Kernel:
+    """Cut a loop into blocks of `size` iterations, the last one shorter: one body, no copy.
+
+    for i in 0..n: s   ->   for i.c in 0..ceil(n/size): for i in i.c*size..min(n, (i.c+1)*size): s
+    """
+    names = Names(kernel)
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        low, high = extent_limits(loop)
+        outer = names.copy(f"{axis}.c")
+        start = var(outer) * size + low
+        stop: Expr = start + size
+        if (high - low) % size:
+            stop = apply("min", stop, index(high))
+        inside = replace(loop, start=start, stop=stop)
+        return (Loop(outer, index(0), index(-(-(high - low) // size)), (inside,)),)
+
+    return tidy(rewrite_loops(kernel, (axis,), change))
+
+
+def collapse(kernel: Kernel, outer: str, inner: str) -> Kernel | None:
+    """Make one loop of two adjacent ones where every access takes them as one; None elsewhere.
+
+    for i in 0..m: for j in 0..n: s[x[i, j]]   ->   for i in 0..m*n: s[x'[i]]   (x' is x flattened)
+    """
+    found = [
+        loop
+        for loop in walk(kernel.body)
+        if isinstance(loop, Loop) and base(loop.axis) == outer
+    ]
+    if len(found) != 1 or len(found[0].body) != 1:
+        return None
+    first, second = found[0], found[0].body[0]
+    if not isinstance(second, Loop) or base(second.axis) != inner:
+        return None
+    if extent_limits(first)[0] != 0 or extent_limits(second)[0] != 0:
+        return None
+    merge = _Merge(kernel, first.axis, second.axis, extent_of(first), extent_of(second))
+    return merge.apply()
+
+
+class _Merge:
+    """The work of `collapse`: which dimensions of which buffers merge."""
+
+    def __init__(self, kernel: Kernel, a: str, b: str, extent_a: int, extent_b: int) -> None:
+        self.kernel = kernel
+        self.a, self.b = a, b
+        self.count, self.width = extent_a, extent_b
+        self.dims: dict[str, int | None] = {}  # buffer -> first of the two dimensions that merge
+
+    def apply(self) -> Kernel | None:
+        for name, indices, _ in accesses(self.kernel.body):
+            place = self._place(self.kernel.buffers[name], indices)
+            if place == "no" or self.dims.setdefault(name, place) != place:
+                return None
+        if any(self._elsewhere(stmt) for stmt in walk(self.kernel.body)):
+            return None
+        buffers = {name: self._merged(buffer) for name, buffer in self.kernel.buffers.items()}
+        body = self._merged_loops(self.kernel.body)
+        return tidy(
+            replace(
+                self.kernel,
+                params=tuple(buffers[buffer.name] for buffer in self.kernel.params),
+                locals=tuple(buffers[buffer.name] for buffer in self.kernel.locals),
+                body=body,
+            )
+        )
+
+    def _place(self, buffer: Buffer, indices: tuple[Expr, ...]) -> int | str | None:
+        """Where `[.., a, b, ..]` stands in the indices; None if neither occurs; else "no"."""
+        uses = [
+            position
+            for position, part in enumerate(indices)
+            if vars_of(part) & {self.a, self.b}
+        ]
+        if not uses:
+            return None
+        if buffer.layout is not None or len(uses) != 2 or uses[1] != uses[0] + 1:
+            return "no"
+        first, second = uses
+        exact = indices[first] == var(self.a) and indices[second] == var(self.b)
+        full = buffer.shape[first] == self.count and buffer.shape[second] == self.width
+        return first if exact and full else "no"
+
+    def _elsewhere(self, stmt: Stmt) -> bool:
+        """Whether the axes are used outside of the indices of accesses."""
+        def strip(node: Expr) -> Expr | None:
+            return Load(node.dtype, node.buffer, ()) if isinstance(node, Load) else None
+
+        direct: tuple[Expr, ...] = expressions_of(stmt)
+        if isinstance(stmt, Store):
+            direct = (stmt.value,)
+        elif not isinstance(stmt, (Loop, If)):
+            direct = stmt.values if isinstance(stmt, Accumulate) else direct
+        return any(
+            vars_of(rewrite_expr(expr, strip)) & {self.a, self.b} for expr in direct
+        )
+
+    def _merged(self, buffer: Buffer) -> Buffer:
+        place = self.dims.get(buffer.name)
+        if place is None:
+            return buffer
+        shape = (*buffer.shape[:place], self.count * self.width, *buffer.shape[place + 2 :])
+        return replace(buffer, shape=shape)
+
+    def _indices(self, name: str, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        place = self.dims.get(name)
+        if place is None:
+            return indices
+        return (*indices[:place], var(self.a), *indices[place + 2 :])
+
+    def _merged_loops(self, block: Block) -> Block:
+        def expression(expr: Expr) -> Expr:
+            def visit(node: Expr) -> Expr | None:
+                if isinstance(node, Load):
+                    return Load(node.dtype, node.buffer, self._indices(node.buffer, node.indices))
+                return None
+
+            return rewrite_expr(expr, visit)
+
+        def statement(stmt: Stmt) -> Stmt:
+            if isinstance(stmt, Loop) and stmt.axis == self.a:
+                (inner,) = stmt.body
+                assert isinstance(inner, Loop)
+                body = tuple(statement(part) for part in inner.body)
+                return replace(stmt, stop=index(self.count * self.width), body=body)
+            stmt = map_blocks(stmt, lambda part: tuple(statement(inner) for inner in part))
+            if isinstance(stmt, Store):
+                return replace(stmt, target=self._ref(stmt.target))
+            if isinstance(stmt, Accumulate):
+                return replace(stmt, targets=tuple(self._ref(target) for target in stmt.targets))
+            return stmt
+
+        return map_expressions(tuple(statement(stmt) for stmt in block), expression)
+
+    def _ref(self, target: Ref) -> Ref:
+        return Ref(target.buffer, self._indices(target.buffer, target.indices))
+
+
+def vectorise(kernel: Kernel, axis: str, lanes: int) -> Kernel:
+    """Run a loop in vectors of `lanes`; the rest of its range is one masked vector.
+
+    for i in 0..n: s   ->   for i.o in 0..n//lanes: vector i.i in 0..lanes: s;  if i < n: s
+    """
+    cut = split(kernel, axis, lanes, tail=Tail.CUT)
+    inner = f"{axis}.i"
+
+    def change(loop: Loop, bounds: Bounds) -> Block:
+        extent = extent_of(loop)
+        if extent == lanes:
+            return (replace(loop, kind=Kind.VECTOR),)
+        limits = {**bounds, loop.axis: (0, lanes - 1)}
+        body = _guarded(cut, loop.body, var(loop.axis) < loop.stop, limits)
+        return (Loop(loop.axis, index(0), index(lanes), body, Kind.VECTOR),)
+
+    if lanes == 1:
+        return kernel
+    return rewrite_loops(cut, (inner,), change)
+
+
+def condition_points(kernel: Kernel, axis: str) -> list[int]:
+    """Where conditions on an axis are decided: the points to `partition` at, so that the piece
+    between them needs no condition. Other axes of a condition count with their limits."""
+    points: set[int] = set()
+
+    def visit(block: Block, bounds: Bounds) -> None:
+        for stmt in block:
+            for expr in expressions_of(stmt):
+                for node in walk_expr(expr):
+                    points.update(_crossings(node, axis, bounds))
+            inner = bounds
+            if isinstance(stmt, Loop):
+                inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
+            for part in blocks_of(stmt):
+                visit(part, inner)
+
+    visit(kernel.body, {})
+    return sorted(points)
+
+
+def _crossings(node: Expr, axis: str, bounds: Bounds) -> list[int]:
+    """Where `factor * axis + rest` changes sign, for the least and the largest rest."""
+    if not isinstance(node, Apply) or node.function not in ("lt", "le", "gt", "ge"):
+        return []
+    if node.args[0].dtype != INDEX:
+        return []
+    found = affine(node.args[0] - node.args[1], axis)
+    if found is None or found[0] == 0:
+        return []
+    factor, rest = found
+    strict = node.function in ("lt", "ge")  # changes between -1 and 0, else between 0 and 1
+    crossings = []
+    for extreme in bounds_of(rest, bounds):
+        edge = -extreme if strict else 1 - extreme
+        crossings.append(-(-edge // factor) if factor > 0 else edge // factor + 1)
+    return crossings

@@ -1,0 +1,368 @@
+"""Schedule steps on reductions: sinking tile loops into them, splitting their accumulators,
+lifting guards, and running several nests under one loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
+
+from ..errors import VerifyError, check
+from ..expr import (
+    COMBINERS,
+    TRUE,
+    Apply,
+    Bounds,
+    Const,
+    Expr,
+    Load,
+    all_of,
+    const,
+    rewrite_expr,
+    substitute_vars,
+    vars_of,
+)
+from .nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Kind,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    map_blocks,
+    map_expressions,
+    walk,
+)
+from .tree import (
+    Names,
+    accesses,
+    base,
+    chain,
+    copy_block,
+    extent_of,
+    has_constant_limits,
+    nest,
+    rewrite_loops,
+    tidy,
+    var,
+)
+
+
+def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
+    """Move perfectly nested tile loops inside the reduction in their body; accumulators get an
+    element per iteration of the tile.
+
+    for i: {acc = 0; for k: acc += f; y[i] = acc}
+      ->  for i: acc[i] = 0;  for k: for i$1: acc[i$1] += f;  for i$2: y[i$2] = acc[i$2]
+    """
+    names = Names(kernel)
+    grown: dict[str, Buffer] = {}
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        loops, body = chain(loop)
+        tile = list(takewhile(lambda entry: base(entry.axis) in axes, loops))
+        body = nest(loops[len(tile) :], body)
+        extents = tuple(extent_of(entry) for entry in tile)
+        private = _registers_in(kernel, body)
+        for name in private:
+            buffer = kernel.buffers[name]
+            # Cut copies of a tile share a name; the buffer takes the largest.
+            before = grown.get(name, buffer).shape if name in grown else ()
+            shape = (*extents, *buffer.shape)
+            merged = shape if not before else tuple(map(max, before, shape))
+            grown[name] = replace(buffer, shape=merged)
+        at = tuple(var(entry.axis) - entry.start for entry in tile)
+        body = _indexed(body, private, at)
+        return _pushed(tile, body, names, first=True)
+
+    result = rewrite_loops(kernel, axes, change)
+    buffers = tuple(grown.get(buffer.name, buffer) for buffer in kernel.locals)
+    return tidy(replace(result, locals=buffers))
+
+
+def _registers_in(kernel: Kernel, block: Block) -> frozenset[str]:
+    """The register buffers a block uses."""
+    used = {name for name, _, _ in accesses(block)}
+    return frozenset(
+        buffer.name
+        for buffer in kernel.locals
+        if buffer.space is Space.REGISTER and buffer.name in used
+    )
+
+
+def _indexed(block: Block, names: frozenset[str], at: tuple[Expr, ...]) -> Block:
+    """Put `at` before the indices of every access to these buffers."""
+
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer in names:
+                return Load(node.dtype, node.buffer, (*at, *node.indices))
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    return _map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(ref.buffer, (*at, *ref.indices)) if ref.buffer in names else ref,
+    )
+
+
+def _map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:
+    def one(stmt: Stmt) -> Stmt:
+        stmt = map_blocks(stmt, lambda part: tuple(one(inner) for inner in part))
+        if isinstance(stmt, Store):
+            return replace(stmt, target=visit(stmt.target))
+        if isinstance(stmt, Accumulate):
+            return replace(stmt, targets=tuple(visit(target) for target in stmt.targets))
+        return stmt
+
+    return tuple(one(stmt) for stmt in block)
+
+
+def _pushed(tile: list[Loop], body: Block, names: Names, *, first: bool) -> Block:
+    """The statements of `body`, each run of plain ones (and each innermost part of a reduction)
+    in its own copy of the tile loops."""
+    axes = {loop.axis for loop in tile}
+    result: list[Stmt] = []
+    plain: list[Stmt] = []
+
+    def flush() -> None:
+        nonlocal first
+        if not plain:
+            return
+        wrapped = nest(tile, tuple(plain))
+        result.extend(wrapped if first else copy_block(wrapped, names))
+        first = False
+        plain.clear()
+
+    for stmt in body:
+        reduces = isinstance(stmt, Loop) and stmt.kind is Kind.SERIAL
+        uniform = isinstance(stmt, If) and not vars_of(stmt.condition) & axes
+        if reduces or uniform:
+            flush()
+            result.append(
+                map_blocks(stmt, lambda part: _pushed(tile, part, names, first=False))
+            )
+        else:
+            plain.append(stmt)
+    flush()
+    return tuple(result)
+
+
+def split_accumulator(kernel: Kernel, axes: Sequence[str]) -> Kernel:
+    """Give each iteration of the innermost reduction loops `axes` an accumulator of its own, and
+    join them at the end. The order of joining is fixed, so the result is too.
+
+    acc = 0; for k.o: for k.i: acc += f
+      ->  for k.i: part[k.i] = 0;  for k.o: for k.i$1: part[k.i$1] += f;
+          acc = 0; for k.i$2: acc += part[k.i$2]
+    """
+    names = Names(kernel)
+    parts: list[Buffer] = []
+
+    def visit(block: Block) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            if isinstance(stmt, Loop) and _holds(stmt, axes):
+                result.extend(split_one(stmt))
+            else:
+                result.append(map_blocks(stmt, visit))
+        return tuple(result)
+
+    def split_one(loop: Loop) -> Block:
+        loops, tile, body = _reduction(loop, axes)
+        (update,) = [stmt for stmt in walk(body) if isinstance(stmt, Accumulate)]
+        extents = tuple(extent_of(entry) for entry in tile)
+        at = tuple(var(entry.axis) for entry in tile)
+        combiner = COMBINERS[update.combiner]
+        partial: list[Ref] = []
+        for target in update.targets:
+            buffer = kernel.buffers[target.buffer]
+            part = Buffer(names.fresh("part"), buffer.dtype, extents, Space.REGISTER)
+            parts.append(part)
+            partial.append(Ref(part.name, at))
+        types = [kernel.buffers[target.buffer].dtype for target in update.targets]
+        init = tuple(
+            Store(ref, const(identity(dtype), dtype))
+            for ref, identity, dtype in zip(partial, combiner.identity, types, strict=True)
+        )
+        inner = _replace_update(body, replace(update, targets=tuple(partial)))
+        loads = tuple(
+            Load(dtype, ref.buffer, ref.indices)
+            for ref, dtype in zip(partial, types, strict=True)
+        )
+        join = Accumulate(update.combiner, update.targets, loads)
+        return (
+            *nest(tile, init),
+            *nest(loops, copy_block(nest(tile, inner), names)),
+            *copy_block(nest(tile, (join,)), names),
+        )
+
+    body = visit(kernel.body)
+    return tidy(replace(kernel, body=body, locals=kernel.locals + tuple(parts)))
+
+
+def _holds(loop: Loop, axes: Sequence[str]) -> bool:
+    """Whether a chain of loops starting here ends in the loops `axes`, or is just those."""
+    if loop.kind is Kind.PARALLEL:
+        return False
+    names = [base(entry.axis) for entry in chain(loop)[0]]
+    return tuple(names[-len(axes) :]) == tuple(axes)
+
+
+def _reduction(loop: Loop, axes: Sequence[str]) -> tuple[list[Loop], list[Loop], Block]:
+    loops, body = chain(loop)
+    count = len(loops) - len(axes)
+    return loops[:count], loops[count:], body
+
+
+def _replace_update(block: Block, update: Accumulate) -> Block:
+    def one(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, Accumulate):
+            return update
+        return map_blocks(stmt, lambda part: tuple(one(inner) for inner in part))
+
+    return tuple(one(stmt) for stmt in block)
+
+
+def lift_guards(kernel: Kernel) -> Kernel:
+    """Turn a guarded term of a reduction into a condition, and move it out of loops it does not
+    depend on. (A padded tap is left out rather than added as zero times a weight.)
+
+    for k: acc += select(c, x, 0) * w   ->   if c: for k: acc += x * w
+    """
+
+    def visit(block: Block) -> Block:
+        return tuple(part for stmt in block for part in one(stmt))
+
+    def one(stmt: Stmt) -> Block:
+        stmt = map_blocks(stmt, visit)
+        match stmt:
+            case Accumulate(values=(value,)):
+                condition, bare = _without_guard(value, stmt.combiner)
+                if condition is not None:
+                    return (If(condition, (replace(stmt, values=(bare,)),)),)
+            case Loop(body=(If(condition=condition, then=then, otherwise=()),)) if (
+                stmt.kind in (Kind.SERIAL, Kind.UNROLL) and has_constant_limits(stmt)
+            ):
+                return _lifted(stmt, condition, then)
+        return (stmt,)
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def _lifted(loop: Loop, condition: Expr, then: Block) -> Block:
+    """Split a condition into the part that depends on the loop and the part that does not."""
+    inside: list[Expr] = []
+    outside: list[Expr] = []
+    for part in conjuncts(condition):
+        (inside if loop.axis in vars_of(part) else outside).append(part)
+    if not outside or not _only_accumulates(then):
+        return (loop,)
+    body = (If(all_of(*inside), then),) if inside else then
+    return (If(all_of(*outside), (replace(loop, body=body),)),)
+
+
+def _only_accumulates(block: Block) -> bool:
+    return all(isinstance(stmt, (Accumulate, Loop, If)) for stmt in walk(block))
+
+
+def conjuncts(condition: Expr) -> list[Expr]:
+    if isinstance(condition, Apply) and condition.function == "and":
+        return [part for arg in condition.args for part in conjuncts(arg)]
+    return [] if condition == TRUE else [condition]
+
+
+def _without_guard(value: Expr, combiner: str) -> tuple[Expr | None, Expr]:
+    """The condition under which a term counts, and the term without it."""
+    match value:
+        case Apply(function="select", args=(condition, then, Const(value=fill))) if (
+            fill == COMBINERS[combiner].identity[0](value.dtype)
+        ):
+            inner, bare = _without_guard(then, combiner)
+            return (condition if inner is None else all_of(condition, inner)), bare
+        case Apply(function="mul", args=(left, right)) if combiner == "sum":
+            first, bare_left = _without_guard(left, combiner)
+            second, bare_right = _without_guard(right, combiner)
+            if first is None and second is None:
+                return None, value
+            return all_of(*(part for part in (first, second) if part)), bare_left * bare_right
+    return None, value
+
+
+def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
+    """Run all nests of a kernel under the first `depth` loops of the last one; local buffers keep
+    only what one iteration needs.
+
+    for i: t[i] = f;  for j: y[j] = g(t[j])   ->   for j: {t = f;  y[j] = g(t)}
+    """
+    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
+    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
+    chains = [chain(loop) for loop in tops]
+    outer = chains[-1][0][:depth]
+    inner: list[Stmt] = []
+    for loops, body in chains:
+        rename = {
+            own.axis: var(common.axis)
+            for own, common in zip(loops[:depth], outer, strict=True)
+        }
+        rest = nest(loops[depth:], body)
+        inner.extend(
+            map_expressions(rest, lambda expr, rename=rename: substitute_vars(expr, rename))
+        )
+    names = frozenset(
+        buffer.name
+        for buffer in kernel.locals
+        if buffer.space is Space.SHARED and len(buffer.shape) >= depth
+    )
+    body = _shortened(tuple(inner), names, depth)
+    shrunk = tuple(
+        replace(buffer, shape=buffer.shape[depth:]) if buffer.name in names else buffer
+        for buffer in kernel.locals
+    )
+    return tidy(replace(kernel, body=nest(outer, body), locals=shrunk))
+
+
+def _shortened(block: Block, names: frozenset[str], depth: int) -> Block:
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer in names:
+                return Load(node.dtype, node.buffer, node.indices[depth:])
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    return _map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(ref.buffer, ref.indices[depth:]) if ref.buffer in names else ref,
+    )
+
+
+def common_depth(kernel: Kernel) -> int:
+    """How many leading loops all nests share: equal extents, and every access to a local buffer
+    made at exactly those loops' axes."""
+    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
+    if len(tops) != len(kernel.body) or not tops:
+        return 0
+    chains = [chain(loop)[0] for loop in tops]
+    depth = min(len(loops) for loops in chains)
+    shared = {b.name for b in kernel.locals if b.space is Space.SHARED}
+    for level in range(depth):
+        loops = [entry[level] for entry in chains]
+        if any(not has_constant_limits(loop) for loop in loops):
+            return level
+        if len({extent_of(loop) for loop in loops}) != 1:
+            return level
+        for top, loop in zip(tops, loops, strict=True):
+            for name, indices, _ in accesses((top,)):
+                if name in shared and (
+                    len(indices) <= level or indices[level] != var(loop.axis)
+                ):
+                    return level
+    return depth

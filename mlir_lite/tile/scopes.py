@@ -1,0 +1,219 @@
+"""Which loop's iterations own a local buffer: a kernel made plain for the interpreter and the
+verifier, its calls inlined and every local declared in a `Scope` where its life begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..expr import Expr, Load, loads_of, vars_of
+from ..expr.nodes import Const
+from ..types import Array
+from .evaluate import Frame, evaluate
+from .inline import Scope, inline_calls
+from .nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Kind,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    blocks_of,
+    expressions_of,
+    map_blocks,
+)
+
+PARALLEL_KINDS = (Kind.PARALLEL, Kind.BLOCK, Kind.THREAD, Kind.WARP, Kind.LANE)
+THREAD_KINDS = (Kind.THREAD, Kind.WARP, Kind.LANE)
+
+# The loops whose iterations own a buffer: a block's threads share its SHARED buffers.
+_OWNERS: Mapping[Space, tuple[Kind, ...]] = {
+    Space.SHARED: (Kind.PARALLEL, Kind.BLOCK),
+    Space.REGISTER: PARALLEL_KINDS,
+    Space.GLOBAL: (),
+}
+
+
+def inner_blocks(stmt: Stmt) -> tuple[Block, ...]:
+    """`blocks_of`, of a scope too."""
+    return (stmt.body,) if isinstance(stmt, Scope) else blocks_of(stmt)
+
+
+def walk_scoped(block: Block) -> Iterator[Stmt]:
+    """Every statement, outer ones first, in scopes too."""
+    for stmt in block:
+        yield stmt
+        for inner in inner_blocks(stmt):
+            yield from walk_scoped(inner)
+
+
+def targets_of(stmt: Stmt) -> tuple[Ref, ...]:
+    """The elements a statement writes itself."""
+    match stmt:
+        case Store(target=target):
+            return (target,)
+        case Accumulate(targets=targets):
+            return targets
+    return ()
+
+
+def loads_in(stmt: Stmt) -> Iterator[Load]:
+    """The elements a statement's own expressions read."""
+    for expr in expressions_of(stmt):
+        yield from loads_of(expr)
+
+
+def buffers_in(stmt: Stmt) -> frozenset[str]:
+    """The buffers a statement or one nested in it touches."""
+    return frozenset(
+        name
+        for inner in walk_scoped((stmt,))
+        for name in (
+            *(load.buffer for load in loads_in(inner)),
+            *(target.buffer for target in targets_of(inner)),
+        )
+    )
+
+
+def scoped(kernel: Kernel, *, narrow: bool) -> Block:
+    """The kernel's body with calls inlined and its locals in `Scope`s.
+
+    With `narrow` a buffer that each iteration of a serial loop initialises before it reads is
+    declared inside that loop, which frees the loop's iterations of each other.
+    """
+    body = inline_calls(kernel)
+    for local in kernel.locals:
+        body = _declare(local, body, narrow)
+    return body
+
+
+def _declare(local: Buffer, body: Block, narrow: bool) -> Block:
+    """Put a buffer's scope where its owner loop says; nowhere if it is not used."""
+    chain = _common_loops(local.name, body)
+    if chain is None:
+        return body
+    owned = [loop.kind in _OWNERS[local.space] for loop in chain]
+    home = max((place for place, owner in enumerate(owned) if owner), default=-1)
+    if narrow:
+        deeper = (
+            place
+            for place in range(len(chain) - 1, home, -1)
+            if initialises_first(chain[place].body, local)
+        )
+        home = next(deeper, home)
+    return _wrap(body, local, chain[home].axis if home >= 0 else None)
+
+
+def _wrap(body: Block, local: Buffer, axis: str | None) -> Block:
+    if axis is None:
+        match body:
+            case (Scope(locals=locals_, body=inner),):
+                return (Scope((*locals_, local), inner),)
+        return (Scope((local,), body),)
+
+    def visit(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, Loop) and stmt.axis == axis:
+            return replace(stmt, body=_wrap(stmt.body, local, None))
+        if isinstance(stmt, Scope):
+            return Scope(stmt.locals, tuple(visit(inner) for inner in stmt.body))
+        return map_blocks(stmt, lambda block: tuple(visit(inner) for inner in block))
+
+    return tuple(visit(stmt) for stmt in body)
+
+
+def _common_loops(name: str, body: Block) -> list[Loop] | None:
+    """The loops around all uses of a buffer, outer first; None without a use."""
+    using = [stmt for stmt in body if name in buffers_in(stmt)]
+    if not using:
+        return None
+    if len(using) == 1:
+        (stmt,) = using
+        own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
+        if name not in own:
+            inner = [block for block in inner_blocks(stmt) if _uses(name, block)]
+            if len(inner) == 1:
+                head = [stmt] if isinstance(stmt, Loop) else []
+                return head + (_common_loops(name, inner[0]) or [])
+    return []
+
+
+def _uses(name: str, block: Block) -> bool:
+    return any(name in buffers_in(stmt) for stmt in block)
+
+
+def initialises_first(body: Block, buffer: Buffer) -> bool:
+    """Does every run of `body` write all of the buffer before it reads any of it?
+
+    Decided by enumerating the elements that unconditional stores write; False where unsure.
+    """
+    covered = np.zeros(buffer.shape, np.bool_)
+    return _initialises(body, buffer, covered, Frame("", {}, {})) and bool(covered.all())
+
+
+def _initialises(body: Block, buffer: Buffer, covered: Array, frame: Frame) -> bool:
+    """Mark what the statements write; False at a read of what is not wholly written."""
+    for stmt in body:
+        if covered.all():
+            return True
+        if buffer.name not in buffers_in(stmt):
+            continue
+        match stmt:
+            case Store(target=target) if not _reads(stmt, buffer):
+                _mark(target.indices, covered, frame)
+            case Loop(axis=axis, body=inner) if not _reads(stmt, buffer):
+                limits = constant_limits(stmt)
+                within = np.zeros_like(covered)
+                if limits is None or limits[0] >= limits[1]:
+                    return False
+                deeper = frame.expanded(axis, *limits)
+                if not _initialises(inner, buffer, within, deeper):
+                    return False
+                covered |= within
+            case Scope(body=inner):
+                if not _initialises(inner, buffer, covered, frame):
+                    return False
+            case If(then=then, otherwise=otherwise) if not _reads(stmt, buffer):
+                both = [np.zeros_like(covered), np.zeros_like(covered)]
+                arms = zip((then, otherwise), both, strict=True)
+                if not all(_initialises(arm, buffer, marks, frame) for arm, marks in arms):
+                    return False
+                covered |= both[0] & both[1]
+            case _:
+                return False
+    return True
+
+
+def constant_limits(loop: Loop) -> tuple[int, int] | None:
+    match loop:
+        case Loop(start=Const(value=start), stop=Const(value=stop)):
+            return int(start), int(stop)
+    return None
+
+
+def _reads(stmt: Stmt, buffer: Buffer) -> bool:
+    return any(
+        load.buffer == buffer.name for inner in walk_scoped((stmt,)) for load in loads_in(inner)
+    ) or any(
+        target.buffer == buffer.name
+        for inner in walk_scoped((stmt,))
+        if isinstance(inner, Accumulate)
+        for target in inner.targets
+    )
+
+
+def _mark(indices: Sequence[Expr], covered: Array, frame: Frame) -> None:
+    """Mark the elements at these indices over the frame's grid, if they can be told."""
+    known = all(
+        vars_of(part) <= frame.vars.keys() and not any(True for _ in loads_of(part))
+        for part in indices
+    )
+    if known:
+        covered[tuple(np.asarray(evaluate(part, frame)) for part in indices)] = True

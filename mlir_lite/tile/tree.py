@@ -1,0 +1,195 @@
+"""Finding and replacing loops in a kernel: what schedule steps are made of.
+
+A step that copies a loop names the copy `m$1`; `base("m.i$1") == "m.i"`, so that later steps
+address all copies of an axis by one name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+
+from ..errors import VerifyError
+from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, loads_of, simplify
+from .nodes import (
+    Accumulate,
+    Block,
+    If,
+    Kernel,
+    Let,
+    Loop,
+    Stmt,
+    Store,
+    blocks_of,
+    expressions_of,
+    map_blocks,
+    map_expressions,
+    substitute_block,
+    walk,
+)
+
+
+def base(axis: str) -> str:
+    """The name of an axis without the number of its copy."""
+    return axis.partition("$")[0]
+
+
+def loops_of(kernel: Kernel, axis: str) -> list[Loop]:
+    """All copies of an axis."""
+    return [
+        stmt for stmt in walk(kernel.body) if isinstance(stmt, Loop) and base(stmt.axis) == axis
+    ]
+
+
+def extent_of(loop: Loop) -> int:
+    """The constant number of iterations; `VerifyError` where it is not constant."""
+    if isinstance(loop.start, Const) and isinstance(loop.stop, Const):
+        return max(0, int(loop.stop.value) - int(loop.start.value))
+    raise VerifyError(f"the loop over {loop.axis} has no constant limits")
+
+
+def has_constant_limits(loop: Loop) -> bool:
+    return isinstance(loop.start, Const) and isinstance(loop.stop, Const)
+
+
+def var(axis: str) -> Var:
+    return Var(INDEX, axis)
+
+
+def loop_bounds(loop: Loop, bounds: Bounds) -> tuple[int, int]:
+    """Inclusive limits of a loop's axis."""
+    return bounds_of(loop.start, bounds)[0], bounds_of(loop.stop, bounds)[1] - 1
+
+
+class Names:
+    """Gives names that nothing in a kernel has yet."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._taken = {buffer.name for buffer in kernel.params + kernel.locals}
+        for stmt in walk(kernel.body):
+            if isinstance(stmt, Loop):
+                self._taken.add(stmt.axis)
+            elif isinstance(stmt, Let):
+                self._taken.add(stmt.name)
+
+    def copy(self, name: str) -> str:
+        """A fresh name for a copy: `m` itself if it is free, else `m$1`, `m$2`, …"""
+        return self.fresh(base(name), "$")
+
+    def fresh(self, name: str, mark: str = "") -> str:
+        candidate, count = name, 0
+        while candidate in self._taken:
+            count += 1
+            candidate = f"{name}{mark}{count}"
+        self._taken.add(candidate)
+        return candidate
+
+
+def copy_block(block: Block, names: Names) -> Block:
+    """The block with its own axes and names made fresh, so that it may stand beside the first."""
+    renamed: dict[str, Expr] = {}
+
+    def rename(stmt: Stmt) -> Stmt:
+        stmt = map_blocks(stmt, lambda inner: tuple(rename(part) for part in inner))
+        if isinstance(stmt, Loop):
+            axis = names.copy(stmt.axis)
+            renamed[stmt.axis] = var(axis)
+            return replace(stmt, axis=axis)
+        if isinstance(stmt, Let):
+            name = names.copy(stmt.name)
+            renamed[stmt.name] = Var(stmt.value.dtype, name)
+            return replace(stmt, name=name)
+        return stmt
+
+    copied = tuple(rename(stmt) for stmt in block)
+    return substitute_block(copied, renamed)
+
+
+def rewrite_loops(
+    kernel: Kernel, axes: Collection[str], change: Callable[[Loop, Bounds], Block]
+) -> Kernel:
+    """Replace every outermost copy of these axes by what `change` makes of it (given the limits
+    around it). An axis that is not there, having run once only, changes nothing."""
+
+    def visit(block: Block, bounds: Bounds) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            if isinstance(stmt, Loop):
+                if base(stmt.axis) in axes:
+                    result.extend(change(stmt, bounds))
+                    continue
+                inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
+                result.append(replace(stmt, body=visit(stmt.body, inner)))
+            else:
+                result.append(map_blocks(stmt, lambda part: visit(part, bounds)))
+        return tuple(result)
+
+    return kernel.with_body(visit(kernel.body, {}))
+
+
+def chain(loop: Loop) -> tuple[list[Loop], Block]:
+    """The perfectly nested loops from this one on, and the body of the innermost."""
+    loops = [loop]
+    while len(loops[-1].body) == 1 and isinstance(loops[-1].body[0], Loop):
+        loops.append(loops[-1].body[0])
+    return loops, loops[-1].body
+
+
+def nest(loops: list[Loop], body: Block) -> Block:
+    """Loops around a body, the first outermost."""
+    for loop in reversed(loops):
+        body = (replace(loop, body=body),)
+    return body
+
+
+def accesses(block: Block) -> Iterator[tuple[str, tuple[Expr, ...], bool]]:
+    """Every access in a block: buffer, indices, and whether it is a write."""
+    for stmt in walk(block):
+        for expr in expressions_of(stmt):
+            for load in loads_of(expr):
+                yield load.buffer, load.indices, False
+        if isinstance(stmt, Store):
+            yield stmt.target.buffer, stmt.target.indices, True
+        elif isinstance(stmt, Accumulate):
+            for target in stmt.targets:
+                yield target.buffer, target.indices, True
+
+
+def tidy(kernel: Kernel) -> Kernel:
+    """Simplify every expression by the limits of its loops; drop loops that run once or never and
+    conditions that are decided."""
+
+    def visit(block: Block, bounds: Mapping[str, tuple[int, int]]) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            stmt = _simplified(stmt, bounds)
+            match stmt:
+                case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 0:
+                    continue
+                case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 1:
+                    once = substitute_block(stmt.body, {stmt.axis: stmt.start})
+                    result.extend(visit(once, bounds))
+                case Loop():
+                    inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
+                    body = visit(stmt.body, inner)
+                    if body:
+                        result.append(replace(stmt, body=body))
+                case If(condition=Const(value=decided)):
+                    result.extend(visit(stmt.then if decided else stmt.otherwise, bounds))
+                case If():
+                    then, otherwise = visit(stmt.then, bounds), visit(stmt.otherwise, bounds)
+                    if then or otherwise:
+                        result.append(replace(stmt, then=then, otherwise=otherwise))
+                case _:
+                    result.append(stmt)
+        return tuple(result)
+
+    return kernel.with_body(visit(kernel.body, {}))
+
+
+def _simplified(stmt: Stmt, bounds: Bounds) -> Stmt:
+    """The statement with its own expressions simplified, nested blocks left alone."""
+    hollow = map_blocks(stmt, lambda _: ())
+    (simple,) = map_expressions((hollow,), lambda expr: simplify(expr, bounds))
+    blocks = iter(blocks_of(stmt))
+    return map_blocks(simple, lambda _: next(blocks))

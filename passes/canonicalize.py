@@ -1,0 +1,137 @@
+"""canonicalize: one form for what can be written in several ways; identities disappear."""
+
+from __future__ import annotations
+
+from math import frexp
+
+from ..ir import Function, Value, rewrite, rewrite_all
+from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
+from ..ops.broadcast import Broadcast, broadcast
+from ..ops.cast import Cast
+from ..ops.constant import Constant
+from ..ops.shape import Reshape, Transpose, reshape, transpose
+from ..ops.table import TABLE
+from ..ops.unary import square
+
+
+@rewrite(Reshape)
+def fold_reshape_pair(op: Reshape) -> Value | None:
+    """reshape(reshape(x, a), b)  ->  reshape(x, b)"""
+    match op.x.op:
+        case Reshape(x=x):
+            return reshape(x, op.shape)
+    return None
+
+
+@rewrite(Reshape)
+def drop_identity_reshape(op: Reshape) -> Value | None:
+    """reshape(x, shape of x)  ->  x"""
+    return op.x if op.x.shape == op.shape else None
+
+
+@rewrite(Transpose)
+def fold_transpose_pair(op: Transpose) -> Value | None:
+    """transpose(transpose(x, p), q)  ->  transpose(x, p∘q)"""
+    match op.x.op:
+        case Transpose(x=x, perm=inner):
+            return transpose(x, tuple(inner[axis] for axis in op.perm))
+    return None
+
+
+@rewrite(Transpose)
+def drop_identity_transpose(op: Transpose) -> Value | None:
+    """transpose(x, identity)  ->  x"""
+    return op.x if op.perm == tuple(range(op.x.rank)) else None
+
+
+@rewrite(Transpose)
+def transpose_of_unit_axes(op: Transpose) -> Value | None:
+    """transpose that only moves axes of size 1  ->  reshape, which costs nothing"""
+    moved = [axis for axis in op.perm if op.x.shape[axis] != 1]
+    if moved != sorted(moved):
+        return None
+    return reshape(op.x, tuple(op.x.shape[axis] for axis in op.perm))
+
+
+@rewrite(Broadcast)
+def fold_broadcast_pair(op: Broadcast) -> Value | None:
+    """broadcast(broadcast(x, a), b)  ->  broadcast(x, b)"""
+    match op.x.op:
+        case Broadcast(x=x):
+            return broadcast(x, op.shape)
+    return None
+
+
+@rewrite(Cast)
+def drop_identity_cast(op: Cast) -> Value | None:
+    """cast(x, type of x)  ->  x"""
+    return op.x if op.x.dtype == op.dtype else None
+
+
+def uniform(value: Value) -> int | float | bool | None:
+    """The number that every element of a (broadcast) constant is; None if it is no such thing."""
+    match value.op:
+        case Broadcast(x=x) | Reshape(x=x):
+            return uniform(x)
+        case Constant() as op:
+            return op.number
+    return None
+
+
+@rewrite(Multiply, Divide)
+def drop_unit_factor(op: Multiply | Divide) -> Value | None:
+    """x * 1  ->  x;  x / 1  ->  x"""
+    if uniform(op.rhs) == 1:
+        return op.lhs
+    return op.rhs if isinstance(op, Multiply) and uniform(op.lhs) == 1 else None
+
+
+@rewrite(Add, Subtract)
+def drop_integer_zero(op: Add | Subtract) -> Value | None:
+    """x + 0  ->  x, of integers (of floats it would lose the sign of -0)"""
+    if not op.lhs.dtype.is_integer:
+        return None
+    if uniform(op.rhs) == 0:
+        return op.lhs
+    return op.rhs if isinstance(op, Add) and uniform(op.lhs) == 0 else None
+
+
+@rewrite(Divide)
+def divide_by_power_of_two(op: Divide) -> Value | None:
+    """x / 2ⁿ  ->  x * 2⁻ⁿ, which is exact"""
+    divisor = uniform(op.rhs)
+    if not isinstance(divisor, float) or not 2.0**-10 <= abs(divisor) <= 2.0**10:
+        return None
+    mantissa, _ = frexp(divisor)
+    return op.lhs * (1.0 / divisor) if abs(mantissa) == 0.5 and divisor != 1 else None
+
+
+@rewrite(Power)
+def power_of_small_number(op: Power) -> Value | None:
+    """x ** 1  ->  x;  x ** 2  ->  square(x)"""
+    match uniform(op.rhs):
+        case 1:
+            return op.lhs
+        case 2:
+            return square(op.lhs)
+    return None
+
+
+PATTERNS = (
+    fold_reshape_pair,
+    drop_identity_reshape,
+    fold_transpose_pair,
+    drop_identity_transpose,
+    transpose_of_unit_axes,
+    fold_broadcast_pair,
+    drop_identity_cast,
+    drop_unit_factor,
+    drop_integer_zero,
+    divide_by_power_of_two,
+    power_of_small_number,
+)
+
+
+def canonicalize(fn: Function, *, fuel: int = 8) -> Function:
+    """Apply the identities until nothing changes."""
+    return rewrite_all(fn, PATTERNS, TABLE, fuel=fuel)

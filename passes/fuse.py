@@ -1,0 +1,259 @@
+"""fuse: operations that one kernel computes well become a `group`.
+
+A merge is tried by making the naive kernel of what it would give, and kept if that needs no large
+intermediate: either everything is computed in its user's place (elementwise chains, epilogues), or
+all nests run row by row (softmax, norms).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+from ..errors import PassError
+from ..ir import (
+    Builder,
+    Function,
+    Node,
+    Value,
+    parameter,
+    users_of,
+)
+from ..ops.constant import Constant, constant
+from ..ops.group import Group
+from ..ops.shape import Reshape
+from ..ops.table import TABLE
+from ..tile.nodes import Kernel, Space, Store, walk
+from ..tile.reductions import common_depth, lift_guards
+from ..tile.tree import var
+from .naive import Body, naive_kernel, reads_of, record_body
+from .schedule.analysis import as_product, nests_of
+
+ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
+MOST_OPERATIONS = 48
+MOST_INPUTS = 20
+
+
+def fuse(fn: Function) -> Function:
+    """Group what one kernel should compute; single operations stay as they are."""
+    return _Fusion(fn).run()
+
+
+@dataclass
+class _Part:
+    """Operations that will be one kernel."""
+
+    nodes: list[Node]
+    inputs: set[int] = field(default_factory=set)  # parts it depends on directly
+
+
+@dataclass
+class _Fusion:
+    fn: Function
+    parts: dict[int, _Part] = field(default_factory=dict)
+    part_of: dict[Node, int] = field(default_factory=dict)
+    bodies: dict[Node, Body] = field(default_factory=dict)
+
+    def run(self) -> Function:
+        self.users = users_of(self.fn)
+        for number, node in enumerate(self.fn.nodes):
+            self.parts[number] = _Part([node], self._inputs(node))
+            self.part_of[node] = number
+            if _fusible(node):
+                self.bodies[node] = record_body(
+                    node.op, tuple(result.type for result in node.results)
+                )
+                self._merge(node)
+        return self._emit()
+
+    def _inputs(self, node: Node) -> set[int]:
+        return {self.part_of[v.node] for v in node.op.operands if v.node is not None}
+
+    # Choosing
+
+    def _merge(self, node: Node) -> None:
+        """Join the part of a new node with those of its operands, the latest first."""
+        producers = {
+            self.part_of[value.node]
+            for value in node.op.operands
+            if value.node is not None and value.node in self.bodies
+        }
+        for producer in sorted(producers, reverse=True):
+            mine = self.part_of[node]
+            if producer in self.parts and producer != mine and self._allowed(producer, mine):
+                self._join(producer, mine)
+
+    def _allowed(self, producer: int, consumer: int) -> bool:
+        nodes = self.parts[producer].nodes + self.parts[consumer].nodes
+        if len(nodes) > MOST_OPERATIONS or self._cycle(producer, consumer):
+            return False
+        nodes.sort(key=self.fn.nodes.index)
+        region, inputs, _ = self._region(nodes)
+        if len(inputs) > MOST_INPUTS:
+            return False
+        try:
+            kernel, _faults = naive_kernel(region, "trial")
+        except PassError:
+            return False
+        return self._runs_well(kernel, nodes)
+
+    def _cycle(self, producer: int, consumer: int) -> bool:
+        """Whether the consumer also depends on the producer through another part."""
+        pending = [part for part in self.parts[consumer].inputs if part != producer]
+        seen: set[int] = set()
+        while pending:
+            part = pending.pop()
+            if part == producer:
+                return True
+            if part not in seen:
+                seen.add(part)
+                pending.extend(self.parts[part].inputs)
+        return False
+
+    def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:
+        kernel = lift_guards(kernel)
+        nests = nests_of(kernel)
+        heavy = [node for node in nodes if self._rereads(node)]
+        if len(nests) == 1:
+            if any(buffer.space is Space.SHARED for buffer in kernel.locals):
+                return False
+            if not heavy:
+                return len(nests[0].reductions) <= 1 or not nests[0].loops
+            if len(heavy) > 1 or _scattered(kernel):
+                return False
+            return as_product(kernel, nests[0]) is not None or not self._is_product(heavy[0])
+        if heavy:
+            return False
+        local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]
+        depth = common_depth(kernel)
+        rows = sum(prod(buffer.shape[depth:]) * buffer.dtype.bytes for buffer in local)
+        return depth > 0 and rows <= ROW_BYTES or (
+            depth == 0 and sum(b.elements * b.dtype.bytes for b in local) <= ROW_BYTES // 4
+        )
+
+    def _rereads(self, node: Node) -> bool:
+        """Whether a reduction reads elements several times: products, windows."""
+        body = self.bodies[node]
+        domain = prod(node.results[0].type.static_shape)
+        return any(
+            read.reduced and read.count > prod(value.type.static_shape)
+            for value in node.op.operands
+            for read in reads_of(body, node.op, value, domain)
+        )
+
+    def _is_product(self, node: Node) -> bool:
+        region, _, _ = self._region([node])
+        kernel = lift_guards(naive_kernel(region, "trial")[0])
+        return as_product(kernel, nests_of(kernel)[0]) is not None
+
+    def _join(self, first: int, second: int) -> None:
+        """Make the later part hold the nodes of both."""
+        keep, drop = max(first, second), min(first, second)
+        self.parts[keep].nodes = sorted(
+            self.parts[first].nodes + self.parts[second].nodes, key=self.fn.nodes.index
+        )
+        self.parts[keep].inputs |= self.parts[drop].inputs
+        del self.parts[drop]
+        for node in self.parts[keep].nodes:
+            self.part_of[node] = keep
+        for part in self.parts.values():
+            if drop in part.inputs:
+                part.inputs.discard(drop)
+                part.inputs.add(keep)
+        self.parts[keep].inputs.discard(keep)
+
+    # Building
+
+    def _region(self, nodes: list[Node]) -> tuple[Function, list[Value], list[Value]]:
+        """The function of some nodes, the values it takes, and the values it gives."""
+        inside = set(nodes)
+        made = {result for node in nodes for result in node.results}
+        taken = [value for node in nodes for value in node.op.operands if value not in made]
+        inputs = [value for value in dict.fromkeys(taken) if not _is_number(value)]
+        given = [
+            result
+            for node in nodes
+            for result in node.results
+            if result in self.fn.results
+            or any(user not in inside for user in self.users.get(result, ()))
+        ]
+        builder = Builder(TABLE)
+        params = [parameter(f"x{place}", value.type) for place, value in enumerate(inputs)]
+        values = dict(zip(inputs, params, strict=True))
+        with builder.active():
+            for value in dict.fromkeys(taken):
+                if _is_number(value):
+                    assert isinstance(value.op, Constant)
+                    values[value] = constant(value.op.value)
+            for node in nodes:
+                with builder.at(node.location):
+                    results = builder.emit(node.op.map_operands(values.__getitem__))
+                values.update(zip(node.results, results, strict=True))
+        region = builder.finish("group", params, [values[value] for value in given])
+        return region, inputs, given
+
+    def _emit(self) -> Function:
+        """The function with each part of several operations as a group, in dependence order."""
+        builder = Builder(TABLE)
+        values: dict[Value, Value] = dict(zip(self.fn.params, self.fn.params, strict=True))
+        done: set[int] = set()
+
+        def emit_part(number: int) -> None:
+            if number in done:
+                return
+            done.add(number)
+            part = self.parts[number]
+            for needed in sorted(part.inputs):
+                emit_part(needed)
+            with builder.at(part.nodes[-1].location):
+                if len(part.nodes) == 1:
+                    (node,) = part.nodes
+                    results = builder.emit(node.op.map_operands(values.__getitem__))
+                    values.update(zip(node.results, results, strict=True))
+                    return
+                region, inputs, given = self._region(part.nodes)
+                op = Group(tuple(values[value] for value in inputs), _kind(region), region)
+                values.update(zip(given, builder.emit(op), strict=True))
+
+        with builder.active():
+            for number in sorted(self.parts):
+                emit_part(number)
+        results = [values[result] for result in self.fn.results]
+        return builder.finish(self.fn.name, self.fn.params, results, static=self.fn.static)
+
+
+def _fusible(node: Node) -> bool:
+    """Whether a node has a body, and is neither free of charge nor of unknown sizes."""
+    cls = type(node.op)
+    return (
+        cls.has("body")
+        and not isinstance(node.op, (Constant, Reshape, Group))
+        and all(result.type.elements for result in node.results)
+    )
+
+
+def _is_number(value: Value) -> bool:
+    """A constant of one element stands in the kernel as a literal."""
+    return isinstance(value.op, Constant) and value.type.elements == 1
+
+
+def _scattered(kernel: Kernel) -> bool:
+    """Whether a product's result would be written elsewhere than in the order of its loops."""
+    (nest,) = nests_of(kernel)
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, Store) and stmt.target.buffer in kernel.outputs:
+            own = [place for place in stmt.target.indices if place in map(var, nest.axes)]
+            if own != [var(axis) for axis in nest.axes]:
+                return True
+    return False
+
+
+def _kind(region: Function) -> str:
+    """What the group is, in a word: for people who read the dump."""
+    kernel = lift_guards(naive_kernel(region, "trial")[0])
+    nests = nests_of(kernel)
+    if len(nests) > 1:
+        return "rows"
+    if not nests[0].reductions:
+        return "elementwise"
+    return "product" if as_product(kernel, nests[0]) else "reduction"

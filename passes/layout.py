@@ -1,0 +1,106 @@
+"""layout: convolutions and what is around them run channels-last.
+
+Transposes stand only where a value is needed channels-first after all:
+
+    relu(conv(x))  ->  transpose(relu(conv_nhwc(transpose(x))))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..ir import Builder, Function, Op, Value
+from ..ops.broadcast import Broadcast
+from ..ops.conv import Conv
+from ..ops.conv_transpose import ConvTranspose
+from ..ops.pool import Pool
+from ..ops.shape import reshape, transpose
+from ..ops.table import TABLE
+
+
+def to_last(rank: int) -> tuple[int, ...]:
+    """The order that moves axis 1, the channels, to the end."""
+    return (0, *range(2, rank), 1)
+
+
+def to_first(rank: int) -> tuple[int, ...]:
+    """The order that moves the last axis, the channels, to place 1."""
+    return (0, rank - 1, *range(1, rank - 1))
+
+
+def layout(fn: Function) -> Function:
+    """Make convolutions and pools channels-last, and carry that layout through what allows it."""
+    if not any(isinstance(node.op, (Conv, ConvTranspose)) for node in fn.nodes):
+        return fn
+    return _Layouts(Builder(TABLE)).run(fn)
+
+
+@dataclass
+class _Layouts:
+    """Each value in the layouts it was needed in so far."""
+
+    builder: Builder
+    first: dict[Value, Value] = field(default_factory=dict)  # as the function had it
+    last: dict[Value, Value] = field(default_factory=dict)  # channels-last
+
+    def run(self, fn: Function) -> Function:
+        self.first.update(zip(fn.params, fn.params, strict=True))
+        with self.builder.active():
+            for node in fn.nodes:
+                with self.builder.at(node.location):
+                    self._node(node.op, node.results)
+            results = [self._first(result) for result in fn.results]
+        return self.builder.finish(fn.name, fn.params, results, static=fn.static)
+
+    def _first(self, value: Value) -> Value:
+        if value not in self.first:
+            self.first[value] = transpose(self.last[value], to_first(value.rank))
+        return self.first[value]
+
+    def _last(self, value: Value) -> Value:
+        if value not in self.last:
+            self.last[value] = transpose(self.first[value], to_last(value.rank))
+        return self.last[value]
+
+    def _node(self, op: Op, results: tuple[Value, ...]) -> None:
+        changed = self._channels_last(op) if len(results) == 1 else None
+        if changed is not None:
+            self.last[results[0]] = changed
+            return
+        emitted = self.builder.emit(op.map_operands(self._first))
+        self.first.update(zip(results, emitted, strict=True))
+
+    def _channels_last(self, op: Op) -> Value | None:
+        """The result channels-last, where that is possible and pays."""
+        if isinstance(op, (Conv, ConvTranspose, Pool)):
+            x = op.operands[0]
+            starts = isinstance(op, (Conv, ConvTranspose)) or x in self.last
+            if op.layout != "nchw" or not starts:
+                return None
+            changed: Op = replace(op, x=self._last(x), layout="nhwc")
+            return self.builder.emit(changed)[0]
+        spread = [value for value in op.operands if value.rank >= 3]
+        rank = max((value.rank for value in spread), default=0)
+        carried = [value for value in spread if value in self.last and value not in self.first]
+        if not carried or any(value.rank != rank for value in op.operands):
+            return None
+        moved = op.permuted(to_last(rank))
+        if moved is None:
+            return None
+        return self.builder.emit(moved.map_operands(self._last_of))[0]
+
+    def _last_of(self, value: Value) -> Value:
+        """The channels-last form of an operand; what is repeated over a value is repeated over its
+        channels-last form rather than transposed."""
+        match value.op:
+            case Broadcast(x=x) if value not in self.last:
+                source = self._first(x)
+                padded = (1,) * (value.rank - x.rank) + tuple(x.shape)
+                order = to_last(value.rank)
+                moved = transpose(reshape(source, padded), order)
+                (result,) = self.builder.emit(
+                    Broadcast(moved, tuple(value.shape[axis] for axis in order))
+                )
+                self.last[value] = result
+        return self._last(value)
+

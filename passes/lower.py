@@ -1,0 +1,294 @@
+"""lower-to-tile: from a function of groups to a Program of scheduled kernels.
+
+Reshapes cost nothing: their result is a view of their operand's memory. Equal groups share one
+kernel. What the results need is written straight into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ..errors import UnsupportedError, check
+from ..expr import INDEX, Load, Var, index, loads_of
+from ..ir import ConstantData, Function, Node, Op, Value, parameter
+from ..location import UNKNOWN, Location
+from ..ops.constant import Constant
+from ..ops.group import Group
+from ..ops.shape import Reshape
+from ..target import Target
+from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk
+from ..tile.program import CallStep, Fault, Program, Role, Slot, View
+from ..tile.reductions import lift_guards
+from ..types import TensorType
+from .naive import STATUS, naive_kernel
+from .schedule import schedule
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program without a memory plan, and the data of its constant slots."""
+
+    program: Program
+    constants: dict[str, ConstantData]
+    elementwise: frozenset[tuple[str, str, str]]  # (kernel, input, output) that may share memory
+
+
+def lower(fn: Function, target: Target) -> Lowered:
+    """One kernel a group, scheduled for the target; equal kernels once."""
+    check(
+        all(param.type.is_static for param in fn.params),
+        f"@{fn.name} has named sizes; specialise it first",
+        UnsupportedError,
+    )
+    return _Lowerer(fn, target).run()
+
+
+@dataclass
+class _Lowerer:
+    fn: Function
+    target: Target
+    slots: dict[str, Slot] = field(default_factory=dict)
+    place: dict[Value, str] = field(default_factory=dict)  # value -> slot
+    steps: list[CallStep] = field(default_factory=list)
+    kernels: dict[object, Kernel] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    constants: dict[str, ConstantData] = field(default_factory=dict)
+    shares: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def run(self) -> Lowered:
+        for param in self.fn.params:
+            self._add(param, param.name, Role.PARAMETER)
+        results = self._name_results()
+        for node in self.fn.nodes:
+            self._node(node, results)
+        names: list[str] = []
+        for position, value in enumerate(self.fn.results):
+            names.append(self._result(value, position, results))
+        program = Program(
+            self.fn.name,
+            tuple(self.kernels.values()),
+            tuple(self.slots.values()),
+            tuple(self.steps),
+            tuple(self.place[param] for param in self.fn.params),
+            tuple(names),
+            self.faults,
+        )
+        return Lowered(program, self.constants, frozenset(self.shares))
+
+    # Slots
+
+    def _add(self, value: Value, name: str, role: Role) -> str:
+        slot = Slot(self._fresh(name), value.type, role)
+        self.slots[slot.name] = slot
+        self.place[value] = slot.name
+        return slot.name
+
+    def _fresh(self, name: str) -> str:
+        candidate, count = name, 0
+        while candidate in self.names:
+            count += 1
+            candidate = f"{name}_{count}"
+        self.names.add(candidate)
+        return candidate
+
+    def _name_results(self) -> dict[Value, str]:
+        """The values that are computed right where a result will be, and that slot's name."""
+        homes: dict[Value, str] = {}
+        many = len(self.fn.results) > 1
+        for position, value in enumerate(self.fn.results):
+            root = _root(value)
+            computed = root.node is not None and not isinstance(root.op, Constant)
+            if computed and root not in homes:
+                homes[root] = self._fresh(f"result{position}" if many else "result")
+        return homes
+
+    def _result(self, value: Value, position: int, homes: dict[Value, str]) -> str:
+        """The slot of a result: its own, or a copy of memory that something else owns."""
+        home = homes.get(_root(value))
+        first = next(
+            place for place, other in enumerate(self.fn.results) if _root(other) is _root(value)
+        )
+        if home is not None and first == position:
+            self.slots[home] = replace(self.slots[home], type=value.type)
+            return home
+        slot = Slot(self._fresh(f"result{position}"), value.type, Role.RESULT)
+        self.slots[slot.name] = slot
+        self._copy(self.place[value], slot)
+        return slot.name
+
+    def _copy(self, source: str, target: Slot) -> None:
+        shape = target.type.static_shape
+        key = ("copy", target.type)
+        if key not in self.kernels:
+            naive = copy_kernel(self._fresh("copy"), target.type)
+            self.kernels[key] = schedule(naive, self.target)
+        args = (View(source), View(target.name))
+        self.steps.append(CallStep(self.kernels[key].name, args, UNKNOWN, f"copy {shape}"))
+
+    # Nodes
+
+    def _node(self, node: Node, homes: dict[Value, str]) -> None:
+        match node.op:
+            case Constant(value=data):
+                name = self._add(node.results[0], data.name or "constant", Role.CONSTANT)
+                self.constants[name] = data
+                return
+            case Reshape(x=x):
+                self.place[node.results[0]] = self.place[x]
+                return
+        for result in node.results:
+            if result in homes:
+                self.slots[homes[result]] = Slot(homes[result], result.type, Role.RESULT)
+                self.place[result] = homes[result]
+            else:
+                self._add(result, node.op.name, Role.ARENA)
+        region, inputs = region_of(node)
+        kernel = self._kernel(region, node)
+        places = [self.place[value] for value in (*inputs, *node.results)]
+        if STATUS in kernel.outputs:
+            places.append(self._status())
+        label = " ".join(dict.fromkeys(inner.op.name for inner in region.nodes))
+        self.steps.append(
+            CallStep(kernel.name, tuple(View(name) for name in places), node.location, label)
+        )
+
+    def _status(self) -> str:
+        if STATUS not in self.slots:
+            self.names.add(STATUS)
+            self.slots[STATUS] = Slot(STATUS, TensorType((1,), INDEX), Role.STATUS)
+        return STATUS
+
+    def _kernel(self, region: Function, node: Node) -> Kernel:
+        """The scheduled kernel of a region; that of an equal region if there was one."""
+        key: object = region_key(region)
+        if key in self.kernels:
+            return self.kernels[key]
+        name = self._fresh(kernel_name(region))
+        handmade = _handmade(region, name)
+        if handmade is not None:
+            self.kernels[key] = handmade
+            return handmade
+        naive, faults = naive_kernel(region, name, first_fault=len(self.faults) + 1)
+        for message, of in faults:
+            location = of.location if of.location is not UNKNOWN else node.location
+            self.faults[len(self.faults) + 1] = Fault(message, location)
+        kernel = schedule(naive, self.target)
+        # A kernel with faults tells them by number, so another place in the program gets its own.
+        self.kernels[(key, len(self.faults)) if faults else key] = kernel
+        self.shares.update((name, *pair) for pair in sharing_pairs(naive))
+        return kernel
+
+
+def _root(value: Value) -> Value:
+    """The value whose memory this one is a view of."""
+    while isinstance(value.op, Reshape):
+        value = value.op.x
+    return value
+
+
+def region_of(node: Node) -> tuple[Function, tuple[Value, ...]]:
+    """The function a node's kernel computes, and the values it takes."""
+    if isinstance(node.op, Group):
+        return node.op.region, node.op.inputs
+    return single_region(node)
+
+
+def single_region(node: Node) -> tuple[Function, tuple[Value, ...]]:
+    """A function of just this operation."""
+    inputs = tuple(dict.fromkeys(node.op.operands))
+    params = {
+        value: parameter(f"x{position}" if len(inputs) > 1 else "x", value.type)
+        for position, value in enumerate(inputs)
+    }
+    inner = Node(
+        node.op.map_operands(params.__getitem__),
+        [result.type for result in node.results],
+        node.location,
+    )
+    return Function(node.op.name, tuple(params.values()), (inner,), inner.results), inputs
+
+
+def region_key(region: Function) -> object:
+    """Equal for regions that compute the same, whatever their names and locations."""
+    numbers: dict[Value, int] = {}
+    for param in region.params:
+        numbers[param] = len(numbers)
+    parts: list[object] = [tuple(param.type for param in region.params)]
+    for node in region.nodes:
+        operands = tuple(numbers[value] for value in node.op.operands)
+        parts.append((_shape_key(node.op), operands))
+        for result in node.results:
+            numbers[result] = len(numbers)
+    parts.append(tuple(numbers[result] for result in region.results))
+    return tuple(parts)
+
+
+def _shape_key(op: Op) -> object:
+    """The operation with every operand the same stand-in, so that only its attributes count."""
+    return op.map_operands(lambda _: _STAND_IN).key()
+
+
+_STAND_IN = parameter("any", TensorType((), INDEX))
+
+
+def kernel_name(region: Function) -> str:
+    """The names of its operations in a row, the costly ones first to be read."""
+    names = [node.op.name for node in region.nodes if not isinstance(node.op, Constant)]
+    short = list(dict.fromkeys(names))
+    return "_".join(short[:4]) + ("_etc" if len(short) > 4 else "")
+
+
+def _handmade(region: Function, name: str) -> Kernel | None:
+    """The kernel that an operation brings along, as scatter does."""
+    op = region.nodes[-1].op
+    if len(region.nodes) == 1 and type(op).has("kernel"):
+        made: Callable[[str], Kernel] = op.kernel
+        return made(name)
+    return None
+
+
+def copy_kernel(name: str, type_: TensorType) -> Kernel:
+    """A naive kernel that copies an array, flat."""
+    count = int(type_.elements) if isinstance(type_.elements, int) else 0
+    i = Var(INDEX, "i")
+    body = Store(Ref("result", (i,)), Load(type_.dtype, "x", (i,)))
+    return Kernel(
+        name,
+        (Buffer("x", type_.dtype, (count,)), Buffer("result", type_.dtype, (count,))),
+        ("result",),
+        (Loop("i", index(0), index(count), (body,)),),
+    )
+
+
+def sharing_pairs(kernel: Kernel) -> list[tuple[str, str]]:
+    """(input, output) parameters that may be one memory: of one size, the kernel a single nest,
+    and every read of the input at the very index that is written next."""
+    stores = [
+        stmt
+        for stmt in walk(lift_guards(kernel).body)
+        if isinstance(stmt, Store) and stmt.target.buffer in kernel.outputs
+    ]
+    if len(stores) != 1 or len(kernel.body) != 1:
+        return []
+    (store,) = stores
+    output = kernel.buffers[store.target.buffer]
+    pairs: list[tuple[str, str]] = []
+    for buffer in kernel.params:
+        if buffer.name in kernel.outputs or buffer.dtype.bytes != output.dtype.bytes:
+            continue
+        if buffer.shape != output.shape:
+            continue
+        inside = [load for load in loads_of(store.value) if load.buffer == buffer.name]
+        everywhere = [
+            load
+            for stmt in walk(kernel.body)
+            for expr in expressions_of(stmt)
+            for load in loads_of(expr)
+            if load.buffer == buffer.name
+        ]
+        same = all(load.indices == store.target.indices for load in inside)
+        if inside and same and len(inside) == len(everywhere):
+            pairs.append((buffer.name, output.name))
+    return pairs

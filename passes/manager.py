@@ -1,0 +1,149 @@
+"""The pass manager: runs a pipeline, verifies after each pass, times, counts and dumps.
+
+With `verify="each-pass"` it also runs the function before and after every pass on sample inputs
+and names the pass that changed the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ..errors import MlirLiteError, PassError, VerifyError, check
+from ..ir import Function, run_reference
+from ..ir.verify import verify as verify_function
+from ..types import Array, TensorType
+from .pipelines import Step
+
+Verify: TypeAlias = Literal["off", "structure", "each-pass"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one pass did: its time in seconds, and the operations before and after, by name."""
+
+    name: str
+    seconds: float
+    before: Counter[str]
+    after: Counter[str]
+
+    def summary(self) -> str:
+        """The operations that came and went: `-3 batch_norm +3 add`; empty where none did."""
+        changes = {
+            name: self.after[name] - self.before[name]
+            for name in sorted(self.before.keys() | self.after.keys())
+        }
+        return " ".join(f"{change:+d} {name}" for name, change in changes.items() if change)
+
+
+Observer: TypeAlias = Callable[[Record, Function], None]
+
+
+def run_passes(
+    fn: Function,
+    steps: Sequence[Step],
+    *,
+    verify: Verify = "structure",
+    observe: Observer | None = None,
+) -> Function:
+    """Run the steps in order. `observe` sees each pass's record and the function after it.
+
+    Raises `PassError`, with the name of the pass, for a pass that fails, breaks the IR, or (with
+    `verify="each-pass"`) changes what the function computes.
+    """
+    samples = sample_inputs(fn) if verify == "each-pass" else ()
+    expected = run_reference(fn, samples) if verify == "each-pass" else ()
+    for step in steps:
+        before = counts(fn)
+        start = time.perf_counter()
+        changed = _run(step, fn)
+        seconds = time.perf_counter() - start
+        if verify != "off":
+            _verify(step, changed)
+        if verify == "each-pass":
+            got = run_reference(changed, samples)
+            _compare(step, expected, got)
+        fn = changed
+        if observe is not None:
+            observe(Record(step.name, seconds, before, counts(fn)), fn)
+    return fn
+
+
+def counts(fn: Function) -> Counter[str]:
+    """How often each operation occurs, those inside of groups too."""
+    total: Counter[str] = Counter()
+    for node in fn.nodes:
+        total[node.op.name] += 1
+        for attribute in node.op.attributes.values():
+            if isinstance(attribute, Function):
+                total += counts(attribute)
+    return total
+
+
+def _run(step: Step, fn: Function) -> Function:
+    try:
+        return step.run(fn)
+    except PassError:
+        raise
+    except MlirLiteError as error:
+        raise PassError(f"the pass '{step.name}' failed on @{fn.name}: {error}") from error
+
+
+def _verify(step: Step, fn: Function) -> None:
+    try:
+        verify_function(fn)
+    except VerifyError as error:
+        raise PassError(f"after the pass '{step.name}' the IR is broken: {error}") from error
+
+
+def sample_inputs(fn: Function, seed: int = 0) -> tuple[Array, ...]:
+    """Arrays of the parameters' types: normal floats, small integers, from a fixed seed."""
+    random = np.random.default_rng(seed)
+    return tuple(sample(param.type, random) for param in fn.params)
+
+
+def sample(type_: TensorType, random: np.random.Generator) -> Array:
+    shape = type_.static_shape
+    if type_.dtype.is_float:
+        return random.standard_normal(shape).astype(type_.dtype.numpy)
+    if type_.dtype.kind == "b":
+        return random.integers(0, 2, shape).astype(bool)
+    return random.integers(0, 2, shape).astype(type_.dtype.numpy)
+
+
+def _compare(step: Step, expected: Sequence[Array], got: Sequence[Array]) -> None:
+    """Raise for results that differ by more than the order of operations explains."""
+    for position, (want, have) in enumerate(zip(expected, got, strict=True)):
+        error, allowed = difference(want, have)
+        check(
+            error <= allowed,
+            f"the pass '{step.name}' changed result {position}: it differs by {error:.3g} of the "
+            f"largest element, where {allowed:.3g} is allowed; run the passes one by one with "
+            f"`mlir-lite opt FILE --passes ... --dump-after-all` to see the step",
+            PassError,
+        )
+
+
+def difference(want: Array, have: Array) -> tuple[float, float]:
+    """The largest difference relative to the largest element, and what the type allows."""
+    if want.shape != have.shape or want.dtype != have.dtype:
+        return float("inf"), 0.0
+    if want.dtype.kind in "biu":
+        return float(np.any(want != have)), 0.0
+    wide, other = want.astype(np.float64), have.astype(np.float64)
+    same = (wide == other) | (np.isnan(wide) & np.isnan(other))
+    finite = np.isfinite(wide)
+    if np.any(~finite & ~same):
+        return float("inf"), 0.0
+    scale = float(np.max(np.abs(wide[finite]), initial=0.0)) or 1.0
+    error = float(np.max(np.abs(np.where(same, 0.0, wide - other)), initial=0.0))
+    # 2000 units in the last place: sums of thousands of terms in another order stay far below.
+    unit = float(np.finfo(np.float32).eps) if want.dtype.itemsize >= 4 else 2.0**-8
+    limit = 2000 * (2.0**-52 if want.dtype == np.float64 else unit)
+    return error / scale, min(limit, 0.05)
+

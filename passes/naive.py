@@ -1,0 +1,388 @@
+"""From a group of operations to its naive kernel: a loop nest and a buffer for every operation
+that is not computed in its user's place.
+
+    for i0: for i1: {acc = 0; for k: acc += lhs[i0, k] * rhs[k, i1];  result[i0, i1] = max(acc, 0.0)}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from ..errors import PassError, check
+from ..expr import (
+    COMBINERS,
+    FUNCTIONS,
+    INDEX,
+    Apply,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Reduce,
+    Var,
+    apply,
+    const,
+    contains_reduce,
+    index,
+    rewrite_expr,
+    substitute_vars,
+    walk_expr,
+)
+from ..expr.nodes import children
+from ..ir import Function, Node, Op, Value, users_of
+from ..ops.constant import Constant
+from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Loop, Ref, Space, Stmt, Store
+from ..tile.tree import tidy
+from ..types import TensorType
+
+STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
+CHEAP = 2  # an expression of this cost may be computed again for every use
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An operand inside a body: reading it leaves a `Load` of a stand-in buffer."""
+
+    name: str
+    type: TensorType
+
+    def __getitem__(self, at: Expr | tuple[Expr, ...]) -> Expr:
+        return Load(self.type.dtype, self.name, at if isinstance(at, tuple) else (at,))
+
+
+@dataclass(frozen=True)
+class Body:
+    """An operation's body over the axes `at`: one expression per result, operands as loads of
+    "0", "1", … (their position)."""
+
+    at: tuple[Var, ...]
+    results: tuple[Expr, ...]
+    fault: tuple[Expr, str] | None
+
+
+def record_body(op: Op, results: tuple[TensorType, ...]) -> Body:
+    """Run `op.body` once on axes `d0, d1, …`."""
+    stand_ins = {
+        value: Recorded(str(position), value.type)
+        for position, value in enumerate(dict.fromkeys(op.operands))
+    }
+    at = tuple(Var(INDEX, f"d{axis}") for axis in range(results[0].rank))
+    arguments = op.arguments(stand_ins)
+    made = op.body(at, *arguments)
+    exprs = made if isinstance(made, tuple) else (made,)
+    for expr, type_ in zip(exprs, results, strict=True):
+        check(
+            expr.dtype == type_.dtype,
+            f"the body of '{op.name}' gives {expr.dtype}, its type rule {type_.dtype}",
+            PassError,
+        )
+    return Body(at, exprs, op.fault(at, *arguments))
+
+
+def cost_of(expr: Expr) -> int:
+    """Additions that an expression is worth."""
+    return sum(
+        FUNCTIONS[node.function].cost if isinstance(node, Apply) else 0
+        for node in walk_expr(expr)
+        if node.dtype != INDEX
+    )
+
+
+@dataclass
+class Lowering:
+    """The naive kernel of one group under construction."""
+
+    fn: Function
+    name: str
+    names: Mapping[Value, str] = field(default_factory=dict)
+    bodies: dict[Node, Body] = field(default_factory=dict)
+    inlined: dict[Value, tuple[Node, int]] = field(default_factory=dict)
+    buffers: dict[Value, Buffer] = field(default_factory=dict)
+    locals: list[Buffer] = field(default_factory=list)
+    nests: list[Stmt] = field(default_factory=list)
+    faults: list[tuple[str, Node]] = field(default_factory=list)
+    first_fault: int = 1
+    taken: set[str] = field(default_factory=set)
+
+    def kernel(self) -> Kernel:
+        """Lower every operation of the group."""
+        for node in self.fn.nodes:
+            if not isinstance(node.op, Constant):
+                types = tuple(result.type for result in node.results)
+                self.bodies[node] = record_body(node.op, types)
+        params = [self._parameter(value, value.name) for value in self.fn.params]
+        outputs = self._outputs()
+        for number, node in enumerate(self._materialised()):
+            self._nest(node, number)
+        extra = []
+        if self.faults:
+            extra.append(Buffer(STATUS, INDEX, (1,)))
+        made = Kernel(
+            self.name,
+            (*params, *outputs, *extra),
+            tuple(buffer.name for buffer in (*outputs, *extra)),
+            tuple(self.nests),
+            tuple(self.locals),
+        )
+        return tidy(made)
+
+    def _fresh(self, name: str) -> str:
+        candidate, count = name, 0
+        while candidate in self.taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        self.taken.add(candidate)
+        return candidate
+
+    def _parameter(self, value: Value, name: str) -> Buffer:
+        buffer = Buffer(self._fresh(name), value.dtype, value.type.static_shape)
+        self.buffers[value] = buffer
+        return buffer
+
+    def _outputs(self) -> list[Buffer]:
+        names = ["result"] if len(self.fn.results) == 1 else [
+            f"result{position}" for position in range(len(self.fn.results))
+        ]
+        return [
+            self._parameter(value, name)
+            for value, name in zip(self.fn.results, names, strict=True)
+        ]
+
+    # What is computed where
+
+    def _materialised(self) -> Iterator[Node]:
+        """The nodes that get a nest, in order; the others are noted as inlined."""
+        users = users_of(self.fn)
+        results = set(self.fn.results)
+        for node in self.fn.nodes:
+            if isinstance(node.op, Constant):
+                continue
+            needed = [value for value in node.results if value in results or value in users]
+            if all(
+                value not in results and self._may_inline(node, value, users.get(value, ()))
+                for value in needed
+            ) and needed:
+                for position, value in enumerate(node.results):
+                    self.inlined[value] = (node, position)
+                continue
+            for value in needed:
+                if value not in results:
+                    buffer = Buffer(
+                        self._fresh(node.op.name), value.dtype, value.type.static_shape,
+                        Space.SHARED,
+                    )
+                    self.buffers[value] = buffer
+                    self.locals.append(buffer)
+            yield node
+
+    def _may_inline(self, node: Node, value: Value, users: tuple[Node, ...]) -> bool:
+        """Whether a value is computed where it is used: it is cheap, or used once per element."""
+        if len(node.results) > 1 or self.bodies[node].fault is not None:
+            return False
+        expr = self._expanded(node, 0)
+        reads = [read for user in users for read in self._reads(user, value)]
+        if contains_reduce(expr):
+            return len(reads) == 1 and reads[0].at_own_index
+        if cost_of(expr) <= CHEAP:
+            return True
+        return len(reads) == 1 and reads[0].count <= prod(value.type.static_shape)
+
+    def _expanded(self, node: Node, position: int) -> Expr:
+        """The body with operands that are inlined put in, to judge its cost by."""
+        body = self.bodies[node]
+        operands = list(dict.fromkeys(node.op.operands))
+
+        def visit(expr: Expr) -> Expr | None:
+            if not isinstance(expr, Load):
+                return None
+            operand = operands[int(expr.buffer)]
+            if operand not in self.inlined:
+                return None
+            producer, place = self.inlined[operand]
+            return self._expanded(producer, place)
+
+        return rewrite_expr(body.results[position], visit)
+
+    def _reads(self, user: Node, value: Value) -> list[Read]:
+        """How the body of `user` reads a value."""
+        domain = prod(user.results[0].type.static_shape)
+        return reads_of(self.bodies[user], user.op, value, domain)
+
+    # Making the nests
+
+    def _nest(self, node: Node, number: int) -> None:
+        """A loop nest that computes the results of a node."""
+        prefix = "ijpqrstuvw"[number] if number < 10 else f"n{number}_"
+        shape = node.results[0].type.static_shape
+        at = tuple(Var(INDEX, self._fresh(f"{prefix}{axis}")) for axis in range(len(shape)))
+        body = self._at(node, at)
+        same_shape = all(value.type.static_shape == shape for value in node.results)
+        check(same_shape, f"the results of '{node.op.name}' differ in shape", PassError)
+        block: list[Stmt] = []
+        if body.fault is not None:
+            condition, message = body.fault
+            code = index(self.first_fault + len(self.faults))
+            self.faults.append((message, node))
+            block.append(If(condition, (Store(Ref(STATUS, (index(0),)), code),)))
+        accumulators: dict[Reduce, tuple[str, ...]] = {}
+        for value, expr in zip(node.results, body.results, strict=True):
+            if value in self.buffers:
+                final = self._finished(expr, block, accumulators)
+                block.append(Store(Ref(self.buffers[value].name, at), final))
+        for axis, extent in zip(reversed(at), reversed(shape), strict=True):
+            block = [Loop(axis.name, index(0), index(extent), tuple(block))]
+        self.nests.extend(block)
+
+    def _at(self, node: Node, at: tuple[Expr, ...]) -> Body:
+        """The body at an index, with real buffers and inlined operands in it."""
+        body = self.bodies[node]
+        places = {axis.name: position for axis, position in zip(body.at, at, strict=True)}
+        operands = list(dict.fromkeys(node.op.operands))
+
+        def resolve(expr: Expr) -> Expr:
+            expr = self._renamed(expr)
+            expr = substitute_vars(expr, places)
+
+            def visit(part: Expr) -> Expr | None:
+                if not isinstance(part, Load) or not part.buffer.isdigit():
+                    return None
+                return self._read(operands[int(part.buffer)], part.indices)
+
+            return rewrite_expr(expr, visit)
+
+        fault = (resolve(body.fault[0]), body.fault[1]) if body.fault else None
+        return Body((), tuple(resolve(expr) for expr in body.results), fault)
+
+    def _read(self, value: Value, at: tuple[Expr, ...]) -> Expr:
+        """The element of a value: a load, a literal, or its producer's body."""
+        if value in self.buffers:
+            return Load(value.dtype, self.buffers[value].name, at)
+        if value in self.inlined:
+            node, position = self.inlined[value]
+            return self._at(node, at).results[position]
+        assert value.op is not None and isinstance(value.op, Constant)
+        return const(value.op.value.array().reshape(-1)[0].item(), value.dtype)
+
+    def _renamed(self, expr: Expr) -> Expr:
+        """Give the axes of reductions names that are unique in the kernel."""
+
+        def visit(part: Expr) -> Expr | None:
+            if not isinstance(part, Reduce):
+                return None
+            renamed = {name: Var(INDEX, self._fresh(name)) for name, _ in part.axes}
+            values = tuple(substitute_vars(value, renamed) for value in part.values)
+            axes = tuple((renamed[name].name, extent) for name, extent in part.axes)
+            return Reduce(part.dtype, part.combiner, axes, values, part.component)
+
+        return rewrite_expr(expr, visit)
+
+    def _finished(
+        self, expr: Expr, block: list[Stmt], accumulators: dict[Reduce, tuple[str, ...]]
+    ) -> Expr:
+        """The expression with each reduction replaced by its accumulator, whose loops are added
+        to `block`."""
+        if not isinstance(expr, Reduce):
+            parts = {
+                part: self._finished(part, block, accumulators) for part in _outer_reduces(expr)
+            }
+            return _replaced(expr, parts)
+        key = Reduce(expr.dtype, expr.combiner, expr.axes, expr.values)
+        if key not in accumulators:
+            accumulators[key] = self._reduction(expr, block)
+        name = accumulators[key][expr.component]
+        return Load(expr.dtype, name, ())
+
+    def _reduction(self, expr: Reduce, block: list[Stmt]) -> tuple[str, ...]:
+        """Init, update; the names of the accumulators."""
+        combiner = COMBINERS[expr.combiner]
+        names: list[str] = []
+        for value, identity in zip(expr.values, combiner.identity, strict=True):
+            buffer = Buffer(self._fresh("acc"), value.dtype, (), Space.REGISTER)
+            self.locals.append(buffer)
+            names.append(buffer.name)
+            block.append(Store(Ref(buffer.name, ()), const(identity(value.dtype), value.dtype)))
+        inner: list[Stmt] = []
+        values = tuple(self._finished(value, inner, {}) for value in expr.values)
+        targets = tuple(Ref(name, ()) for name in names)
+        inner.append(Accumulate(expr.combiner, targets, values))
+        update: Block = tuple(inner)
+        for axis, extent in reversed(expr.axes):
+            update = (Loop(axis, index(0), index(extent), update),)
+        block.extend(update)
+        return tuple(names)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A place where a body reads an operand: how often in all, and whether at the body's index."""
+
+    count: int
+    at_own_index: bool
+    reduced: bool = False  # inside a reduction
+
+
+def reads_of(body: Body, op: Op, value: Value, domain: int) -> list[Read]:
+    """How a body, computed `domain` times, reads an operand."""
+    position = str(list(dict.fromkeys(op.operands)).index(value))
+    found: list[Read] = []
+    for expr in body.results:
+        found += _reads_in(expr, position, body.at, domain, value.type.static_shape)
+    return found
+
+
+def _reads_in(
+    expr: Expr, operand: str, at: tuple[Var, ...], domain: int, shape: tuple[int, ...]
+) -> list[Read]:
+    match expr:
+        case Reduce(axes=axes, values=values):
+            inner = domain * prod(extent for _, extent in axes)
+            return [
+                Read(read.count, False, True)
+                for value in values
+                for read in _reads_in(value, operand, at, inner, shape)
+            ]
+        case Load(buffer=name, indices=indices) if name == operand:
+            own = all(
+                position == axis or (extent == 1 and isinstance(position, Const))
+                for position, axis, extent in zip(indices, at, shape, strict=False)
+            ) and len(indices) == len(at)
+            return [Read(domain, own)]
+    return [
+        read
+        for child in children(expr)
+        for read in _reads_in(child, operand, at, domain, shape)
+    ]
+
+
+def _outer_reduces(expr: Expr) -> list[Reduce]:
+    if isinstance(expr, Reduce):
+        return [expr]
+    return [found for child in children(expr) for found in _outer_reduces(child)]
+
+
+def _replaced(expr: Expr, parts: Mapping[Reduce, Expr]) -> Expr:
+    """The expression with some of its reductions replaced, not looking inside of them."""
+    if isinstance(expr, Reduce):
+        return parts[expr]
+    if not contains_reduce(expr):
+        return expr
+    match expr:
+        case Apply(function=function, args=args):
+            return apply(function, *(_replaced(arg, parts) for arg in args))
+        case Cast(value=value):
+            return replace(expr, value=_replaced(value, parts))
+        case Load(indices=indices):
+            return replace(expr, indices=tuple(_replaced(part, parts) for part in indices))
+    return expr
+
+
+def naive_kernel(
+    fn: Function, name: str, *, first_fault: int = 1
+) -> tuple[Kernel, tuple[tuple[str, Node], ...]]:
+    """The naive kernel of a group's function, and what its faults mean: the messages of the status
+    words from `first_fault` on, and the operations they are of."""
+    lowering = Lowering(fn, name, first_fault=first_fault)
+    kernel = lowering.kernel()
+    return kernel, tuple(lowering.faults)

@@ -1,0 +1,71 @@
+"""pack-constants: constant weights of products and convolutions are packed in panels, once.
+
+matmul x, %w  ->  panel_matmul x, pack_columns(%w);   conv x, %w  ->  panel_conv pad(x), pack(%w)
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ..ir import Function, Value, rewrite, rewrite_all
+from ..ir.rewrite import Pattern
+from ..ops.constant import Constant
+from ..ops.conv import Conv
+from ..ops.depthwise import depthwise_conv
+from ..ops.matmul import Matmul
+from ..ops.panels import pack_columns, pack_filters, panel_conv, panel_matmul
+from ..ops.shape import reshape, transpose
+from ..ops.slice import pad
+from ..ops.table import TABLE
+from ..target import Target
+from ..types import static
+from .schedule import choose_tile
+
+
+def pack_constants(fn: Function, *, target: Target) -> Function:
+    """Choose panel widths by the register tile that the target's figures give."""
+    return rewrite_all(fn, [pack_matmul(target), pack_conv(target)], TABLE, fuel=1)
+
+
+def pack_matmul(target: Target) -> Pattern:
+    @rewrite(Matmul)
+    def pack(op: Matmul) -> Value | None:
+        """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of a constant matrix w"""
+        if not isinstance(op.rhs.op, Constant) or op.rhs.rank != 2 or not op.lhs.type.is_static:
+            return None
+        rows = prod(op.lhs.type.static_shape[:-1])
+        columns = op.rhs.type.static_shape[1]
+        if not rows or not columns:
+            return None
+        width = choose_tile(rows, columns, target, op.rhs.dtype).columns
+        return panel_matmul(op.lhs, pack_columns(op.rhs, width), columns)
+
+    return pack
+
+
+def pack_conv(target: Target) -> Pattern:
+    @rewrite(Conv)
+    def pack(op: Conv) -> Value | None:
+        """conv(x, w)  ->  panel_conv(pad(x), pack_filters(w)) or depthwise_conv, channels-last"""
+        if not isinstance(op.weight.op, Constant) or op.layout != "nhwc":
+            return None
+        if not op.x.type.is_static or not op.x.type.elements:
+            return None
+        out, per_group, *kernel = op.weight.type.static_shape
+        if per_group == 1 and out == op.groups:
+            taps = reshape(transpose(op.weight, (*range(2, op.x.rank), 0, 1)), (*kernel, out))
+            return depthwise_conv(op.x, taps, op.strides, op.padding, op.dilations)
+        if op.groups != 1:
+            return None
+        result = static(op.infer().shape)
+        rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
+        width = choose_tile(max(1, rows), out, target, op.weight.dtype).columns
+        x = op.x
+        if any(low or high for low, high in op.padding):
+            low = (0, *(entry[0] for entry in op.padding), 0)
+            high = (0, *(entry[1] for entry in op.padding), 0)
+            x = pad(x, low, high)
+        return panel_conv(x, pack_filters(op.weight, width), out, op.strides, op.dilations)
+
+    return pack
+

@@ -1,0 +1,117 @@
+"""Which passes run, in which order. This file is the whole story.
+
+    canonicalize     one form for what can be written in several ways
+    constant-fold    what depends on constants only
+    fold-norm        batch norms into convolutions
+    decompose        norms, softmax, attention written out
+    layout           convolutions channels-last
+    conv-to-gemm     pointwise convolutions are matrix products
+    winograd         3×3 convolutions by fewer multiplications
+    pack-constants   weights in panels
+    fuse             groups that become kernels
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ..errors import InputError, check
+from ..ir import Function
+from ..target import Target
+from .canonicalize import canonicalize
+from .constant_fold import constant_fold
+from .conv_to_gemm import conv_to_gemm
+from .decompose import decompose
+from .fold_norm import fold_norm
+from .fuse import fuse
+from .layout import layout
+from .pack_constants import pack_constants
+from .winograd import winograd
+
+GraphPass = Callable[..., Function]  # (function, *, options) -> function
+
+PASSES: Mapping[str, GraphPass] = MappingProxyType(
+    {
+        "canonicalize": canonicalize,
+        "constant-fold": constant_fold,
+        "conv-to-gemm": conv_to_gemm,
+        "decompose": decompose,
+        "fold-norm": fold_norm,
+        "fuse": fuse,
+        "layout": layout,
+        "pack-constants": pack_constants,
+        "winograd": winograd,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pass of the table with its options."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def run(self, fn: Function) -> Function:
+        return PASSES[self.name](fn, **self.options)
+
+
+def cpu_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step, ...]:
+    """From any function of static sizes to groups ready for `lower`."""
+    tidy = (Step("canonicalize"), Step("constant-fold"))
+    return (
+        *tidy,
+        Step("fold-norm"),
+        Step("decompose"),
+        *tidy,
+        Step("layout"),
+        *tidy,
+        Step("conv-to-gemm"),
+        Step("winograd", {"target": target, "choice": winograd}),
+        Step("pack-constants", {"target": target}),
+        *tidy,
+        Step("fuse"),
+    )
+
+
+def parse_pipeline(text: str, target: Target) -> tuple[Step, ...]:
+    """The steps of `a,b{x=1,y=auto},c`; passes that want a target get this one."""
+    steps: list[Step] = []
+    for name, options in _split(text):
+        check(
+            name in PASSES,
+            f"there is no pass '{name}'; there are {', '.join(PASSES)}",
+            InputError,
+        )
+        if "target" in _parameters(PASSES[name]):
+            options = {"target": target, **options}
+        unknown = set(options) - set(_parameters(PASSES[name]))
+        check(not unknown, f"'{name}' has no option {', '.join(sorted(unknown))}", InputError)
+        steps.append(Step(name, options))
+    return tuple(steps)
+
+
+def _parameters(function: GraphPass) -> Sequence[str]:
+    return tuple(inspect.signature(function).parameters)[1:]
+
+
+def _split(text: str) -> list[tuple[str, dict[str, object]]]:
+    found: list[tuple[str, dict[str, object]]] = []
+    pattern = re.compile(r"\s*([a-z0-9-]+)\s*(?:\{([^{}]*)\})?\s*(?:,|$)")
+    place = 0
+    while place < len(text):
+        match = pattern.match(text, place)
+        check(match, f"'{text[place:]}' is no pass of a pipeline such as a,b{{x=1}},c", InputError)
+        assert match is not None
+        options: dict[str, object] = {}
+        for entry in filter(None, (match[2] or "").replace(" ", "").split(",")):
+            key, mark, value = entry.partition("=")
+            check(mark, f"the option '{entry}' has no value", InputError)
+            options[key] = int(value) if re.fullmatch(r"-?\d+", value) else value
+        found.append((match[1], options))
+        place = match.end()
+    return found

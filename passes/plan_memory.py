@@ -1,0 +1,105 @@
+"""plan-memory: a place in one static arena for every intermediate of a Program.
+
+A result may take the place of an operand that dies with it where the kernel allows that; then
+lifetimes are placed by `allocation`, greedily and, where that misses the lower bound, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..tile.program import ALIGNMENT, Memory, Program, Role, Slot
+from .allocation import Allocation, Lifetime, allocate
+from .lower import Lowered
+
+
+def plan_memory(lowered: Lowered, *, in_place: bool = True) -> Program:
+    """The program with the offset of every arena slot, and the figures of the plan."""
+    program = lowered.program
+    lives = lifetimes(program)
+    alone = {name: name for name in lives}
+    homes = shared_homes(lowered, lives) if in_place else alone
+    plan = _allocated(lives, homes, program)
+    apart = _allocated(lives, alone, program, node_budget=0) if homes != alone else plan
+    slots = tuple(
+        replace(slot, offset=plan.offsets[homes[slot.name]]) if slot.name in homes else slot
+        for slot in program.slots
+    )
+    memory = Memory(
+        plan.height,
+        plan.lower_bound,
+        apart.height,
+        sum(_rounded(slot) for slot in program.slots if slot.role is Role.ARENA),
+        plan.proof,
+        plan.peak,
+    )
+    return replace(program, slots=slots, memory=memory)
+
+
+def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
+    """For each arena slot the steps [first, last + 1) that write or read it."""
+    arena = {slot.name for slot in program.slots if slot.role is Role.ARENA}
+    lives: dict[str, tuple[int, int]] = {}
+    for step, call in enumerate(program.steps):
+        for view in call.args:
+            if view.slot in arena:
+                start, _ = lives.get(view.slot, (step, step))
+                lives[view.slot] = (start, step + 1)
+    return lives
+
+
+def shared_homes(lowered: Lowered, lives: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """Which slot's memory each slot takes: its own, or that of an operand that dies there."""
+    program = lowered.program
+    homes = {name: name for name in lives}
+    ends = {name: end for name, (_, end) in lives.items()}
+    for step, call in enumerate(program.steps):
+        kernel = program.kernel(call.kernel)
+        slots = {
+            buffer.name: view.slot for buffer, view in zip(kernel.params, call.args, strict=True)
+        }
+        for output in kernel.outputs:
+            result = slots[output]
+            if result not in homes or homes[result] != result or lives[result][0] != step:
+                continue
+            for source in (buffer.name for buffer in kernel.params):
+                operand = slots[source]
+                if (
+                    (kernel.name, source, output) in lowered.elementwise
+                    and operand in homes
+                    and ends[homes[operand]] == step + 1
+                    and list(slots.values()).count(operand) == 1
+                    and _rounded(program.slot(operand)) == _rounded(program.slot(result))
+                ):
+                    homes[result] = homes[operand]
+                    ends[homes[operand]] = ends[result]
+                    break
+    return homes
+
+
+def _allocated(
+    lives: Mapping[str, tuple[int, int]],
+    homes: Mapping[str, str],
+    program: Program,
+    *,
+    node_budget: int | None = None,
+) -> Allocation:
+    """Place the homes, each alive as long as any slot in it."""
+    spans: dict[str, tuple[int, int]] = {}
+    for name, (start, end) in lives.items():
+        home = homes[name]
+        low, high = spans.get(home, (start, end))
+        spans[home] = (min(low, start), max(high, end))
+    return allocate(
+        [
+            Lifetime(name, start, end, _rounded(program.slot(name)))
+            for name, (start, end) in spans.items()
+        ],
+        alignment=ALIGNMENT,
+        node_budget=node_budget,
+    )
+
+
+def _rounded(slot: Slot) -> int:
+    return -(-slot.type.nbytes // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,185 @@
+"""Recipes for kernels that are no matrix products: elementwise ones, reductions, windows, rows.
+
+Each picks the axis to run in vectors by the strides of the accesses along it.
+"""
+
+from __future__ import annotations
+
+from ...target import Target
+from ...tile.loops import (
+    Tail,
+    collapse,
+    condition_points,
+    distribute,
+    mark,
+    partition,
+    reorder,
+    split,
+    vectorise,
+)
+from ...tile.nodes import Kernel, Kind, Loop, Space, walk
+from ...tile.reductions import common_depth, fuse_leading, sink, split_accumulator
+from ...tile.tree import extent_of, has_constant_limits, loops_of
+from .analysis import Nest, nests_of, vector_cost, work_cycles
+from .cost import worth_threads
+
+PIECES = 8  # conditions are cut out of a loop by at most so many pieces
+UNROLLED_TAPS = 8  # window loops up to this long are unrolled
+PIXELS = 4  # neighbouring window results computed together
+PARTS = 4  # accumulators of a row's sum: enough to hide the latency of an addition
+
+
+def lanes_of(kernel: Kernel, target: Target) -> int:
+    """Vector lanes for a kernel: as many as its commonest width of elements fills a register."""
+    widths = [buffer.dtype.bytes for buffer in kernel.params if buffer.dtype.bits > 1]
+    narrow = min((width for width in widths if width >= 4), default=4)
+    return max(1, target.vector_bytes // narrow)
+
+
+def schedule_elementwise(kernel: Kernel, target: Target) -> Kernel:
+    """Flatten, cut conditions out of the loops, vectorise, deal the outermost loop to threads."""
+    kernel = collapse_all(kernel)
+    lanes = lanes_of(kernel, target)
+    (nest,) = nests_of(kernel)
+    if not nest.loops:
+        return kernel
+    axis = best_axis(kernel, nest, nest.axes, lanes)
+    kernel = reorder(kernel, [*(other for other in nest.axes if other != axis), axis])
+    kernel = cut_conditions(kernel, nest.axes)
+    return share(vectorise(kernel, axis, lanes))
+
+
+def collapse_all(kernel: Kernel) -> Kernel:
+    """Make one loop of as many adjacent ones as every access allows."""
+    changed = True
+    while changed:
+        changed = False
+        pairs = [
+            (stmt.axis, stmt.body[0].axis)
+            for stmt in walk(kernel.body)
+            if isinstance(stmt, Loop) and len(stmt.body) == 1 and isinstance(stmt.body[0], Loop)
+        ]
+        for outer, inner in pairs:
+            merged = collapse(kernel, outer, inner)
+            if merged is not None:
+                kernel, changed = merged, True
+                break
+    return kernel
+
+
+def best_axis(kernel: Kernel, nest: Nest, axes: tuple[str, ...], lanes: int) -> str:
+    """The axis along which a nest runs best in vectors; the innermost among equals."""
+    return min(
+        reversed(axes),
+        key=lambda axis: vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis)),
+    )
+
+
+def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
+    """Partition loops where conditions on them change, if that makes few pieces."""
+    for axis in axes:
+        points = condition_points(kernel, axis)
+        copies = loops_of(kernel, axis)
+        if points and copies and len(copies) * (len(points) + 1) <= PIECES:
+            kernel = partition(kernel, axis, points)
+    return kernel
+
+
+def share(kernel: Kernel) -> Kernel:
+    """Deal the first of the outermost loops to the threads, if the work is worth it."""
+    if not worth_threads(work_cycles(kernel)):
+        return kernel
+    for stmt in kernel.body:
+        if isinstance(stmt, Loop) and stmt.kind is Kind.SERIAL and extent_of(stmt) > 1:
+            return mark(kernel, stmt.axis, Kind.PARALLEL)
+    return kernel
+
+
+def schedule_reduction(kernel: Kernel, target: Target) -> Kernel:
+    """One nest with reductions in it: along the reduced axis if that is contiguous, else along
+    an axis of the result."""
+    kernel = collapse_all(kernel)
+    lanes = lanes_of(kernel, target)
+    (nest,) = nests_of(kernel)
+    inner = [chain_[-1] for chain_ in nest.reductions if has_constant_limits(chain_[-1])]
+    by_row = min(
+        (
+            vector_cost(kernel, (loop,), loop.axis, lanes, extent_of(loop))
+            for loop in inner
+        ),
+        default=float("inf"),
+    )
+    if nest.loops:
+        axis = best_axis(kernel, nest, nest.axes, lanes)
+        by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
+        if by_column <= by_row:
+            return share(schedule_windows(kernel, nest, axis, lanes))
+    return share(vector_rows(kernel, lanes))
+
+
+def schedule_windows(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kernel:
+    """Vectors along an axis of the result, a few neighbouring results at a time:
+
+    for p.o: acc[p.i, c.i] = 0;  for taps: acc[p.i, c.i] += x[p + tap, c] * w[tap, c];  out = acc
+    """
+    others = [other for other in nest.axes if other != axis]
+    kernel = reorder(kernel, [*others, axis])
+    for chain_ in nest.reductions:
+        for loop in chain_[1:]:
+            if has_constant_limits(loop) and extent_of(loop) <= UNROLLED_TAPS:
+                kernel = mark(kernel, loop.axis, Kind.UNROLL)
+    if others:
+        kernel = cut_conditions(kernel, (others[-1],))
+        kernel = split(kernel, others[-1], PIXELS, tail=Tail.CUT)
+    kernel = vectorise(kernel, axis, lanes)
+    if not others:
+        return sink(kernel, (f"{axis}.i",))
+    pixel = others[-1]
+    for place in (f"{pixel}.i", f"{pixel}.o"):
+        if any(len(loop.body) > 1 for loop in loops_of(kernel, place)):
+            kernel = distribute(kernel, place)
+    kernel = reorder(kernel, [f"{axis}.o", f"{pixel}.o", f"{pixel}.i", f"{axis}.i"])
+    kernel = mark(kernel, f"{pixel}.i", Kind.UNROLL)
+    return sink(kernel, (f"{pixel}.i", f"{axis}.i"))
+
+
+def vector_rows(kernel: Kernel, lanes: int) -> Kernel:
+    """Run every innermost loop in vectors, reductions with several accumulators."""
+    for loop in innermost_loops(kernel):
+        axis = loop.axis
+        if not has_constant_limits(loop) or loop.kind is not Kind.SERIAL:
+            continue
+        extent = extent_of(loop)
+        kernel = vectorise(kernel, axis, lanes)
+        if extent // lanes >= 2 * PARTS:
+            kernel = split(kernel, f"{axis}.o", PARTS, tail=Tail.CUT)
+            kernel = mark(kernel, f"{axis}.o.i", Kind.UNROLL)
+            kernel = split_accumulator(kernel, (f"{axis}.o.i", f"{axis}.i"))
+        kernel = split_accumulator(kernel, (f"{axis}.i",))
+    return kernel
+
+
+def innermost_loops(kernel: Kernel) -> list[Loop]:
+    return [
+        stmt
+        for stmt in walk(kernel.body)
+        if isinstance(stmt, Loop) and not any(isinstance(part, Loop) for part in walk(stmt.body))
+    ]
+
+
+def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
+    """Several nests over the same rows (softmax, norms): one row after the other, each row's
+    intermediates in a buffer that stays in the nearest cache."""
+    depth = common_depth(kernel)
+    if depth:
+        kernel = fuse_leading(kernel, depth)
+    return share(vector_rows(collapse_all(kernel), lanes_of(kernel, target)))
+
+
+def scratch_bytes(kernel: Kernel) -> int:
+    """Bytes of the local buffers in memory."""
+    return sum(
+        buffer.elements * buffer.dtype.bytes
+        for buffer in kernel.locals
+        if buffer.space is Space.SHARED
+    )

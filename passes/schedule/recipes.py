@@ -1,0 +1,27 @@
+"""Which recipe a naive kernel gets: found from its loops and accesses, never from a name."""
+
+from __future__ import annotations
+
+from ...target import Target
+from ...tile.nodes import Kernel
+from ...tile.reductions import lift_guards
+from ...tile.tree import tidy
+from .analysis import as_product, nests_of
+from .gemm import schedule_product
+from .loops import collapse_all, schedule_elementwise, schedule_reduction, schedule_rows
+
+
+def schedule(kernel: Kernel, target: Target) -> Kernel:
+    """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
+    kernel = lift_guards(tidy(kernel))
+    nests = nests_of(kernel)
+    if len(nests) > 1:
+        return schedule_rows(kernel, target)
+    if not nests[0].reductions:
+        return schedule_elementwise(kernel, target)
+    flat = collapse_all(kernel)
+    (nest,) = nests_of(flat)
+    product = as_product(flat, nest)
+    if product is not None:
+        return schedule_product(flat, nest, product, target)
+    return schedule_reduction(kernel, target)

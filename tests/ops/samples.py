@@ -1,0 +1,13 @@
+"""All samples. A new family of operations adds its list here."""
+
+from __future__ import annotations
+
+from .sample import Sample
+from .samples_elementwise import ELEMENTWISE
+from .samples_index import INDEX
+from .samples_nn import NN
+from .samples_reduce import REDUCE
+from .samples_shape import SHAPE
+from .samples_windows import WINDOWS
+
+SAMPLES: tuple[Sample, ...] = (*ELEMENTWISE, *SHAPE, *INDEX, *REDUCE, *NN, *WINDOWS)

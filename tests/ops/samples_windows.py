@@ -1,0 +1,228 @@
+"""Samples of convolutions, poolings and resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from mlir_lite.ops.conv import Conv
+from mlir_lite.ops.conv_transpose import ConvTranspose
+from mlir_lite.ops.panels import PackFilters, PanelConv
+from mlir_lite.ops.pool import AveragePool, MaxPool
+from mlir_lite.ops.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
+from mlir_lite.ops.sampling import COORDINATES
+from mlir_lite.ops.windows import Padding
+from mlir_lite.types import bf16, f16, f32, f64, i8, i32, i64, u8
+
+from .sample import Sample, normal
+
+
+class Case(NamedTuple):
+    """Shapes of an input, channels first, and of a weight, and how windows move."""
+
+    comment: str
+    x: tuple[int, ...]
+    weight: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Padding
+    dilations: tuple[int, ...]
+    groups: int = 1
+
+
+_NONE = ((0, 0), (0, 0))
+_ONE = ((1, 1), (1, 1))
+
+CONVOLUTIONS: tuple[Case, ...] = (
+    Case("one element", (1, 1, 1, 1), (1, 1, 1, 1), (1, 1), _NONE, (1, 1)),
+    Case("1x1 of 17 channels", (2, 17, 3, 5), (33, 17, 1, 1), (1, 1), _NONE, (1, 1)),
+    Case("3x3", (1, 3, 7, 6), (5, 3, 3, 3), (1, 1), _ONE, (1, 1)),
+    Case("kernel beyond the image", (2, 3, 2, 1), (4, 3, 5, 3), (1, 1), ((2, 2), (1, 1)), (1, 1)),
+    Case("stride beyond the kernel", (1, 2, 11, 13), (3, 2, 2, 1), (5, 4), _NONE, (1, 1)),
+    Case("uneven padding", (1, 2, 5, 6), (3, 2, 3, 4), (2, 1), ((0, 1), (3, 2)), (1, 1)),
+    Case("dilation", (1, 2, 9, 8), (3, 2, 3, 2), (1, 2), ((2, 1), (0, 3)), (2, 3)),
+    Case("groups", (2, 6, 5, 5), (9, 2, 3, 3), (2, 2), _ONE, (1, 1), 3),
+    Case("depthwise", (1, 17, 6, 5), (17, 1, 3, 3), (1, 1), _ONE, (1, 1), 17),
+    Case("depthwise of two", (1, 3, 6, 5), (6, 1, 3, 3), (2, 1), _ONE, (1, 1), 3),
+    Case("empty batch", (0, 3, 4, 4), (2, 3, 3, 3), (1, 1), _ONE, (1, 1)),
+    Case("1-d", (2, 3, 11), (4, 3, 3), (2,), ((1, 2),), (1,)),
+    Case("3-d", (1, 2, 4, 5, 3), (3, 2, 2, 3, 1), (1, 2, 1), ((1, 0), (1, 1), (0, 0)), (1, 1, 2)),
+)
+
+TRANSPOSED: tuple[tuple[Case, tuple[int, ...]], ...] = (
+    (Case("one element", (1, 1, 1, 1), (1, 1, 1, 1), (1, 1), _NONE, (1, 1)), (0, 0)),
+    (Case("doubling", (1, 3, 4, 5), (3, 2, 2, 2), (2, 2), _NONE, (1, 1)), (0, 0)),
+    (Case("3x3", (2, 3, 3, 2), (3, 5, 3, 3), (2, 1), _ONE, (1, 1)), (1, 0)),
+    (Case("stride beyond the kernel", (1, 2, 3, 4), (2, 3, 2, 1), (5, 3), _NONE, (1, 1)), (2, 0)),
+    (Case("uneven padding", (1, 2, 5, 4), (2, 3, 3, 4), (2, 1), ((0, 1), (3, 2)), (1, 1)), (0, 0)),
+    (Case("dilation", (1, 2, 4, 3), (2, 3, 3, 2), (3, 2), ((2, 1), (0, 3)), (2, 3)), (1, 1)),
+    (Case("groups", (2, 6, 3, 3), (6, 2, 3, 3), (2, 2), _ONE, (1, 1), 3), (1, 1)),
+    (Case("depthwise", (1, 17, 3, 4), (17, 1, 3, 3), (2, 2), _ONE, (1, 1), 17), (1, 1)),
+    (Case("empty batch", (0, 3, 4, 4), (3, 2, 3, 3), (1, 1), _ONE, (1, 1)), (0, 0)),
+    (Case("1-d", (2, 3, 5), (3, 4, 3), (2,), ((1, 0),), (1,)), (1,)),
+    (
+        Case("3-d", (1, 2, 2, 3, 2), (2, 3, 2, 3, 1), (1, 2, 3), ((1, 0),) * 3, (1, 1, 2)),
+        (0, 1, 2),
+    ),
+)
+
+# The weight gives only the sizes of the window.
+POOLINGS: tuple[Case, ...] = (
+    Case("one element", (1, 1, 1, 1), (1, 1, 1, 1), (1, 1), _NONE, (1, 1)),
+    Case("2x2", (2, 3, 5, 6), (1, 1, 2, 2), (2, 2), _NONE, (1, 1)),
+    Case("3x3", (1, 2, 6, 7), (1, 1, 3, 3), (2, 2), _ONE, (1, 1)),
+    Case("window beyond the image", (1, 2, 2, 1), (1, 1, 4, 3), (1, 1), ((2, 1), (1, 1)), (1, 1)),
+    Case("stride beyond the window", (1, 1, 9, 11), (1, 1, 2, 1), (4, 5), _ONE, (1, 1)),
+    Case("uneven padding", (1, 2, 5, 4), (1, 1, 3, 2), (2, 3), ((0, 2), (1, 0)), (1, 1)),
+    Case("dilation", (1, 2, 9, 8), (1, 1, 3, 2), (2, 3), ((2, 1), (1, 2)), (2, 3)),
+    Case("empty batch", (0, 3, 4, 4), (1, 1, 2, 2), (2, 2), _NONE, (1, 1)),
+    Case("1-d", (2, 3, 10), (1, 1, 3), (2,), ((1, 1),), (1,)),
+    Case("3-d", (1, 2, 4, 5, 3), (1, 1, 2, 3, 2), (2, 2, 1), ((1, 1), (1, 1), (0, 1)), (1, 1, 1)),
+)
+
+
+def _convolutions() -> Iterator[Sample]:
+    for case in CONVOLUTIONS:
+        for layout, dtype in (("nchw", f32), ("nhwc", f32), ("nchw", f64)):
+            x = normal(case.x, dtype)
+            yield Sample(
+                f"{case.comment}, {layout}, {dtype}",
+                lambda x, w, case=case, layout=layout: Conv(
+                    x, w, case.strides, case.padding, case.dilations, case.groups, layout
+                ),
+                (x if layout == "nchw" else np.moveaxis(x, 1, -1), normal(case.weight, dtype, 1)),
+            )
+    for dtype in (f16, bf16, i8, u8, i32, i64):
+        yield Sample(
+            f"of {dtype}",
+            lambda x, w: Conv(x, w, (1, 1), _ONE, (1, 1)),
+            (normal((1, 17, 3, 4), dtype), normal((2, 17, 3, 3), dtype, 1)),
+        )
+
+
+def _transposed_convolutions() -> Iterator[Sample]:
+    for (case, extra), layout in product(TRANSPOSED, ("nchw", "nhwc")):
+        x = normal(case.x, f32)
+        yield Sample(
+            f"{case.comment}, {layout}",
+            lambda x, w, case=case, extra=extra, layout=layout: ConvTranspose(
+                x, w, case.strides, case.padding, extra, case.dilations, case.groups, layout
+            ),
+            (x if layout == "nchw" else np.moveaxis(x, 1, -1), normal(case.weight, f32, 1)),
+        )
+    for dtype in (f64, f16, bf16, i8, i32):
+        yield Sample(
+            f"of {dtype}",
+            lambda x, w: ConvTranspose(x, w, (2, 2), _ONE, (1, 1), (1, 1)),
+            (normal((1, 17, 3, 4), dtype), normal((17, 2, 3, 3), dtype, 1)),
+        )
+
+
+def _panels() -> Iterator[Sample]:
+    for case in CONVOLUTIONS:
+        if case.groups > 1 or any(max(pair) for pair in case.padding):
+            continue
+        for width, dtype in ((8, f32), (16, bf16)):
+            out, inner, *kernel = case.weight
+            weight = normal(case.weight, dtype, 1)
+            yield Sample(
+                f"{case.comment} in {width}, {dtype}",
+                lambda w, width=width: PackFilters(w, width),
+                (weight,),
+            )
+            panels = normal((-(-out // width), *kernel, inner, width), dtype, 2)
+            yield Sample(
+                f"{case.comment} in {width}, {dtype}",
+                lambda x, panels, case=case: PanelConv(
+                    x, panels, case.weight[0], case.strides, case.dilations
+                ),
+                (np.moveaxis(normal(case.x, dtype), 1, -1), panels),
+            )
+
+
+def _poolings() -> Iterator[Sample]:
+    for case, layout, ceil_mode in product(POOLINGS, ("nchw", "nhwc"), (False, True)):
+        x = normal(case.x, f32)
+        given = x if layout == "nchw" else np.moveaxis(x, 1, -1)
+        settings = (case.weight[2:], case.strides, case.padding, case.dilations, ceil_mode, layout)
+        name = f"{case.comment}, {layout}, ceil {ceil_mode}"
+        yield Sample(name, lambda x, settings=settings: MaxPool(x, *settings), (given,))
+        for counted in (False, True):
+            yield Sample(
+                f"{name}, pads count {counted}",
+                lambda x, settings=settings, counted=counted: AveragePool(x, *settings, counted),
+                (given,),
+            )
+    for dtype in (f64, f16, bf16):
+        x = normal((1, 2, 9, 9), dtype)
+        yield Sample(
+            f"of {dtype}", lambda x: AveragePool(x, (7, 7), (1, 1), _ONE, (1, 1)), (x,)
+        )
+    for dtype in (f64, f16, bf16, i8, u8, i64):
+        x = normal((1, 2, 5, 5), dtype)
+        yield Sample(f"of {dtype}", lambda x: MaxPool(x, (3, 3), (2, 2), _ONE, (1, 1)), (x,))
+    x = normal((1, 1, 4, 4), f32)
+    x[0, 0, 1, 2], x[0, 0, 3, :] = np.nan, -np.inf
+    yield Sample("NaN and -inf", lambda x: MaxPool(x, (2, 2), (1, 1), _ONE, (1, 1)), (x,))
+    yield Sample("of padding alone", lambda x: MaxPool(x, (1, 1), (1, 1), _ONE, (1, 1)), (x,))
+    yield Sample("of padding alone", lambda x: AveragePool(x, (1, 1), (1, 1), _ONE, (1, 1)), (x,))
+
+
+# Sizes before and after.
+RESIZED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((1, 1, 1, 1), (1, 1, 1, 1)),
+    ((1, 2, 3, 4), (1, 2, 6, 8)),
+    ((1, 2, 5, 7), (1, 2, 3, 1)),
+    ((1, 1, 1, 6), (1, 1, 4, 6)),
+    ((1, 2, 6, 9), (1, 2, 7, 4)),
+    ((0, 1, 2, 2), (0, 1, 4, 4)),
+    ((2, 3, 5), (2, 3, 10)),
+    ((1, 2, 3, 2, 4), (1, 2, 5, 4, 2)),
+)
+
+
+def _resized() -> Iterator[Sample]:
+    for (before, after), coordinates in product(RESIZED, COORDINATES):
+        name = f"{before} to {after}, {coordinates}"
+        x = normal(before, f32)
+        for rounding in ROUNDINGS:
+            yield Sample(
+                f"{name}, {rounding}",
+                lambda x, after=after, c=coordinates, r=rounding: ResizeNearest(x, after, c, (), r),
+                (x,),
+            )
+        yield Sample(name, lambda x, after=after, c=coordinates: ResizeLinear(x, after, c), (x,))
+        for outside in (False, True):
+            yield Sample(
+                f"{name}, outside excluded {outside}",
+                lambda x, after=after, c=coordinates, outside=outside: ResizeCubic(
+                    x, after, c, (), -0.5, outside
+                ),
+                (x,),
+            )
+    scales = (1.0, float(np.float32(0.6)), 2.5)
+    for coordinates in COORDINATES:
+        yield Sample(
+            f"scales, {coordinates}",
+            lambda x, c=coordinates: ResizeLinear(x, (2, 3, 12), c, scales),
+            (normal((2, 6, 5), f32),),
+        )
+    for dtype in (f64, f16, bf16):
+        x = normal((1, 1, 5, 4), dtype)
+        yield Sample(f"of {dtype}", lambda x: ResizeLinear(x, (1, 1, 7, 9)), (x,))
+        yield Sample(f"of {dtype}", lambda x: ResizeCubic(x, (1, 1, 7, 9)), (x,))
+    for dtype in (u8, i64):
+        yield Sample(
+            f"of {dtype}", lambda x: ResizeNearest(x, (1, 7)), (normal((1, 4), dtype),)
+        )
+
+
+WINDOWS: tuple[Sample, ...] = (
+    *_convolutions(),
+    *_transposed_convolutions(),
+    *_panels(),
+    *_poolings(),
+    *_resized(),
+)

@@ -1,0 +1,163 @@
+"""What is derived from an operation's class, for each operation and each of its samples.
+
+`reference` is the oracle; each test holds another definition of the operation against it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlir_lite.ir import Builder, Value, result_types, results_of, run_reference
+from mlir_lite.ops.table import TABLE
+from mlir_lite.types import Array, f64
+
+from .close import assert_close
+from .run_naive import run_body, run_own_kernel
+from .sample import Sample, value_like
+from .samples import SAMPLES
+
+# A group's results are those of its region: the fuse pass's tests hold it.
+_WITHOUT_SAMPLES = {"group"}
+
+
+def _with(method: str) -> list[Sample]:
+    return [sample for sample in SAMPLES if type(sample.op).has(method)]
+
+
+def _reference(sample: Sample) -> tuple[Array, ...]:
+    return results_of(sample.op.reference(*sample.arguments))
+
+
+def test_every_operation_has_a_sample() -> None:
+    sampled = {sample.op.name for sample in SAMPLES}
+    assert set(TABLE.classes) - sampled - _WITHOUT_SAMPLES == set()
+
+
+def test_every_operation_has_a_meaning() -> None:
+    """A body, a decomposition or a kernel; a constant is data."""
+    for name, cls in TABLE.classes.items():
+        assert name in ("constant", "group") or any(
+            cls.has(method) for method in ("body", "decompose", "kernel")
+        ), name
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_type_rule_gives_the_type_of_the_reference(sample: Sample) -> None:
+    types = result_types(sample.op)
+    arrays = _reference(sample)
+    assert [type_.static_shape for type_ in types] == [array.shape for array in arrays]
+    assert [type_.dtype.numpy for type_ in types] == [array.dtype for array in arrays]
+
+
+@pytest.mark.parametrize("sample", _with("body"), ids=str)
+def test_body_is_the_reference(sample: Sample) -> None:
+    assert_close(run_body(sample), _reference(sample))
+
+
+@pytest.mark.parametrize("sample", _with("kernel"), ids=str)
+def test_kernel_is_the_reference(sample: Sample) -> None:
+    assert_close(run_own_kernel(sample), _reference(sample))
+
+
+@pytest.mark.parametrize("sample", _with("decompose"), ids=str)
+def test_decomposition_is_the_reference(sample: Sample) -> None:
+    op = sample.op
+    builder = Builder(TABLE)
+    with builder.active():
+        found = op.decompose(*op.arguments({value: value for value in op.operands}))
+    results = found if isinstance(found, tuple) else (found,)
+    assert tuple(value.type for value in results) == result_types(op)
+    fn = builder.finish("decomposed", op.operands, results)
+    assert_close(run_reference(fn, sample.arrays), _reference(sample))
+
+
+_OF_ONE_RANK = [
+    sample for sample in _with("permuted") if len({array.ndim for array in sample.arrays}) < 2
+]
+
+
+@pytest.mark.parametrize("sample", _OF_ONE_RANK, ids=str)
+def test_permuted_operation_is_the_permuted_result(sample: Sample) -> None:
+    """A class may say None for a case it cannot do; `test_layout` has the operands of any rank."""
+    rank = max((array.ndim for array in sample.arrays), default=0)
+    perm = (*range(1, rank), 0) if rank else ()
+    permuted = sample.op.permuted(perm)
+    if permuted is None:
+        return
+    moved = {
+        value: value_like("p", array.transpose(perm))
+        for value, array in zip(sample.op.operands, sample.arrays, strict=True)
+    }
+    op = permuted.map_operands(moved.__getitem__)
+    arrays = [array.transpose(perm) for array in sample.arrays]
+    values = dict(zip(op.operands, arrays, strict=True))
+    actual = results_of(op.reference(*op.arguments(values)))
+    expected = tuple(result.transpose(perm) for result in _reference(sample))
+    assert tuple(type_.static_shape for type_ in result_types(op)) == tuple(
+        result.shape for result in expected
+    )
+    assert_close(actual, expected)
+
+
+_SMOOTH = [sample for sample in _with("gradient") if sample.smooth]
+
+
+def test_every_gradient_has_a_smooth_sample() -> None:
+    smooth = {sample.op.name for sample in _SMOOTH}
+    assert {name for name, cls in TABLE.classes.items() if cls.has("gradient")} - smooth == set()
+
+
+@pytest.mark.parametrize("sample", _SMOOTH, ids=str)
+def test_gradient_is_the_finite_difference(sample: Sample) -> None:
+    """In f64, along one random direction of all operands at once."""
+    op = sample.op
+    random = np.random.default_rng(0)
+    (type_,) = result_types(op)
+    weights = random.standard_normal(type_.static_shape)
+    dy = value_like("dy", weights)
+    builder = Builder(TABLE)
+    with builder.active():
+        (y,) = builder.emit(op)
+        gradients = _flat(op.gradient(y, dy))
+    differentiable = [value for value in op.operands if value.dtype == f64]
+    given = [
+        gradient
+        for value, gradient in zip(op.operands, gradients, strict=True)
+        if value.dtype == f64
+    ]
+    assert all(gradient is not None for gradient in given)
+    results = [gradient for gradient in given if gradient is not None]
+    assert [gradient.type for gradient in results] == [value.type for value in differentiable]
+    fn = builder.finish("gradient", (*op.operands, dy), results)
+    found = run_reference(fn, (*sample.arrays, weights))
+
+    ways = [
+        random.standard_normal(array.shape) if array.dtype == np.float64 else None
+        for array in sample.arrays
+    ]
+    slope = sum(
+        float(np.sum(gradient * way))
+        for gradient, way in zip(found, (way for way in ways if way is not None), strict=True)
+    )
+
+    def loss(step: float) -> float:
+        moved = [
+            array if way is None else array + step * way
+            for array, way in zip(sample.arrays, ways, strict=True)
+        ]
+        values = dict(zip(op.operands, moved, strict=True))
+        return float(np.sum(op.reference(*op.arguments(values)) * weights))
+
+    step = 1e-5
+    difference = (loss(step) - loss(-step)) / (2 * step)
+    # The error of a central difference: its third derivative times step², and rounding over step.
+    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
+
+
+def _flat(gradients: tuple[Value | tuple[Value, ...] | None, ...]) -> list[Value | None]:
+    """Per operand: those of a tuple operand stand in a tuple."""
+    found: list[Value | None] = []
+    for entry in gradients:
+        found.extend(entry if isinstance(entry, tuple) else (entry,))
+    return found

@@ -1,0 +1,96 @@
+"""Instructions mean what the machine does: their loops against plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlir_lite.tile.instructions import INSTRUCTIONS, LANES
+from mlir_lite.tile.nodes import Buffer, Call, Kernel, Kind, Space, Window
+from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import bf16, f32, i8, i32, u8
+
+from .building import at, both, ld, loop, st, v
+
+
+def test_every_instruction_is_a_kernel_of_its_own() -> None:
+    for name, instruction in INSTRUCTIONS.items():
+        assert name == instruction.name
+        kernel = Kernel(name, instruction.params, instruction.outputs, instruction.semantics.body)
+        verify_kernel(kernel, strict=True)
+
+
+def test_vpdpbusd_adds_four_products_of_unsigned_and_signed_bytes() -> None:
+    random = np.random.default_rng(1)
+    a = random.integers(0, 256, (LANES, 4)).astype(np.uint8)
+    b = random.integers(-128, 128, (LANES, 4)).astype(np.int8)
+    start = random.integers(-(2**31), 2**31, LANES).astype(np.int32)
+    instruction = INSTRUCTIONS["vpdpbusd"]
+    assert [param.dtype for param in instruction.params] == [i32, u8, i8]
+    kernel = Kernel("dot", instruction.params, ("acc",), instruction.semantics.body)
+    total = start.astype(np.int64) + (a.astype(np.int64) * b).sum(1)
+    np.testing.assert_array_equal(both(kernel, acc=start, a=a, b=b)["acc"], total.astype(np.int32))
+
+
+def test_vpdpbf16ps_adds_the_odd_product_first() -> None:
+    """big + small rounds to big, so that which product comes first shows."""
+    instruction = INSTRUCTIONS["vpdpbf16ps"]
+    kernel = Kernel("dot", instruction.params, ("acc",), instruction.semantics.body)
+    a = np.ones((LANES, 2), bf16.numpy)
+    b = np.tile(np.array([-1e8, 3.0], bf16.numpy), (LANES, 1))
+    big = np.full(LANES, -np.float32(b[0, 0]))
+    np.testing.assert_array_equal(both(kernel, acc=big, a=a, b=b)["acc"], 0)
+    np.testing.assert_array_equal(both(kernel, acc=big, a=a, b=b[:, ::-1])["acc"], 3)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_call_on_windows_of_registers(rows: int) -> None:
+    """A tile of an u8 x i8 matrix product, four steps of k at a time."""
+    r, k, q, lane = v("r"), v("k"), v("q"), v("l")
+    depth = 5
+    kernel = Kernel(
+        "tile",
+        (
+            Buffer("a", u8, (rows, depth, LANES, 4)),
+            Buffer("b", i8, (depth, LANES, 4)),
+            Buffer("y", i32, (rows, LANES)),
+        ),
+        ("y",),
+        (
+            loop(
+                "z",
+                rows,
+                loop("zl", LANES, st("t", (v("z"), v("zl")), ld("y", v("z"), v("zl"), dtype=i32))),
+            ),
+            loop(
+                "k",
+                depth,
+                loop(
+                    "r",
+                    rows,
+                    Call(
+                        "vpdpbusd",
+                        (
+                            Window("t", at(r, 0)),
+                            Window("a", at(r, k, 0, 0)),
+                            Window("b", at(k, 0, 0)),
+                        ),
+                    ),
+                    kind=Kind.UNROLL,
+                ),
+            ),
+            loop("q", rows, loop("l", LANES, st("y", (q, lane), ld("t", q, lane, dtype=i32)))),
+        ),
+        (Buffer("t", i32, (rows, LANES), Space.SHARED),),
+    )
+    verify_kernel(kernel, strict=True)
+    random = np.random.default_rng(2)
+    a = random.integers(0, 256, (rows, depth, LANES, 4)).astype(np.uint8)
+    b = random.integers(-128, 128, (depth, LANES, 4)).astype(np.int8)
+    zero = np.zeros((rows, LANES), np.int32)
+    expected = np.einsum("rklq,klq->rl", a.astype(np.int32), b.astype(np.int32))
+    np.testing.assert_array_equal(both(kernel, a=a, b=b, y=zero)["y"], expected)
+
+
+def test_f32_is_the_type_of_the_bf16_sum() -> None:
+    assert [param.dtype for param in INSTRUCTIONS["vpdpbf16ps"].params] == [f32, bf16, bf16]
