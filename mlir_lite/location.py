@@ -54,3 +54,15 @@ def caller_location() -> Location:
             break
         frame = frame.f_back
     return UNKNOWN
+
+
+def raised_at(error: BaseException) -> Location:
+    """The innermost frame outside this package that an error came through."""
+    found = UNKNOWN
+    step = error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if not file.startswith(_INSIDE):
+            found = Location(file, step.tb_lineno)
+        step = step.tb_next
+    return found

@@ -67,7 +67,8 @@ def _folded(op: Op, node: Node) -> tuple[Value, ...] | None:
     )
     if not small and (isinstance(op, Broadcast) or grows):
         return None
-    data = [ConstantData(type_, Computed(op, place), _name(op)) for place, type_ in enumerate(types)]
+    name = _name(op)
+    data = [ConstantData(type_, Computed(op, place), name) for place, type_ in enumerate(types)]
     if small:
         data = [
             ConstantData.of(np.asarray(entry.array()).astype(entry.type.dtype.numpy), entry.name)

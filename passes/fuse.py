@@ -114,9 +114,8 @@ class _Fusion:
         kernel = lift_guards(kernel)
         nests = nests_of(kernel)
         heavy = [node for node in nodes if self._rereads(node)]
-        if len(nests) == 1:
-            if any(buffer.space is Space.SHARED for buffer in kernel.locals):
-                return False
+        local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]
+        if len(nests) == 1 and not local:
             if not heavy:
                 return len(nests[0].reductions) <= 1 or not nests[0].loops
             if len(heavy) > 1 or _scattered(kernel):
@@ -124,12 +123,9 @@ class _Fusion:
             return as_product(kernel, nests[0]) is not None or not self._is_product(heavy[0])
         if heavy:
             return False
-        local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]
         depth = common_depth(kernel)
-        rows = sum(prod(buffer.shape[depth:]) * buffer.dtype.bytes for buffer in local)
-        return depth > 0 and rows <= ROW_BYTES or (
-            depth == 0 and sum(b.elements * b.dtype.bytes for b in local) <= ROW_BYTES // 4
-        )
+        row = sum(prod(buffer.shape[depth:]) * buffer.dtype.bytes for buffer in local)
+        return row <= (ROW_BYTES if depth else ROW_BYTES // 4)
 
     def _rereads(self, node: Node) -> bool:
         """Whether a reduction reads elements several times: products, windows."""
@@ -252,7 +248,7 @@ def _kind(region: Function) -> str:
     """What the group is, in a word: for people who read the dump."""
     kernel = lift_guards(naive_kernel(region, "trial")[0])
     nests = nests_of(kernel)
-    if len(nests) > 1:
+    if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return "rows"
     if not nests[0].reductions:
         return "elementwise"

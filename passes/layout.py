@@ -77,8 +77,11 @@ class _Layouts:
             starts = isinstance(op, (Conv, ConvTranspose)) or x in self.last
             if op.layout != "nchw" or not starts:
                 return None
-            changed: Op = replace(op, x=self._last(x), layout="nhwc")
-            return self.builder.emit(changed)[0]
+            changed: Op = replace(op, layout="nhwc")
+            moved_x = changed.map_operands(
+                lambda value: self._last(x) if value is x else self._first(value)
+            )
+            return self.builder.emit(moved_x)[0]
         spread = [value for value in op.operands if value.rank >= 3]
         rank = max((value.rank for value in spread), default=0)
         carried = [value for value in spread if value in self.last and value not in self.first]

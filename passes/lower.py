@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import UnsupportedError, check
 from ..expr import INDEX, Load, Var, index, loads_of
 from ..ir import ConstantData, Function, Node, Op, Value, parameter
-from ..location import UNKNOWN, Location
+from ..location import UNKNOWN
 from ..ops.constant import Constant
 from ..ops.group import Group
 from ..ops.shape import Reshape

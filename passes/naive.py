@@ -1,7 +1,7 @@
 """From a group of operations to its naive kernel: a loop nest and a buffer for every operation
 that is not computed in its user's place.
 
-    for i0: for i1: {acc = 0; for k: acc += lhs[i0, k] * rhs[k, i1];  result[i0, i1] = max(acc, 0.0)}
+    for i0: for i1: {acc = 0; for k: acc += lhs[i0, k] * rhs[k, i1];  result[i0, i1] = max(acc, 0)}
 """
 
 from __future__ import annotations
@@ -90,6 +90,14 @@ def cost_of(expr: Expr) -> int:
     )
 
 
+@dataclass(frozen=True)
+class _Home:
+    """The node whose nest a node is computed in; aligned: at that nest's own index only."""
+
+    node: Node
+    aligned: bool
+
+
 @dataclass
 class Lowering:
     """The naive kernel of one group under construction."""
@@ -104,6 +112,7 @@ class Lowering:
     nests: list[Stmt] = field(default_factory=list)
     faults: list[tuple[str, Node]] = field(default_factory=list)
     first_fault: int = 1
+    expressions: dict[tuple[Value, tuple[Expr, ...]], Expr] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
     def kernel(self) -> Kernel:
@@ -156,19 +165,23 @@ class Lowering:
         """The nodes that get a nest, in order; the others are noted as inlined."""
         users = users_of(self.fn)
         results = set(self.fn.results)
-        for node in self.fn.nodes:
+        homes: dict[Node, _Home] = {}
+        nested: list[Node] = []
+        for node in reversed(self.fn.nodes):
             if isinstance(node.op, Constant):
                 continue
-            needed = [value for value in node.results if value in results or value in users]
-            if all(
-                value not in results and self._may_inline(node, value, users.get(value, ()))
-                for value in needed
-            ) and needed:
-                for position, value in enumerate(node.results):
-                    self.inlined[value] = (node, position)
-                continue
-            for value in needed:
-                if value not in results:
+            home = None
+            if len(node.results) == 1 and node.results[0] not in results:
+                home = self._home(node, users.get(node.results[0], ()), homes)
+            if home is None or self.bodies[node].fault is not None:
+                homes[node] = _Home(node, True)
+                nested.append(node)
+            else:
+                homes[node] = home
+                self.inlined[node.results[0]] = (node, 0)
+        for node in reversed(nested):
+            for value in node.results:
+                if value not in results and (value in users or len(node.results) == 1):
                     buffer = Buffer(
                         self._fresh(node.op.name), value.dtype, value.type.static_shape,
                         Space.SHARED,
@@ -177,33 +190,30 @@ class Lowering:
                     self.locals.append(buffer)
             yield node
 
-    def _may_inline(self, node: Node, value: Value, users: tuple[Node, ...]) -> bool:
-        """Whether a value is computed where it is used: it is cheap, or used once per element."""
-        if len(node.results) > 1 or self.bodies[node].fault is not None:
-            return False
-        expr = self._expanded(node, 0)
+    def _home(
+        self, node: Node, users: tuple[Node, ...], homes: Mapping[Node, _Home]
+    ) -> _Home | None:
+        """The nest in which a value is computed in its users' place, if that is as cheap.
+
+        It is if every use is at the nest's own index, so that it is computed once there, or if
+        computing it anew for every use costs next to nothing.
+        """
+        (value,) = node.results
         reads = [read for user in users for read in self._reads(user, value)]
-        if contains_reduce(expr):
-            return len(reads) == 1 and reads[0].at_own_index
-        if cost_of(expr) <= CHEAP:
-            return True
-        return len(reads) == 1 and reads[0].count <= prod(value.type.static_shape)
-
-    def _expanded(self, node: Node, position: int) -> Expr:
-        """The body with operands that are inlined put in, to judge its cost by."""
-        body = self.bodies[node]
-        operands = list(dict.fromkeys(node.op.operands))
-
-        def visit(expr: Expr) -> Expr | None:
-            if not isinstance(expr, Load):
-                return None
-            operand = operands[int(expr.buffer)]
-            if operand not in self.inlined:
-                return None
-            producer, place = self.inlined[operand]
-            return self._expanded(producer, place)
-
-        return rewrite_expr(body.results[position], visit)
+        nests = {homes[user].node for user in users}
+        elements = prod(value.type.static_shape)
+        aligned = all(homes[user].aligned for user in users) and all(
+            read.at_own_index and read.count <= elements for read in reads
+        )
+        if len(nests) == 1 and aligned:
+            return _Home(next(iter(nests)), True)
+        (body,) = self.bodies[node].results
+        if contains_reduce(body):
+            return None
+        once = len(reads) == 1 and reads[0].count <= elements and len(nests) == 1
+        if once or cost_of(body) <= CHEAP:
+            return _Home(next(iter(nests)), False)
+        return None
 
     def _reads(self, user: Node, value: Value) -> list[Read]:
         """How the body of `user` reads a value."""
@@ -260,8 +270,11 @@ class Lowering:
         if value in self.buffers:
             return Load(value.dtype, self.buffers[value].name, at)
         if value in self.inlined:
-            node, position = self.inlined[value]
-            return self._at(node, at).results[position]
+            # One expression for equal indices, so that a reduction read twice is done once.
+            if (value, at) not in self.expressions:
+                node, position = self.inlined[value]
+                self.expressions[value, at] = self._at(node, at).results[position]
+            return self.expressions[value, at]
         assert value.op is not None and isinstance(value.op, Constant)
         return const(value.op.value.array().reshape(-1)[0].item(), value.dtype)
 

@@ -60,11 +60,7 @@ def pack_conv(target: Target) -> Pattern:
         result = static(op.infer().shape)
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
         width = choose_tile(max(1, rows), out, target, op.weight.dtype).columns
-        x = op.x
-        if any(low or high for low, high in op.padding):
-            low = (0, *(entry[0] for entry in op.padding), 0)
-            high = (0, *(entry[1] for entry in op.padding), 0)
-            x = pad(x, low, high)
+        x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
         return panel_conv(x, pack_filters(op.weight, width), out, op.strides, op.dilations)
 
     return pack

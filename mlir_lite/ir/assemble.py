@@ -174,7 +174,7 @@ class Assembler:
             return self._resource(text.name, type_, token)
         try:
             array = dense_array(text.elements, type_)
-        except MlirLiteError as error:
+        except (MlirLiteError, ValueError) as error:  # NumPy has limits to the rank and the size
             raise self._cursor.error(str(error), token) from None
         return ConstantData(type_, InMemory(array), text.name)
 

@@ -82,7 +82,7 @@ def dense_array(elements: Elements, type_: TensorType) -> Array:
         return _from_bytes(elements, type_, count)
     if not isinstance(elements, list):
         check(count < 1 << 40, f"{type_} is too large", InputError)
-        return np.broadcast_to(_convert([elements], type_.dtype), shape)
+        return np.broadcast_to(_convert([elements], type_.dtype).reshape(()), shape)
     flat: list[Element] = []
     _flatten(elements, shape, type_, flat)
     return _convert(flat, type_.dtype).reshape(shape)

@@ -72,9 +72,12 @@ class Sampling:
 def sampling(size: int, count: int, scale: Fraction, coordinates: str) -> Sampling:
     """The places in an axis of `size` elements at which its resized one of `count` is sampled.
 
-    `coordinates` names a formula of ONNX's Resize (coordinate_transformation_mode).
+    `coordinates` names a formula of ONNX's Resize (coordinate_transformation_mode); an axis of
+    scale 1 stays as it is.
     """
     check(size > 0 or count == 0, f"an axis without elements cannot become one of {count}")
+    if scale == 1:
+        return Sampling(size, count, Fraction(1), Fraction(0))
     half_pixel = Sampling(size, count, 1 / scale, _HALF / scale - _HALF)
     match coordinates:
         case "half_pixel":

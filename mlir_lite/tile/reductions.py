@@ -19,6 +19,7 @@ from ..expr import (
     Load,
     all_of,
     const,
+    index,
     rewrite_expr,
     substitute_vars,
     vars_of,
@@ -68,16 +69,20 @@ def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
         loops, body = chain(loop)
         tile = list(takewhile(lambda entry: base(entry.axis) in axes, loops))
         body = nest(loops[len(tile) :], body)
-        extents = tuple(extent_of(entry) for entry in tile)
+        # An axis that ran once has vanished from this copy; its place in the accumulators stays.
+        present = {base(entry.axis): entry for entry in tile}
+        extents = tuple(extent_of(present[axis]) if axis in present else 1 for axis in axes)
         private = _registers_in(kernel, body)
         for name in private:
             buffer = kernel.buffers[name]
-            # Cut copies of a tile share a name; the buffer takes the largest.
-            before = grown.get(name, buffer).shape if name in grown else ()
             shape = (*extents, *buffer.shape)
-            merged = shape if not before else tuple(map(max, before, shape))
-            grown[name] = replace(buffer, shape=merged)
-        at = tuple(var(entry.axis) - entry.start for entry in tile)
+            # Cut copies of a tile share a name; the buffer takes the largest.
+            before = grown[name].shape if name in grown else shape
+            grown[name] = replace(buffer, shape=tuple(map(max, before, shape)))
+        at = tuple(
+            var(present[axis].axis) - present[axis].start if axis in present else index(0)
+            for axis in axes
+        )
         body = _indexed(body, private, at)
         return _pushed(tile, body, names, first=True)
 
@@ -210,9 +215,10 @@ def split_accumulator(kernel: Kernel, axes: Sequence[str]) -> Kernel:
 
 def _holds(loop: Loop, axes: Sequence[str]) -> bool:
     """Whether a chain of loops starting here ends in the loops `axes`, or is just those."""
-    if loop.kind is Kind.PARALLEL:
+    loops, body = chain(loop)
+    if loop.kind is Kind.PARALLEL or not _only_accumulates(body):
         return False
-    names = [base(entry.axis) for entry in chain(loop)[0]]
+    names = [base(entry.axis) for entry in loops]
     return tuple(names[-len(axes) :]) == tuple(axes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...target import Target
-from ...tile.nodes import Kernel
+from ...tile.nodes import Kernel, Space
 from ...tile.reductions import lift_guards
 from ...tile.tree import tidy
 from .analysis import as_product, nests_of
@@ -15,7 +15,7 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
     kernel = lift_guards(tidy(kernel))
     nests = nests_of(kernel)
-    if len(nests) > 1:
+    if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return schedule_rows(kernel, target)
     if not nests[0].reductions:
         return schedule_elementwise(kernel, target)

@@ -146,13 +146,27 @@ def _poolings() -> Iterator[Sample]:
     for case, layout, ceil_mode in product(POOLINGS, ("nchw", "nhwc"), (False, True)):
         x = normal(case.x, f32)
         given = x if layout == "nchw" else np.moveaxis(x, 1, -1)
-        settings = (case.weight[2:], case.strides, case.padding, case.dilations, ceil_mode, layout)
         name = f"{case.comment}, {layout}, ceil {ceil_mode}"
-        yield Sample(name, lambda x, settings=settings: MaxPool(x, *settings), (given,))
+        yield Sample(
+            name,
+            lambda x, case=case, ceil=ceil_mode, layout=layout: MaxPool(
+                x, case.weight[2:], case.strides, case.padding, case.dilations, ceil, layout
+            ),
+            (given,),
+        )
         for counted in (False, True):
             yield Sample(
                 f"{name}, pads count {counted}",
-                lambda x, settings=settings, counted=counted: AveragePool(x, *settings, counted),
+                lambda x, case=case, ceil=ceil_mode, layout=layout, counted=counted: AveragePool(
+                    x,
+                    case.weight[2:],
+                    case.strides,
+                    case.padding,
+                    case.dilations,
+                    ceil,
+                    layout,
+                    counted,
+                ),
                 (given,),
             )
     for dtype in (f64, f16, bf16):

@@ -10,7 +10,7 @@ import pytest
 from mlir_lite.errors import VerifyError
 from mlir_lite.expr import Expr, apply, const, index
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.nodes import Buffer, Kernel, Stmt
+from mlir_lite.tile.nodes import Buffer, Kernel, Space, Stmt
 from mlir_lite.tile.plan_checks import is_elementwise
 from mlir_lite.tile.program import CallStep, Memory, Program, Role, Slot, View
 from mlir_lite.tile.verify import live_bytes, verify_program
@@ -235,7 +235,7 @@ NOT_IN_PLACE = {
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_element_by_element(name: str) -> None:
     x, y = IN_PLACE[name].params
-    local = replace(IN_PLACE[name], locals=(Buffer("t", f32, (N,)),) if name == "softmax" else ())
+    local = replace(IN_PLACE[name], locals=(Buffer("t", f32, (N,), Space.SHARED),) if name == "softmax" else ())
     assert is_elementwise(local, x, y)
 
 

@@ -1,0 +1,184 @@
+"""Tracing: a Python function of `Value`s, or an nn module, becomes a `Function`.
+
+    @ml.function(f32[64, 784], f32[784, 10])
+    def scores(x: Value, w: Value) -> Value:
+        return ml.relu(x @ w)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import overload
+
+import numpy as np
+
+from ..errors import TypeRuleError, UnsupportedError, check
+from ..ir import Builder, Function, Value, is_scalar, parameter
+from ..location import UNKNOWN, Location, caller_location, raised_at
+from ..ops.promote import as_value
+from ..ops.table import TABLE
+from ..types import DType, TensorType
+from .nn.module import Module
+
+
+@overload
+def function(
+    module: Module, /, *types: TensorType, name: str | None = None, static: Iterable[str] = ()
+) -> Function: ...
+
+
+@overload
+def function(
+    *types: TensorType, name: str | None = None, static: Iterable[str] = ()
+) -> Callable[[Callable[..., object]], Function]: ...
+
+
+def function(
+    *given: TensorType | Module, name: str | None = None, static: Iterable[str] = ()
+) -> Function | Callable[[Callable[..., object]], Function]:
+    """Trace a Python function (as a decorator with its input types) or an nn module.
+
+    The parameters have the names of the Python function's. A module's function has before them
+    the module's weights and then its running statistics, by their dotted names. `static` names
+    the inputs whose value decides shapes. `TypeRuleError` names the user's line.
+    """
+    module, types = _module_and_types(given)
+
+    def traced(body: Callable[..., object]) -> Function:
+        inputs = _parameters(body, types)
+        called = name or getattr(body, "__name__", type(body).__name__).strip("<>")
+        return _trace(called, inputs, static, lambda: body(*inputs))
+
+    return traced if module is None else _trace_module(module, types, name, static)
+
+
+def _module_and_types(
+    given: Sequence[TensorType | Module],
+) -> tuple[Module | None, list[TensorType]]:
+    """What `function` is given; an error with the user's line for what is no type."""
+    module = given[0] if given and isinstance(given[0], Module) else None
+    rest = given if module is None else given[1:]
+    types = [entry for entry in rest if isinstance(entry, TensorType)]
+    for entry in rest:
+        if isinstance(entry, TensorType):
+            continue
+        advice = "a tensor type is written f32[64, 784]"
+        if isinstance(entry, DType):
+            advice = f"that is an element type; a scalar's type is {entry}[()]"
+        elif callable(entry):
+            advice = "write @ml.function(f32[64, 784], ...) with a type for each parameter"
+        check(False, f"{caller_location().full()}: ml.function got {entry!r}; {advice}")
+    return module, types
+
+
+def _trace_module(
+    module: Module, types: Sequence[TensorType], name: str | None, static: Iterable[str]
+) -> Function:
+    declared = module.parameters()
+    # A stable sort: weights in the module's order, then the running statistics in theirs.
+    ordered = sorted(declared.items(), key=lambda entry: not entry[1].trained)
+    weights = {dotted: parameter(dotted, entry.type) for dotted, entry in ordered}
+    inputs = _parameters(module.forward, types)
+    return _trace(
+        name or type(module).__name__,
+        [*weights.values(), *inputs],
+        static,
+        lambda: module.attach(weights).forward(*inputs),
+    )
+
+
+def _parameters(body: Callable[..., object], types: Sequence[TensorType]) -> list[Value]:
+    """A parameter for each type, named as the Python function's."""
+    names: list[str] = []
+    required = 0
+    for entry in inspect.signature(body).parameters.values():
+        if entry.kind is entry.VAR_POSITIONAL:
+            names += [f"{entry.name}{count}" for count in range(len(types) - len(names))]
+        elif entry.kind in (entry.POSITIONAL_ONLY, entry.POSITIONAL_OR_KEYWORD):
+            names.append(entry.name)
+            required += entry.default is entry.empty
+    if not required <= len(types) <= len(names):
+        _fail(f"got {len(types)} types for the parameters ({', '.join(names)})")
+    return [parameter(name, type_) for name, type_ in zip(names, types, strict=False)]
+
+
+def _trace(
+    name: str, params: Sequence[Value], static: Iterable[str], run: Callable[[], object]
+) -> Function:
+    origin = caller_location()
+    names = [param.name for param in params]
+    twice = [entry for entry in dict.fromkeys(names) if names.count(entry) > 1]
+    if twice:
+        _fail(f"@{name} has two parameters named '{twice[0]}'; rename the input")
+    wrong = [entry for entry in static if entry not in names]
+    if wrong:
+        _fail(f"@{name} has no parameter '{wrong[0]}' to be static; it has {', '.join(names)}")
+    builder = Builder(TABLE, locate=True)
+    with builder.active(), _with_users_line():
+        results = _results(name, run(), origin)
+    traced = builder.finish(name, params, results, static=frozenset(static))
+    _check_own_values(traced, origin)
+    return traced
+
+
+def _results(name: str, returned: object, origin: Location) -> list[Value]:
+    """The values that a traced function returns; arrays and numbers become constants."""
+    entries = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+    advice = ""
+    if returned is None:
+        advice = "; is a `return` missing?"
+    elif isinstance(returned, dict):
+        advice = "; results have an order and no names: return a tuple"
+    values: list[Value] = []
+    for entry in entries:
+        if isinstance(entry, Value):
+            values.append(entry)
+        elif isinstance(entry, np.ndarray) or is_scalar(entry):
+            values.append(as_value(entry))
+        else:
+            kind = "None" if entry is None else f"a {type(entry).__name__}"
+            where = "" if entry is returned else " among its results"
+            wants = "a function returns a value or a tuple of values"
+            _fail(f"@{name} returns {kind}{where}; {wants}{advice}", origin)
+    check(bool(values), f"{origin.full()}: @{name} returns an empty {type(returned).__name__}")
+    return values
+
+
+def _check_own_values(fn: Function, origin: Location) -> None:
+    """Say where a value that belongs to another function leaked into this one."""
+    own = set(fn.params)
+    for node in fn.nodes:
+        for operand in node.op.operands:
+            if operand not in own:
+                _fail(f"'{node.op.name}' in @{fn.name} uses {_foreign(operand)}", node.location)
+        own.update(node.results)
+    for result in fn.results:
+        if result not in own:
+            _fail(f"@{fn.name} returns {_foreign(result)}", origin)
+
+
+def _foreign(value: Value) -> str:
+    what = f"the parameter '{value.name}'" if value.node is None else f"a {value.type}"
+    if value.node is not None and value.node.location is not UNKNOWN:
+        what += f" made at {value.node.location}"
+    return f"{what} of another function; hand it over as a parameter"
+
+
+def _fail(message: str, location: Location | None = None) -> None:
+    """`TypeRuleError` with the line of `location`, or that of the user's call."""
+    raise TypeRuleError(f"{(location or caller_location()).full()}: {message}")
+
+
+@contextmanager
+def _with_users_line() -> Iterator[None]:
+    """Put the user's line in front of errors that do not yet have it, as type rules' have."""
+    try:
+        yield
+    except (TypeRuleError, UnsupportedError) as error:
+        where = f"{raised_at(error).full()}: "
+        if str(error).startswith(where):
+            raise
+        located = type(error)(where + str(error))
+        raise located.with_traceback(error.__traceback__) from None

@@ -1,0 +1,163 @@
+"""Modules: frozen trees of layers that name their parameters and hold no arrays.
+
+    class Net(nn.Module):
+        conv: nn.Conv2d
+        head: nn.Linear
+
+        def forward(self, x: Value) -> Value:
+            return self.head(ml.relu(self.conv(x)).mean((2, 3)))
+
+    net = Net(nn.Conv2d(1, 16, 3), nn.Linear(16, 10))
+    fn = ml.function(net, f32["batch", 1, 8, 8])      # parameters conv.weight, conv.bias, ..., x
+    classify = fn.bind(net.init(seed=0))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, dataclass_transform
+
+import numpy as np
+
+from ...errors import check
+from ...ir import Value
+from ...types import Array, TensorType
+from .initialisers import Initialiser
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a module wants to know: its type and first value.
+
+    A running statistic is not `trained`: no gradient flows to it.
+    """
+
+    type: TensorType
+    initial: Initialiser
+    trained: bool = True
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
+@dataclass(frozen=True, eq=False)
+class Module:
+    """Base of layers and models; a subclass is a frozen dataclass without writing so.
+
+    Fields that are modules, or tuples or mappings of modules, are its children; their parameters
+    have dotted names, as in torch: `blocks.0.conv.weight`. A module that stands in two places has
+    two sets of parameters; to share one, call it twice in `forward`.
+    """
+
+    # The parameters and results of `forward` are a subclass's own.
+    forward: ClassVar[Callable[..., Any]]
+
+    _values: Mapping[str, Value] | None = field(default=None, kw_only=True, repr=False)
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, eq=False)(cls)
+
+    def __call__(self, *inputs: Value) -> Value:
+        """`forward`, for the usual module of one result."""
+        result: Value = self.forward(*inputs)
+        return result
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        """The parameters of this module itself, by name; its children's are not among them."""
+        return {}
+
+    def own(self, name: str) -> Value:
+        """The value of a parameter of this module itself, for use in `forward`."""
+        message = (
+            f"{type(self).__name__} is not being traced; trace it with ml.function(module, types)"
+        )
+        check(self._values is not None, message)
+        assert self._values is not None
+        declared = ", ".join(self._values)
+        known = name in self._values
+        check(known, f"{type(self).__name__} declares no parameter '{name}', but: {declared}")
+        return self._values[name]
+
+    def children(self) -> dict[str, Module]:
+        """The modules in the fields, by name: `conv`, `blocks.0`, `heads.mask`."""
+        found: dict[str, Module] = {}
+        for entry in dataclasses.fields(self):
+            found.update(_modules_in(entry.name, getattr(self, entry.name)))
+        return found
+
+    def with_children(self, children: Mapping[str, Module]) -> Self:
+        """This module with other children in the places of its own."""
+        changed = {
+            entry.name: _replaced(entry.name, getattr(self, entry.name), children)
+            for entry in dataclasses.fields(self)
+            if entry.name != "_values"
+        }
+        return dataclasses.replace(self, **changed)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """All parameters by their dotted names: its own, then its children's in order."""
+        found = dict(self.own_parameters())
+        for name, child in self.children().items():
+            below = child.parameters()
+            found.update((f"{name}.{inner}", entry) for inner, entry in below.items())
+        return found
+
+    def init(self, seed: int = 0) -> dict[str, Array]:
+        """First values for all parameters, from the distributions that torch draws them from.
+
+        Each depends on the seed and the parameter's name alone, so that a new layer changes no
+        other's.
+        """
+        return {
+            name: entry.initial(_generator(seed, name), entry.type.static_shape).astype(
+                entry.type.dtype.numpy
+            )
+            for name, entry in self.parameters().items()
+        }
+
+    def attach(self, values: Mapping[str, Value]) -> Self:
+        """The same tree with these values, by dotted name, standing for its parameters."""
+        children = {
+            name: child.attach(_below(name, values)) for name, child in self.children().items()
+        }
+        own = {name: values[name] for name in self.own_parameters()}
+        return dataclasses.replace(self.with_children(children), _values=own)
+
+
+def _modules_in(name: str, entry: object) -> Iterator[tuple[str, Module]]:
+    match entry:
+        case Module():
+            yield name, entry
+        case tuple() | list():
+            for position, part in enumerate(entry):
+                yield from _modules_in(f"{name}.{position}", part)
+        case Mapping():
+            for key, part in entry.items():
+                yield from _modules_in(f"{name}.{key}", part)
+
+
+def _replaced(name: str, entry: object, children: Mapping[str, Module]) -> object:
+    """A field with the modules in it replaced by those of the same names."""
+    match entry:
+        case Module():
+            return children[name]
+        case tuple() | list():
+            parts = enumerate(entry)
+            return tuple(_replaced(f"{name}.{at}", part, children) for at, part in parts)
+        case Mapping():
+            return {key: _replaced(f"{name}.{key}", part, children) for key, part in entry.items()}
+    return entry
+
+
+def _below(name: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The entries under a child's name, without it."""
+    prefix = f"{name}."
+    return {
+        dotted.removeprefix(prefix): value
+        for dotted, value in values.items()
+        if dotted.startswith(prefix)
+    }
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *name.encode()])
