@@ -1,0 +1,86 @@
+"""mlir-lite: a deep-learning compiler that one can read.
+
+    import mlir_lite as ml
+    from mlir_lite import Value, f32
+
+    @ml.function(f32[64, 784], f32[784, 10], f32[10])
+    def classifier(x: Value, w: Value, b: Value) -> Value:
+        return ml.relu(x @ w + b)
+
+    run = ml.compile(classifier)
+
+Types and errors are here at once; the rest loads when it is first asked for, so that the import
+alone costs little.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+from .errors import InputError as InputError
+from .errors import MissingExtraError as MissingExtraError
+from .errors import MlirLiteError as MlirLiteError
+from .errors import ParseError as ParseError
+from .errors import PassError as PassError
+from .errors import RunError as RunError
+from .errors import TypeRuleError as TypeRuleError
+from .errors import UnsupportedError as UnsupportedError
+from .errors import VerifyError as VerifyError
+from .types import Dim as Dim
+from .types import DType as DType
+from .types import TensorType as TensorType
+from .types import bf16 as bf16
+from .types import bool_ as bool_
+from .types import f16 as f16
+from .types import f32 as f32
+from .types import f64 as f64
+from .types import i8 as i8
+from .types import i16 as i16
+from .types import i32 as i32
+from .types import i64 as i64
+from .types import u8 as u8
+
+if TYPE_CHECKING:
+    from .compile import Executable as Executable
+    from .compile import compile as compile
+    from .dsl import function as function
+    from .dsl import nn as nn
+    from .dsl import parse as parse
+    from .dsl import specialise as specialise
+    from .frontends.onnx import from_onnx as from_onnx
+    from .interpreter import evaluate as evaluate
+    from .ir import Function as Function
+    from .ir import Value as Value
+    from .ops import *  # noqa: F403 (the operations' own list says what is public)
+
+# Where the names live that load late; any other is looked for among the operations.
+_HOMES = {
+    "Executable": ".compile",
+    "Function": ".ir",
+    "Value": ".ir",
+    "compile": ".compile",
+    "evaluate": ".interpreter",
+    "from_onnx": ".frontends.onnx",
+    "function": ".dsl",
+    "nn": ".dsl",
+    "parse": ".dsl",
+    "specialise": ".dsl",
+}
+
+# A type checker knows the names above, and would take any for granted if it saw this function.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        module = None
+        if not name.startswith("_"):
+            module = _import_module(_HOMES.get(name, ".ops"), __name__)
+        if module is None or (name not in _HOMES and name not in module.__all__):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(module, name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        operations = _import_module(".ops", __name__).__all__
+        return sorted({*globals(), *_HOMES, *operations})

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .dsl.inputs import named_arrays, solve_sizes
-from .dsl.specialise import specialise
+from .dsl import named_arrays, solve_sizes, specialise
 from .ir import Function, run_reference
 from .types import Array
 

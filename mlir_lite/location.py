@@ -22,6 +22,13 @@ _INSIDE = tuple(
 )
 
 
+_DEMO = os.path.join(_PACKAGE, "demo", "")  # a user of the package that lies inside it
+
+
+def _is_inside(file: str) -> bool:
+    return file.startswith(_INSIDE) and not file.startswith(_DEMO)
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A file and a line (1-based); `name` is set for things that have no line, as ONNX nodes."""
@@ -48,7 +55,7 @@ def caller_location() -> Location:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(_INSIDE) and not file.startswith("<frozen"):
+        if not _is_inside(file) and not file.startswith("<frozen"):
             return Location(file, frame.f_lineno)
         if frame.f_back is None:
             break
@@ -62,7 +69,7 @@ def raised_at(error: BaseException) -> Location:
     step = error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
-        if not file.startswith(_INSIDE):
+        if not _is_inside(file):
             found = Location(file, step.tb_lineno)
         step = step.tb_next
     return found

@@ -7,14 +7,16 @@ program is built, one at a time, so that a dump costs nothing and no weight is h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
-from ..ir import INLINE_BYTES, ConstantData, Function, Node, Op, Value, results_of
+from ..ir import INLINE_BYTES, ConstantData, Function, Node, Op, Value, results_of, users_of
 from ..ir.builder import Builder
 from ..ops.broadcast import Broadcast
 from ..ops.constant import Constant, constant
 from ..ops.group import Group
+from ..ops.index import Gather
 from ..ops.table import TABLE
 from ..types import Array
 
@@ -27,7 +29,7 @@ class Computed:
     position: int
 
     def read(self) -> Array:
-        values = {value: data_of(value).array() for value in self.op.operands}
+        values = {value: _array(value) for value in self.op.operands}
         with np.errstate(all="ignore"):
             results = results_of(self.op.reference(*self.op.arguments(values)))
         return np.ascontiguousarray(results[self.position])
@@ -39,33 +41,67 @@ def data_of(value: Value) -> ConstantData:
     return value.op.value
 
 
+def _is_constant(value: Value) -> bool:
+    """A constant, or one that is only repeated (which is not stored, but may be computed with)."""
+    match value.op:
+        case Constant():
+            return True
+        case Broadcast(x=x):
+            return _is_constant(x)
+    return False
+
+
+def _array(value: Value) -> Array:
+    if isinstance(value.op, Broadcast):
+        return np.asarray(value.op.reference(_array(value.op.x)))
+    return data_of(value).array()
+
+
 def constant_fold(fn: Function) -> Function:
     """Evaluate, or record, what depends on constants only; do not store what is only repeated."""
     builder = Builder(TABLE)
     values: dict[Value, Value] = dict(zip(fn.params, fn.params, strict=True))
+    looked_up = _looked_up(fn)
     with builder.active():
         for node in fn.nodes:
             op = node.op.map_operands(values.__getitem__)
+            keep = any(result in looked_up for result in node.results)
             with builder.at(node.location):
-                results = _folded(op, node) or builder.emit(op)
+                results = _folded(op, node, keep) or builder.emit(op)
             values.update(zip(node.results, results, strict=True))
     results = [values[result] for result in fn.results]
     return builder.finish(fn.name, fn.params, results, static=fn.static)
 
 
-def _folded(op: Op, node: Node) -> tuple[Value, ...] | None:
+def _looked_up(fn: Function) -> set[Value]:
+    """Values of which only gathered elements are used: computing those is less than all."""
+    users = users_of(fn)
+    found: set[Value] = set()
+    for node in reversed(fn.nodes):
+        for value in node.results:
+            used = users.get(value, ())
+            if used and value not in fn.results and all(
+                (isinstance(user.op, Gather) and user.op.x is value)
+                or all(result in found for result in user.results)
+                for user in used
+            ):
+                found.add(value)
+    return found
+
+
+def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
     """The results as constants; None where they cannot or should not be."""
-    constants = [isinstance(value.op, Constant) for value in op.operands]
-    if not op.pure or isinstance(op, (Constant, Group)) or not all(constants):
+    if not op.pure or isinstance(op, (Constant, Group)):
+        return None
+    if not all(_is_constant(value) for value in op.operands):
         return None
     types = [result.type for result in node.results]
     if not all(type_.is_static for type_ in types):
         return None
     small = all(type_.nbytes <= INLINE_BYTES for type_ in types)
-    grows = sum(type_.nbytes for type_ in types) > 2 * sum(
-        value.type.nbytes for value in op.operands
-    )
-    if not small and (isinstance(op, Broadcast) or grows):
+    elements = sum(prod(type_.static_shape) for type_ in types)
+    grows = elements > 2 * sum(prod(value.type.static_shape) for value in op.operands)
+    if not small and (isinstance(op, Broadcast) or grows or looked_up):
         return None
     name = _name(op)
     data = [ConstantData(type_, Computed(op, place), name) for place, type_ in enumerate(types)]
@@ -78,6 +114,7 @@ def _folded(op: Op, node: Node) -> tuple[Value, ...] | None:
 
 
 def _name(op: Op) -> str:
-    """The name of the first large constant it is made of, so that a dump tells weights apart."""
-    named = [data_of(value).name for value in op.operands if data_of(value).name]
-    return named[0] if named else ""
+    """The name of the largest constant it is made of, so that a dump tells weights apart."""
+    data = [data_of(value) for value in op.operands if isinstance(value.op, Constant)]
+    large = sorted(data, key=lambda entry: -entry.type.nbytes)
+    return next((entry.name for entry in large if entry.name), "")

@@ -87,12 +87,16 @@ class _Fusion:
         nodes = self.parts[producer].nodes + self.parts[consumer].nodes
         if len(nodes) > MOST_OPERATIONS or self._cycle(producer, consumer):
             return False
+        # What checks an operand's data runs before the group, so the operand must be there.
+        made = {result for node in nodes for result in node.results}
+        if any(type(n.op).has("fault") and made & set(n.op.operands) for n in nodes):
+            return False
         nodes.sort(key=self.fn.nodes.index)
         region, inputs, _ = self._region(nodes)
         if len(inputs) > MOST_INPUTS:
             return False
         try:
-            kernel, _faults = naive_kernel(region, "trial")
+            kernel = naive_kernel(region, "trial")
         except PassError:
             return False
         return self._runs_well(kernel, nodes)
@@ -139,7 +143,7 @@ class _Fusion:
 
     def _is_product(self, node: Node) -> bool:
         region, _, _ = self._region([node])
-        kernel = lift_guards(naive_kernel(region, "trial")[0])
+        kernel = lift_guards(naive_kernel(region, "trial"))
         return as_product(kernel, nests_of(kernel)[0]) is not None
 
     def _join(self, first: int, second: int) -> None:
@@ -246,7 +250,7 @@ def _scattered(kernel: Kernel) -> bool:
 
 def _kind(region: Function) -> str:
     """What the group is, in a word: for people who read the dump."""
-    kernel = lift_guards(naive_kernel(region, "trial")[0])
+    kernel = lift_guards(naive_kernel(region, "trial"))
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return "rows"

@@ -21,7 +21,7 @@ from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk
 from ..tile.program import CallStep, Fault, Program, Role, Slot, View
 from ..tile.reductions import lift_guards
 from ..types import TensorType
-from .naive import STATUS, naive_kernel
+from .naive import STATUS, check_kernel, naive_kernel
 from .schedule import schedule
 
 
@@ -145,14 +145,27 @@ class _Lowerer:
             else:
                 self._add(result, node.op.name, Role.ARENA)
         region, inputs = region_of(node)
-        kernel = self._kernel(region, node)
+        for inner in region.nodes:
+            self._check(inner, dict(zip(region.params, inputs, strict=True)))
+        kernel = self._kernel(region)
         places = [self.place[value] for value in (*inputs, *node.results)]
-        if STATUS in kernel.outputs:
-            places.append(self._status())
         label = " ".join(dict.fromkeys(inner.op.name for inner in region.nodes))
         self.steps.append(
             CallStep(kernel.name, tuple(View(name) for name in places), node.location, label)
         )
+
+    def _check(self, node: Node, places: dict[Value, Value]) -> None:
+        """A step that looks for faults in the data of an operation's operands."""
+        found = check_kernel(node.op, f"check_{node.op.name}", len(self.faults) + 1)
+        if found is None:
+            return
+        kernel, message = found
+        kernel = replace(kernel, name=self._fresh(kernel.name))
+        self.kernels[kernel.name] = schedule(kernel, self.target)
+        self.faults[len(self.faults) + 1] = Fault(message, node.location)
+        operands = [self.place[places[value]] for value in dict.fromkeys(node.op.operands)]
+        args = tuple(View(name) for name in (*operands, self._status()))
+        self.steps.append(CallStep(kernel.name, args, node.location, f"check {node.op.name}"))
 
     def _status(self) -> str:
         if STATUS not in self.slots:
@@ -160,25 +173,15 @@ class _Lowerer:
             self.slots[STATUS] = Slot(STATUS, TensorType((1,), INDEX), Role.STATUS)
         return STATUS
 
-    def _kernel(self, region: Function, node: Node) -> Kernel:
+    def _kernel(self, region: Function) -> Kernel:
         """The scheduled kernel of a region; that of an equal region if there was one."""
-        key: object = region_key(region)
-        if key in self.kernels:
-            return self.kernels[key]
-        name = self._fresh(kernel_name(region))
-        handmade = _handmade(region, name)
-        if handmade is not None:
-            self.kernels[key] = handmade
-            return handmade
-        naive, faults = naive_kernel(region, name, first_fault=len(self.faults) + 1)
-        for message, of in faults:
-            location = of.location if of.location is not UNKNOWN else node.location
-            self.faults[len(self.faults) + 1] = Fault(message, location)
-        kernel = schedule(naive, self.target)
-        # A kernel with faults tells them by number, so another place in the program gets its own.
-        self.kernels[(key, len(self.faults)) if faults else key] = kernel
-        self.shares.update((name, *pair) for pair in sharing_pairs(naive))
-        return kernel
+        key = region_key(region)
+        if key not in self.kernels:
+            name = self._fresh(kernel_name(region))
+            naive = _handmade(region, name) or naive_kernel(region, name)
+            self.kernels[key] = schedule(naive, self.target)
+            self.shares.update((name, *pair) for pair in sharing_pairs(naive))
+        return self.kernels[key]
 
 
 def _root(value: Value) -> Value:

@@ -35,7 +35,7 @@ from ..ir import Function, Node, Op, Value, users_of
 from ..ops.constant import Constant
 from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import tidy
-from ..types import TensorType
+from ..types import TensorType, static
 
 STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
 CHEAP = 2  # an expression of this cost may be computed again for every use
@@ -59,7 +59,6 @@ class Body:
 
     at: tuple[Var, ...]
     results: tuple[Expr, ...]
-    fault: tuple[Expr, str] | None
 
 
 def record_body(op: Op, results: tuple[TensorType, ...]) -> Body:
@@ -78,7 +77,7 @@ def record_body(op: Op, results: tuple[TensorType, ...]) -> Body:
             f"the body of '{op.name}' gives {expr.dtype}, its type rule {type_.dtype}",
             PassError,
         )
-    return Body(at, exprs, op.fault(at, *arguments))
+    return Body(at, exprs)
 
 
 def cost_of(expr: Expr) -> int:
@@ -110,8 +109,6 @@ class Lowering:
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     locals: list[Buffer] = field(default_factory=list)
     nests: list[Stmt] = field(default_factory=list)
-    faults: list[tuple[str, Node]] = field(default_factory=list)
-    first_fault: int = 1
     expressions: dict[tuple[Value, tuple[Expr, ...]], Expr] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
@@ -125,13 +122,10 @@ class Lowering:
         outputs = self._outputs()
         for number, node in enumerate(self._materialised()):
             self._nest(node, number)
-        extra = []
-        if self.faults:
-            extra.append(Buffer(STATUS, INDEX, (1,)))
         made = Kernel(
             self.name,
-            (*params, *outputs, *extra),
-            tuple(buffer.name for buffer in (*outputs, *extra)),
+            (*params, *outputs),
+            tuple(buffer.name for buffer in outputs),
             tuple(self.nests),
             tuple(self.locals),
         )
@@ -173,7 +167,7 @@ class Lowering:
             home = None
             if len(node.results) == 1 and node.results[0] not in results:
                 home = self._home(node, users.get(node.results[0], ()), homes)
-            if home is None or self.bodies[node].fault is not None:
+            if home is None:
                 homes[node] = _Home(node, True)
                 nested.append(node)
             else:
@@ -231,11 +225,6 @@ class Lowering:
         same_shape = all(value.type.static_shape == shape for value in node.results)
         check(same_shape, f"the results of '{node.op.name}' differ in shape", PassError)
         block: list[Stmt] = []
-        if body.fault is not None:
-            condition, message = body.fault
-            code = index(self.first_fault + len(self.faults))
-            self.faults.append((message, node))
-            block.append(If(condition, (Store(Ref(STATUS, (index(0),)), code),)))
         accumulators: dict[Reduce, tuple[str, ...]] = {}
         for value, expr in zip(node.results, body.results, strict=True):
             if value in self.buffers:
@@ -262,8 +251,7 @@ class Lowering:
 
             return rewrite_expr(expr, visit)
 
-        fault = (resolve(body.fault[0]), body.fault[1]) if body.fault else None
-        return Body((), tuple(resolve(expr) for expr in body.results), fault)
+        return Body((), tuple(resolve(expr) for expr in body.results))
 
     def _read(self, value: Value, at: tuple[Expr, ...]) -> Expr:
         """The element of a value: a load, a literal, or its producer's body."""
@@ -391,11 +379,31 @@ def _replaced(expr: Expr, parts: Mapping[Reduce, Expr]) -> Expr:
     return expr
 
 
-def naive_kernel(
-    fn: Function, name: str, *, first_fault: int = 1
-) -> tuple[Kernel, tuple[tuple[str, Node], ...]]:
-    """The naive kernel of a group's function, and what its faults mean: the messages of the status
-    words from `first_fault` on, and the operations they are of."""
-    lowering = Lowering(fn, name, first_fault=first_fault)
-    kernel = lowering.kernel()
-    return kernel, tuple(lowering.faults)
+def naive_kernel(fn: Function, name: str) -> Kernel:
+    """The naive kernel of a group's function."""
+    return Lowering(fn, name).kernel()
+
+
+def check_kernel(op: Op, name: str, status: int) -> tuple[Kernel, str] | None:
+    """A kernel that writes `status` where the operands' data is a fault of the operation, and what
+    the fault is; None for an operation without faults. Its parameters are the operands."""
+    if not type(op).has("fault"):
+        return None
+    operands = list(dict.fromkeys(op.operands))
+    stand_ins = {
+        value: Recorded(f"x{position}", value.type) for position, value in enumerate(operands)
+    }
+    shape = static(op.fault_shape)
+    at = tuple(Var(INDEX, f"i{axis}") for axis in range(len(shape)))
+    found = op.fault(at, *op.arguments(stand_ins))
+    if found is None:
+        return None
+    condition, message = found
+    block: Block = (If(condition, (Store(Ref(STATUS, (index(0),)), index(status)),)),)
+    for axis, extent in zip(reversed(at), reversed(shape), strict=True):
+        block = (Loop(axis.name, index(0), index(extent), block),)
+    params = [
+        Buffer(stand_ins[value].name, value.dtype, value.type.static_shape) for value in operands
+    ]
+    kernel = Kernel(name, (*params, Buffer(STATUS, INDEX, (1,))), (STATUS,), block)
+    return tidy(kernel), message

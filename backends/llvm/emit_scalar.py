@@ -135,7 +135,9 @@ def _bool_rule(scalars: Scalars, function: str, args: tuple[Value, ...]) -> Valu
         return scalars.binary(opcode, *args)
     if function == "not":
         return scalars.binary("xor", args[0], scalars.same(1, args[0]))
-    return args[0] if function == "abs" else None
+    if function in ("isnan", "isinf"):
+        return scalars.same(0, args[0])
+    return args[0] if function in ("abs", "floor", "ceil", "trunc") else None
 
 
 def _float_rule(scalars: Scalars, function: str, args: tuple[Value, ...]) -> Value | None:
@@ -347,10 +349,8 @@ def _divide(scalars: Scalars, function: str, a: Value, b: Value, unsigned: bool)
     unsafe = by_zero
     if not unsigned:
         unsafe = scalars.binary("or", by_zero, scalars.test("icmp eq", b, scalars.same(-1, b)))
-    if b.number not in (None, 0, -1):
-        safe = b
-    else:
-        safe = scalars.select(unsafe, one, b)
+    known = b.number not in (None, 0, -1)
+    safe = b if known else scalars.select(unsafe, one, b)
     quotient = scalars.binary("udiv" if unsigned else "sdiv", a, safe)
     rest = scalars.binary("sub", a, scalars.binary("mul", quotient, safe))
     if function in ("floordiv", "mod") and not unsigned:
@@ -360,7 +360,7 @@ def _divide(scalars: Scalars, function: str, a: Value, b: Value, unsigned: bool)
         rest = scalars.select(down, scalars.binary("add", rest, safe), rest)
     if function in ("mod", "truncmod"):
         return rest  # dividing by the 1 that stands for 0 and -1 leaves 0
-    if safe is b:
+    if known:
         return quotient
     negated = scalars.binary("sub", zero, a)
     quotient = quotient if unsigned else scalars.select(unsafe, negated, quotient)

@@ -15,7 +15,7 @@ from typing import overload
 import numpy as np
 
 from ..errors import TypeRuleError, UnsupportedError, check
-from ..ir import Builder, Function, Value, is_scalar, parameter
+from ..ir import Builder, Function, Value, parameter
 from ..location import UNKNOWN, Location, caller_location, raised_at
 from ..ops.promote import as_value
 from ..ops.table import TABLE
@@ -135,7 +135,9 @@ def _results(name: str, returned: object, origin: Location) -> list[Value]:
     for entry in entries:
         if isinstance(entry, Value):
             values.append(entry)
-        elif isinstance(entry, np.ndarray) or is_scalar(entry):
+        elif isinstance(entry, (np.ndarray, np.generic)):
+            values.append(as_value(np.asarray(entry)))
+        elif isinstance(entry, (bool, int, float)):
             values.append(as_value(entry))
         else:
             kind = "None" if entry is None else f"a {type(entry).__name__}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import InputError, check, missing_extra
 from ..interpreter import evaluate
-from ..ir import Function
+from ..ir import Function, results_of
 from ..types import Array
 from .onnx import OnnxModel
 from .onnx.call import ValueNeeded
@@ -32,7 +32,7 @@ Run: TypeAlias = Callable[[Function, Sequence[Array]], Sequence[Array]]
 
 def interpret(fn: Function, inputs: Sequence[Array]) -> Sequence[Array]:
     """Run a function in NumPy."""
-    return evaluate(fn, *inputs)
+    return results_of(evaluate(fn, *inputs))
 
 
 class PreparedModel(BackendRep):  # type: ignore[misc]  # the package has no types
@@ -59,9 +59,7 @@ class PreparedModel(BackendRep):  # type: ignore[misc]  # the package has no typ
         static: frozenset[str] = frozenset()
         while True:
             values = {name: arrays[name] for name in static}
-            shapes = {
-                name: array.shape for name, array in arrays.items() if name not in static
-            }
+            shapes = {name: array.shape for name, array in arrays.items() if name not in static}
             try:
                 return self.model.function(shapes, values), static
             except ValueNeeded as needed:

@@ -94,7 +94,6 @@ class _ProgramChecks:
         self.slots = {slot.name: slot for slot in program.slots}
         self.kernels = {kernel.name: kernel for kernel in program.kernels}
         self.in_out = {kernel.name: frozenset(_read_first(kernel)) for kernel in program.kernels}
-        self.arguments: list[list[_Argument]] = []  # of each step checked so far
         self.written = {  # the bytes of each slot that hold something
             slot.name: [(0, slot.type.nbytes)]
             for slot in program.slots
@@ -159,7 +158,6 @@ class _ProgramChecks:
             if argument.writes:
                 piece = (argument.start, argument.stop)
                 self.written.setdefault(argument.slot.name, []).append(piece)
-        self.arguments.append(arguments)
 
     def argument(self, number: int, param: Buffer, view: View, kernel: Kernel) -> _Argument:
         slot = self.slots.get(view.slot)
@@ -215,23 +213,13 @@ class _ProgramChecks:
             first, second = one.offset or 0, other.offset or 0
             if first >= second + other.type.nbytes or second >= first + one.type.nbytes:
                 continue
+            # In a step that both meet in, `check_pair` has judged the call itself.
             end, begin = lives[one.name][1], lives[other.name][0]
-            if end < begin:
-                continue
-            if end > begin or not self.is_handed_over(end, one, other):
+            if end > begin:
                 raise self.fail(
                     f"'{one.name}' and '{other.name}' overlap in the arena while both are live",
                     begin,
                 )
-
-    def is_handed_over(self, number: int, old: Slot, new: Slot) -> bool:
-        """Does the step read one slot for the last time and write the other first? That it does
-        so element by element, `check_call` has seen."""
-        return all(
-            argument.writes == (argument.slot.name == new.name)
-            for argument in self.arguments[number]
-            if argument.slot.name in (old.name, new.name)
-        )
 
 
 def _in_arena(slot: Slot) -> bool:

@@ -218,8 +218,13 @@ def _holds(loop: Loop, axes: Sequence[str]) -> bool:
     loops, body = chain(loop)
     if loop.kind is Kind.PARALLEL or not _only_accumulates(body):
         return False
-    names = [base(entry.axis) for entry in loops]
-    return tuple(names[-len(axes) :]) == tuple(axes)
+    inner = loops[-len(axes) :]
+    if tuple(base(entry.axis) for entry in inner) != tuple(axes):
+        return False
+    targets = [target for stmt in walk(body) if isinstance(stmt, Accumulate)
+               for target in stmt.targets]
+    used = frozenset().union(*(vars_of(part) for ref in targets for part in ref.indices))
+    return not used & {entry.axis for entry in inner}  # else it was split before
 
 
 def _reduction(loop: Loop, axes: Sequence[str]) -> tuple[list[Loop], list[Loop], Block]:

@@ -150,12 +150,12 @@ def _uses(name: str, block: Block) -> bool:
 
 
 def initialises_first(body: Block, buffer: Buffer) -> bool:
-    """Does every run of `body` write all of the buffer before it reads any of it?
+    """Does every run of `body` write all of the buffer before it reads any of it, or never read?
 
     Decided by enumerating the elements that unconditional stores write; False where unsure.
     """
     covered = np.zeros(buffer.shape, np.bool_)
-    return _initialises(body, buffer, covered, Frame("", {}, {})) and bool(covered.all())
+    return _initialises(body, buffer, covered, Frame("", {}, {}))
 
 
 def _initialises(body: Block, buffer: Buffer, covered: Array, frame: Frame) -> bool:

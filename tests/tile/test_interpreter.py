@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 
 from mlir_lite.errors import VerifyError
-from mlir_lite.expr import Cast, Expr, Reduce, apply, const, index, select
+from mlir_lite.expr import Cast, Expr, apply, const, index, select
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import (
-    Accumulate,
     Block,
     Buffer,
     If,
     Kernel,
     Kind,
     Layout,
-    Ref,
     Space,
 )
 from mlir_lite.types import DType, TensorType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8
@@ -56,22 +54,6 @@ def test_matmul_sums_in_order_in_f32(local: bool) -> None:
         expected += a[:, k : k + 1] * b[k]
     out = both(matmul(local), a=a, b=b)["out"]
     np.testing.assert_array_equal(out, np.maximum(expected, 0))
-
-
-def test_long_reduction_of_one_element_is_sequential() -> None:
-    """NumPy's own sum is pairwise; the language's is not."""
-    x = normal(1000)
-    i = v("i")
-    kernel = Kernel(
-        "total",
-        (Buffer("x", f32, (1000,)), Buffer("out", f32, ())),
-        ("out",),
-        (st("out", (), const(0, f32)), loop("i", 1000, acc("out", (), ld("x", i)))),
-    )
-    total = np.float32(0)
-    for value in x:
-        total = total + value
-    assert both(kernel, x=x)["out"] == total
 
 
 @pytest.mark.parametrize("dtype", [f16, bf16])
@@ -178,20 +160,6 @@ def test_if_masks_stores_and_accumulations() -> None:
     np.testing.assert_array_equal(out["z"], np.tril(np.ones((4, 4))))
 
 
-def test_negative_zero_survives_masked_sums() -> None:
-    i, j = v("i"), v("j")
-    kernel = Kernel(
-        "keep",
-        (Buffer("y", f32, (2,)),),
-        ("y",),
-        (loop("i", 2, loop("j", 3, If(j > i + 5, (acc("y", (i,), const(1, f32)),)))),),
-    )
-    given = np.array([-0.0, 0.0], np.float32)
-    for vectorise in (False, True):
-        out = run_kernel(kernel, {"y": given}, vectorise=vectorise)["y"]
-        assert np.signbit(out).tolist() == [True, False]
-
-
 def test_cumulative_sum_carries_along_its_loop() -> None:
     i, j = v("i"), v("j")
     before = select(j > 0, ld("y", i, apply("max", j - 1, index(0))), const(0, f32))
@@ -203,94 +171,6 @@ def test_cumulative_sum_carries_along_its_loop() -> None:
     )
     x = normal(3, 8)
     np.testing.assert_array_equal(both(kernel, x=x)["y"], np.cumsum(x, 1, dtype=np.float32))
-
-
-def test_scattered_accumulation_keeps_program_order() -> None:
-    i, j = v("i"), v("j")
-    row = ld("at", i, dtype=i64)
-    kernel = Kernel(
-        "scatter",
-        (Buffer("x", f32, (50, 3)), Buffer("at", i64, (50,)), Buffer("y", f32, (4, 3))),
-        ("y",),
-        (loop("i", 50, loop("j", 3, acc("y", (row, j), ld("x", i, j)))),),
-    )
-    x, where = normal(50, 3), rng().integers(0, 4, 50)
-    expected = np.zeros((4, 3), np.float32)
-    for position, target in enumerate(where):
-        expected[target] += x[position]
-    out = both(kernel, x=x, at=where, y=np.zeros((4, 3), np.float32))["y"]
-    np.testing.assert_array_equal(out, expected)
-
-
-def test_overlapping_accumulation() -> None:
-    """A transposed convolution: `y[i + k]` meets itself in two ways."""
-    i, k = v("i"), v("k")
-    kernel = Kernel(
-        "spread",
-        (Buffer("x", f32, (6,)), Buffer("w", f32, (3,)), Buffer("y", f32, (8,))),
-        ("y",),
-        (loop("i", 6, loop("k", 3, acc("y", (i + k,), ld("x", i) * ld("w", k)))),),
-    )
-    x, w = normal(6), normal(3)
-    out = both(kernel, x=x, w=w, y=np.zeros(8, np.float32))["y"]
-    np.testing.assert_allclose(out, np.convolve(x, w), rtol=1e-5)
-
-
-def arg_extreme(combiner: str) -> Kernel:
-    i, j = v("i"), v("j")
-    start = const(-np.inf if combiner == "argmax" else np.inf, f32)
-    return Kernel(
-        combiner,
-        (Buffer("x", f32, (5, 6)), Buffer("out", i64, (5,))),
-        ("out",),
-        (
-            loop(
-                "i",
-                5,
-                st("best", (), start),
-                st("place", (), index(2**63 - 1)),
-                loop(
-                    "j",
-                    6,
-                    Accumulate(combiner, (Ref("best", ()), Ref("place", ())), (ld("x", i, j), j)),
-                ),
-                st("out", (i,), ld("place", dtype=i64)),
-                kind=Kind.PARALLEL,
-            ),
-        ),
-        (Buffer("best", f32, (), Space.REGISTER), Buffer("place", i64, (), Space.REGISTER)),
-    )
-
-
-def test_argmax_and_argmin_take_nan_then_best_then_first() -> None:
-    x = np.array(
-        [
-            [1, 3, 3, 2, 3, 0],
-            [1, np.nan, 5, np.nan, 2, 0],
-            [-np.inf] * 6,
-            [np.inf] * 6,
-            [0, 0, -1, -1, 2, 2],
-        ],
-        np.float32,
-    )
-    assert both(arg_extreme("argmax"), x=x)["out"].tolist() == [1, 1, 0, 0, 4]
-    assert both(arg_extreme("argmin"), x=x)["out"].tolist() == [5, 1, 0, 0, 2]
-
-
-def test_reduce_expression() -> None:
-    i, k = v("i"), v("k")
-    total = Reduce(f32, "sum", (("k", 6),), (ld("x", i, k),))
-    place = Reduce(i64, "argmax", (("q", 6),), (ld("x", i, v("q")), v("q")), 1)
-    kernel = Kernel(
-        "rows",
-        (Buffer("x", f32, (5, 6)), Buffer("y", f32, (5,)), Buffer("z", i64, (5,))),
-        ("y", "z"),
-        (loop("i", 5, st("y", (i,), total), st("z", (i,), place)),),
-    )
-    x = normal(5, 6)
-    out = both(kernel, x=x)
-    np.testing.assert_allclose(out["y"], x.sum(1), rtol=1e-5)
-    np.testing.assert_array_equal(out["z"], x.argmax(1))
 
 
 def test_fused_loop_recombines_quotient_and_remainder() -> None:

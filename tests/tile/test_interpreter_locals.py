@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from mlir_lite.errors import InputError, VerifyError
-from mlir_lite.expr import Expr, const, index, select, vars_of
+from mlir_lite.expr import Expr, const, index, select
+from mlir_lite.tile.dependence import Mode
 from mlir_lite.tile.interpreter import run_kernel
+from mlir_lite.tile.machine import Plan
 from mlir_lite.tile.nodes import (
     Block,
     Buffer,
@@ -19,7 +21,6 @@ from mlir_lite.tile.nodes import (
     Space,
     Stmt,
     Window,
-    expressions_of,
 )
 from mlir_lite.types import Array, f32, i32, i64
 
@@ -139,20 +140,31 @@ def test_writing_an_input_is_caught() -> None:
         run_kernel(kernel, {"x": normal(1)})
 
 
+SIZE = 80
+
+
 def random_kernel(seed: int) -> Kernel:
-    """Loops over a mix of indices, reads of what is written, reductions, masks and locals."""
+    """Loops over a mix of indices, reads of what is written, reductions, masks and locals.
+
+    Half of the places are a mixed-radix number of the axes, which no two iterations share.
+    """
     random = np.random.default_rng(seed)
     axes = [f"a{n}" for n in range(random.integers(1, 4))]
     extents = [int(random.integers(1, 5)) for _ in axes]
-    params = (Buffer("x", f32, (24,)), Buffer("n", i64, (24,)), Buffer("y", f32, (24,)))
+    digits, stride = dict[str, int](), 1
+    for number in random.permutation(len(axes)):
+        digits[axes[number]] = stride
+        stride *= extents[number]
 
     def place() -> Expr:
         total: Expr = index(int(random.integers(0, 3)))
+        draw = random.random()
         for axis in axes:
-            total = total + v(axis) * int(random.integers(0, 5))
-        if random.random() < 0.2:
-            total = total + ld("n", total % 24, dtype=i64)
-        return total % 24
+            total = total + v(axis) * (digits[axis] if draw < 0.5 else int(random.integers(0, 5)))
+        if draw < 0.1:
+            by = int(random.integers(2, 4))
+            return total // by * by + total % by
+        return total if draw < 0.9 else (total + ld("n", total, dtype=i64)) % SIZE
 
     def value() -> Expr:
         source = random.choice(["x", "y", "t"], p=[0.6, 0.25, 0.15])
@@ -163,7 +175,7 @@ def random_kernel(seed: int) -> Kernel:
 
     def statement() -> Stmt:
         draw = random.random()
-        target = "t" if random.random() < 0.25 else "y"
+        target = "t" if random.random() < 0.2 else "y"
         where: tuple[Expr | int, ...] = (place() % 6 if target == "t" else place(),)
         if draw < 0.45:
             return st(target, where, value())
@@ -174,28 +186,38 @@ def random_kernel(seed: int) -> Kernel:
     def nest(depth: int) -> Block:
         if depth == len(axes):
             return tuple(statement() for _ in range(random.integers(1, 3)))
-        before = (st("t", (place() % 6,), const(1, f32)),) if random.random() < 0.5 else ()
+        # A local that an iteration may set before the loops inside use it.
+        before = st("u", (0,), ld("x", v(axes[depth - 1]) if depth else 0))
+        after = acc("y", (v(axes[depth - 1]) if depth else 0,), ld("u", 0))
         inner = loop(axes[depth], extents[depth], *nest(depth + 1))
-        return (*_known(before, axes[:depth]), inner)
-
-    def _known(block: Block, names: list[str]) -> Block:
-        """Leave out statements that use the axes of loops further in."""
-        used = {stmt: frozenset().union(*map(vars_of, expressions_of(stmt))) for stmt in block}
-        return tuple(stmt for stmt in block if used[stmt] <= frozenset(names))
+        return (before, inner, after) if random.random() < 0.4 else (inner,)
 
     fill = loop("f", 6, st("t", (v("f"),), const(0.5, f32)))
-    locals_ = (Buffer("t", f32, (6,), Space.SHARED),)
+    params = tuple(Buffer(name, f32 if name != "n" else i64, (SIZE,)) for name in ("x", "n", "y"))
+    locals_ = (Buffer("t", f32, (6,), Space.SHARED), Buffer("u", f32, (1,), Space.REGISTER))
     return Kernel("random", params, ("y",), (fill, *nest(0)), locals_)
+
+
+def random_arrays(seed: int) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    return {
+        "x": random.standard_normal(SIZE).astype(np.float32),
+        "n": random.integers(0, SIZE, SIZE),
+        "y": random.standard_normal(SIZE).astype(np.float32),
+    }
+
+
+def test_random_kernels_have_loops_of_every_mode() -> None:
+    modes = set[Mode]()
+    for seed in range(30):
+        dependences = Plan.of(random_kernel(seed), vectorise=True, aliases={}).dependences
+        assert dependences is not None
+        modes |= {mode for axis, mode in dependences.modes.items() if axis != "f"}
+    assert modes == set(Mode)
 
 
 @pytest.mark.parametrize("seed", range(120))
 def test_loops_at_once_equal_loops_one_by_one(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    arrays: dict[str, Array] = {
-        "x": random.standard_normal(24).astype(np.float32),
-        "n": random.integers(0, 24, 24),
-        "y": random.standard_normal(24).astype(np.float32),
-    }
-    kernel = random_kernel(seed)
+    kernel, arrays = random_kernel(seed), random_arrays(seed)
     slow = run_kernel(kernel, arrays, vectorise=False)["y"]
     np.testing.assert_array_equal(run_kernel(kernel, arrays)["y"], slow)

@@ -8,6 +8,7 @@ import pytest
 
 from mlir_lite.errors import VerifyError
 from mlir_lite.expr import Apply, Expr, apply, const, index, select
+from mlir_lite.tile.conditions import conditional_bounds
 from mlir_lite.tile.nodes import (
     Accumulate,
     Block,
@@ -89,6 +90,37 @@ def test_conditions_prove_indices() -> None:
     verify_kernel(kernel_of(loop("o", 3, loop("i", 3, tail))), strict=True)
 
 
+@pytest.mark.parametrize(
+    ("condition", "limits"),
+    [
+        (v("i") < 5, (0, 4)),
+        (v("i") <= 5, (0, 5)),
+        (v("i") > 5, (6, 9)),
+        (v("i") >= 5, (5, 9)),
+        (v("i").eq(5), (5, 5)),
+        ((v("i") >= 2) & (v("i") < 5), (2, 4)),
+        (apply("not", v("i") < 5), (5, 9)),
+        (apply("not", v("i") <= 5), (6, 9)),
+        (apply("not", v("i") > 5), (0, 5)),
+        (apply("not", v("i") >= 5), (0, 4)),
+        (apply("not", apply("ne", v("i"), index(5))), (5, 5)),
+        (apply("not", apply("not", v("i") < 5)), (0, 4)),
+        (apply("not", (v("i") < 2) | (v("i") > 5)), (2, 5)),
+        ((v("i") < 2) | (v("i") > 5), (0, 9)),
+        (v("i") + v("j") < 5, (0, 2)),
+    ],
+    ids=str,
+)
+def test_condition_narrows_limits(condition: Expr, limits: tuple[int, int]) -> None:
+    known = {"i": (0, 9), "j": (2, 3)}
+    assert conditional_bounds(v("i"), (condition,), known) == limits
+
+
+def test_names_reach_into_nested_blocks() -> None:
+    body = (Let("a", v("i") * 2), loop("j", 2, st("y", (v("a") + v("j"),), ZERO)))
+    verify_kernel(kernel_of(loop("i", 4, *body)), strict=True)
+
+
 def test_too_weak_a_condition_is_caught() -> None:
     rejects(padded(1, 8), r"the index of dimension 0 of 'x' is -1, its extent is 8, in `y\[i\]")
 
@@ -115,12 +147,20 @@ def test_index_that_is_never_reached_is_no_violation() -> None:
 @pytest.mark.parametrize("kind", [Kind.PARALLEL, Kind.BLOCK, Kind.THREAD])
 @pytest.mark.parametrize(
     "target",
-    [v("i") // 2, index(0), v("i") * 2 + v("j"), (v("i") * 3) % 6],
-    ids=["quotient", "constant", "overlap", "period"],
+    [
+        v("i") // 2,
+        v("i") % 2,
+        index(0),
+        v("i") * 2 + v("j"),
+        (v("i") * 3) % 6,
+        v("i") // 2 + v("i") % 2,
+    ],
+    ids=["quotient", "remainder", "constant", "overlap", "period", "digit sum"],
 )
 def test_race_is_caught(kind: Kind, target: Expr) -> None:
-    body = loop("i", 4, loop("j", 3, st("y", (apply("min", target, index(7)),), ZERO)), kind=kind)
-    rejects(kernel_of(body), f"iterations of the {kind} loop over i touch the same element of 'y'")
+    body = loop("i", 4, loop("j", 3, st("y", (target,), ZERO)), kind=kind)
+    kernel = kernel_of(body, shape=(9,))
+    rejects(kernel, f"iterations of the {kind} loop over i touch the same element of 'y'")
 
 
 def test_read_of_what_another_iteration_writes_is_a_race() -> None:

@@ -157,20 +157,21 @@ def test_mistake_is_named(number: int) -> None:
     rejects(program, message)
 
 
-def halves(second: int) -> Program:
-    """Two calls write the halves of the result, the second at this element."""
+def halves(second: int, size: int = SIZE) -> Program:
+    """Two calls write pieces of a result of this size, the second at this element."""
     half = pointwise("half", v("i"), SIZE // 2)
     steps = tuple(
         CallStep("half", (View("x", at), View("out", to)))
         for at, to in ((0, 0), (SIZE // 2, second))
     )
-    slots = (Slot("x", f32[SIZE], Role.PARAMETER), Slot("out", f32[SIZE], Role.RESULT))
+    slots = (Slot("x", f32[SIZE], Role.PARAMETER), Slot("out", f32[size], Role.RESULT))
     return Program("halves", (half,), slots, steps, ("x",), ("out",))
 
 
 def test_result_written_in_pieces() -> None:
     verify_program(halves(SIZE // 2))
     rejects(halves(SIZE // 2 - 1), "the result 'out' is not wholly written")
+    rejects(halves(SIZE // 2 + 1, SIZE + 1), "the result 'out' is not wholly written")
 
 
 def test_accumulating_into_what_nobody_wrote_is_caught() -> None:
@@ -235,8 +236,8 @@ NOT_IN_PLACE = {
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_element_by_element(name: str) -> None:
     x, y = IN_PLACE[name].params
-    local = replace(IN_PLACE[name], locals=(Buffer("t", f32, (N,), Space.SHARED),) if name == "softmax" else ())
-    assert is_elementwise(local, x, y)
+    scratch = (Buffer("t", f32, (N,), Space.SHARED),) if name == "softmax" else ()
+    assert is_elementwise(replace(IN_PLACE[name], locals=scratch), x, y)
 
 
 @pytest.mark.parametrize("name", NOT_IN_PLACE)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, cast, dataclass_transform
 
 import numpy as np
 
@@ -92,7 +92,9 @@ class Module:
             for entry in dataclasses.fields(self)
             if entry.name != "_values"
         }
-        return dataclasses.replace(self, **changed)
+        # Which fields there are, and of what types, is a subclass's own.
+        replaced: Self = dataclasses.replace(cast(Any, self), **changed)
+        return replaced
 
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by their dotted names: its own, then its children's in order."""

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
 from ...errors import ParseError, UnsupportedError, check
-from ...ir import ConstantData, Node, Value
+from ...ir import ConstantData, Function, Node, Value, run_reference
 from ...types import Array, DType, Shape, Size
 from .model import Attribute, OnnxGraph, OnnxNode
 from .sizes import MAX_KNOWN, Operand, Sizes, as_value
@@ -156,16 +154,12 @@ def constant_value(value: Value) -> Array:
     nodes, inputs = _dependencies(value)
     if inputs:
         raise ValueNeeded(inputs)
-    arrays: dict[Value, Array] = {}
     for node in nodes:
         for result in node.results:
-            small = result.type.is_static and result.type.elements <= _MAX_EVALUATED
+            elements = result.type.elements
+            small = isinstance(elements, int) and elements <= _MAX_EVALUATED
             check(small, f"a shape depends on a tensor of type {result.type}", UnsupportedError)
-        found = node.op.reference(*node.op.arguments(arrays))
-        results = found if isinstance(found, tuple) else (found,)
-        for result, array in zip(node.results, results, strict=True):
-            arrays[result] = np.asarray(array)
-    return arrays[value]
+    return run_reference(Function("constant", (), tuple(nodes), (value,)), ())[0]
 
 
 def _dependencies(value: Value) -> tuple[list[Node], frozenset[str]]:

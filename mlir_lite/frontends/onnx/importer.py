@@ -6,7 +6,6 @@ error names them all.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,22 +14,15 @@ from ...errors import ParseError, TypeRuleError, UnsupportedError, check
 from ...ir import Builder, ConstantData, Function, Value, current_builder, parameter
 from ...location import Location
 from ...ops.table import TABLE
-from ...types import Dim, Quotient, Shape, Size, TensorType
+from ...types import Shape, TensorType
 from .call import Call, ValueNeeded
+from .fit import Equation, SizesDiffer, aligned, beside
 from .model import OnnxFile, OnnxGraph, OnnxInput, OnnxNode
 from .shape_ops import constant_operand
 from .sizes import Operand, as_value
 from .table import READERS
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
-
-
-class SizesDiffer(UnsupportedError):
-    """A type rule fails on named sizes; `multiples` says which multiples might mend it."""
-
-    def __init__(self, message: str, multiples: Mapping[str, int]) -> None:
-        super().__init__(message)
-        self.multiples = multiples
 
 
 class _Skipped(Exception):
@@ -113,8 +105,8 @@ class Walk:
             names = ", ".join(f"'{name}'" for name in sorted(needed))
             self._report(node, f"a shape depends on the value of {names}; give it with values=")
             return absent
-        except SizesDiffer:
-            raise
+        except SizesDiffer as error:
+            raise SizesDiffer(f"{self._place(node)}: {error}", error.equations) from None
         except UnsupportedError as error:
             self._report(node, str(error))
             return absent
@@ -135,14 +127,14 @@ class Walk:
         self.problems.append(Problem(kind, node.version, node.name, reason))
 
     def _type_error(
-        self, node: OnnxNode, operands: Iterable[Operand | None], message: str
+        self, node: OnnxNode, operands: Sequence[Operand | None], message: str
     ) -> Exception:
         """A broken type rule: the model's mistake, unless a named size hides the truth."""
         shapes = [operand.shape for operand in operands if operand is not None]
-        if any(isinstance(entry, Dim) for shape in shapes for entry in shape):
-            text = f"{self._place(node)}: {message}; import with shapes="
-            return SizesDiffer(text, multiples(shapes))
-        return ParseError(f"{self._place(node)}: {message}")
+        text = f"{self._place(node)}: {message}"
+        if all(isinstance(entry, int) for shape in shapes for entry in shape):
+            return ParseError(text)
+        return SizesDiffer(f"{text}; import with shapes=", _equations(node, shapes))
 
     def check_complete(self) -> None:
         """Report every node that could not be read."""
@@ -162,25 +154,15 @@ class Walk:
         raise UnsupportedError(text)
 
 
-def multiples(shapes: Iterable[Shape]) -> Mapping[str, int]:
-    """By what each named size would have to be divisible for the quotients to come out."""
-    found: dict[str, int] = {}
-
-    def visit(entry: Size) -> None:
-        if isinstance(entry, int):
-            return
-        for atoms, _ in entry.terms:
-            for atom in atoms:
-                if isinstance(atom, Quotient):
-                    visit(atom.numerator)
-                    if isinstance(atom.numerator, Dim) and isinstance(atom.denominator, int):
-                        for name in atom.numerator.names:
-                            found[name] = math.lcm(found.get(name, 1), atom.denominator)
-
-    for shape in shapes:
-        for entry in shape:
-            visit(entry)
-    return found
+def _equations(node: OnnxNode, shapes: Sequence[Shape]) -> Sequence[Equation]:
+    """The sizes that this operator wants equal."""
+    axis = node.attributes.get("axis")
+    if node.op_type == "Concat" and isinstance(axis, int):
+        return beside(shapes, axis)
+    if node.op_type == "MatMul" and min(map(len, shapes)) >= 2:
+        inner = (shapes[0][-1], shapes[1][-2])
+        return [inner, *aligned([shape[:-2] for shape in shapes])]
+    return aligned(shapes)
 
 
 def import_graph(

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from ... import ops
 from ...errors import ParseError, check
-from ...ir import Scalar, Value
-from ...ops.constant import Constant
+from ...ir import Constant, Scalar, Value
 from ...types import DType, Size, bool_, f32, f64
 from .call import Call, Reader, Results
 from .sizes import (

@@ -86,7 +86,6 @@ def read_model(source: str | Path | bytes | Any) -> OnnxFile:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError:
         raise missing_extra("onnx", "onnx") from None
     folder, shown = None, "<model>"
@@ -99,7 +98,8 @@ def read_model(source: str | Path | bytes | Any) -> OnnxFile:
         proto = onnx.ModelProto()
         try:
             proto.ParseFromString(source)
-        except DecodeError as error:
+        # The error's class is the protobuf package's, of which onnx alone knows.
+        except Exception as error:
             raise ParseError(f"{shown} is not an ONNX model: {error}") from None
     else:
         check(
@@ -144,9 +144,7 @@ class _Reader:
     def graph(self, proto: Any, *, outer: bool) -> OnnxGraph:
         """A graph; `outer` where names of an enclosing graph may be used in it."""
         what = f"{self.shown}, graph '{proto.name}'"
-        check(
-            not proto.sparse_initializer, f"{what} has sparse initializers", UnsupportedError
-        )
+        check(not proto.sparse_initializer, f"{what} has sparse initializers", UnsupportedError)
         weights: dict[str, ConstantData] = {}
         for tensor in proto.initializer:
             check(tensor.name not in weights, f"{what}: two tensors '{tensor.name}'", ParseError)
@@ -239,7 +237,11 @@ def _size(dim: Any) -> int | str | None:
 def _check_names(graph: OnnxGraph, what: str, outer: bool) -> None:
     """Every name is given once, and before it is used."""
     given = {entry.name for entry in graph.inputs} | set(graph.initializers)
-    check(len(graph.inputs) + len(graph.initializers) == len(given), f"{what}: two inputs of one name", ParseError)
+    check(
+        len(graph.inputs) + len(graph.initializers) == len(given),
+        f"{what}: two inputs of one name",
+        ParseError,
+    )
     later = {name for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
         for name in filter(None, node.inputs):
@@ -251,7 +253,9 @@ def _check_names(graph: OnnxGraph, what: str, outer: bool) -> None:
                 "the graph is not sorted or has a cycle",
                 ParseError,
             )
-            check(outer, f"{what}: node '{node.name}' uses '{name}', which nobody gives", ParseError)
+            check(
+                outer, f"{what}: node '{node.name}' uses '{name}', which nobody gives", ParseError
+            )
         for name in filter(None, node.outputs):
             check(name not in given, f"{what}: '{name}' is given twice", ParseError)
             given.add(name)

@@ -12,7 +12,7 @@ from ...errors import ParseError, check
 from ...expr import COMBINERS
 from ...ir import Value
 from ...ops.slice import slice_axes
-from ...types import Size, ceil_div, static
+from ...types import Shape, Size, ceil_div, static
 from .call import Call, Results
 from .sizes import number
 
@@ -130,7 +130,9 @@ def conv_transpose(call: Call) -> Results:
             full = (x.shape[axis + 2] - 1) * strides[axis] + reach + extra[axis]
             total = number(full - target, "the padding")
             grown[axis] += max(0, -total)
-            found.append(_halves(max(0, total), "SAME_UPPER" if rule == "SAME_UPPER" else "SAME_LOWER"))
+            found.append(
+                _halves(max(0, total), "SAME_UPPER" if rule == "SAME_UPPER" else "SAME_LOWER")
+            )
         pads, extra = tuple(found), tuple(grown)
     return ops.conv_transpose(
         x,
@@ -212,7 +214,10 @@ def _places(
     for before, axis in zip(reversed(order[:-1]), reversed(order[1:]), strict=True):
         step[before] = step[axis] * size[axis]
     offsets = [
-        sum(t * dilation * step[axis] for t, dilation, axis in zip(taps, dilations, spatial_axes, strict=True))
+        sum(
+            t * dilation * step[axis]
+            for t, dilation, axis in zip(taps, dilations, spatial_axes, strict=True)
+        )
         for taps in product(*map(range, kernel))
     ]
     place = ops.gather(np.array(offsets, np.int64), tap, 0)
@@ -286,11 +291,12 @@ def depth_to_space(call: Call) -> Results:
     check(x.rank == 4 and block > 0, "takes an image and a block size", ParseError)
     n, c, h, w = x.shape
     depth = c // (block * block)
-    if call.text("mode", "DCR") == "DCR":
-        split, order = (n, block, block, depth, h, w), (0, 3, 4, 1, 5, 2)
-    else:
+    split: Shape = (n, block, block, depth, h, w)
+    order = (0, 3, 4, 1, 5, 2)
+    if call.text("mode", "DCR") == "CRD":
         split, order = (n, depth, block, block, h, w), (0, 1, 4, 2, 5, 3)
-    return ops.reshape(ops.transpose(ops.reshape(x, split), order), (n, depth, h * block, w * block))
+    moved = ops.transpose(ops.reshape(x, split), order)
+    return ops.reshape(moved, (n, depth, h * block, w * block))
 
 
 def space_to_depth(call: Call) -> Results:

@@ -11,9 +11,10 @@ import numpy as np
 
 from ...errors import InputError, UnsupportedError, check
 from ...ir import ConstantData, Function
-from ...types import Array, Dim, Shape, Size, size
+from ...types import Array, Dim, Shape, Size, size, substitute
 from .call import ValueNeeded
-from .importer import SizesDiffer, identifier, import_graph, unique
+from .fit import SizesDiffer
+from .importer import identifier, import_graph, unique
 from .model import OnnxFile, OnnxInput, read_model
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ ModelSource: TypeAlias = "str | Path | bytes | onnx.ModelProto"
 Shapes: TypeAlias = Mapping[str, Sequence[int | str | Dim]]
 Values: TypeAlias = Mapping[str, Array]
 
-# A size that must be a larger multiple than this is not meant as one.
-_MOST_MULTIPLE = 1024
+# How often a size that fits only one way is put in, before the model is taken to be wrong.
+_MOST_ATTEMPTS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +74,9 @@ class OnnxModel:
         """The program; inputs in `values` become constants, the others are its parameters.
 
         `shapes` may give an input's sizes as numbers or names; what it leaves out is as the file
-        says, with names `d0`, `d1`, … for sizes that have none. Where sizes only fit if one of
-        them is a multiple (of 32, say), the parameter's type says so: `[32*height]`.
+        says, with names `d0`, `d1`, … for sizes that have none. Where the operands of a node fit
+        only if a size is a multiple (of 32, say) or a number, the parameter's type says so:
+        `[32*height]`.
 
         Raises `UnsupportedError` with all nodes that cannot be read, `ParseError` for a wrong
         model, `InputError` for a shape or a value that does not fit its input.
@@ -86,25 +88,22 @@ class OnnxModel:
             for entry in self.inputs
             if entry.name in given
         }
-        factors: dict[str, int] = {}
-        while True:
-            scaled = {name: factor * Dim.named(name) for name, factor in factors.items()}
+        for _ in range(_MOST_ATTEMPTS):
             inputs = [
-                (self.names[entry.name], entry, _substitute(sizes[entry.name], scaled))
+                (self.names[entry.name], entry, sizes[entry.name])
                 for entry in self.inputs
                 if entry.name not in given
             ]
             try:
                 return import_graph(self.file, inputs, constants)
             except SizesDiffer as error:
-                grown = {
-                    name: factors.get(name, 1) * multiple
-                    for name, multiple in error.multiples.items()
-                    if factors.get(name, 1) * multiple <= _MOST_MULTIPLE
-                }
-                if not grown:
+                if not error.substitution:
                     raise
-                factors |= grown
+                sizes = {
+                    name: tuple(substitute(entry, error.substitution) for entry in shape)
+                    for name, shape in sizes.items()
+                }
+        return import_graph(self.file, inputs, constants)
 
     def _shapes(self, shapes: Shapes, values: Values) -> Mapping[str, Shape]:
         """The shape of every input, its unknown sizes named."""
@@ -176,10 +175,6 @@ def _known(entry: OnnxInput, value: Array) -> ConstantData:
     )
     _chosen(entry, array.shape)
     return ConstantData.of(array, entry.name)
-
-
-def _substitute(shape: Shape, sizes: Mapping[str, Size]) -> Shape:
-    return tuple(dim.substitute(sizes) if isinstance(dim, Dim) else dim for dim in shape)
 
 
 def from_onnx(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce as fold_left
 from typing import Protocol
 
 from ... import ops
 from ...errors import ParseError, check
 from ...ir import Axes, Value
-from ...types import Size, bool_, i64
+from ...types import Size, bool_, i64, product
 from .call import Call, Reader, Results
 from .math_ops import cast_to
 from .shape_ops import axes_of
@@ -83,16 +82,12 @@ PROD = reduction(ops.prod, fold=lambda a, b: a * b)
 
 def argmax(call: Call) -> Results:
     axis, keepdims, last = _searched(call)
-    return cast_to(
-        ops.argmax(call.value(0), axis, keepdims=keepdims, select_last_index=last), i64
-    )
+    return cast_to(ops.argmax(call.value(0), axis, keepdims=keepdims, select_last_index=last), i64)
 
 
 def argmin(call: Call) -> Results:
     axis, keepdims, last = _searched(call)
-    return cast_to(
-        ops.argmin(call.value(0), axis, keepdims=keepdims, select_last_index=last), i64
-    )
+    return cast_to(ops.argmin(call.value(0), axis, keepdims=keepdims, select_last_index=last), i64)
 
 
 def _searched(call: Call) -> tuple[int, bool, bool]:
@@ -119,8 +114,7 @@ def along_axis(function: Callable[[Value, int], Value]) -> Reader:
         axis = normal_axis(call.int_("axis", 1), x.rank) if x.rank > 1 else 0
         if axis == x.rank - 1:
             return function(x, axis)
-        outer = fold_left(lambda a, b: a * b, x.shape[:axis], 1)
-        inner = fold_left(lambda a, b: a * b, x.shape[axis:], 1)
+        outer, inner = product(x.shape[:axis]), product(x.shape[axis:])
         return ops.reshape(function(ops.reshape(x, (outer, inner)), 1), x.shape)
 
     return read

@@ -95,9 +95,7 @@ def _stretches(call: Call, how: Interpolation) -> list[Stretch]:
     """What happens to each axis, from the operands roi, scales and sizes."""
     shape = call.shape(0)
     given = call.ints("axes")
-    axes = (
-        range(len(shape)) if given is None else [normal_axis(axis, len(shape)) for axis in given]
-    )
+    axes = range(len(shape)) if given is None else [normal_axis(axis, len(shape)) for axis in given]
     extents = [shape[axis] for axis in axes]
     scales = call.known(2).astype(np.float64).reshape(-1).tolist() if call.has(2) else []
     if scales:
@@ -109,10 +107,7 @@ def _stretches(call: Call, how: Interpolation) -> list[Stretch]:
         bounds = call.known(1).astype(np.float64).reshape(-1).tolist()
         check(len(bounds) == 2 * len(extents), f"{len(bounds)} bounds of the region", ParseError)
         regions = list(zip(bounds[: len(extents)], bounds[len(extents) :], strict=True))
-    return [
-        Stretch(*entry)
-        for entry in zip(axes, extents, targets, scales, regions, strict=True)
-    ]
+    return [Stretch(*entry) for entry in zip(axes, extents, targets, scales, regions, strict=True)]
 
 
 def _from_sizes(call: Call, extents: Sequence[Size]) -> tuple[list[Size], list[float]]:

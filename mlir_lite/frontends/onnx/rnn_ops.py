@@ -110,10 +110,7 @@ def lstm_step(cell: Cell, x: Value, states: tuple[Value, ...]) -> tuple[Value, .
         return ops.add(part, ops.multiply(cell.gate(cell.weights.peephole, peephole), state))
 
     taken = cell.activate(0, peeped(0, 0, c))
-    if cell.option:
-        forget = ops.subtract(1.0, taken)
-    else:
-        forget = cell.activate(0, peeped(2, 2, c))
+    forget = ops.subtract(1.0, taken) if cell.option else cell.activate(0, peeped(2, 2, c))
     candidate = cell.activate(1, cell.gate(gates, 3))
     new_c = ops.add(ops.multiply(forget, c), ops.multiply(taken, candidate))
     output = cell.activate(0, peeped(1, 1, new_c))
@@ -149,8 +146,7 @@ def recurrent(
                 bool(option) and call.int_(option, 0) == 1,
             )
             start = tuple(
-                _initial(call, 5 + state, place, x, hidden, batch_first)
-                for state in range(states)
+                _initial(call, 5 + state, place, x, hidden, batch_first) for state in range(states)
             )
             every, last = _run(step, cell, x, start, lengths, backwards)
             outputs.append(every)
@@ -188,8 +184,7 @@ def _run(
             # A row that has ended keeps its states, and gives zeros.
             active = ops.reshape(ops.greater(lengths, time), (-1, 1))
             new = tuple(
-                ops.where(active, after, before)
-                for after, before in zip(new, states, strict=True)
+                ops.where(active, after, before) for after, before in zip(new, states, strict=True)
             )
             output = ops.where(active, output, 0.0)
         states = new

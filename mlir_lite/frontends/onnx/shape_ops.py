@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import ops
-from ...errors import ParseError, UnsupportedError, check
+from ...errors import ParseError, TypeRuleError, UnsupportedError, check
 from ...ir import ConstantData
-from ...ops.constant import constant as constant_value
 from ...ops.broadcast import broadcast_shapes
-from ...ops.slice import slice_axes
+from ...ops.constant import constant as constant_value
 from ...ops.promote import as_value as lift
-from ...types import Array, Dim, Shape, Size, dtype_of, f32, i64, product
+from ...ops.slice import slice_axes
+from ...types import Array, Dim, Shape, Size, dtype_of, f32, i64, product, static
 from .call import Call, Results
+from .fit import SizesDiffer
 from .sizes import (
     FAR,
     MAX_KNOWN,
@@ -115,9 +116,17 @@ def reshaped(operand: Operand, target: Shape) -> Operand:
 
 def reshape(call: Call) -> Results:
     keep = call.version >= 14 and call.int_("allowzero", 0) == 1
-    return reshaped(
-        call.operand(0), reshape_target(call.shape(0), call.integers(1), keep_zeros=keep)
-    )
+    have = call.shape(0)
+    target = reshape_target(have, call.integers(1), keep_zeros=keep)
+    try:
+        return reshaped(call.operand(0), target)
+    except TypeRuleError as error:
+        # The shape to reach is an operand's value, so this is told apart here.
+        if all(isinstance(entry, int) for entry in (*have, *target)):
+            raise
+        raise SizesDiffer(
+            f"{error}; import with shapes=", [(product(have), product(target))]
+        ) from None
 
 
 def flatten(call: Call) -> Results:
@@ -144,11 +153,9 @@ def squeeze(call: Call) -> Results:
     else:
         picked = {normal_axis(axis, len(sizes)) for axis in axes}
     for place in picked:
-        check(
-            not isinstance(sizes[place], Dim),
-            f"axis {place}, of size {sizes[place]}, must be 1; import with shapes=",
-            UnsupportedError,
-        )
+        if isinstance(sizes[place], Dim):
+            text = f"axis {place}, of size {sizes[place]}, must be 1; import with shapes="
+            raise SizesDiffer(text, [(sizes[place], 1)])
         check(sizes[place] == 1, f"axis {place} of {sizes} is not 1", ParseError)
     rest = tuple(entry for place, entry in enumerate(sizes) if place not in picked)
     return reshaped(call.operand(0), rest)
@@ -181,7 +188,7 @@ def expand(call: Call) -> Results:
     common = broadcast_shapes(have, want)
     x = call.operand(0)
     if isinstance(x, Sizes) and _is_short(common):
-        return x.with_entries(np.broadcast_to(x.entries, common))
+        return x.with_entries(np.broadcast_to(x.entries, static(common)))
     return ops.broadcast(as_value(x), common)
 
 

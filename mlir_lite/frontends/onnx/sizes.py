@@ -63,9 +63,7 @@ class Sizes:
     def reshaped(self, shape: Sequence[Size]) -> Sizes:
         sizes = tuple(number(entry, "a size") for entry in shape)
         count = math.prod(sizes)
-        check(
-            count == self.entries.size, f"{self.entries.size} elements in {sizes}", ParseError
-        )
+        check(count == self.entries.size, f"{self.entries.size} elements in {sizes}", ParseError)
         return Sizes(self.entries.reshape(sizes), self.dtype)
 
     def with_entries(self, entries: Array) -> Sizes:

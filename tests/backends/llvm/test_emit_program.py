@@ -100,7 +100,7 @@ def results(program: Program, params: Sequence[Array]) -> list[Array]:
 def test_steps_run_in_order_on_any_number_of_threads(threads: int) -> None:
     program = parse_program(CHAIN)
     x, constants = normal(64, 100), {"w": normal(200, seed=1)}
-    (expected,) = run_program(program, [x], constants)
+    (expected,) = run_program(program, [x], constants | {"status": np.zeros(1, np.int64)})
     pool = ThreadPool(threads) if threads > 1 else None
     loaded = Loaded(program, constants, pool)
     for _ in range(20):

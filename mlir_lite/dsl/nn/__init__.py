@@ -1,0 +1,51 @@
+"""Layers and models with torch's names, parameters and weight layouts; arrays stay outside."""
+
+from .activations import GELU, Dropout, Flatten, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .conv import Conv1d, Conv2d, ConvTranspose2d
+from .initialisers import (
+    Initialiser,
+    fan_in_uniform,
+    filled,
+    normal,
+    uniform,
+    xavier_uniform,
+)
+from .linear import Embedding, Linear, MultiheadAttention
+from .module import Module, Parameter
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from .sequential import Sequential
+
+__all__ = [
+    "GELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GroupNorm",
+    "Initialiser",
+    "LayerNorm",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "MultiheadAttention",
+    "Parameter",
+    "RMSNorm",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "fan_in_uniform",
+    "filled",
+    "normal",
+    "uniform",
+    "xavier_uniform",
+]

@@ -1,0 +1,104 @@
+"""Normalisations, with torch's parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from ...errors import check
+from ...ir import Value
+from ...ops import batch_norm, group_norm, layer_norm, rms_norm
+from ...types import DType, f32
+from .initialisers import filled
+from .module import Module, Parameter
+
+
+class _BatchNorm(Module):
+    """Normalises each channel by its running statistics (Ioffe, Szegedy 2015)."""
+
+    num_features: int
+    eps: float = 1e-5
+    dtype: DType = f32
+
+    ranks: ClassVar[tuple[int, ...]]
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        type_ = self.dtype[self.num_features]
+        return {
+            "weight": Parameter(type_, filled(1)),
+            "bias": Parameter(type_, filled(0)),
+            "running_mean": Parameter(type_, filled(0), trained=False),
+            "running_var": Parameter(type_, filled(1), trained=False),
+        }
+
+    def forward(self, x: Value) -> Value:
+        ranks = " or ".join(map(str, self.ranks))
+        check(x.rank in self.ranks, f"{type(self).__name__} takes rank {ranks}, got {x.type}")
+        statistics = self.own("running_mean"), self.own("running_var")
+        return batch_norm(x, self.own("weight"), self.own("bias"), *statistics, epsilon=self.eps)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Over `(batch, channels)` or `(batch, channels, width)`."""
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Over `(batch, channels, height, width)`."""
+
+    ranks = (4,)
+
+
+class LayerNorm(Module):
+    """To mean 0 and variance 1 over the last axes, whose sizes are `normalized_shape`."""
+
+    normalized_shape: int | tuple[int, ...]
+    eps: float = 1e-5
+    bias: bool = True
+    dtype: DType = f32
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        type_ = self.dtype[self.normalized_shape]
+        weight = {"weight": Parameter(type_, filled(1))}
+        return weight | {"bias": Parameter(type_, filled(0))} if self.bias else weight
+
+    def forward(self, x: Value) -> Value:
+        weight = self.own("weight")
+        bias = self.own("bias") if self.bias else None
+        return layer_norm(x, weight, bias, axis=-weight.rank, epsilon=self.eps)
+
+
+class RMSNorm(Module):
+    """To mean square 1 over the last axes; `eps` is the type's machine epsilon if not given."""
+
+    normalized_shape: int | tuple[int, ...]
+    eps: float | None = None
+    dtype: DType = f32
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        return {"weight": Parameter(self.dtype[self.normalized_shape], filled(1))}
+
+    def forward(self, x: Value) -> Value:
+        weight = self.own("weight")
+        epsilon = float(np.finfo(self.dtype.numpy).eps) if self.eps is None else self.eps
+        return rms_norm(x, weight, axis=-weight.rank, epsilon=epsilon)
+
+
+class GroupNorm(Module):
+    """To mean 0 and variance 1 over each group of channels and all spatial axes."""
+
+    num_groups: int
+    num_channels: int
+    eps: float = 1e-5
+    dtype: DType = f32
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        type_ = self.dtype[self.num_channels]
+        return {"weight": Parameter(type_, filled(1)), "bias": Parameter(type_, filled(0))}
+
+    def forward(self, x: Value) -> Value:
+        weight, bias = self.own("weight"), self.own("bias")
+        return group_norm(x, self.num_groups, weight, bias, epsilon=self.eps)
