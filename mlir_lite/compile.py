@@ -6,21 +6,27 @@ meets, and keeps what it compiled.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.llvm.executable import CpuExecutable
 from .dsl.specialise import solve_sizes, specialise
+from .environment import Verify, dump_folder, start_logging, verify_level
 from .errors import InputError, check
 from .ir import Function
+from .passes.dump import DumpFolder, both, new_folder
 from .passes.lower import Lowered, lower
-from .passes.manager import Observer, Record, Verify, run_passes
+from .passes.manager import Observer, Record, run_passes
 from .passes.pipelines import Step, cpu_pipeline
 from .passes.plan_memory import plan_memory
 from .tile.program import Memory, Program
 from .types import Array
+
+_LOG = logging.getLogger("mlir_lite")
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Options:
     winograd: str | int = "auto"
     passes: tuple[Step, ...] | None = None  # instead of the target's own pipeline
     observe: Observer | None = None  # sees every pass's record and the function after it
+    dump: Path | None = None  # a folder for the IR after each pass
 
 
 def compile(
@@ -38,19 +45,25 @@ def compile(
     target: str = "cpu",
     threads: int | None = None,
     *,
-    verify: Verify = "structure",
+    verify: Verify | None = None,
     winograd: str | int = "auto",
     passes: Sequence[Step] | None = None,
     observe: Observer | None = None,
+    dump: str | Path | None = None,
 ) -> Executable:
     """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another.
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
-    "off", 2 or 4. Raises `UnsupportedError` for what the target cannot do.
+    "off", 2 or 4. `dump` is a folder that gets a numbered file for the IR after each pass.
+    What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
+    the target cannot do.
     """
+    start_logging()
     steps = None if passes is None else tuple(passes)
-    return Executable(fn, target, threads, Options(verify, winograd, steps, observe))
+    folder = dump_folder() if dump is None else Path(dump)
+    options = Options(verify or verify_level(), winograd, steps, observe, folder)
+    return Executable(fn, target, threads, options)
 
 
 def lower_for(
@@ -70,12 +83,21 @@ def lower_for(
     steps = options.passes
     if steps is None:
         steps = cpu_pipeline(backend.target, winograd=options.winograd)
-    fused = run_passes(fn, steps, verify=options.verify, observe=options.observe)
+    observe = options.observe
+    dumps = None
+    if options.dump is not None:
+        dumps = DumpFolder(new_folder(options.dump, fn.name))
+        dumps.write("input.mlir", str(fn))
+        observe = both(observe, dumps)
+    fused = run_passes(fn, steps, verify=options.verify, observe=observe)
     lap("passes")
     lowered = lower(fused, backend.target)
     lap("lower")
     program = plan_memory(lowered)
     lap("plan")
+    if dumps is not None:
+        dumps.write("program.tile", str(program))
+        dumps.write("program.ll", backend.stage_texts(program)["llvm"]())
     return backend, fused, lowered, program, seconds
 
 
@@ -88,9 +110,12 @@ def compile_static(
         "graph": lambda: str(fn),
         "fused": lambda: str(fused),
     }
-    return backend.compile(
+    executable = backend.compile(
         program, lowered.constants, threads=threads, stages=stages, seconds=seconds
     )
+    steps = ", ".join(f"{name} {took:.3f}" for name, took in executable.compile_seconds.items())
+    _LOG.info("compiled @%s for %s; seconds: %s", fn.name, target, steps)
+    return executable
 
 
 @dataclass

@@ -19,6 +19,7 @@ from ..ir import (
     parameter,
     users_of,
 )
+from ..ops.broadcast import Broadcast
 from ..ops.constant import Constant, constant
 from ..ops.group import Group
 from ..ops.shape import Reshape
@@ -26,7 +27,7 @@ from ..ops.table import TABLE
 from ..tile.nodes import Kernel, Space, Store, walk
 from ..tile.reductions import common_depth, lift_guards
 from ..tile.tree import var
-from .naive import Body, naive_kernel, reads_of, record_body
+from .naive import Body, fault_operands, naive_kernel, reads_of, record_body
 from .schedule.analysis import as_product, nests_of
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
@@ -56,18 +57,30 @@ class _Fusion:
 
     def run(self) -> Function:
         self.users = users_of(self.fn)
+        self.order = {node: number for number, node in enumerate(self.fn.nodes)}
         for number, node in enumerate(self.fn.nodes):
+            if _fusible(node):
+                types = tuple(result.type for result in node.results)
+                self.bodies[node] = record_body(node.op, types)
+            if _is_repetition(node):
+                continue
             self.parts[number] = _Part([node], self._inputs(node))
             self.part_of[node] = number
-            if _fusible(node):
-                self.bodies[node] = record_body(
-                    node.op, tuple(result.type for result in node.results)
-                )
+            if node in self.bodies:
                 self._merge(node)
         return self._emit()
 
+    def _sources(self, node: Node) -> list[Value]:
+        """The operands of a node, seen through broadcasts."""
+        found: list[Value] = []
+        for value in node.op.operands:
+            while isinstance(value.op, Broadcast):
+                value = value.op.x
+            found.append(value)
+        return found
+
     def _inputs(self, node: Node) -> set[int]:
-        return {self.part_of[v.node] for v in node.op.operands if v.node is not None}
+        return {self.part_of[v.node] for v in self._sources(node) if v.node is not None}
 
     # Choosing
 
@@ -75,7 +88,7 @@ class _Fusion:
         """Join the part of a new node with those of its operands, the latest first."""
         producers = {
             self.part_of[value.node]
-            for value in node.op.operands
+            for value in self._sources(node)
             if value.node is not None and value.node in self.bodies
         }
         for producer in sorted(producers, reverse=True):
@@ -89,9 +102,9 @@ class _Fusion:
             return False
         # What checks an operand's data runs before the group, so the operand must be there.
         made = {result for node in nodes for result in node.results}
-        if any(type(n.op).has("fault") and made & set(n.op.operands) for n in nodes):
+        if any(made & set(fault_operands(node.op)) for node in nodes):
             return False
-        nodes.sort(key=self.fn.nodes.index)
+        nodes.sort(key=self.order.__getitem__)
         region, inputs, _ = self._region(nodes)
         if len(inputs) > MOST_INPUTS:
             return False
@@ -150,7 +163,7 @@ class _Fusion:
         """Make the later part hold the nodes of both."""
         keep, drop = max(first, second), min(first, second)
         self.parts[keep].nodes = sorted(
-            self.parts[first].nodes + self.parts[second].nodes, key=self.fn.nodes.index
+            self.parts[first].nodes + self.parts[second].nodes, key=self.order.__getitem__
         )
         self.parts[keep].inputs |= self.parts[drop].inputs
         del self.parts[drop]
@@ -167,16 +180,17 @@ class _Fusion:
     def _region(self, nodes: list[Node]) -> tuple[Function, list[Value], list[Value]]:
         """The function of some nodes, the values it takes, and the values it gives."""
         inside = set(nodes)
-        made = {result for node in nodes for result in node.results}
-        taken = [value for node in nodes for value in node.op.operands if value not in made]
-        inputs = [value for value in dict.fromkeys(taken) if not _is_number(value)]
         given = [
             result
             for node in nodes
             for result in node.results
             if result in self.fn.results
-            or any(user not in inside for user in self.users.get(result, ()))
+            or any(user not in inside for user in self._final_users(result))
         ]
+        nodes = self._with_repetitions(nodes)
+        made = {result for node in nodes for result in node.results}
+        taken = [value for node in nodes for value in node.op.operands if value not in made]
+        inputs = [value for value in dict.fromkeys(taken) if not _is_number(value)]
         builder = Builder(TABLE)
         params = [parameter(f"x{place}", value.type) for place, value in enumerate(inputs)]
         values = dict(zip(inputs, params, strict=True))
@@ -192,11 +206,41 @@ class _Fusion:
         region = builder.finish("group", params, [values[value] for value in given])
         return region, inputs, given
 
+    def _final_users(self, value: Value) -> list[Node]:
+        """The nodes that use a value, through broadcasts too."""
+        found: list[Node] = []
+        for user in self.users.get(value, ()):
+            repeats = _is_repetition(user) and user.results[0] not in self.fn.results
+            found += self._final_users(user.results[0]) if repeats else [user]
+        return found
+
+    def _with_repetitions(self, nodes: list[Node]) -> list[Node]:
+        """The nodes and the broadcasts they read, which every group does for itself."""
+        needed: dict[Node, None] = {}
+
+        def visit(node: Node) -> None:
+            for value in node.op.operands:
+                if value.node is not None and _is_repetition(value.node):
+                    visit(value.node)
+                    needed[value.node] = None
+
+        for node in nodes:
+            visit(node)
+        return sorted({**needed, **dict.fromkeys(nodes)}, key=self.order.__getitem__)
+
     def _emit(self) -> Function:
         """The function with each part of several operations as a group, in dependence order."""
         builder = Builder(TABLE)
         values: dict[Value, Value] = dict(zip(self.fn.params, self.fn.params, strict=True))
         done: set[int] = set()
+
+        def value_of(value: Value) -> Value:
+            """A value outside of groups; a broadcast is only made where such a use needs it."""
+            if value not in values:
+                assert value.node is not None and _is_repetition(value.node)
+                with builder.at(value.node.location):
+                    (values[value],) = builder.emit(value.node.op.map_operands(value_of))
+            return values[value]
 
         def emit_part(number: int) -> None:
             if number in done:
@@ -206,9 +250,10 @@ class _Fusion:
             for needed in sorted(part.inputs):
                 emit_part(needed)
             with builder.at(part.nodes[-1].location):
-                if len(part.nodes) == 1:
+                nodes = self._with_repetitions(part.nodes)
+                if len(nodes) == 1 or not all(node in self.bodies for node in nodes):
                     (node,) = part.nodes
-                    results = builder.emit(node.op.map_operands(values.__getitem__))
+                    results = builder.emit(node.op.map_operands(value_of))
                     values.update(zip(node.results, results, strict=True))
                     return
                 region, inputs, given = self._region(part.nodes)
@@ -218,8 +263,13 @@ class _Fusion:
         with builder.active():
             for number in sorted(self.parts):
                 emit_part(number)
-        results = [values[result] for result in self.fn.results]
+            results = [value_of(result) for result in self.fn.results]
         return builder.finish(self.fn.name, self.fn.params, results, static=self.fn.static)
+
+
+def _is_repetition(node: Node) -> bool:
+    """A broadcast costs nothing inside of the kernel that reads it."""
+    return isinstance(node.op, Broadcast) and bool(node.results[0].type.elements)
 
 
 def _fusible(node: Node) -> bool:

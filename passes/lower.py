@@ -21,7 +21,7 @@ from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk
 from ..tile.program import CallStep, Fault, Program, Role, Slot, View
 from ..tile.reductions import lift_guards
 from ..types import TensorType
-from .naive import STATUS, check_kernel, naive_kernel
+from .naive import STATUS, check_kernel, fault_operands, naive_kernel
 from .schedule import schedule
 
 
@@ -163,7 +163,7 @@ class _Lowerer:
         kernel = replace(kernel, name=self._fresh(kernel.name))
         self.kernels[kernel.name] = schedule(kernel, self.target)
         self.faults[len(self.faults) + 1] = Fault(message, node.location)
-        operands = [self.place[places[value]] for value in dict.fromkeys(node.op.operands)]
+        operands = [self.place[places[value]] for value in fault_operands(node.op)]
         args = tuple(View(name) for name in (*operands, self._status()))
         self.steps.append(CallStep(kernel.name, args, node.location, f"check {node.op.name}"))
 

@@ -6,21 +6,23 @@ and names the pass that changed the result.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from ..environment import Verify
 from ..errors import MlirLiteError, PassError, VerifyError, check
 from ..ir import Function, run_reference
 from ..ir.verify import verify as verify_function
 from ..types import Array, TensorType
 from .pipelines import Step
 
-Verify: TypeAlias = Literal["off", "structure", "each-pass"]
+_LOG = logging.getLogger("mlir_lite")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,10 @@ def run_passes(
             got = run_reference(changed, samples)
             _compare(step, expected, got)
         fn = changed
+        record = Record(step.name, seconds, before, counts(fn))
+        _LOG.debug("%s: %.2f ms %s", step.name, 1e3 * seconds, record.summary())
         if observe is not None:
-            observe(Record(step.name, seconds, before, counts(fn)), fn)
+            observe(record, fn)
     return fn
 
 

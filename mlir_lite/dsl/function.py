@@ -109,6 +109,7 @@ def _trace(
 ) -> Function:
     origin = caller_location()
     names = [param.name for param in params]
+    static = (static,) if isinstance(static, str) else tuple(static)
     twice = [entry for entry in dict.fromkeys(names) if names.count(entry) > 1]
     if twice:
         _fail(f"@{name} has two parameters named '{twice[0]}'; rename the input")
@@ -116,8 +117,10 @@ def _trace(
     if wrong:
         _fail(f"@{name} has no parameter '{wrong[0]}' to be static; it has {', '.join(names)}")
     builder = Builder(TABLE, locate=True)
-    with builder.active(), _with_users_line():
-        results = _results(name, run(), origin)
+    with builder.active():
+        with _users_line(origin):
+            returned = run()
+        results = _results(name, returned, origin)
     traced = builder.finish(name, params, results, static=frozenset(static))
     _check_own_values(traced, origin)
     return traced
@@ -174,12 +177,16 @@ def _fail(message: str, location: Location | None = None) -> None:
 
 
 @contextmanager
-def _with_users_line() -> Iterator[None]:
-    """Put the user's line in front of errors that do not yet have it, as type rules' have."""
+def _users_line(origin: Location) -> Iterator[None]:
+    """Put the user's line in front of errors that do not yet have it, as type rules' have.
+
+    It is that of `origin` where no code of the user's stands between.
+    """
     try:
         yield
     except (TypeRuleError, UnsupportedError) as error:
-        where = f"{raised_at(error).full()}: "
+        raised = raised_at(error)
+        where = f"{(origin if raised is UNKNOWN else raised).full()}: "
         if str(error).startswith(where):
             raise
         located = type(error)(where + str(error))

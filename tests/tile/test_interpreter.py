@@ -173,6 +173,22 @@ def test_cumulative_sum_carries_along_its_loop() -> None:
     np.testing.assert_array_equal(both(kernel, x=x)["y"], np.cumsum(x, 1, dtype=np.float32))
 
 
+def test_shift_by_an_outer_axis_carries_along_the_inner_loop() -> None:
+    i, j = v("i"), v("j")
+    kernel = Kernel(
+        "shift",
+        (Buffer("y", f32, (8,)),),
+        ("y",),
+        (loop("i", 3, loop("j", 6, st("y", (i + j,), ld("y", j) + 1.0))),),
+    )
+    expected = normal(8)
+    out = both(kernel, y=expected.copy())["y"]
+    for shift in range(3):
+        for place in range(6):
+            expected[shift + place] = expected[place] + np.float32(1)
+    np.testing.assert_array_equal(out, expected)
+
+
 def test_fused_loop_recombines_quotient_and_remainder() -> None:
     i, j = v("f") // 4, v("f") % 4
     kernel = Kernel(

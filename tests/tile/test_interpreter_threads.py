@@ -58,6 +58,18 @@ def test_divergent_sync_is_caught() -> None:
         run_kernel(kernel, {"x": normal(2, 8)})
 
 
+def test_warps_without_a_loop_are_32_threads() -> None:
+    def some(threads: int) -> Kernel:
+        t = v("t")
+        body = (If(t < threads, (Sync("warp"),)), st("y", (t,), const(1, f32)))
+        nest = loop("b", 1, loop("t", 64, *body, kind=Kind.THREAD), kind=Kind.BLOCK)
+        return Kernel("warps", (Buffer("y", f32, (64,)),), ("y",), (nest,))
+
+    assert both(some(32))["y"].all()
+    with pytest.raises(VerifyError, match="a Sync of the warp is not reached by all"):
+        run_kernel(some(16), {})
+
+
 def test_warps_of_a_block_meet_at_its_sync_through_their_lanes() -> None:
     w, lane = v("w"), v("l")
     place = w * 4 + lane

@@ -1,0 +1,12 @@
+"""What all tests share: a cache folder of the session's own, so that no run sees another's."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLIR_LITE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield

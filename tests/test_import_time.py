@@ -1,0 +1,45 @@
+"""`import mlir_lite` is cheap: what costs is loaded when it is first needed."""
+
+import subprocess
+import sys
+
+HEAVY = ("llvmlite", "networkx", "onnx", "ml_dtypes")
+TRACED = """
+import mlir_lite as ml
+
+@ml.function(ml.f32[3])
+def twice(x):
+    return ml.relu(x) * 2
+
+print(ml.evaluate(twice, __import__("numpy").ones(3, "float32")))
+"""
+
+
+def _run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=True
+    )
+
+
+def _loaded_after(code: str) -> set[str]:
+    listing = _run(f"{code}\nimport sys\nprint('LOADED', *sys.modules)").stdout
+    return set(listing[listing.index("LOADED") :].split())
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert _loaded_after("import mlir_lite").isdisjoint(HEAVY)
+
+
+def test_import_loads_no_operations() -> None:
+    assert "mlir_lite.ops" not in _loaded_after("import mlir_lite")
+
+
+def test_tracing_loads_no_compiler() -> None:
+    assert _loaded_after(TRACED).isdisjoint({"llvmlite", "networkx", "onnx"})
+
+
+def test_import_time_is_printed() -> None:
+    lines = _run("import numpy; import mlir_lite", "-X", "importtime").stderr.splitlines()
+    last = lines[-1]
+    assert last.endswith("mlir_lite")
+    print(f"import mlir_lite beyond numpy: {int(last.split('|')[1]) / 1000:.1f} ms")

@@ -1,0 +1,119 @@
+"""The floors: a module imports only from floors below, or from its own."""
+
+import ast
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlir_lite
+
+PACKAGE = Path(mlir_lite.__file__).parent
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"environment", "errors", "location", "text"}),
+    frozenset({"types", "type_parser"}),
+    frozenset({"expr", "target"}),
+    frozenset({"tile"}),
+    frozenset({"ir"}),
+    frozenset({"ops"}),
+    frozenset({"dsl", "interpreter"}),
+    frozenset({"passes"}),
+    frozenset({"backends"}),
+    frozenset(
+        {"__init__", "__main__", "compile", "cli", "demo", "exporters", "frontends", "report"}
+        | {"train"}
+    ),
+)
+
+
+def floor(room: str) -> int:
+    """The floor of a room; -1 for one that the table lacks."""
+    return next((number for number, rooms in enumerate(FLOORS) if room in rooms), -1)
+
+
+def imports(module: str, is_package: bool, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of what a module imports from this package."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            found = ".".join([*base, *filter(None, [node.module])])
+            names = [f"{found}.{alias.name}" for alias in node.names]
+            yield from ((node.lineno, name) for name in (names if node.level else [found]))
+
+
+def violations(module: str, is_package: bool, source: str) -> list[str]:
+    """What is wrong with a module's imports, as `module:line: what`."""
+    room = (module.split(".") + ["__init__"])[1]
+    if floor(room) < 0:
+        return [f"{module}:1: '{room}' has no floor; give it one in FLOORS"]
+    tree = ast.parse(source)
+    absolute = {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+    }
+    wrong: list[str] = []
+    for line, name in imports(module, is_package, tree):
+        parts = name.split(".")
+        if parts[0] != "mlir_lite":
+            continue
+        if line in absolute:
+            wrong.append(f"{module}:{line}: {name} is not imported relatively")
+        elif floor(parts[1]) < 0:
+            wrong.append(f"{module}:{line}: {name} is a name from mlir_lite itself")
+        elif floor(parts[1]) > floor(room):
+            wrong.append(f"{module}:{line}: {name} is on a floor above")
+    return wrong
+
+
+def modules() -> Iterator[tuple[str, bool, Path]]:
+    """The package's modules; `passes` and `backends` are reached through links."""
+    for folder, _, names in os.walk(PACKAGE, followlinks=True):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                path = Path(folder, name)
+                parts = ("mlir_lite", *path.relative_to(PACKAGE).with_suffix("").parts)
+                is_package = parts[-1] == "__init__"
+                yield ".".join(parts[:-1] if is_package else parts), is_package, path
+
+
+def test_every_module_imports_from_floors_below() -> None:
+    wrong = [
+        line
+        for module, is_package, path in modules()
+        for line in violations(module, is_package, path.read_text())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_all_rooms_are_walked() -> None:
+    walked = {module.split(".")[1] for module, _, _ in modules() if "." in module}
+    assert {"types", "expr", "tile", "ir", "ops", "dsl", "passes", "backends"} <= walked
+
+
+def test_an_import_from_above_is_found() -> None:
+    source = "from ..types import f32\nfrom ..dsl.nn import Linear\n"
+    assert violations("mlir_lite.ir.value", False, source) == [
+        "mlir_lite.ir.value:2: mlir_lite.dsl.nn.Linear is on a floor above"
+    ]
+
+
+def test_a_room_without_a_floor_is_found() -> None:
+    (line,) = violations("mlir_lite.attic", False, "")
+    assert "'attic' has no floor" in line
+
+
+def test_a_name_from_the_package_itself_is_found() -> None:
+    source = "from .. import relu\n"
+    assert violations("mlir_lite.dsl.function", False, source) == [
+        "mlir_lite.dsl.function:1: mlir_lite.relu is a name from mlir_lite itself"
+    ]
+
+
+def test_an_absolute_import_is_found() -> None:
+    source = "import mlir_lite.types\n"
+    assert violations("mlir_lite.passes.fuse", False, source) == [
+        "mlir_lite.passes.fuse:1: mlir_lite.types is not imported relatively"
+    ]
