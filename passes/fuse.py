@@ -28,6 +28,7 @@ from ..tile.nodes import Kernel, Space, Store, walk
 from ..tile.reductions import common_depth, lift_guards
 from ..tile.tree import var
 from .naive import Body, fault_operands, naive_kernel, reads_of, record_body
+from .regions import region_key
 from .schedule.analysis import as_product, nests_of
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
@@ -54,6 +55,7 @@ class _Fusion:
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
+    verdicts: dict[object, bool] = field(default_factory=dict)
 
     def run(self) -> Function:
         self.users = users_of(self.fn)
@@ -108,11 +110,10 @@ class _Fusion:
         region, inputs, _ = self._region(nodes)
         if len(inputs) > MOST_INPUTS:
             return False
-        try:
-            kernel = naive_kernel(region, "trial")
-        except PassError:
-            return False
-        return self._runs_well(kernel, nodes)
+        key = region_key(region)  # layers repeat, and so do the trials
+        if key not in self.verdicts:
+            self.verdicts[key] = self._runs_well(region, nodes)
+        return self.verdicts[key]
 
     def _cycle(self, producer: int, consumer: int) -> bool:
         """Whether the consumer also depends on the producer through another part."""
@@ -127,8 +128,11 @@ class _Fusion:
                 pending.extend(self.parts[part].inputs)
         return False
 
-    def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:
-        kernel = lift_guards(kernel)
+    def _runs_well(self, region: Function, nodes: list[Node]) -> bool:
+        try:
+            kernel = lift_guards(naive_kernel(region, "trial"))
+        except PassError:
+            return False
         nests = nests_of(kernel)
         heavy = [node for node in nodes if self._rereads(node)]
         local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]

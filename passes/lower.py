@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import UnsupportedError, check
 from ..expr import INDEX, Load, Var, index, loads_of
-from ..ir import ConstantData, Function, Node, Op, Value, parameter
+from ..ir import ConstantData, Function, Node, Value
 from ..location import UNKNOWN
 from ..ops.constant import Constant
-from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..target import Target
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk
@@ -22,6 +21,7 @@ from ..tile.program import CallStep, Fault, Program, Role, Slot, View
 from ..tile.reductions import lift_guards
 from ..types import TensorType
 from .naive import STATUS, check_kernel, fault_operands, naive_kernel
+from .regions import region_key, region_of
 from .schedule import schedule
 
 
@@ -189,51 +189,6 @@ def _root(value: Value) -> Value:
     while isinstance(value.op, Reshape):
         value = value.op.x
     return value
-
-
-def region_of(node: Node) -> tuple[Function, tuple[Value, ...]]:
-    """The function a node's kernel computes, and the values it takes."""
-    if isinstance(node.op, Group):
-        return node.op.region, node.op.inputs
-    return single_region(node)
-
-
-def single_region(node: Node) -> tuple[Function, tuple[Value, ...]]:
-    """A function of just this operation."""
-    inputs = tuple(dict.fromkeys(node.op.operands))
-    params = {
-        value: parameter(f"x{position}" if len(inputs) > 1 else "x", value.type)
-        for position, value in enumerate(inputs)
-    }
-    inner = Node(
-        node.op.map_operands(params.__getitem__),
-        [result.type for result in node.results],
-        node.location,
-    )
-    return Function(node.op.name, tuple(params.values()), (inner,), inner.results), inputs
-
-
-def region_key(region: Function) -> object:
-    """Equal for regions that compute the same, whatever their names and locations."""
-    numbers: dict[Value, int] = {}
-    for param in region.params:
-        numbers[param] = len(numbers)
-    parts: list[object] = [tuple(param.type for param in region.params)]
-    for node in region.nodes:
-        operands = tuple(numbers[value] for value in node.op.operands)
-        parts.append((_shape_key(node.op), operands))
-        for result in node.results:
-            numbers[result] = len(numbers)
-    parts.append(tuple(numbers[result] for result in region.results))
-    return tuple(parts)
-
-
-def _shape_key(op: Op) -> object:
-    """The operation with every operand the same stand-in, so that only its attributes count."""
-    return op.map_operands(lambda _: _STAND_IN).key()
-
-
-_STAND_IN = parameter("any", TensorType((), INDEX))
 
 
 def kernel_name(region: Function) -> str:

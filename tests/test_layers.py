@@ -30,41 +30,35 @@ def floor(room: str) -> int:
     return next((number for number, rooms in enumerate(FLOORS) if room in rooms), -1)
 
 
-def imports(module: str, is_package: bool, tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and absolute dotted name of what a module imports from this package."""
+def imports(module: str, is_package: bool, source: str) -> Iterator[tuple[ast.stmt, str, bool]]:
+    """Each import of a module: the statement, the absolute dotted name, whether it is relative."""
     package = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            yield from ((node, alias.name, False) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) + 1 - node.level] if node.level else []
-            found = ".".join([*base, *filter(None, [node.module])])
-            names = [f"{found}.{alias.name}" for alias in node.names]
-            yield from ((node.lineno, name) for name in (names if node.level else [found]))
+            found = [*base, *filter(None, [node.module])]
+            yield from ((node, ".".join([*found, a.name]), node.level > 0) for a in node.names)
 
 
 def violations(module: str, is_package: bool, source: str) -> list[str]:
     """What is wrong with a module's imports, as `module:line: what`."""
-    room = (module.split(".") + ["__init__"])[1]
+    room = [*module.split("."), "__init__"][1]
     if floor(room) < 0:
         return [f"{module}:1: '{room}' has no floor; give it one in FLOORS"]
-    tree = ast.parse(source)
-    absolute = {
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
-    }
     wrong: list[str] = []
-    for line, name in imports(module, is_package, tree):
+    for statement, name, is_relative in imports(module, is_package, source):
         parts = name.split(".")
         if parts[0] != "mlir_lite":
             continue
-        if line in absolute:
-            wrong.append(f"{module}:{line}: {name} is not imported relatively")
+        where = f"{module}:{statement.lineno}: {name}"
+        if not is_relative:
+            wrong.append(f"{where} is not imported relatively")
         elif floor(parts[1]) < 0:
-            wrong.append(f"{module}:{line}: {name} is a name from mlir_lite itself")
+            wrong.append(f"{where} is a name from mlir_lite itself")
         elif floor(parts[1]) > floor(room):
-            wrong.append(f"{module}:{line}: {name} is on a floor above")
+            wrong.append(f"{where} is on a floor above")
     return wrong
 
 

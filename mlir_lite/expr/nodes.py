@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import is_not
 from typing import TypeAlias
+from typing import cast as cast_to
 
 from ..errors import VerifyError
 from ..types import DType, bool_, i64
@@ -171,10 +173,11 @@ def apply(function: str, *args: Expr) -> Expr:
     if len(args) != entry.arity:
         raise VerifyError(f"'{function}' takes {entry.arity} arguments, not {len(args)}")
     same = args[1:] if function == "select" else args
-    if any(arg.dtype != same[0].dtype for arg in same):
+    first = same[0].dtype
+    if any([arg.dtype is not first and arg.dtype != first for arg in same]):
         types = ", ".join(str(arg.dtype) for arg in args)
         raise VerifyError(f"'{function}' of unlike types: {types}")
-    dtype = bool_ if entry.gives_bool else same[0].dtype
+    dtype = bool_ if entry.gives_bool else first
     folded = _fold(function, args, dtype)
     return folded if folded is not None else Apply(dtype, function, args)
 
@@ -183,7 +186,7 @@ def _fold(function: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
     """Fold what is exact: integers and booleans; floats are left to the user's own order."""
     if function == "select" and isinstance(args[0], Const):
         return args[1] if args[0].value else args[2]
-    if args[0].dtype.is_float:
+    if args[0].dtype.kind == "f" or not any([type(arg) is Const for arg in args]):
         return None
     wide = args[0].dtype in (INDEX, bool_)  # narrower integers wrap around, Python's do not
     if wide and all(isinstance(arg, Const) for arg in args) and function in _EXACT:
@@ -247,11 +250,15 @@ def all_of(*conditions: Expr) -> Expr:
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
-    match expr:
-        case Load(indices=parts) | Apply(args=parts) | Reduce(values=parts):
-            return parts
-        case Cast(value=value):
-            return (value,)
+    kind = type(expr)  # a chain of tests, because this runs for every node of every kernel
+    if kind is Apply:
+        return cast_to(Apply, expr).args
+    if kind is Load:
+        return cast_to(Load, expr).indices
+    if kind is Cast:
+        return (cast_to(Cast, expr).value,)
+    if kind is Reduce:
+        return cast_to(Reduce, expr).values
     return ()
 
 
@@ -264,30 +271,28 @@ def walk_expr(expr: Expr) -> Iterator[Expr]:
 
 def rewrite_expr(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:
     """Rebuild bottom-up; `visit` gives the replacement of a rebuilt node, or None to keep it."""
-    match expr:
-        case Load():
-            indices = tuple(rewrite_expr(part, visit) for part in expr.indices)
-            built: Expr = expr if _same(indices, expr.indices) else Load(
-                expr.dtype, expr.buffer, indices
-            )
-        case Apply():
-            args = tuple(rewrite_expr(part, visit) for part in expr.args)
-            built = expr if _same(args, expr.args) else apply(expr.function, *args)
-        case Cast():
-            built = cast(rewrite_expr(expr.value, visit), expr.dtype)
-        case Reduce():
-            values = tuple(rewrite_expr(part, visit) for part in expr.values)
-            built = expr if _same(values, expr.values) else Reduce(
-                expr.dtype, expr.combiner, expr.axes, values, expr.component
-            )
-        case _:
-            built = expr
+    built = expr
+    parts = children(expr)
+    if parts:
+        new = [rewrite_expr(part, visit) for part in parts]
+        if any(map(is_not, new, parts)):
+            built = _with_children(expr, tuple(new))
     replaced = visit(built)
     return built if replaced is None else replaced
 
 
-def _same(new: tuple[Expr, ...], old: tuple[Expr, ...]) -> bool:
-    return all(a is b for a, b in zip(new, old, strict=True))
+def _with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
+    """The node with other children, folded anew."""
+    match expr:
+        case Apply():
+            return apply(expr.function, *parts)
+        case Load():
+            return Load(expr.dtype, expr.buffer, parts)
+        case Cast():
+            return cast(parts[0], expr.dtype)
+        case Reduce():
+            return Reduce(expr.dtype, expr.combiner, expr.axes, parts, expr.component)
+    return expr
 
 
 def substitute_vars(expr: Expr, values: Mapping[str, Expr]) -> Expr:

@@ -33,6 +33,7 @@ def run_kernel(
     An output that is also given starts with the given contents (in-out), another with garbage;
     the given arrays are not modified. A right kernel gives the same result at any `order` (of
     parallel iterations and threads; `seed` is the shuffle's) and `asynchronous`.
+    Accumulations join in program order; the tree of a vector loop may round otherwise.
     `InputError` for arrays that do not fit, `VerifyError` for what the kernel does wrong.
     """
     known = {param.name for param in kernel.params}

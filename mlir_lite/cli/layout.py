@@ -1,0 +1,101 @@
+"""Text for people: aligned tables, sizes and times in fitting units, texts cut short."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ..tile.program import Program, Role
+
+_DENSE = re.compile(r"dense<([^<>]{24,}?)( as [^<> ]+)?>")
+
+
+def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> str:
+    """Rows with their columns lined up, those in `right` to the right; the last is as it is."""
+    lines = list(rows)
+    to_right = set(right)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        indent
+        + "  ".join(
+            cell.rjust(width) if place in to_right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def bytes_text(count: int) -> str:
+    """`512 B`, `12.3 KiB`, `5.01 MiB`."""
+    if count < 1024:
+        return f"{count} B"
+    size, units = float(count), ("KiB", "MiB", "GiB", "TiB")
+    for unit in units:
+        size /= 1024
+        if size < 1000 or unit == units[-1]:
+            break
+    return f"{size:.3g} {unit}"
+
+
+def seconds_text(seconds: float) -> str:
+    """`12.3 µs`, `4.56 ms`, `1.23 s`."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+
+
+def elided(text: str) -> str:
+    """IR text with the elements of its constants left out where they are more than a few."""
+    return _DENSE.sub(lambda match: f"dense<…{match[2] or ''}>", text)
+
+
+def shortened(text: str, lines: int) -> str:
+    """The first lines of a text, and how many more there are."""
+    every = text.rstrip("\n").split("\n")
+    if len(every) <= lines:
+        return "\n".join(every)
+    return "\n".join([*every[:lines], f"… {len(every) - lines} more lines"])
+
+
+def plan_text(program: Program) -> str:
+    """The memory plan: every buffer of the arena with its place, then the figures."""
+    slots = sorted(
+        (slot for slot in program.slots if slot.role is Role.ARENA),
+        key=lambda slot: (slot.offset or 0, slot.name),
+    )
+    lives: dict[str, tuple[int, int]] = {}
+    for step, call in enumerate(program.steps):
+        for view in call.args:
+            first, _ = lives.get(view.slot, (step, step))
+            lives[view.slot] = (first, step)
+    memory = program.memory
+    peak = set(memory.peak if memory is not None else ())
+    rows = [("buffer", "type", "bytes", "offset", "steps", "")]
+    for slot in slots:
+        first, last = lives.get(slot.name, (0, 0))
+        rows.append(
+            (
+                slot.name, str(slot.type), str(slot.type.nbytes), str(slot.offset or 0),
+                f"{first}-{last}", "alive at the peak" if slot.name in peak else "",
+            )
+        )  # fmt: skip
+    shown = table(rows, right=(2, 3)) if slots else "  no buffers: nothing lives between kernels"
+    return f"{shown}\n\n{memory_text(program)}"
+
+
+def memory_text(program: Program) -> str:
+    """The figures of a memory plan, a line each."""
+    memory = program.memory
+    if memory is None:
+        return "  not planned"
+    rows = [
+        ("arena", bytes_text(memory.arena_bytes), f"{memory.arena_bytes} bytes"),
+        (
+            "lower bound",
+            bytes_text(memory.lower_bound_bytes),
+            f"most bytes alive at one step; ratio {memory.ratio:.3f}, {memory.proof}",
+        ),
+        ("no sharing", bytes_text(memory.total_bytes), "all intermediates side by side"),
+        ("alive at peak", "", ", ".join(memory.peak) or "nothing"),
+    ]
+    return table(rows, right=(1,))

@@ -1,0 +1,53 @@
+"""Regions: the function that one kernel computes, and when two of them are the same."""
+
+from __future__ import annotations
+
+from ..expr import INDEX
+from ..ir import Function, Node, Op, Value, parameter
+from ..ops.group import Group
+from ..types import TensorType
+
+
+def region_of(node: Node) -> tuple[Function, tuple[Value, ...]]:
+    """The function a node's kernel computes, and the values it takes."""
+    if isinstance(node.op, Group):
+        return node.op.region, node.op.inputs
+    return single_region(node)
+
+
+def single_region(node: Node) -> tuple[Function, tuple[Value, ...]]:
+    """A function of just this operation."""
+    inputs = tuple(dict.fromkeys(node.op.operands))
+    params = {
+        value: parameter(f"x{position}" if len(inputs) > 1 else "x", value.type)
+        for position, value in enumerate(inputs)
+    }
+    inner = Node(
+        node.op.map_operands(params.__getitem__),
+        [result.type for result in node.results],
+        node.location,
+    )
+    return Function(node.op.name, tuple(params.values()), (inner,), inner.results), inputs
+
+
+def region_key(region: Function) -> object:
+    """Equal for regions that compute the same, whatever their names and locations."""
+    numbers: dict[Value, int] = {}
+    for param in region.params:
+        numbers[param] = len(numbers)
+    parts: list[object] = [tuple(param.type for param in region.params)]
+    for node in region.nodes:
+        operands = tuple(numbers[value] for value in node.op.operands)
+        parts.append((_shape_key(node.op), operands))
+        for result in node.results:
+            numbers[result] = len(numbers)
+    parts.append(tuple(numbers[result] for result in region.results))
+    return tuple(parts)
+
+
+def _shape_key(op: Op) -> object:
+    """The operation with every operand the same stand-in, so that only its attributes count."""
+    return op.map_operands(lambda _: _STAND_IN).key()
+
+
+_STAND_IN = parameter("any", TensorType((), INDEX))
