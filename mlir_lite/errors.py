@@ -12,7 +12,11 @@ E = TypeVar("E", bound=Exception)
 
 
 class MlirLiteError(Exception):
-    """Base of every error raised on purpose."""
+    """Base of every error raised on purpose. `where` is the user's place that it begins with."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
 
 
 class TypeRuleError(MlirLiteError):

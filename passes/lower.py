@@ -115,7 +115,8 @@ class _Lowerer:
             return home
         slot = Slot(self._fresh(f"result{position}"), value.type, Role.RESULT)
         self.slots[slot.name] = slot
-        self._copy(self.place[value], slot)
+        if value.type.elements:
+            self._copy(self.place[value], slot)
         return slot.name
 
     def _copy(self, source: str, target: Slot) -> None:
@@ -144,6 +145,8 @@ class _Lowerer:
                 self.place[result] = homes[result]
             else:
                 self._add(result, node.op.name, Role.ARENA)
+        if not any(result.type.elements for result in node.results):
+            return
         region, inputs = region_of(node)
         for inner in region.nodes:
             self._check(inner, dict(zip(region.params, inputs, strict=True)))

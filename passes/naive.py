@@ -416,7 +416,7 @@ def fault_operands(op: Op) -> tuple[Value, ...]:
 
 def _recorded_fault(op: Op) -> tuple[tuple[Var, ...], Expr, str] | None:
     """The axes, the condition and the message of an operation's fault."""
-    if not type(op).has("fault"):
+    if not type(op).has("fault") or 0 in op.fault_shape:
         return None
     stand_ins = {
         value: Recorded(f"x{place}", value.type)

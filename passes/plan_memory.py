@@ -23,7 +23,9 @@ def plan_memory(lowered: Lowered, *, in_place: bool = True) -> Program:
     plan = _allocated(lives, homes, program)
     apart = _allocated(lives, alone, program, node_budget=0) if homes != alone else plan
     slots = tuple(
-        replace(slot, offset=plan.offsets[homes[slot.name]]) if slot.name in homes else slot
+        replace(slot, offset=plan.offsets[homes[slot.name]] if slot.name in homes else 0)
+        if slot.role is Role.ARENA
+        else slot
         for slot in program.slots
     )
     memory = Memory(

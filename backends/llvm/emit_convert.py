@@ -19,7 +19,7 @@ def convert(out: ScopedText, value: Value, dtype: DType, *, native_half: bool) -
     source = value.dtype
     if source == dtype:
         return value
-    if value.number is not None and not source.is_float and not dtype.kind == "b":
+    if value.number is not None and not source.is_float and dtype.kind != "b":
         return literal(value.number, dtype, value.lanes)
     if dtype.kind == "b":
         test = "fcmp une" if source.is_float else "icmp ne"

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ...errors import VerifyError
 from ...expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of
 from ...expr.simplify import linear
-from ...types import i32
+from ...types import bool_, i32
 from .emit_frame import Frame, has_loads
 from .emit_index import Indices
 from .emit_memory import Memory
@@ -165,11 +165,16 @@ class Evaluator:
         axis, scalars = self.frame.vector, self.frame.scalars
         assert axis is not None
         limit = self.indices.scalar(terms)
+        if limit.number is not None:
+            bits = ((axis.start + lane < limit.number) == below for lane in range(axis.lanes))
+            text = ", ".join(f"i1 {'true' if bit else 'false'}" for bit in bits)
+            return Value(f"<{text}>", bool_, axis.lanes)
         low, high = literal(axis.start, INDEX), literal(axis.start + axis.lanes, INDEX)
         limit = scalars.intrinsic("smin", scalars.intrinsic("smax", limit, low), high)
         limit = scalars.spread(scalars.convert(limit, i32), axis.lanes)
         numbers = ", ".join(f"i32 {axis.start + lane}" for lane in range(axis.lanes))
-        return scalars.compare("lt" if below else "ge", Value(f"<{numbers}>", i32, axis.lanes), limit)
+        lanes = Value(f"<{numbers}>", i32, axis.lanes)
+        return scalars.compare("lt" if below else "ge", lanes, limit)
 
     def _select(self, expr: Apply) -> Value:
         """Arms with loads are guarded: what a load must not touch there, it does not."""
@@ -179,9 +184,8 @@ class Evaluator:
             return self.evaluate(then if condition else otherwise)
         scalars = self.frame.scalars
         yes = self._arm(then, condition)
-        no = self._arm(otherwise, scalars.apply("not", condition)) if (
-            has_loads(otherwise)
-        ) else self.evaluate(otherwise)
+        inverse = scalars.apply("not", condition) if has_loads(otherwise) else condition
+        no = self._arm(otherwise, inverse)
         yes, no = self.together(yes, no)
         lanes = max(condition.lanes, yes.lanes)
         if condition.lanes > 1:

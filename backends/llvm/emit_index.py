@@ -7,14 +7,14 @@ in place, `p1 + 3`, a constant displacement. Unrolled accesses share all but the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from ...expr import INDEX, Expr, Var
 from .emit_frame import Frame, has_loads
 from .emit_text import Value, literal
 
-T = TypeVar("T")
 Terms: TypeAlias = Mapping[Expr | None, int]
 
 
@@ -29,7 +29,8 @@ class Indices:
         """A sum that is the same in all lanes."""
         total: Value | None = None
         for depth, group in self._by_depth(terms):
-            total = self._at(depth, lambda group=group, total=total: self._sum(group, total))
+            with self._at(depth):
+                total = self._sum(group, total)
         return self._plus(total, terms.get(None, 0))
 
     def vector(self, terms: Terms) -> Value:
@@ -66,9 +67,10 @@ class Indices:
         """The address of the element at a sum that is the same in all lanes."""
         pointer = base
         for depth, group in self._by_depth(terms):
-            pointer = self._at(
-                depth, lambda group=group, pointer=pointer: self._moved(pointer, element, group)
-            )
+            with self._at(depth):
+                offset = self._sum(group, None)
+                text = f"getelementptr {element}, ptr {pointer}, {offset}"
+                pointer = self.frame.out.define(text)
         constant = terms.get(None, 0)
         if not constant:
             return pointer
@@ -85,11 +87,8 @@ class Indices:
         for depth in sorted(groups, key=lambda depth: last if depth is None else depth):
             yield depth, groups[depth]
 
-    def _at(self, depth: int | None, emit: Callable[[], T]) -> T:
-        if depth is None:
-            return emit()
-        with self.frame.out.hoisted(depth):
-            return emit()
+    def _at(self, depth: int | None) -> AbstractContextManager[None]:
+        return nullcontext() if depth is None else self.frame.out.hoisted(depth)
 
     def _sum(self, group: list[tuple[Expr, int]], total: Value | None) -> Value:
         scalars = self.frame.scalars
@@ -100,10 +99,6 @@ class Indices:
             total = part if total is None else scalars.binary("add", total, part)
         assert total is not None
         return total
-
-    def _moved(self, pointer: str, element: str, group: list[tuple[Expr, int]]) -> str:
-        offset = self._sum(group, None)
-        return self.frame.out.define(f"getelementptr {element}, ptr {pointer}, {offset}")
 
     def _plus(self, total: Value | None, constant: int) -> Value:
         if total is None:

@@ -23,6 +23,7 @@ from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Frame
 from .emit_place import flat_index
+from .emit_private import privatise
 from .emit_registers import Registers, unit_lanes
 from .emit_scalar import Scalars
 from .emit_statements import Statements
@@ -84,6 +85,7 @@ def emit_kernel(
 
     `aliased` names the parameters whose memory a write to another parameter may change.
     """
+    kernel = privatise(kernel)
     callees = Callees(kernel)
     kernel = replace(kernel, locals=kernel.locals + callees.locals())
     parts = tuple(_parts(kernel.body))

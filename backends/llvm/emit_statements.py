@@ -6,11 +6,10 @@ phis. Unrolled loops leave no trace but their constants.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ...errors import UnsupportedError, VerifyError
-from ...expr import INDEX, Apply, Const, Expr, Load, Var, apply, bounds_of, index, vars_of
+from ...expr import INDEX, Apply, Const, Expr, Load, Var, apply, bounds_of, index
 from ...tile.nodes import (
     Accumulate,
     Async,
@@ -22,7 +21,6 @@ from ...tile.nodes import (
     Loop,
     Proc,
     Ref,
-    Space,
     Stmt,
     Store,
     Sync,
@@ -34,8 +32,9 @@ from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Binding, Frame, VectorAxis, has_loads
 from .emit_reduce import identities, join_states, reduce_lanes
-from .emit_registers import Key, Registers
+from .emit_registers import Registers
 from .emit_text import ScopedText, Value
+from .emit_writes import Writes
 
 _SEQUENTIAL = (Kind.SERIAL, Kind.PARALLEL)
 
@@ -172,7 +171,7 @@ class Statements:
         """`for axis in first..end`, the test at the bottom."""
         out = self.out
         self._forget_stored(body)
-        written = self._written(body)
+        written = Writes(self.frame, self.evaluator.memory, self.callees).units(body)
         before = {key: self.registers.unit(key) for key in written}
         inside, after = out.label("loop"), out.label("after")
         if may_be_empty:
@@ -320,62 +319,6 @@ class Statements:
         refs = written_refs(body, self.callees)
         for name in sorted({self.frame.buffer_of(ref.buffer).name for ref in refs}):
             self.evaluator.memory.touch(name)
-
-    def _written(self, body: Block) -> tuple[Key, ...]:
-        """The units of register buffers that a block writes, each once, in order."""
-        return tuple(dict.fromkeys(self._writes(body)))
-
-    def _writes(self, body: Block) -> Iterator[Key]:
-        in_registers = [
-            ref for ref in written_refs(body, self.callees)
-            if self.frame.buffer_of(ref.buffer).space is Space.REGISTER
-        ]
-        if not in_registers:
-            return
-        used = frozenset().union(*(vars_of(part) for ref in in_registers for part in ref.indices))
-        for stmt in body:
-            match stmt:
-                case Loop():
-                    yield from self._loop_writes(stmt, used)
-                case If(then=then, otherwise=otherwise):
-                    yield from self._writes(then)
-                    yield from self._writes(otherwise)
-                case Async(body=inner):
-                    yield from self._writes(inner)
-                case Call():
-                    callee = self.callees.find(stmt)
-                    moved = tuple(
-                        Window(*self.frame.located(window.buffer, window.offsets))
-                        for window in stmt.windows
-                    )
-                    with self.frame.inside(self.callees.windows(callee, moved)):
-                        yield from self._writes(callee.body)
-                case Let(name=name, value=value) if name in used:
-                    self.frame.replaced[name] = self.frame.resolve(value)
-                case Store(target=target):
-                    yield from self.evaluator.memory.register_units(target)
-                case Accumulate(targets=targets):
-                    for target in targets:
-                        yield from self.evaluator.memory.register_units(target)
-
-    def _loop_writes(self, loop: Loop, used: frozenset[str]) -> Iterator[Key]:
-        frame = self.frame
-        if loop.axis not in used:
-            yield from self._writes(loop.body)
-            return
-        start, stop = (
-            frame.constant(limit, f"the limit of '{loop.axis}', which indexes registers,")
-            for limit in (loop.start, loop.stop)
-        )
-        if loop.kind is Kind.VECTOR:
-            with frame.along(VectorAxis(loop.axis, start, stop - start)):
-                yield from self._writes(loop.body)
-            return
-        frame.bounds[loop.axis] = (start, stop - 1)
-        for value in range(start, stop):
-            frame.replaced[loop.axis] = index(value)
-            yield from self._writes(loop.body)
-        frame.replaced.pop(loop.axis, None)
 
 
 def _load_of(frame: Frame, target: Ref) -> Load:

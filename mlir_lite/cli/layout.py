@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ..passes.plan_memory import lifetimes
 from ..tile.program import Program, Role
 
 _DENSE = re.compile(r"dense<([^<>]{24,}?)( as [^<> ]+)?>")
+_CONSTANT = re.compile(r"( *)(%\w+) = constant \{value = (?:dense|resource)<(.*)>\} : \S+")
 
 
 def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> str:
@@ -45,8 +47,29 @@ def seconds_text(seconds: float) -> str:
 
 
 def elided(text: str) -> str:
-    """IR text with the elements of its constants left out where they are more than a few."""
-    return _DENSE.sub(lambda match: f"dense<…{match[2] or ''}>", text)
+    """IR text for reading: elements of constants left out, constants in a row as one line."""
+    lines: list[str] = []
+    run: list[re.Match[str]] = []
+    for line in [*_DENSE.sub(r"dense<…\2>", text).rstrip().split("\n"), ""]:
+        # The elements are gone, and with them what comments were lined up by.
+        line = re.sub(r" +// ", "  // ", line)
+        match = _CONSTANT.match(line)
+        if match is not None:
+            run.append(match)
+            continue
+        lines += _constants(run)
+        run.clear()
+        lines.append(line)
+    return "\n".join(lines[:-1])
+
+
+def _constants(run: Sequence[re.Match[str]]) -> list[str]:
+    """Constants in a row: the line itself if it is one, else names and numbers."""
+    if len(run) < 2:
+        return [match.string for match in run]
+    names = [match[3].rpartition(" as ")[2] for match in run]
+    shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+    return [f"{run[0][1]}// {run[0][2]} to {run[-1][2]}: {len(run)} constants: {shown}"]
 
 
 def shortened(text: str, lines: int) -> str:
@@ -63,22 +86,15 @@ def plan_text(program: Program) -> str:
         (slot for slot in program.slots if slot.role is Role.ARENA),
         key=lambda slot: (slot.offset or 0, slot.name),
     )
-    lives: dict[str, tuple[int, int]] = {}
-    for step, call in enumerate(program.steps):
-        for view in call.args:
-            first, _ = lives.get(view.slot, (step, step))
-            lives[view.slot] = (first, step)
+    lives = lifetimes(program)
     memory = program.memory
     peak = set(memory.peak if memory is not None else ())
     rows = [("buffer", "type", "bytes", "offset", "steps", "")]
     for slot in slots:
-        first, last = lives.get(slot.name, (0, 0))
-        rows.append(
-            (
-                slot.name, str(slot.type), str(slot.type.nbytes), str(slot.offset or 0),
-                f"{first}-{last}", "alive at the peak" if slot.name in peak else "",
-            )
-        )  # fmt: skip
+        first, end = lives[slot.name]
+        place = (str(slot.type.nbytes), str(slot.offset or 0), f"{first}-{end - 1}")
+        note = "alive at the peak" if slot.name in peak else ""
+        rows.append((slot.name, str(slot.type), *place, note))
     shown = table(rows, right=(2, 3)) if slots else "  no buffers: nothing lives between kernels"
     return f"{shown}\n\n{memory_text(program)}"
 

@@ -3,6 +3,8 @@
     @ml.function(f32[64, 784], f32[784, 10])
     def scores(x: Value, w: Value) -> Value:
         return ml.relu(x @ w)
+
+The function runs once, at its definition, on values that know types and no numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import overload
 
 import numpy as np
 
-from ..errors import TypeRuleError, UnsupportedError, check
+from ..errors import TypeRuleError, UnsupportedError
 from ..ir import Builder, Function, Value, parameter
 from ..location import UNKNOWN, Location, caller_location, raised_at
 from ..ops.promote import as_value
@@ -69,7 +71,7 @@ def _module_and_types(
             advice = f"that is an element type; a scalar's type is {entry}[()]"
         elif callable(entry):
             advice = "write @ml.function(f32[64, 784], ...) with a type for each parameter"
-        check(False, f"{caller_location().full()}: ml.function got {entry!r}; {advice}")
+        _fail(f"ml.function got {entry!r}; {advice}")
     return module, types
 
 
@@ -147,7 +149,8 @@ def _results(name: str, returned: object, origin: Location) -> list[Value]:
             where = "" if entry is returned else " among its results"
             wants = "a function returns a value or a tuple of values"
             _fail(f"@{name} returns {kind}{where}; {wants}{advice}", origin)
-    check(bool(values), f"{origin.full()}: @{name} returns an empty {type(returned).__name__}")
+    if not values:
+        _fail(f"@{name} returns an empty {type(returned).__name__}", origin)
     return values
 
 
@@ -173,7 +176,7 @@ def _foreign(value: Value) -> str:
 
 def _fail(message: str, location: Location | None = None) -> None:
     """`TypeRuleError` with the line of `location`, or that of the user's call."""
-    raise TypeRuleError(f"{(location or caller_location()).full()}: {message}")
+    raise TypeRuleError(message, (location or caller_location()).full())
 
 
 @contextmanager
@@ -185,9 +188,8 @@ def _users_line(origin: Location) -> Iterator[None]:
     try:
         yield
     except (TypeRuleError, UnsupportedError) as error:
-        raised = raised_at(error)
-        where = f"{(origin if raised is UNKNOWN else raised).full()}: "
-        if str(error).startswith(where):
+        if error.where:
             raise
-        located = type(error)(where + str(error))
+        raised = raised_at(error)
+        located = type(error)(str(error), (origin if raised is UNKNOWN else raised).full())
         raise located.with_traceback(error.__traceback__) from None

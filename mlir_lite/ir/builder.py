@@ -72,7 +72,8 @@ class Builder:
         try:
             types = result_types(op)
         except TypeRuleError as error:
-            raise TypeRuleError(_explain(op, location, str(error))) from None
+            where = "" if location is UNKNOWN else location.full()
+            raise TypeRuleError(_explain(op, str(error)), where) from None
         node = Node(op, types, location)
         self._nodes.append(node)
         if key is not None:
@@ -104,10 +105,9 @@ def live_nodes(nodes: Sequence[Node], results: Sequence[Value]) -> tuple[Node, .
     return tuple(reversed(kept))
 
 
-def _explain(op: Op, location: Location, message: str) -> str:
-    where = f"{location.full()}: " if location is not UNKNOWN else ""
+def _explain(op: Op, message: str) -> str:
     operands = ", ".join(str(value.type) for value in op.operands)
-    return f"{where}'{op.name}' ({operands}): {message}"
+    return f"'{op.name}' ({operands}): {message}"
 
 
 def parameter(name: str, type_: TensorType) -> Value:

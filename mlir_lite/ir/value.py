@@ -231,7 +231,7 @@ class Value:
 # With `Array`'s open element type, Value's comparisons would overlap with NumPy's for mypy.
 Operand: TypeAlias = Value | Scalar | NDArray[np.generic]
 Axes: TypeAlias = int | tuple[int, ...] | None
-Key: TypeAlias = int | slice | EllipsisType | Value | None
+Key: TypeAlias = int | slice | EllipsisType | Value | NDArray[np.generic] | None
 
 
 def _flat(items: tuple[object, ...]) -> tuple[object, ...]:

@@ -77,7 +77,7 @@ class Prelu(Binary):
 
 @op
 class ThresholdedRelu(Unary):
-    """`x` above `alpha`, else 0."""
+    """`x` above `alpha`, else 0; of NaN: 0, as in ONNX."""
 
     alpha: float = 1.0
 
@@ -299,7 +299,7 @@ def _limited(x: Expr) -> Expr:
 
 @op
 class Shrink(Unary):
-    """`x + bias` below `-threshold`, `x - bias` above `threshold`, 0 between."""
+    """`x + bias` below `-threshold`, `x - bias` above `threshold`, 0 between; of NaN: 0, as in ONNX."""
 
     threshold: float = 0.5
     bias: float = 0.0

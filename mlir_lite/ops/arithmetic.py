@@ -67,6 +67,9 @@ class FloorDivide(BinaryFunction):
 
     function = "floordiv"
 
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return None, None
+
 
 @op
 class Mod(BinaryFunction):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UnsupportedError, check
 from ..ir import Key, Value
-from ..types import Array, Dim, Size, ceil_div, i64
+from ..types import Dim, Size, ceil_div, i64
 from .cast import cast
 from .index import gather, gather_nd
 from .join import stack
@@ -21,7 +21,7 @@ from .slice import slice_axes
 Part: TypeAlias = int | slice | Value | None
 
 
-def getitem(x: Value, key: Key | Array | tuple[Key | Array, ...]) -> Value:
+def getitem(x: Value, key: Key | tuple[Key, ...]) -> Value:
     """Part of `x`, as NumPy's indexing gives it; a boolean mask is an `UnsupportedError`."""
     parts = _written_out(key if isinstance(key, tuple) else (key,), x.rank)
     starts: list[Size] = []
@@ -47,7 +47,7 @@ def getitem(x: Value, key: Key | Array | tuple[Key | Array, ...]) -> Value:
     return _taken(sliced, tensors) if tensors else sliced
 
 
-def _written_out(key: tuple[Key | Array, ...], rank: int) -> tuple[Part, ...]:
+def _written_out(key: tuple[Key, ...], rank: int) -> tuple[Part, ...]:
     """The key with a part for each axis: `...` replaced, and what is left out added."""
     parts = [_part(entry) for entry in key]
     used = sum(part is not None and part is not Ellipsis for part in parts)
@@ -59,7 +59,7 @@ def _written_out(key: tuple[Key | Array, ...], rank: int) -> tuple[Part, ...]:
     return tuple(part for part in written if not isinstance(part, EllipsisType))
 
 
-def _part(entry: Key | Array) -> Part | EllipsisType:
+def _part(entry: Key) -> Part | EllipsisType:
     if entry is None or isinstance(entry, (slice, EllipsisType)):
         return entry
     if not isinstance(entry, (Value, np.ndarray)):

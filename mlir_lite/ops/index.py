@@ -14,11 +14,13 @@ from ..ir import Element, Op, Operand, Scalar, Value, op
 from ..types import Array, DType, Shape, TensorType, f32, i64
 from .axes import check_axis, normal_axis
 from .body import Indices, outside, wrapped
+from .broadcast import broadcast
 from .cast import cast
 from .compare import equal
 from .creation import iota, zeros_like
 from .elementwise import Gradients, emit
 from .indexing import OUT_OF_RANGE, check_elements, check_readable, index_depth
+from .join import concat
 from .promote import as_value, check_kind
 from .scatter import scatter_elements, scatter_nd
 from .select import where
@@ -153,9 +155,18 @@ class GatherNd(Op):
         return self.indices.shape[:-1]
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
-        if self.batch_dims:
-            raise NotImplementedError("the gradient of gather_nd with batch_dims")
-        return scatter_nd(zeros_like(self.x), self.indices, dy, "add"), None
+        return scatter_nd(zeros_like(self.x), self._whole_indices(), dy, "add"), None
+
+    def _whole_indices(self) -> Value:
+        """The indices with the batch's own in front, so that no batch is left."""
+        shape = self.indices.shape[:-1]
+        counted = [
+            broadcast(
+                expand_dims(iota(shape[axis]), tuple(range(1, len(shape) + 1 - axis))), (*shape, 1)
+            )
+            for axis in range(self.batch_dims)
+        ]
+        return concat([*counted, cast(self.indices, i64)], -1)
 
 
 def gather(x: Operand, indices: Operand, axis: int = 0) -> Value:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import check
+from ..errors import UnsupportedError, check
 from ..expr import INDEX, Expr, Load, Var, all_of, boolean, index, select, to_index
 from ..ir import Element, Op, Operand, Value, current_builder, op
 from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Loop, Ref, Stmt, Store
@@ -130,7 +130,7 @@ class ScatterElements(Scatter):
             case "none":  # of equal indices, one at most counts: the last
                 kept = scatter_elements(dy, self.indices, self.updates * 0, self.axis)
                 return kept, None, read
-        raise NotImplementedError(f"the gradient of scatter with '{self.reduction}'")
+        raise UnsupportedError(f"the gradient of scatter with '{self.reduction}'")
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         axis = perm.index(self.axis)
@@ -191,7 +191,7 @@ class ScatterNd(Scatter):
                 return dy, None, read
             case "none":  # of equal indices, one at most counts: the last
                 return scatter_nd(dy, self.indices, self.updates * 0), None, read
-        raise NotImplementedError(f"the gradient of scatter with '{self.reduction}'")
+        raise UnsupportedError(f"the gradient of scatter with '{self.reduction}'")
 
 
 def _variables(prefix: str, rank: int) -> Indices:

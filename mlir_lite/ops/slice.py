@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import check
+from ..errors import UnsupportedError, check
 from ..expr import Expr, apply, index, select
 from ..ir import Axes, Element, Op, Operand, Scalar, Value, op
 from ..types import Array, Shape, Size, TensorType, static
@@ -160,7 +160,7 @@ class Pad(Op):
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         if self.mode != "constant":
-            raise NotImplementedError(f"the gradient of padding in mode '{self.mode}'")
+            raise UnsupportedError(f"the gradient of padding in mode '{self.mode}'")
         return (pad(dy, [(-a, -b) for a, b in zip(self.low, self.high, strict=True)]),)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:

@@ -13,6 +13,14 @@ from .elementwise import Gradients, Unary, UnaryFunction, unary
 
 
 @op
+class StepFunction(UnaryFunction):
+    """A function that is constant between its steps: its gradient is 0 wherever there is one."""
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return (None,)
+
+
+@op
 class Negative(UnaryFunction):
     """`-x`; integers wrap around."""
 
@@ -35,7 +43,7 @@ class Absolute(UnaryFunction):
 
 
 @op
-class Sign(UnaryFunction):
+class Sign(StepFunction):
     """-1, 0 or 1; NaN of NaN."""
 
     function = "sign"
@@ -43,28 +51,28 @@ class Sign(UnaryFunction):
 
 
 @op
-class Round(UnaryFunction):
+class Round(StepFunction):
     """The nearest integer, halves to even."""
 
     function = "round"
 
 
 @op
-class Floor(UnaryFunction):
+class Floor(StepFunction):
     """The largest integer not above."""
 
     function = "floor"
 
 
 @op
-class Ceil(UnaryFunction):
+class Ceil(StepFunction):
     """The smallest integer not below."""
 
     function = "ceil"
 
 
 @op
-class Trunc(UnaryFunction):
+class Trunc(StepFunction):
     """The integer part."""
 
     function = "trunc"

@@ -129,7 +129,7 @@ def _slot_bytes(
         check(slot.offset is not None, missing, VerifyError)
         assert slot.offset is not None
         return arena[slot.offset : slot.offset + slot.type.nbytes]
-    if slot.role == Role.RESULT:
+    if slot.role in (Role.RESULT, Role.STATUS):
         return np.full(slot.type.nbytes, 0xFF, np.uint8)
     source = given if slot.role == Role.PARAMETER else constants
     check(slot.name in source, f"the {slot.role} '{slot.name}' is not given", InputError)

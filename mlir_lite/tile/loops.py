@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from itertools import pairwise
+from itertools import groupby, pairwise
 
-from ..errors import VerifyError, check
 from ..expr import (
     INDEX,
     Apply,
@@ -195,30 +194,28 @@ def extent_limits(loop: Loop) -> tuple[int, int]:
     return low, low + extent_of(loop)
 
 
-def distribute(kernel: Kernel, axis: str) -> Kernel:
-    """Give each loop (or run of other statements) in a loop's body a copy of the loop.
+def distribute(kernel: Kernel, axis: str, pieces: Sequence[str]) -> Kernel:
+    """Give each loop over one of the axes `pieces` in a loop's body (and each run of other
+    statements, which is a piece whose loop ran once) a copy of the loop.
 
     Right only where the pieces share no values: pieces made by `partition` or a cut `split`.
 
-    for i: {A; B}   ->   for i: A;  for i$1: B
+    for i: {for j: A;  for j$1: B}   ->   for i: for j: A;  for i$1: for j$1: B
     """
     names = Names(kernel)
 
+    def is_piece(stmt: Stmt) -> bool:
+        return isinstance(stmt, Loop) and base(stmt.axis) in pieces
+
     def change(loop: Loop, _: Bounds) -> Block:
-        pieces: list[Stmt] = []
-        for stmt in loop.body:
-            check(
-                isinstance(stmt, (Loop, If)),
-                f"{loop.axis} holds more than loops and cannot be distributed",
-                VerifyError,
-            )
-            piece = replace(loop, body=(stmt,))
-            if pieces:
-                (copied,) = copy_block((piece,), names)
-                pieces.append(copied)
-            else:
-                pieces.append(piece)
-        return tuple(pieces)
+        found: list[Block] = []
+        for alone, run in groupby(loop.body, is_piece):
+            found += [(stmt,) for stmt in run] if alone else [tuple(run)]
+        copies: list[Stmt] = []
+        for body in found:
+            piece: Block = (replace(loop, body=body),)
+            copies.extend(copy_block(piece, names) if copies else piece)
+        return tuple(copies)
 
     return rewrite_loops(kernel, (axis,), change)
 

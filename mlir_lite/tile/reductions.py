@@ -4,7 +4,7 @@ lifting guards, and running several nests under one loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -87,8 +87,30 @@ def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
         return _pushed(tile, body, names, first=True)
 
     result = rewrite_loops(kernel, axes, change)
+    ranks = {name: len(buffer.shape) for name, buffer in grown.items()}
     buffers = tuple(grown.get(buffer.name, buffer) for buffer in kernel.locals)
-    return tidy(replace(result, locals=buffers))
+    return tidy(replace(result, body=_ranked(result.body, ranks), locals=buffers))
+
+
+def _ranked(block: Block, ranks: Mapping[str, int]) -> Block:
+    """Give accesses outside of every tile (whose loops all ran once) the accumulators' rank."""
+
+    def padded(name: str, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        missing = ranks.get(name, len(indices)) - len(indices)
+        return (*(index(0),) * missing, *indices)
+
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and len(node.indices) < ranks.get(node.buffer, 0):
+                return Load(node.dtype, node.buffer, padded(node.buffer, node.indices))
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    return _map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(ref.buffer, padded(ref.buffer, ref.indices)),
+    )
 
 
 def _registers_in(kernel: Kernel, block: Block) -> frozenset[str]:

@@ -215,5 +215,11 @@ def _mark(indices: Sequence[Expr], covered: Array, frame: Frame) -> None:
         vars_of(part) <= frame.vars.keys() and not any(True for _ in loads_of(part))
         for part in indices
     )
-    if known:
-        covered[tuple(np.asarray(evaluate(part, frame)) for part in indices)] = True
+    if not known:
+        return
+    places = np.broadcast_arrays(*(np.asarray(evaluate(part, frame)) for part in indices))
+    # Under a condition the grid reaches further than what is written.
+    inside = np.ones(places[0].shape if places else (), bool)
+    for place, extent in zip(places, covered.shape, strict=True):
+        inside &= (place >= 0) & (place < extent)
+    covered[tuple(place[inside] for place in places)] = True

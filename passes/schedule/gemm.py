@@ -63,8 +63,7 @@ def _tile_columns(kernel: Kernel, m: str, n: str, columns: int, tile: Tile) -> K
     if rest and columns > rest:
         kernel = partition(kernel, n, [columns - rest])
         for axis in (f"{m}.i", f"{m}.o"):
-            if m and loops_of(kernel, axis):
-                kernel = distribute(kernel, axis)
+            kernel = distribute(kernel, axis, (n,))
     kernel = split(kernel, n, tile.columns, tail=Tail.CUT)
     return split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
 

@@ -136,8 +136,7 @@ def schedule_windows(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kerne
         return sink(kernel, (f"{axis}.i",))
     pixel = others[-1]
     for place in (f"{pixel}.i", f"{pixel}.o"):
-        if any(len(loop.body) > 1 for loop in loops_of(kernel, place)):
-            kernel = distribute(kernel, place)
+        kernel = distribute(kernel, place, (f"{axis}.o", f"{axis}.i"))
     kernel = reorder(kernel, [f"{axis}.o", f"{pixel}.o", f"{pixel}.i", f"{axis}.i"])
     kernel = mark(kernel, f"{pixel}.i", Kind.UNROLL)
     return sink(kernel, (f"{pixel}.i", f"{axis}.i"))

@@ -8,12 +8,20 @@ from ...tile.reductions import lift_guards
 from ...tile.tree import tidy
 from .analysis import as_product, nests_of
 from .gemm import schedule_product
-from .loops import collapse_all, schedule_elementwise, schedule_reduction, schedule_rows
+from .loops import (
+    collapse_all,
+    lanes_of,
+    schedule_elementwise,
+    schedule_reduction,
+    schedule_rows,
+)
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
     kernel = lift_guards(tidy(kernel))
+    if not kernel.body:  # of an empty array
+        return kernel
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return schedule_rows(kernel, target)
@@ -22,6 +30,6 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
     flat = collapse_all(kernel)
     (nest,) = nests_of(flat)
     product = as_product(flat, nest)
-    if product is not None:
+    if product is not None and (product.panel or 0) % lanes_of(flat, target) == 0:
         return schedule_product(flat, nest, product, target)
     return schedule_reduction(kernel, target)

@@ -91,10 +91,10 @@ def test_a_function_called_while_tracing_is_inlined() -> None:
         return x + x
 
     @ml.function(f32[2])
-    def fourfold(x: Value) -> object:
-        return twice(twice(x))
+    def more(x: Value) -> object:
+        return twice(ml.exp(x))
 
-    assert [node.op.name for node in fourfold.nodes] == ["add", "add"]
+    assert [node.op.name for node in more.nodes] == ["exp", "add"]
 
 
 def error_of(body: Callable[..., object], *types: ml.TensorType) -> tuple[str, int]:
@@ -223,9 +223,8 @@ def test_a_value_of_another_trace_is_found_where_it_is_used() -> None:
 
 
 def test_a_result_of_another_trace_is_found() -> None:
-    leaked: list[Value] = []
-    ml.function(f32[2])(lambda x: leaked.append(x) or x)
-    assert error_of(lambda x: leaked[0], f32[2])[0] == (
+    leaked = ml.function(f32[2])(lambda x: x).params[0]
+    assert error_of(lambda x: leaked, f32[2])[0] == (
         "@lambda returns the parameter 'x' of another function; hand it over as a parameter"
     )
 
@@ -253,5 +252,5 @@ def test_calling_a_function_on_arrays_says_what_to_write() -> None:
 
 def test_operations_outside_of_a_trace() -> None:
     value = ml.function(f32[2])(lambda x: x).params[0]
-    with pytest.raises(TypeRuleError, match="use @ml.function"):
+    with pytest.raises(TypeRuleError, match=r"use @ml\.function"):
         ml.exp(value)

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from mlir_lite.ir import Builder, Value, result_types, results_of, run_reference
+from mlir_lite.ir import Builder, result_types, results_of, run_reference
 from mlir_lite.ops.table import TABLE
-from mlir_lite.types import Array, f64
+from mlir_lite.types import Array
 
 from .close import assert_close
 from .run_naive import run_body, run_own_kernel
@@ -98,66 +97,3 @@ def test_permuted_operation_is_the_permuted_result(sample: Sample) -> None:
         result.shape for result in expected
     )
     assert_close(actual, expected)
-
-
-_SMOOTH = [sample for sample in _with("gradient") if sample.smooth]
-
-
-def test_every_gradient_has_a_smooth_sample() -> None:
-    smooth = {sample.op.name for sample in _SMOOTH}
-    assert {name for name, cls in TABLE.classes.items() if cls.has("gradient")} - smooth == set()
-
-
-@pytest.mark.parametrize("sample", _SMOOTH, ids=str)
-def test_gradient_is_the_finite_difference(sample: Sample) -> None:
-    """In f64, along one random direction of all operands at once."""
-    op = sample.op
-    random = np.random.default_rng(0)
-    (type_,) = result_types(op)
-    weights = random.standard_normal(type_.static_shape)
-    dy = value_like("dy", weights)
-    builder = Builder(TABLE)
-    with builder.active():
-        (y,) = builder.emit(op)
-        gradients = _flat(op.gradient(y, dy))
-    differentiable = [value for value in op.operands if value.dtype == f64]
-    given = [
-        gradient
-        for value, gradient in zip(op.operands, gradients, strict=True)
-        if value.dtype == f64
-    ]
-    assert all(gradient is not None for gradient in given)
-    results = [gradient for gradient in given if gradient is not None]
-    assert [gradient.type for gradient in results] == [value.type for value in differentiable]
-    fn = builder.finish("gradient", (*op.operands, dy), results)
-    found = run_reference(fn, (*sample.arrays, weights))
-
-    ways = [
-        random.standard_normal(array.shape) if array.dtype == np.float64 else None
-        for array in sample.arrays
-    ]
-    slope = sum(
-        float(np.sum(gradient * way))
-        for gradient, way in zip(found, (way for way in ways if way is not None), strict=True)
-    )
-
-    def loss(step: float) -> float:
-        moved = [
-            array if way is None else array + step * way
-            for array, way in zip(sample.arrays, ways, strict=True)
-        ]
-        values = dict(zip(op.operands, moved, strict=True))
-        return float(np.sum(op.reference(*op.arguments(values)) * weights))
-
-    step = 1e-5
-    difference = (loss(step) - loss(-step)) / (2 * step)
-    # The error of a central difference: its third derivative times step², and rounding over step.
-    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
-
-
-def _flat(gradients: tuple[Value | tuple[Value, ...] | None, ...]) -> list[Value | None]:
-    """Per operand: those of a tuple operand stand in a tuple."""
-    found: list[Value | None] = []
-    for entry in gradients:
-        found.extend(entry if isinstance(entry, tuple) else (entry,))
-    return found

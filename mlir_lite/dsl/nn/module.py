@@ -10,6 +10,8 @@
     net = Net(nn.Conv2d(1, 16, 3), nn.Linear(16, 10))
     fn = ml.function(net, f32["batch", 1, 8, 8])      # parameters conv.weight, conv.bias, ..., x
     classify = fn.bind(net.init(seed=0))
+
+Arrays meet a module's parameters only in the traced function, by name.
 """
 
 from __future__ import annotations
@@ -122,8 +124,9 @@ class Module:
         children = {
             name: child.attach(_below(name, values)) for name, child in self.children().items()
         }
+        attached = self.with_children(children)
         own = {name: values[name] for name in self.own_parameters()}
-        return dataclasses.replace(self.with_children(children), _values=own)
+        return dataclasses.replace(attached, _values=own) if own else attached
 
 
 def _modules_in(name: str, entry: object) -> Iterator[tuple[str, Module]]:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from ...errors import ParseError, UnsupportedError, check
-from ...ir import ConstantData, Function, Node, Value, run_reference
+from ...ir import ConstantData, Function, Node, Scalar, Value, run_reference
 from ...types import Array, DType, Shape, Size
 from .model import Attribute, OnnxGraph, OnnxNode
 from .sizes import MAX_KNOWN, Operand, Sizes, as_value
@@ -87,6 +89,14 @@ class Call:
         """The value of an operand that depends on constants only."""
         operand = self.operand(position)
         return operand.array() if isinstance(operand, Sizes) else constant_value(operand)
+
+    def scalar(self, position: int) -> Scalar:
+        """The one finite number of an operand that depends on constants only."""
+        array = self.known(position)
+        ok = array.size == 1 and bool(np.isfinite(array).all())
+        check(ok, f"operand {position} is not one number", ParseError)
+        found: Scalar = array.reshape(()).item()
+        return found
 
     # Attributes
 

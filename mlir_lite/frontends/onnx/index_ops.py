@@ -53,7 +53,7 @@ def one_hot(call: Call) -> Results:
     """Negative indices count from the end; those outside give a row of the off value."""
     indices, values = call.value(0), call.value(2)
     # The depth may be of any type, floats among them.
-    depth = int(call.known(1).reshape(-1)[0])
+    depth = int(call.scalar(1))
     rank = indices.rank + 1
     axis = normal_axis(call.int_("axis", -1), rank)
     if indices.dtype.is_float:
@@ -75,6 +75,7 @@ def trilu(call: Call) -> Results:
 
 
 def eye_like(call: Call) -> Results:
+    check(len(call.shape(0)) == 2, f"a matrix of rank {len(call.shape(0))}", ParseError)
     rows, columns = call.shape(0)
     given = call.attribute("dtype")
     dtype = call.dtype(0) if given is None else element_type(call.int_("dtype"), "the result")
@@ -98,5 +99,5 @@ def reverse_sequence(call: Call) -> Results:
 
 def conditional(call: Call) -> Results:
     """The branch that a condition known while reading picks."""
-    chosen = bool(call.known(0).reshape(-1)[0])
+    chosen = bool(call.scalar(0))
     return call.enter(call.graph("then_branch" if chosen else "else_branch"))

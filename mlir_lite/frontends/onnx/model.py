@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from ...errors import ParseError, UnsupportedError, check, missing_extra
 from ...ir import ConstantData
 from ...types import DType
-from .weights import element_type, read_tensor
+from .weights import element_type, read_tensor, text
 
 NEWEST_OPSET = 28
 _STANDARD = ("", "ai.onnx")
@@ -114,14 +114,14 @@ def read_model(source: str | Path | bytes | Any) -> OnnxFile:
 
         proto = onnx.inliner.inline_local_functions(proto)
     reader = _Reader(shown, folder, _opsets(proto, shown))
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    metadata = {text(entry.key): text(entry.value) for entry in proto.metadata_props}
     return OnnxFile(shown, reader.graph(proto.graph, outer=False), metadata)
 
 
 def _opsets(proto: Any, shown: str) -> Mapping[str, int]:
     import onnx
 
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    opsets = {text(entry.domain): entry.version for entry in proto.opset_import}
     version = opsets.get("", opsets.get("ai.onnx", 1))
     newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
     check(
@@ -143,43 +143,44 @@ class _Reader:
 
     def graph(self, proto: Any, *, outer: bool) -> OnnxGraph:
         """A graph; `outer` where names of an enclosing graph may be used in it."""
-        what = f"{self.shown}, graph '{proto.name}'"
+        graph_name = text(proto.name)
+        what = f"{self.shown}, graph '{graph_name}'"
         check(not proto.sparse_initializer, f"{what} has sparse initializers", UnsupportedError)
         weights: dict[str, ConstantData] = {}
         for tensor in proto.initializer:
-            check(tensor.name not in weights, f"{what}: two tensors '{tensor.name}'", ParseError)
-            weights[tensor.name] = read_tensor(tensor, self.folder)
+            name = text(tensor.name)
+            check(name not in weights, f"{what}: two tensors '{name}'", ParseError)
+            weights[name] = read_tensor(tensor, self.folder)
         # The branches of an `If` have no inputs; bodies of loops, which have, are not read.
         given = () if outer else proto.input
         inputs = tuple(self._input(info) for info in given if info.name not in weights)
         nodes = tuple(self._node(node, place) for place, node in enumerate(proto.node))
-        outputs = tuple(info.name for info in proto.output)
-        graph = OnnxGraph(proto.name, inputs, outputs, weights, nodes)
+        outputs = tuple(text(info.name) for info in proto.output)
+        graph = OnnxGraph(graph_name, inputs, outputs, weights, nodes)
         _check_names(graph, what, outer)
         return graph
 
     def _input(self, info: Any) -> OnnxInput:
-        what = f"the input '{info.name}'"
+        name = text(info.name)
+        what = f"the input '{name}'"
         kind = info.type.WhichOneof("value")
         check(kind is not None, f"{what} has no type", ParseError)
         check(kind == "tensor_type", f"{what} is a {kind}, not a tensor", UnsupportedError)
         tensor = info.type.tensor_type
         dtype = element_type(tensor.elem_type, what)
         if not tensor.HasField("shape"):
-            return OnnxInput(info.name, dtype, None)
-        return OnnxInput(info.name, dtype, tuple(_size(dim) for dim in tensor.shape.dim))
+            return OnnxInput(name, dtype, None)
+        return OnnxInput(name, dtype, tuple(_size(dim) for dim in tensor.shape.dim))
 
     def _node(self, node: Any, place: int) -> OnnxNode:
-        domain = "" if node.domain in _STANDARD else node.domain
+        domain = "" if node.domain in _STANDARD else text(node.domain)
+        op_type = text(node.op_type)
+        inputs, outputs = tuple(map(text, node.input)), tuple(map(text, node.output))
         # Exporters leave many nodes without a name; the first output's is unique.
-        name = node.name or next(filter(None, node.output), f"#{place}")
-        attributes: dict[str, Attribute] = {}
-        for attribute in node.attribute:
-            attributes[attribute.name] = self._attribute(attribute, name)
-        return OnnxNode(
-            node.op_type, domain, self._version(node.op_type, domain), name, tuple(node.input),
-            tuple(node.output), attributes,
-        )  # fmt: skip
+        name = text(node.name) or next(filter(None, outputs), f"#{place}")
+        attributes = {text(entry.name): self._attribute(entry) for entry in node.attribute}
+        version = self._version(op_type, domain)
+        return OnnxNode(op_type, domain, version, name, inputs, outputs, attributes)
 
     def _version(self, op_type: str, domain: str) -> int | None:
         """The version in which the operator took the form it has at the model's opset."""
@@ -191,10 +192,9 @@ class _Reader:
             return None
         return int(schema.since_version)
 
-    def _attribute(self, attribute: Any, node: str) -> Attribute:
+    def _attribute(self, attribute: Any) -> Attribute:
         import onnx
 
-        what = f"the attribute '{attribute.name}' of the node '{node}'"
         kinds = onnx.AttributeProto
         match attribute.type:
             case kinds.INT:
@@ -202,13 +202,13 @@ class _Reader:
             case kinds.FLOAT:
                 return float(attribute.f)
             case kinds.STRING:
-                return _text(attribute.s, what)
+                return text(attribute.s)
             case kinds.INTS:
                 return tuple(attribute.ints)
             case kinds.FLOATS:
                 return tuple(attribute.floats)
             case kinds.STRINGS:
-                return tuple(_text(entry, what) for entry in attribute.strings)
+                return tuple(map(text, attribute.strings))
             case kinds.TENSOR:
                 return read_tensor(attribute.t, self.folder)
             case kinds.GRAPH:
@@ -217,21 +217,14 @@ class _Reader:
         return None
 
 
-def _text(data: bytes, what: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise ParseError(f"{what} is no UTF-8 text") from None
-
-
 def _size(dim: Any) -> int | str | None:
     """A size; exporters write -1 as well as nothing for an unknown one."""
     kind = dim.WhichOneof("value")
     if kind == "dim_value":
         return int(dim.dim_value) if dim.dim_value >= 0 else None
-    named = kind == "dim_param" and any(char.isalnum() for char in dim.dim_param)
+    named = kind == "dim_param" and any(char.isalnum() for char in text(dim.dim_param))
     # Some exporters write "?" for every unknown size, which does not make them equal.
-    return dim.dim_param if named else None
+    return text(dim.dim_param) if named else None
 
 
 def _check_names(graph: OnnxGraph, what: str, outer: bool) -> None:

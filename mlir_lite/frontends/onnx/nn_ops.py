@@ -247,6 +247,7 @@ def lp_pool(call: Call) -> Results:
     """`(sum |x|^p)^(1/p)` over windows: the mean, which counts padding, times the window."""
     x = call.value(0)
     p = float(call.int_("p", 2))
+    check(p > 0, f"the norm with p={p}", ParseError)
     kernel, strides, pads, dilations = _windows(call, x)
     powers = ops.power(ops.absolute(x), p)
     means = ops.average_pool(

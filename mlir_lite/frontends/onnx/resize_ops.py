@@ -99,6 +99,7 @@ def _stretches(call: Call, how: Interpolation) -> list[Stretch]:
     extents = [shape[axis] for axis in axes]
     scales = call.known(2).astype(np.float64).reshape(-1).tolist() if call.has(2) else []
     if scales:
+        check(len(scales) == len(extents), f"{len(scales)} scales, {len(extents)} axes", ParseError)
         targets = [_scaled(extent, s) for extent, s in zip(extents, scales, strict=True)]
     else:
         targets, scales = _from_sizes(call, extents)

@@ -44,7 +44,7 @@ def constant(call: Call) -> Results:
     data = call.tensor("value")
     if data is None:
         data = ConstantData.of(_plain_constant(call))
-    named = ConstantData(data.type, data.source, data.name or call.node.outputs[0])
+    named = ConstantData(data.type, data.source, data.name or call.node.name)
     return constant_operand(named)
 
 
@@ -219,7 +219,10 @@ def split(call: Call) -> Results:
     else:
         sizes = call.integers(1) if call.has(1) else None
     if sizes is None:
-        sizes = _equal_parts(extent, call.int_("num_outputs", len(call.node.outputs)))
+        count = len(call.node.outputs)
+        parts_wanted = call.int_("num_outputs", count)
+        check(parts_wanted == count > 0, f"{parts_wanted} parts, {count} outputs", ParseError)
+        sizes = _equal_parts(extent, count)
     total: Size = 0
     parts: list[Operand] = []
     for entry in sizes:
@@ -231,7 +234,6 @@ def split(call: Call) -> Results:
 
 def _equal_parts(extent: Size, count: int) -> list[Size]:
     """Parts of one size, but for the last, which may be smaller."""
-    check(count > 0, f"a split into {count} parts", ParseError)
     each = (extent + (count - 1)) // count
     return [each] * (count - 1) + [extent - each * (count - 1)]
 
@@ -284,7 +286,7 @@ def pad(call: Call) -> Results:
         fill = call.float_("value", 0.0)
     else:
         pads = call.integers(1)
-        fill = call.known(2).reshape(-1)[0].item() if call.has(2) else 0
+        fill = call.scalar(2) if call.has(2) else 0
     axes = (
         [normal_axis(number(axis, "an axis"), rank) for axis in call.integers(3)]
         if call.has(3)
@@ -312,7 +314,7 @@ def range_(call: Call) -> Results:
         count = 0 if compare(span, 0) in (0, -1) else (span + (abs(step) - 1)) // abs(step)
         scaled = ops.multiply(ops.iota(count, call.dtype(0)), step)
         return ops.add(scaled, as_value(Sizes.scalar(start, call.dtype(0))))
-    first, last, by = (call.known(position).reshape(()).item() for position in range(3))
+    first, last, by = (call.scalar(position) for position in range(3))
     check(by != 0, "a range has the step 0", ParseError)
     count = max(0, math.ceil((last - first) / by))
     dtype = call.dtype(0)
@@ -321,7 +323,7 @@ def range_(call: Call) -> Results:
 
 def dropout(call: Call) -> Results:
     """In inference every element is kept."""
-    training = call.version >= 12 and call.has(2) and bool(call.known(2).reshape(-1)[0])
+    training = call.version >= 12 and call.has(2) and bool(call.scalar(2))
     check(not training, "dropout in training mode", UnsupportedError)
     if not call.wants(1):
         return call.operand(0)

@@ -48,18 +48,29 @@ def read_tensor(tensor: Any, folder: Path | None) -> ConstantData:
 
     `ParseError` where the bytes do not fit the declared shape or are not in the folder.
     """
-    what = f"the tensor '{tensor.name}'"
+    label = text(tensor.name)
+    what = f"the tensor '{label}'"
     dtype = element_type(tensor.data_type, what)
     dims = tuple(tensor.dims)
     check(len(dims) <= _MAX_RANK, f"{what} has {len(dims)} axes", ParseError)
     check(all(dim >= 0 for dim in dims), f"{what} has a negative size: {dims}", ParseError)
     type_ = TensorType(dims, dtype)
-    name = constant_name(tensor.name)
+    name = constant_name(label)
     if tensor.data_location == tensor.EXTERNAL:
         return ConstantData(type_, _external(tensor, type_, folder, what), name)
     if tensor.HasField("raw_data"):
         return ConstantData(type_, InMemory(_raw(tensor.raw_data, type_, what)), name)
     return ConstantData(type_, InMemory(_listed(tensor, type_, what)), name)
+
+
+def text(entry: str | bytes) -> str:
+    """A text of the file; protobuf gives bytes for one that is not UTF-8."""
+    if isinstance(entry, str):
+        return entry
+    try:
+        return entry.decode()
+    except UnicodeDecodeError:
+        raise ParseError(f"{entry!r} is no UTF-8 text") from None
 
 
 def constant_name(name: str) -> str:
@@ -103,7 +114,7 @@ def _listed(tensor: Any, type_: TensorType, what: str) -> Array:
 def _external(tensor: Any, type_: TensorType, folder: Path | None, what: str) -> InFile:
     check(folder is not None, f"{what} lies in another file; give the model's path", ParseError)
     assert folder is not None
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {text(entry.key): text(entry.value) for entry in tensor.external_data}
     location = entries.get("location", "")
     path = _inside(folder, location, what)
     offset = _number(entries.get("offset", "0"), what)
@@ -132,10 +143,10 @@ def _inside(folder: Path, location: str, what: str) -> Path:
     return path
 
 
-def _number(text: str, what: str) -> int:
+def _number(digits: str, what: str) -> int:
     check(
-        text.isascii() and text.isdigit() and len(text) < 20,
-        f"{what} has external data at {text!r}, which is no number",
+        digits.isascii() and digits.isdigit() and len(digits) < 20,
+        f"{what} has external data at {digits!r}, which is no number",
         ParseError,
     )
-    return int(text)
+    return int(digits)

@@ -401,3 +401,22 @@ def test_a_register_index_that_is_not_constant_is_refused() -> None:
     }"""
     with pytest.raises(UnsupportedError, match="register buffer 't' is not constant"):
         compiled(text)
+
+
+def test_a_local_of_one_iteration_is_a_local_of_each_lane() -> None:
+    text = """
+    kernel @running(%x: f32[16, 5], %y: out f32[16, 5]) {
+      buffer total: register f32[]
+      buffer row: shared f32[5]
+      vector l in 0..16 {
+        total[] = 0.0
+        for k in 0..5 {
+          total[] += x[l, k]
+          row[k] = total[]
+        }
+        for k.1 in 0..5 {
+          y[l, k.1] = row[k.1] * total[]
+        }
+      }
+    }"""
+    agree(text, {"x": normal(16, 5)}, tolerance=1e-6)

@@ -88,7 +88,7 @@ NODES = [
     Node("Gemm", 9, [floats(4, 3), floats(4, 5), floats(1)], {"transA": 1, "alpha": 2.0}),
     Node("BatchNormalization", 9, [IMAGE, floats(2), floats(2), floats(2), floats(2) ** 2]),
     Node("InstanceNormalization", 6, [IMAGE, floats(2), floats(2)]),
-    Node("LRN", 1, [floats(1, 7, 3, 3)], {"size": 4, "alpha": 0.1}),
+    Node("LRN", 1, [floats(1, 7, 3, 3)], {"size": 3, "alpha": 0.1}),
     Node("Dropout", 7, [X]),
     Node("AveragePool", 10, [IMAGE], {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1]}),
     Node("AveragePool", 10, [IMAGE], {"kernel_shape": [4, 4], "auto_pad": "SAME_LOWER"}),

@@ -1,0 +1,250 @@
+"""Time a model, alone or against another runtime, in turn and on the same inputs.
+
+  mlir-lite bench model.onnx --shape x=1x3x48x192 --against onnxruntime --threads 1,2
+
+A time is the median over rounds of blocks of calls; in each round every runtime has its block.
+GFLOP/s count the multiplications and additions of matrix products and convolutions as the model
+has them, whatever algorithm runs. A ratio above 1 means that mlir-lite is faster.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..backends.llvm.threads import default_threads
+from ..compile import compile as compile_function
+from ..errors import InputError, UnsupportedError, check, missing_extra
+from ..interpreter import evaluate
+from ..ir import Function, results_of
+from ..ops.conv import Conv
+from ..ops.conv_transpose import ConvTranspose
+from ..ops.matmul import Matmul
+from ..passes.decompose import decompose
+from ..types import Array
+from .compile import add_compile_arguments, winograd
+from .layout import seconds_text, table
+from .model import Loaded, add_model_arguments, load_static
+from .run import inputs_for
+
+Call: TypeAlias = Callable[[], Sequence[Array]]
+
+BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
+PAUSE_SECONDS = 0.005  # in which the threads of the runtime before stop spinning
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_model_arguments(parser)
+    add_compile_arguments(parser)
+    parser.add_argument(
+        "--against", choices=("onnxruntime", "numpy"),
+        help="compare with onnxruntime (.onnx files), or with this package's NumPy interpreter",
+    )  # fmt: skip
+    parser.add_argument("--threads", metavar="N,N", help="thread counts, one after the other")
+    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds (15)")
+    parser.add_argument("--seed", type=int, default=0, help="of the made-up inputs (0)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One line of the report; seconds a call, quartiles beside the medians."""
+
+    threads: int
+    compile_seconds: float
+    seconds: float
+    quartiles: tuple[float, float]
+    gflops: float | None
+    other_seconds: float | None = None
+    other_quartiles: tuple[float, float] | None = None
+    ratio: float | None = None
+    error: float | None = None  # largest difference, relative to the largest element
+
+
+def run(args: Namespace) -> int:
+    check(args.repeat >= 1, f"--repeat must be at least 1, got {args.repeat}", InputError)
+    loaded = load_static(args)
+    arrays = inputs_for(loaded, {}, args.seed)
+    flops = matrix_flops(loaded.function)
+    lines = [_measure(args, loaded, arrays, flops, count) for count in _threads(args.threads)]
+    if args.json:
+        report = {
+            "file": args.file,
+            "function": loaded.function.name,
+            "inputs": {param.name: str(param.type) for param in loaded.function.params},
+            "flops": flops,
+            "against": args.against,
+            "measured": [asdict(line) for line in lines],
+        }
+        print(json.dumps(report, indent=2))
+    else:
+        _print(args, loaded.function, flops, lines)
+    return 0
+
+
+def _threads(text: str | None) -> list[int]:
+    if text is None:
+        return [default_threads()]
+    parts = text.split(",")
+    fits = all(part.isdecimal() and int(part) > 0 for part in parts)
+    check(fits, f"--threads takes numbers such as 1,2, got '{text}'", InputError)
+    return [int(part) for part in parts]
+
+
+def _measure(
+    args: Namespace, loaded: Loaded, arrays: Sequence[Array], flops: int, threads: int
+) -> Figures:
+    executable = compile_function(
+        loaded.function, args.target, threads, verify=args.verify, winograd=winograd(args)
+    )
+    calls: dict[str, Call] = {"mlir-lite": lambda: results_of(executable(*arrays))}
+    if args.against is not None:
+        calls[args.against] = _other(args, loaded, arrays, threads)
+    times = in_turn(calls, args.repeat)
+    own = times["mlir-lite"]
+    figures = Figures(
+        threads,
+        sum(executable.compile_seconds.values()),
+        statistics.median(own),
+        _quartiles(own),
+        flops / statistics.median(own) / 1e9 if flops else None,
+    )
+    if args.against is None:
+        return figures
+    other = times[args.against]
+    return replace(
+        figures,
+        other_seconds=statistics.median(other),
+        other_quartiles=_quartiles(other),
+        ratio=statistics.median(other) / figures.seconds,
+        error=_error(calls["mlir-lite"](), calls[args.against]()),
+    )
+
+
+def _other(args: Namespace, loaded: Loaded, arrays: Sequence[Array], threads: int) -> Call:
+    """One call of the runtime to compare with."""
+    if args.against == "numpy":
+        return lambda: results_of(evaluate(loaded.function, *arrays))
+    check(
+        args.file.lower().endswith(".onnx"),
+        "onnxruntime runs .onnx files only; --against numpy compares with the interpreter",
+        UnsupportedError,
+    )
+    check(not args.value, "--value cannot be given to onnxruntime", UnsupportedError)
+    session = _session(args.file, threads)
+    by_param = {param: name for name, param in loaded.names.items()}
+    params = loaded.function.params
+    feeds = {by_param[param.name]: array for param, array in zip(params, arrays, strict=True)}
+    outputs = list(loaded.outputs)
+
+    def call() -> Sequence[Array]:
+        results: Sequence[Array] = session.run(outputs, feeds)
+        return results
+
+    return call
+
+
+def _session(file: str, threads: int) -> Any:  # the package has no types
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "bench") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def in_turn(calls: Mapping[str, Call], repeat: int) -> dict[str, list[float]]:
+    """Seconds a call of each, a sample a round, measured in turn: A B A B …"""
+    counts: dict[str, int] = {}
+    for name, call in calls.items():
+        call()
+        once = _seconds(call, 1)
+        counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(once, 1e-7)))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeat):
+        for name, call in calls.items():
+            time.sleep(PAUSE_SECONDS)
+            call()  # caches and threads are its own again
+            times[name].append(_seconds(call, counts[name]))
+    return times
+
+
+def _seconds(call: Call, count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def _quartiles(times: Sequence[float]) -> tuple[float, float]:
+    low, high = np.percentile(times, (25, 75))
+    return float(low), float(high)
+
+
+def _error(have: Sequence[Array], want: Sequence[Array]) -> float:
+    """The largest difference over all results, relative to each result's largest element."""
+    worst = 0.0
+    for ours, theirs in zip(have, want, strict=True):
+        if ours.size:
+            wide = np.asarray(theirs).astype(np.float64)
+            difference = float(np.max(np.abs(ours.astype(np.float64) - wide)))
+            worst = max(worst, difference / (float(np.max(np.abs(wide))) or 1.0))
+    return worst
+
+
+def matrix_flops(fn: Function) -> int:
+    """Multiplications and additions of the matrix products and convolutions of static sizes."""
+    total = 0
+    for node in decompose(fn).nodes:
+        match node.op:
+            case Matmul(lhs=lhs):
+                total += 2 * _count(node.results[0].shape) * int(lhs.type.static_shape[-1])
+            case Conv(weight=weight):
+                per_output = _count(weight.shape) // max(1, weight.type.static_shape[0])
+                total += 2 * _count(node.results[0].shape) * per_output
+            case ConvTranspose(x=x, weight=weight):
+                per_input = _count(weight.shape) // max(1, weight.type.static_shape[0])
+                total += 2 * _count(x.shape) * per_input
+    return total
+
+
+def _count(shape: Sequence[object]) -> int:
+    return math.prod(entry for entry in shape if isinstance(entry, int))
+
+
+def _print(args: Namespace, fn: Function, flops: int, lines: Sequence[Figures]) -> None:
+    inputs = ", ".join(f"{param.name} {param.type}" for param in fn.params)
+    print(f"@{fn.name}({inputs}): {flops / 1e9:.4g} GFLOP of matrix work a call\n")
+    head = ["threads", "compile", "mlir-lite", "quartiles", "GFLOP/s"]
+    if args.against is not None:
+        head += [args.against, "quartiles", "ratio", "error"]
+    rows = [head, *map(_row, lines)]
+    print(table(rows, right=range(len(head)), indent=""))
+
+
+def _row(line: Figures) -> list[str]:
+    row = [
+        str(line.threads),
+        seconds_text(line.compile_seconds),
+        seconds_text(line.seconds),
+        _range(line.quartiles),
+        "-" if line.gflops is None else f"{line.gflops:.1f}",
+    ]
+    if line.other_seconds is not None and line.other_quartiles is not None:
+        row += [seconds_text(line.other_seconds), _range(line.other_quartiles)]
+        row += [f"{line.ratio:.2f}", f"{line.error:.1e}"]
+    return row
+
+
+def _range(quartiles: tuple[float, float]) -> str:
+    return "-".join(seconds_text(entry).replace(" ", "") for entry in quartiles)

@@ -1,0 +1,66 @@
+"""List, clear or explain the cache of machine code.
+
+  mlir-lite cache list
+  mlir-lite cache explain model.onnx --shape x=1x3x48x192
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+
+from ..backends.llvm.cache import CacheEntry, default_cache
+from ..backends.llvm.emit_program import emit_program
+from ..compile import Options, lower_for
+from ..errors import InputError, check
+from .layout import bytes_text, table
+from .model import add_model_arguments, load_static
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|clear|explain")
+    actions.add_parser("list", help="the entries, those used last first")
+    actions.add_parser("clear", help="delete every entry")
+    explain = actions.add_parser("explain", help="what of FILE is in the cache, and why not")
+    add_model_arguments(explain)
+    explain.add_argument("--target", default="cpu", help="cpu, cpu:haswell, …")
+
+
+def run(args: Namespace) -> int:
+    match args.action:
+        case "list":
+            _list()
+        case "clear":
+            cache = default_cache()
+            print(f"deleted {cache.clear()} entries of {cache.folder}")
+        case "explain":
+            _explain(args)
+    return 0
+
+
+def _list() -> None:
+    cache = default_cache()
+    entries = cache.list()
+    total = sum(entry.size for entry in entries)
+    print(
+        f"{cache.folder}: {len(entries)} entries, {bytes_text(total)} "
+        f"of at most {bytes_text(cache.capacity)}"
+    )
+    if entries:
+        rows = [("key", "size", "used", "cpu", "LLVM")]
+        print(table([*rows, *map(_row, entries)], right=(1,)))
+
+
+def _row(entry: CacheEntry) -> tuple[str, ...]:
+    used = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.last_used))
+    return entry.key[:16], bytes_text(entry.size), used, entry.parts.cpu, entry.parts.llvm
+
+
+def _explain(args: Namespace) -> None:
+    fn = load_static(args).function
+    backend, _, _, program, _ = lower_for(fn, args.target, Options())
+    cache = default_cache()
+    modules = emit_program(program, backend.target).modules
+    check(modules, f"@{fn.name} needs no machine code", InputError)
+    for number, text in enumerate(modules, start=1):
+        print(f"module {number} of {len(modules)}: {cache.explain(text, backend.machine)}")

@@ -1,0 +1,107 @@
+"""Compile IR text or an ONNX model and print a stage of it.
+
+  mlir-lite compile model.mlir --emit tile
+  mlir-lite compile model.onnx --shape x=1x3x48x192 --target cpu:aarch64 --emit asm -o model.s
+
+The stages: `graph` as read; `fused` after the passes; `tile`, the loops; `llvm`; `asm`; `object`,
+the machine code, which needs -o; `plan`, where in the arena every buffer lies.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ..backends.llvm.backend import CpuBackend
+from ..backends.llvm.cache import default_cache
+from ..backends.llvm.emit_program import emit_program
+from ..backends.llvm.jit import compile_objects
+from ..backends.llvm.threads import default_threads
+from ..compile import Options, lower_for
+from ..environment import dump_folder, verify_level
+from ..errors import InputError
+from ..ir import Function
+from ..tile.program import Program
+from .files import emit, write_atomically, write_function
+from .layout import bytes_text, plan_text, seconds_text
+from .model import add_model_arguments, load_static
+
+STAGES = ("graph", "fused", "tile", "llvm", "asm", "object", "plan")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_model_arguments(parser)
+    parser.add_argument("--emit", choices=STAGES, default="asm", help="the stage (asm)")
+    add_compile_arguments(parser)
+    parser.add_argument("-o", "--output", metavar="OUT", help="write there instead of to stdout")
+    parser.add_argument("--timing", action="store_true", help="print the times on stderr")
+
+
+def add_compile_arguments(parser: ArgumentParser) -> None:
+    """`--target`, `--winograd` and `--verify`."""
+    parser.add_argument(
+        "--target", default="cpu", help="cpu (this machine), cpu:haswell, cpu:aarch64, …"
+    )
+    parser.add_argument(
+        "--winograd", choices=("auto", "off", "2", "4"), default="auto",
+        help="for 3x3 convolutions: where it pays (auto), never, or tiles of 2 or 4",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verify", choices=("off", "structure", "each-pass"), default=None,
+        help="check the IR after each pass; each-pass also compares results on sample inputs",
+    )  # fmt: skip
+
+
+def options(args: Namespace) -> Options:
+    """What `--winograd` and `--verify` say."""
+    return Options(
+        verify=args.verify or verify_level(), winograd=winograd(args), dump=dump_folder()
+    )
+
+
+def winograd(args: Namespace) -> str | int:
+    return int(args.winograd) if args.winograd.isdecimal() else str(args.winograd)
+
+
+def run(args: Namespace) -> int:
+    fn = load_static(args).function
+    if args.emit == "graph":
+        _emit_function(fn, args.output)
+        return 0
+    backend, fused, _, program, seconds = lower_for(fn, args.target, options(args))
+    match args.emit:
+        case "fused":
+            _emit_function(fused, args.output)
+        case "plan":
+            emit(plan_text(program), args.output)
+        case "object":
+            _emit_objects(backend, program, args.output)
+        case stage:
+            emit(backend.stage_texts(program)[stage](), args.output)
+    if args.timing:
+        times = ", ".join(f"{name} {seconds_text(took)}" for name, took in seconds.items())
+        print(f"compiled @{fn.name} up to the plan: {times}", file=sys.stderr)
+    return 0
+
+
+def _emit_function(fn: Function, output: str | None) -> None:
+    """To a file with its large constants beside it, or the text alone to stdout."""
+    if output in (None, "-"):
+        emit(str(fn), output)
+    else:
+        write_function(fn, str(fn), output)
+
+
+def _emit_objects(backend: CpuBackend, program: Program, output: str | None) -> None:
+    """The object file; of several modules `x.1.o`, `x.2.o`, … where the output is `x.o`."""
+    if output is None or output == "-":
+        raise InputError("object files are not text: say where to write them, with -o OUT")
+    modules = emit_program(program, backend.target).modules
+    workers = default_threads()
+    objects = compile_objects(modules, backend.machine, cache=default_cache(), workers=workers)
+    path = Path(output)
+    for number, code in enumerate(objects, start=1):
+        name = path.name if len(objects) == 1 else f"{path.stem}.{number}{path.suffix}"
+        write_atomically(path.with_name(name), code)
+        print(f"{path.with_name(name)}: {bytes_text(len(code))}", file=sys.stderr)

@@ -1,0 +1,60 @@
+"""Solve a memory allocation problem: buffers with lifetimes, as low an arena as possible.
+
+The file is CSV with a line per buffer, alive at the steps in [lower, upper):
+
+  id,lower,upper,size
+  a,0,3,4096
+
+Exit code 1 if --capacity is given and no placement within it was found.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+
+from ..frontends.minimalloc import read_minimalloc
+from ..passes.allocation import allocate
+from .files import emit
+from .layout import seconds_text, table
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.csv", help="the buffers")
+    parser.add_argument("--capacity", type=int, metavar="N", help="stop at a height of N bytes")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="end the search after S seconds"
+    )
+    parser.add_argument(
+        "--alignment", type=int, default=1, metavar="N", help="offsets are multiples of N bytes (1)"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", help="write the CSV with offsets there")
+
+
+def run(args: Namespace) -> int:
+    lives = read_minimalloc(args.file)
+    start = time.perf_counter()
+    plan = allocate(
+        lives, alignment=args.alignment, capacity=args.capacity, seconds=args.seconds
+    )
+    took = time.perf_counter() - start
+    ratio = plan.height / plan.lower_bound if plan.lower_bound else 1.0
+    rows = [
+        ("buffers", f"{len(lives)}"),
+        ("height", f"{plan.height} bytes"),
+        ("lower bound", f"{plan.lower_bound} bytes (ratio {ratio:.4f})"),
+        ("proven bound", f"{plan.bound} bytes{', so this is optimal' if plan.optimal else ''}"),
+        ("ended by", plan.proof),
+        ("search", f"{plan.nodes} nodes, {seconds_text(took)}"),
+    ]
+    fits = args.capacity is None or plan.height <= args.capacity
+    if args.capacity is not None:
+        rows.append(("capacity", f"{args.capacity} bytes: {'fits' if fits else 'does not fit'}"))
+    print(table(rows, indent=""))
+    if args.output is not None:
+        lines = [
+            f"{life.name},{life.start},{life.end},{life.size},{plan.offsets[life.name]}"
+            for life in lives
+        ]
+        emit("\n".join(["id,lower,upper,size,offset", *lines]) + "\n", args.output)
+    return 0 if fits else 1

@@ -1,0 +1,18 @@
+"""The demo: the trained digit classifier."""
+
+import numpy as np
+
+import mlir_lite as ml
+from mlir_lite.demo import model
+from mlir_lite.demo.assets import load
+
+
+def test_digits_are_recognised() -> None:
+    assets = load()
+    scores = ml.evaluate(model.digits(), assets.images)
+    assert np.mean(np.argmax(scores, axis=1) == assets.labels) >= 0.97
+
+
+def test_its_operations_are_shown_at_its_own_lines() -> None:
+    files = {node.location.file for node in model.digits().nodes if node.op.operands}
+    assert files == {model.__file__}
