@@ -42,8 +42,8 @@ from .types import i64 as i64
 from .types import u8 as u8
 
 if TYPE_CHECKING:
-    from .compile import Executable as Executable
-    from .compile import compile as compile
+    from .driver import Executable as Executable
+    from .driver import compile as compile
     from .dsl import function as function
     from .dsl import nn as nn
     from .dsl import parse as parse
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
 
 # Where the names live that load late; any other is looked for among the operations.
 _HOMES = {
-    "Executable": ".compile",
+    "Executable": ".driver",
     "Function": ".ir",
     "Value": ".ir",
-    "compile": ".compile",
+    "compile": ".driver",
     "evaluate": ".interpreter",
     "from_onnx": ".frontends.onnx",
     "function": ".dsl",

@@ -55,12 +55,14 @@ class _Fusion:
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
+    checked: dict[Node, tuple[Value, ...]] = field(default_factory=dict)  # `fault_operands`
     verdicts: dict[object, bool] = field(default_factory=dict)
 
     def run(self) -> Function:
         self.users = users_of(self.fn)
         self.order = {node: number for number, node in enumerate(self.fn.nodes)}
         for number, node in enumerate(self.fn.nodes):
+            self.checked[node] = fault_operands(node.op)
             if _fusible(node):
                 types = tuple(result.type for result in node.results)
                 self.bodies[node] = record_body(node.op, types)
@@ -74,12 +76,7 @@ class _Fusion:
 
     def _sources(self, node: Node) -> list[Value]:
         """The operands of a node, seen through broadcasts."""
-        found: list[Value] = []
-        for value in node.op.operands:
-            while isinstance(value.op, Broadcast):
-                value = value.op.x
-            found.append(value)
-        return found
+        return [_repeated(value) for value in node.op.operands]
 
     def _inputs(self, node: Node) -> set[int]:
         return {self.part_of[v.node] for v in self._sources(node) if v.node is not None}
@@ -104,7 +101,7 @@ class _Fusion:
             return False
         # What checks an operand's data runs before the group, so the operand must be there.
         made = {result for node in nodes for result in node.results}
-        if any(made & set(fault_operands(node.op)) for node in nodes):
+        if any(_repeated(value) in made for node in nodes for value in self.checked[node]):
             return False
         nodes.sort(key=self.order.__getitem__)
         region, inputs, _ = self._region(nodes)
@@ -219,11 +216,15 @@ class _Fusion:
         return found
 
     def _with_repetitions(self, nodes: list[Node]) -> list[Node]:
-        """The nodes and the broadcasts they read, which every group does for itself."""
+        """The nodes and the broadcasts they read, which every group does for itself; not those
+        whose data is checked before the group runs."""
         needed: dict[Node, None] = {}
+        checked = {value for node in nodes for value in self.checked[node]}
 
         def visit(node: Node) -> None:
             for value in node.op.operands:
+                if value in checked:
+                    continue
                 if value.node is not None and _is_repetition(value.node):
                     visit(value.node)
                     needed[value.node] = None
@@ -261,7 +262,7 @@ class _Fusion:
                     values.update(zip(node.results, results, strict=True))
                     return
                 region, inputs, given = self._region(part.nodes)
-                op = Group(tuple(values[value] for value in inputs), _kind(region), region)
+                op = Group(tuple(map(value_of, inputs)), _kind(region), region)
                 values.update(zip(given, builder.emit(op), strict=True))
 
         with builder.active():
@@ -274,6 +275,13 @@ class _Fusion:
 def _is_repetition(node: Node) -> bool:
     """A broadcast costs nothing inside of the kernel that reads it."""
     return isinstance(node.op, Broadcast) and bool(node.results[0].type.elements)
+
+
+def _repeated(value: Value) -> Value:
+    """What a broadcast repeats; other values as they are."""
+    while value.node is not None and isinstance(value.op, Broadcast) and _is_repetition(value.node):
+        value = value.op.x
+    return value
 
 
 def _fusible(node: Node) -> bool:

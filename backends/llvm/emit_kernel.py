@@ -79,25 +79,30 @@ class _Places:
 
 
 def emit_kernel(
-    kernel: Kernel, target: Target, *, aliased: frozenset[str] = frozenset()
+    kernel: Kernel,
+    target: Target,
+    *,
+    aliased: frozenset[str] = frozenset(),
+    instructions: frozenset[str] = frozenset(),
 ) -> KernelText:
     """The functions of a kernel.
 
-    `aliased` names the parameters whose memory a write to another parameter may change.
+    `aliased` names the parameters whose memory a write to another parameter may change,
+    `instructions` what the machine has of `tile/instructions.py`.
     """
     kernel = privatise(kernel)
     callees = Callees(kernel)
     kernel = replace(kernel, locals=kernel.locals + callees.locals())
     parts = tuple(_parts(kernel.body))
     places = _places(kernel, parts, callees)
+    job = _Job(kernel, target, aliased, instructions, places, callees)
     texts: list[str] = []
     declarations: set[str] = set()
     stages: list[Stage] = []
     for number, part in enumerate(parts):
         name = kernel.name if len(parts) == 1 else f"{kernel.name}.{number}"
         out = ScopedText(fma=target.has_fma)
-        texts.append(_function(kernel, part, name, target, aliased, places, callees, out))
-        texts.append(_task(kernel, name, places))
+        texts += [job.function(part, name, out), job.task(name)]
         declarations |= out.declarations
         stages.append(Stage(f"{name}.task", part.extent))
     return KernelText(
@@ -153,40 +158,89 @@ def _bytes(local: Buffer) -> int:
     return -(-local.elements * local.dtype.bytes // ALIGNMENT) * ALIGNMENT
 
 
-def _function(
-    kernel: Kernel,
-    part: _Part,
-    name: str,
-    target: Target,
-    aliased: frozenset[str],
-    places: _Places,
-    callees: Callees,
-    out: ScopedText,
-) -> str:
-    scalars = Scalars(out, modern=target.has_fma)
-    frame = Frame(out, scalars, kernel.buffers)
-    for number, param in enumerate(kernel.params):
-        frame.pointers[param.name] = f"%p{number}"
-    _place_locals(kernel, buffers_used(part.body, callees), places, frame)
-    registers = Registers(out, scalars, kernel.buffers, _units(kernel, part, callees))
-    evaluator = Evaluator(frame, registers, aliased)
-    statements = Statements(frame, registers, evaluator, callees)
-    if part.loop is None:
-        statements.block(part.body)
-    else:
-        _share(part, statements)
-    body = [*out.finished(), "ret void"]
-    params = [
-        f"ptr {'' if param.name in aliased else 'noalias '}%p{number}"
-        for number, param in enumerate(kernel.params)
-    ]
-    params += ["ptr %common"] * bool(places.common_bytes)
-    params += ["ptr %scratch"] * bool(places.thread_bytes)
-    params += ["i64 %lo", "i64 %hi"]
-    lines = "\n".join(line if line.endswith(":") else f"  {line}" for line in body)
-    width = f'"prefer-vector-width"="{8 * target.vector_bytes}"'
-    head = f"define void {symbol(name)}({', '.join(params)}) nounwind {width}"
-    return f"{head} {{\nentry:\n{lines}\n}}"
+@dataclass(frozen=True)
+class _Job:
+    """What all stages of a kernel have in common."""
+
+    kernel: Kernel
+    target: Target
+    aliased: frozenset[str]
+    instructions: frozenset[str]
+    places: _Places
+    callees: Callees
+
+    def function(self, part: _Part, name: str, out: ScopedText) -> str:
+        """The function that does the work of a stage."""
+        statements = self._statements(part, out)
+        if part.loop is None:
+            statements.block(part.body)
+        else:
+            _share(part, statements)
+        body = [*out.finished(), "ret void"]
+        params = [
+            f"ptr {'' if param.name in self.aliased else 'noalias '}%p{number}"
+            for number, param in enumerate(self.kernel.params)
+        ]
+        params += ["ptr %common"] * bool(self.places.common_bytes)
+        params += ["ptr %scratch"] * bool(self.places.thread_bytes)
+        params += ["i64 %lo", "i64 %hi"]
+        lines = "\n".join(line if line.endswith(":") else f"  {line}" for line in body)
+        width = f'"prefer-vector-width"="{8 * self.target.vector_bytes}"'
+        head = f"define void {symbol(name)}({', '.join(params)}) nounwind {width}"
+        return f"{head} {{\nentry:\n{lines}\n}}"
+
+    def _statements(self, part: _Part, out: ScopedText) -> Statements:
+        """The emitter of a stage's statements, with every buffer in its place."""
+        scalars = Scalars(out, modern=self.target.has_fma)
+        frame = Frame(out, scalars, self.kernel.buffers)
+        for number, param in enumerate(self.kernel.params):
+            frame.pointers[param.name] = f"%p{number}"
+        self._place_locals(buffers_used(part.body, self.callees), frame)
+        units = _units(self.kernel, part, self.callees)
+        registers = Registers(out, scalars, self.kernel.buffers, units)
+        evaluator = Evaluator(frame, registers, self.aliased)
+        return Statements(frame, registers, evaluator, self.callees, self.instructions)
+
+    def _place_locals(self, used: frozenset[str], frame: Frame) -> None:
+        places = self.places
+        for local in self.kernel.locals:
+            if local.space is not Space.SHARED or local.name not in used:
+                continue
+            if local.name in places.common:
+                text = f"getelementptr i8, ptr %common, i64 {places.common[local.name]}"
+            elif local.name in places.thread:
+                text = f"getelementptr i8, ptr %scratch, i64 {places.thread[local.name]}"
+            else:
+                text = f"alloca [{_bytes(local)} x i8], align {ALIGNMENT}"
+            frame.pointers[local.name] = frame.out.define_anew(text)
+
+    def task(self, name: str) -> str:
+        """The function that takes the pointers from a context."""
+        places, count = self.places, len(self.kernel.params)
+        lines: list[str] = []
+
+        def load(register: str, slot: int) -> str:
+            lines.append(f"  {register}.at = getelementptr ptr, ptr %context, i64 {slot}")
+            lines.append(f"  {register} = load ptr, ptr {register}.at")
+            return f"ptr {register}"
+
+        args = [load(f"%p{number}", number) for number in range(count)]
+        if places.common_bytes:
+            args.append(load("%common", count))
+            count += 1
+        if places.thread_bytes:
+            base, counter = load("%base", count), load("%counter", count + 1)
+            lines += [
+                f"  %slot = atomicrmw add {counter}, i64 1 monotonic",
+                f"  %offset = mul i64 %slot, {places.thread_bytes}",
+                f"  %scratch = getelementptr i8, {base}, i64 %offset",
+            ]
+            args.append("ptr %scratch")
+        args += ["i64 %lo", "i64 %hi"]
+        lines += [f"  call void {symbol(name)}({', '.join(args)})", "  ret void"]
+        body = "\n".join(lines)
+        head = f"define void {symbol(name + '.task')}(ptr %context, i64 %lo, i64 %hi) nounwind"
+        return f"{head} {{\n{body}\n}}"
 
 
 def _share(part: _Part, statements: Statements) -> None:
@@ -200,50 +254,6 @@ def _share(part: _Part, statements: Statements) -> None:
         end = frame.scalars.binary("add", _HI, start)
     frame.bounds[axis] = (part.start, part.start + part.extent - 1)
     statements.counted(axis, first, end, part.body, may_be_empty=True)
-
-
-def _place_locals(
-    kernel: Kernel, used: frozenset[str], places: _Places, frame: Frame
-) -> None:
-    for local in kernel.locals:
-        if local.space is not Space.SHARED or local.name not in used:
-            continue
-        if local.name in places.common:
-            text = f"getelementptr i8, ptr %common, i64 {places.common[local.name]}"
-        elif local.name in places.thread:
-            text = f"getelementptr i8, ptr %scratch, i64 {places.thread[local.name]}"
-        else:
-            text = f"alloca [{_bytes(local)} x i8], align {ALIGNMENT}"
-        frame.pointers[local.name] = frame.out.define_anew(text)
-
-
-def _task(kernel: Kernel, name: str, places: _Places) -> str:
-    """The function that takes the pointers from a context."""
-    count = len(kernel.params)
-    lines: list[str] = []
-
-    def load(register: str, slot: int) -> str:
-        lines.append(f"  {register}.at = getelementptr ptr, ptr %context, i64 {slot}")
-        lines.append(f"  {register} = load ptr, ptr {register}.at")
-        return f"ptr {register}"
-
-    args = [load(f"%p{number}", number) for number in range(count)]
-    if places.common_bytes:
-        args.append(load("%common", count))
-        count += 1
-    if places.thread_bytes:
-        base, counter = load("%base", count), load("%counter", count + 1)
-        lines += [
-            f"  %slot = atomicrmw add {counter}, i64 1 monotonic",
-            f"  %offset = mul i64 %slot, {places.thread_bytes}",
-            f"  %scratch = getelementptr i8, {base}, i64 %offset",
-        ]
-        args.append("ptr %scratch")
-    args += ["i64 %lo", "i64 %hi"]
-    lines += [f"  call void {symbol(name)}({', '.join(args)})", "  ret void"]
-    body = "\n".join(lines)
-    head = f"define void {symbol(name + '.task')}(ptr %context, i64 %lo, i64 %hi) nounwind"
-    return f"{head} {{\n{body}\n}}"
 
 
 def _units(kernel: Kernel, part: _Part, callees: Callees) -> dict[str, int]:

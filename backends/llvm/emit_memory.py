@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ...errors import UnsupportedError
-from ...expr import INDEX, Const, Expr, Load, Var, vars_of
+from ...expr import INDEX, Const, Expr, Load, Var, index, vars_of
 from ...tile.nodes import Buffer, Ref, Space
+from ...types import i32
 from .emit_convert import from_memory, to_memory
 from .emit_frame import Frame
 from .emit_index import Indices
 from .emit_place import Place, flat_place
 from .emit_registers import Key, Registers, gathered
 from .emit_text import Value, literal, memory_type, suffix
+from .text_builder import vector_type
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,22 @@ class Memory:
             with self.frame.at_lane(lane):
                 lanes.append(self.load(load))
         return gathered(self.frame.out, lanes)
+
+    def words(self, name: str, lane: Var, count: int) -> Value | None:
+        """The 32-bit words `buffer[lane, 0..count]` of all lanes; None unless the elements of a
+        word lie side by side and the words do so, too, or are all the same one."""
+        access = self.access(name, (lane, index(0)))
+        following = self.access(name, (lane, index(1)))
+        expected = {None: 0, **access.offset}
+        expected[None] += 1
+        apart = following.offset != expected or access.step not in (0, count)
+        if apart or self._in_registers(access):
+            return None
+        lanes = self._lanes(access)
+        kind = vector_type("i32", lanes)
+        align = access.buffer.dtype.bytes
+        raw = self.frame.out.define_anew(f"load {kind}, ptr {self._pointer(access)}, align {align}")
+        return self.frame.scalars.spread(Value(raw, i32, lanes), self._vector_lanes())
 
     def store(self, target: Ref, value: Value) -> None:
         """Write a value; one that differs by lane needs a target that does, too."""

@@ -42,11 +42,18 @@ class ProgramText:
         return self.planned_bytes + self.common_bytes + threads * self.thread_bytes
 
 
-def emit_program(program: Program, target: Target) -> ProgramText:
-    """The texts of a program's modules; equal programs give equal texts."""
+def emit_program(
+    program: Program, target: Target, *, instructions: frozenset[str] = frozenset()
+) -> ProgramText:
+    """The texts of a program's modules; equal programs give equal texts.
+
+    `instructions` says what the machine has of `tile/instructions.py`.
+    """
     aliased = _aliased(program)
     kernels = {
-        kernel.name: emit_kernel(kernel, target, aliased=aliased[kernel.name])
+        kernel.name: emit_kernel(
+            kernel, target, aliased=aliased[kernel.name], instructions=instructions
+        )
         for kernel in program.kernels
     }
     ends = [

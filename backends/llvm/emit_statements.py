@@ -31,6 +31,7 @@ from .emit_accesses import written_refs
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Binding, Frame, VectorAxis, has_loads
+from .emit_instructions import RULES, emit_dot
 from .emit_reduce import identities, join_states, reduce_lanes
 from .emit_registers import Registers
 from .emit_text import ScopedText, Value
@@ -47,6 +48,7 @@ class Statements:
     registers: Registers
     evaluator: Evaluator
     callees: Callees
+    instructions: frozenset[str] = frozenset()  # of those in `RULES`, what the machine has
 
     @property
     def out(self) -> ScopedText:
@@ -77,7 +79,7 @@ class Statements:
             case Call():
                 callee = self._enter(stmt)
                 with self.frame.inside(self.callees.windows(callee, self._windows(stmt))):
-                    self.block(callee.body)
+                    self._body(callee)
             case Async(body=body):
                 self.block(body)
             case Sync() | Wait():
@@ -97,6 +99,12 @@ class Statements:
         value = self.evaluator.evaluate(stmt.value)
         self.out.push()
         frame.values[stmt.name] = Binding(value, self.out.depth)
+
+    def _body(self, callee: Proc) -> None:
+        """What a call does: one instruction where the machine has it, else its loops."""
+        native = callee.name in self.instructions
+        if not (native and emit_dot(RULES[callee.name], callee, self.evaluator)):
+            self.block(callee.body)
 
     def _enter(self, call: Call) -> Proc:
         """Bind the indices that a call gives."""
@@ -191,6 +199,7 @@ class Statements:
         last = {key: self.registers.unit(key) for key in written}
         following = out.name()
         out.start_block(inside)
+        out.line(f"; for {axis}")
         out.line(f"{counter.name} = phi i64 [ {first.name}, %{entry} ], [ {following}, %{latch} ]")
         for key in written:
             self._phi(carried[key], (before[key], entry), (last[key], latch))

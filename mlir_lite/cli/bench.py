@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..backends.llvm.threads import default_threads
-from ..compile import compile as compile_function
-from ..errors import InputError, UnsupportedError, check, missing_extra
+from ..driver import compile as compile_function
+from ..errors import UnsupportedError, check, missing_extra
 from ..interpreter import evaluate
 from ..ir import Function, results_of
 from ..ops.conv import Conv
@@ -32,7 +32,7 @@ from ..passes.decompose import decompose
 from ..types import Array
 from .compile import add_compile_arguments, winograd
 from .layout import seconds_text, table
-from .model import Loaded, add_model_arguments, load_static
+from .model import Loaded, add_model_arguments, load_static, positive
 from .run import inputs_for
 
 Call: TypeAlias = Callable[[], Sequence[Array]]
@@ -48,8 +48,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--against", choices=("onnxruntime", "numpy"),
         help="compare with onnxruntime (.onnx files), or with this package's NumPy interpreter",
     )  # fmt: skip
-    parser.add_argument("--threads", metavar="N,N", help="thread counts, one after the other")
-    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds (15)")
+    parser.add_argument(
+        "--threads", metavar="N,N", type=_thread_counts, help="thread counts, one after the other"
+    )
+    parser.add_argument("--repeat", type=positive, default=15, metavar="N", help="rounds (15)")
     parser.add_argument("--seed", type=int, default=0, help="of the made-up inputs (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -70,11 +72,11 @@ class Figures:
 
 
 def run(args: Namespace) -> int:
-    check(args.repeat >= 1, f"--repeat must be at least 1, got {args.repeat}", InputError)
     loaded = load_static(args)
     arrays = inputs_for(loaded, {}, args.seed)
     flops = matrix_flops(loaded.function)
-    lines = [_measure(args, loaded, arrays, flops, count) for count in _threads(args.threads)]
+    counts = args.threads or [default_threads()]
+    lines = [_measure(args, loaded, arrays, flops, count) for count in counts]
     if args.json:
         report = {
             "file": args.file,
@@ -90,13 +92,8 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _threads(text: str | None) -> list[int]:
-    if text is None:
-        return [default_threads()]
-    parts = text.split(",")
-    fits = all(part.isdecimal() and int(part) > 0 for part in parts)
-    check(fits, f"--threads takes numbers such as 1,2, got '{text}'", InputError)
-    return [int(part) for part in parts]
+def _thread_counts(text: str) -> list[int]:
+    return [positive(part) for part in text.split(",")]
 
 
 def _measure(

@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 
 from ..backends.llvm.cache import CacheEntry, default_cache
 from ..backends.llvm.emit_program import emit_program
-from ..compile import Options, lower_for
+from ..driver import Options, lower_for
 from ..errors import InputError, check
 from .layout import bytes_text, table
 from .model import add_model_arguments, load_static

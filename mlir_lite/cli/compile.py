@@ -18,7 +18,7 @@ from ..backends.llvm.cache import default_cache
 from ..backends.llvm.emit_program import emit_program
 from ..backends.llvm.jit import compile_objects
 from ..backends.llvm.threads import default_threads
-from ..compile import Options, lower_for
+from ..driver import Options, lower_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError
 from ..ir import Function

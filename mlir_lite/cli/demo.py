@@ -12,34 +12,35 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..compile import Executable
-from ..compile import compile as compile_function
 from ..demo.assets import load
 from ..demo.model import digits
+from ..driver import Executable
+from ..driver import compile as compile_function
 from ..dsl.specialise import specialise
 from ..interpreter import evaluate
 from ..ir import Function
 from ..passes.manager import Record
 from ..types import Array
 from .layout import elided, memory_text, seconds_text, shortened, table
+from .model import positive
 
 BATCH = 64
-GRAPH_LINES = 40
-FUSED_LINES = 60
+LINES = 65  # of one function
 RUNS = 20
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--batch", type=int, default=BATCH, metavar="N", help=f"images a call ({BATCH})")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to run with")
+    parser.add_argument(
+        "--batch", type=positive, default=BATCH, metavar="N", help=f"images a call ({BATCH})"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
     parser.add_argument("--full", action="store_true", help="print the IR whole")
 
 
 def run(args: Namespace) -> int:
     fn, assets = digits(), load()
-    limit = (10**9, 10**9) if args.full else (GRAPH_LINES, FUSED_LINES)
     _title("1. The network as traced from Python: mlir_lite/demo/model.py")
-    print(shortened(elided(str(fn)), limit[0]))
+    print(_ir(str(fn), args.full))
 
     records: list[Record] = []
     static = specialise(fn, {"batch": args.batch})
@@ -50,7 +51,7 @@ def run(args: Namespace) -> int:
     print(_passes(records))
 
     _title("3. After the passes: every group becomes one kernel")
-    print(shortened(elided(executable.stages["fused"]), limit[1]))
+    print(_ir(executable.stages["fused"], args.full))
 
     _title("4. Memory: one arena for everything between kernels")
     print(memory_text(executable.program))
@@ -59,12 +60,16 @@ def run(args: Namespace) -> int:
     print(_compilation(executable))
 
     _title("6. Run on images that were not in training")
-    print(_runs(fn, static, executable, assets.images, assets.labels, args.batch))
+    print(_runs(static, executable, assets.images, assets.labels))
     return 0
 
 
 def _title(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}")
+
+
+def _ir(text: str, full: bool) -> str:
+    return text if full else shortened(elided(text), LINES)
 
 
 def _passes(records: list[Record]) -> str:
@@ -87,21 +92,17 @@ def _compilation(executable: Executable) -> str:
     return f"{table(rows, right=(1,))}\n{note}"
 
 
-def _runs(
-    fn: Function,
-    static: Function,
-    executable: Executable,
-    images: Array,
-    labels: Array,
-    batch: int,
-) -> str:
+def _runs(static: Function, executable: Executable, images: Array, labels: Array) -> str:
     """Accuracy over all images, then the time of one batch, compiled and interpreted."""
-    everything = np.argmax(np.asarray(compile_function(fn)(images)), axis=1)
-    correct = int(np.sum(everything == labels))
-    sample = np.resize(images, (batch, *images.shape[1:]))
-    have, want = np.asarray(executable(sample)), np.asarray(evaluate(static, sample))
-    compiled = _median(lambda: executable(sample), RUNS)
-    interpreted = _median(lambda: evaluate(static, sample), 3)
+    batch = int(static.params[0].type.static_shape[0])
+    # The last batch is filled up with the first images.
+    count = -(-len(images) // batch) * batch
+    filled = np.resize(images, (count, *images.shape[1:])).reshape(-1, batch, *images.shape[1:])
+    scores = np.concatenate([np.asarray(executable(part)) for part in filled])[: len(images)]
+    correct = int(np.sum(np.argmax(scores, axis=1) == labels))
+    have, want = np.asarray(executable(filled[0])), np.asarray(evaluate(static, filled[0]))
+    compiled = _median(lambda: executable(filled[0]), RUNS)
+    interpreted = _median(lambda: evaluate(static, filled[0]), 3)
     difference = float(np.max(np.abs(have - want)) / np.max(np.abs(want)))
     rows = [
         ("accuracy", f"{correct / len(labels):.1%}", f"{correct} of {len(labels)} images"),

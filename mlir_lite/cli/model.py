@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..dsl.specialise import solve_sizes, specialise
-from ..errors import InputError, check
+from ..errors import InputError, UnsupportedError, check
+from ..frontends.onnx.call import ValueNeeded
 from ..frontends.onnx.onnx_model import OnnxModel
 from ..ir import Function
 from ..types import Array, TensorType
@@ -35,6 +36,13 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help="what an input always is, where its value decides shapes: a .npy file or numbers "
         "(sizes=1,3,48); repeatable",
     )
+
+
+def positive(text: str) -> int:
+    """A number from 1 on, as the type of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a number from 1 on, got '{text}'")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,11 @@ def _from_onnx(
     shapes |= {name: parsed_shape(text) for name, text in sizes.items() if name in inputs}
     known = {name: arrays[name] for name in model.static if name in arrays} | constants
     shapes = {name: shape for name, shape in shapes.items() if name not in known}
-    fn = model.function(shapes, known)
+    try:
+        fn = model.function(shapes, known)
+    except ValueNeeded as error:
+        name = min(error.inputs)
+        raise UnsupportedError(f"{error}\nHere that is --value {name}=1,3") from None
     left = {name: text for name, text in sizes.items() if name not in inputs}
     names = {name: param for name, param in model.names.items() if name not in known}
     return Loaded(_with_sizes(fn, left), names, model.outputs)

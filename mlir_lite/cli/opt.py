@@ -23,7 +23,7 @@ from ..passes.dump import DumpFolder, new_folder
 from ..passes.manager import Record, run_passes
 from ..passes.pipelines import Step, cpu_pipeline, parse_pipeline
 from .files import emit, functions_of, read_text, write_function
-from .layout import seconds_text, table
+from .layout import elided, seconds_text, table
 from .model import add_model_arguments, load_model, pairs, require_static, specialised
 
 _SPLIT = "// -----"
@@ -42,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="check the IR after each pass; each-pass also compares results on sample inputs",
     )  # fmt: skip
     add("--generic", action="store_true", help="print MLIR's generic form")
+    add("--elide", action="store_true", help="leave out the elements of constants, for reading")
     add("--locations", action="store_true", help="print locations so that they are read back")
     add(
         "--dump-after-all", "--print-ir-after-all", dest="dump_all", action="store_true",
@@ -66,15 +67,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     steps = _steps(args.passes, args.target)
     done = [_optimise(fn, steps, args) for fn in _functions(args)]
-    texts = [
-        fn.generic() if args.generic else print_function(fn, locations=args.locations)
-        for fn in done
-    ]
+    texts = [_text(fn, args) for fn in done]
     if len(done) == 1 and args.output not in (None, "-"):
         write_function(done[0], texts[0], args.output)
     else:
         emit(f"{_SPLIT}\n".join(texts), args.output)
     return 0
+
+
+def _text(fn: Function, args: Namespace) -> str:
+    text = fn.generic() if args.generic else print_function(fn, locations=args.locations)
+    return f"{elided(text)}\n" if args.elide else text
 
 
 def _steps(text: str, target: str) -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..compile import compile as compile_function
+from ..driver import compile as compile_function
 from ..errors import InputError, check
 from ..ir import results_of
 from ..passes.manager import sample_inputs
@@ -22,7 +22,15 @@ from ..types import Array, dtype_of
 from .compile import add_compile_arguments, winograd
 from .files import write_atomically
 from .layout import seconds_text, table
-from .model import Loaded, add_model_arguments, load_model, pairs, read_array, require_static
+from .model import (
+    Loaded,
+    add_model_arguments,
+    load_model,
+    pairs,
+    positive,
+    read_array,
+    require_static,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,8 +44,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--random-inputs", type=int, metavar="SEED",
         help="make up the inputs that are not given: normal floats, integers 0 and 1",
     )  # fmt: skip
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to run with")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="save each result as DIR/NAME.npy")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, help="save each result as DIR/NAME.npy"
+    )
 
 
 def run(args: Namespace) -> int:
@@ -52,9 +62,9 @@ def run(args: Namespace) -> int:
     start = time.perf_counter()
     results = results_of(executable(*arrays))
     took = time.perf_counter() - start
-    rows = [("result", "type", "smallest", "mean", "largest")]
-    rows += [_row(name, array) for name, array in zip(loaded.outputs, results, strict=True)]
-    print(table(rows, right=(2, 3, 4), indent=""))
+    rows = [_row(name, array) for name, array in zip(loaded.outputs, results, strict=True)]
+    head = ("result", "type", "smallest", "mean", "largest")
+    print(table([head, *rows], right=(2, 3, 4), indent=""))
     total = sum(executable.compile_seconds.values())
     print(f"\ncompiled in {seconds_text(total)}, ran in {seconds_text(took)}")
     if args.output is not None:

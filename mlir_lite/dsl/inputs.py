@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from numpy.typing import ArrayLike
-
 from ..errors import InputError, check
 from ..ir import Function
 from ..ir.arguments import checked_array, unknown_names
@@ -13,7 +11,7 @@ from ..types import Array
 
 
 def named_arrays(
-    fn: Function, arrays: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
+    fn: Function, arrays: Sequence[object], named: Mapping[str, object]
 ) -> dict[str, Array]:
     """The arrays of a call by parameter name, in the parameters' order.
 

@@ -79,7 +79,7 @@ class _Extent:
     actual: int
 
 
-def solve_sizes(fn: Function, arrays: Sequence[ArrayLike]) -> dict[str, int]:
+def solve_sizes(fn: Function, arrays: Sequence[object]) -> dict[str, int]:
     """The named sizes of a function from the shapes of the arrays for its parameters.
 
     A size such as `2*n + 1` is solved for `n`, or checked where `n` is known. `InputError` for

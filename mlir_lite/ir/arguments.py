@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..errors import InputError, check
 from ..types import Array, TensorType
 
 
-def checked_array(given: ArrayLike, type_: TensorType, what: str) -> Array:
+def checked_array(given: object, type_: TensorType, what: str) -> Array:
     """The array, if its element type and shape are those of `type_`; a named size takes any.
 
     Nothing is converted: `InputError` says what was expected of `what`, and the line that helps.

@@ -6,20 +6,15 @@
 from .activation import (
     celu,
     elu,
-    gelu,
     hard_sigmoid,
-    hard_swish,
     hardtanh,
     leaky_relu,
-    mish,
     prelu,
-    quick_gelu,
     relu,
     relu6,
     selu,
     shrink,
     sigmoid,
-    silu,
     softplus,
     softsign,
     thresholded_relu,
@@ -67,6 +62,7 @@ from .conv_transpose import conv_transpose
 from .creation import arange, eye, full, full_like, iota, ones, ones_like, zeros, zeros_like
 from .cumulative import cumprod, cumsum
 from .extreme import argmax, argmin
+from .gate import gelu, hard_swish, mish, quick_gelu, silu
 from .index import embedding, gather, gather_elements, gather_nd, one_hot, tril, triu
 from .join import concat, split, stack
 from .matmul import matmul

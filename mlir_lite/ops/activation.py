@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ..errors import check
-from ..expr import FUNCTIONS, Expr, apply, const, select
+from ..expr import Expr, apply, const, select
 from ..ir import Op, Operand, Value, constructor, op
-from ..types import Array, TensorType
+from ..types import Array
 from .elementwise import Binary, Gradients, Unary, UnaryFunction, binary, unary
 from .select import clip, where
-from .trigonometry import tanh
-from .unary import absolute, erf, exp, square
+from .unary import absolute, square
 
 
 @op
@@ -175,92 +171,6 @@ class Softsign(Unary):
 
 
 @op
-class Mish(Unary):
-    """`x * tanh(softplus(x))` (Misra 2020); NaN of -inf."""
-
-    def scalar(self, x: Expr) -> Expr:
-        return x * apply("tanh", softplus_of(x))
-
-    def evaluate(self, x: Array) -> Array:
-        return np.asarray(x * np.tanh(np.logaddexp(x, x.dtype.type(0))))
-
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        slope = tanh(softplus(self.x))
-        return (dy * (slope + self.x * sigmoid(self.x) * (1.0 - square(slope))),)
-
-
-@op
-class Silu(Unary):
-    """`x * sigmoid(x)`, also called swish; NaN of -inf."""
-
-    def scalar(self, x: Expr) -> Expr:
-        return x * apply("sigmoid", x)
-
-    def evaluate(self, x: Array) -> Array:
-        return np.asarray(x / (1 + np.exp(-x)))
-
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        gate = sigmoid(self.x)
-        return (dy * (gate + y * (1.0 - gate)),)
-
-
-@op
-class QuickGelu(Unary):
-    """`x * sigmoid(alpha * x)`, a fast stand-in for gelu; NaN of -inf."""
-
-    alpha: float = 1.702
-
-    def scalar(self, x: Expr) -> Expr:
-        return x * apply("sigmoid", x * self.alpha)
-
-    def evaluate(self, x: Array) -> Array:
-        return np.asarray(x / (1 + np.exp(-x * self.alpha)))
-
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        gate = sigmoid(self.x * self.alpha)
-        return (dy * (gate + y * self.alpha * (1.0 - gate)),)
-
-
-_TANH_SCALE = math.sqrt(2 / math.pi)
-_TANH_CUBIC = 0.044715
-
-
-@op
-class Gelu(Unary):
-    """`x * Φ(x)`, Φ the normal distribution (Hendrycks, Gimpel 2016); NaN of -inf.
-
-    `approximate` is "none" (by the error function) or "tanh" (the paper's formula).
-    """
-
-    approximate: str = "none"
-
-    def infer(self) -> TensorType:
-        known = self.approximate in ("none", "tanh")
-        check(known, f"approximate is 'none' or 'tanh', not '{self.approximate}'")
-        return super().infer()
-
-    def scalar(self, x: Expr) -> Expr:
-        if self.approximate == "none":
-            return x * 0.5 * (apply("erf", x * math.sqrt(0.5)) + 1)
-        inner = (x + x * x * x * _TANH_CUBIC) * _TANH_SCALE
-        return x * 0.5 * (apply("tanh", inner) + 1)
-
-    def evaluate(self, x: Array) -> Array:
-        if self.approximate == "none":
-            return np.asarray(0.5 * x * (1 + FUNCTIONS["erf"].evaluate(x / math.sqrt(2))))
-        return np.asarray(0.5 * x * (1 + np.tanh(_TANH_SCALE * (x + _TANH_CUBIC * x**3))))
-
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        x = self.x
-        if self.approximate == "none":
-            density = exp(square(x) * -0.5) * (1 / math.sqrt(2 * math.pi))
-            return (dy * (erf(x * math.sqrt(0.5)) * 0.5 + 0.5 + x * density),)
-        bent = tanh((x + x * square(x) * _TANH_CUBIC) * _TANH_SCALE)
-        slope = (square(x) * (3 * _TANH_CUBIC) + 1.0) * _TANH_SCALE
-        return (dy * 0.5 * (bent + 1.0 + x * (1.0 - square(bent)) * slope),)
-
-
-@op
 class HardSigmoid(Unary):
     """`clip(alpha * x + beta, 0, 1)`."""
 
@@ -268,7 +178,7 @@ class HardSigmoid(Unary):
     beta: float = 0.5
 
     def scalar(self, x: Expr) -> Expr:
-        return _limited(x * self.alpha + self.beta)
+        return limited(x * self.alpha + self.beta)
 
     def evaluate(self, x: Array) -> Array:
         return np.asarray(np.clip(x * self.alpha + self.beta, 0, 1))
@@ -277,29 +187,17 @@ class HardSigmoid(Unary):
         return (where((y > 0) & (y < 1), dy * self.alpha, 0),)
 
 
-@op
-class HardSwish(Unary):
-    """`x * clip(x / 6 + 1/2, 0, 1)` (Howard et al. 2019); NaN of -inf."""
-
-    def scalar(self, x: Expr) -> Expr:
-        return x * _limited(x / 6 + 0.5)
-
-    def evaluate(self, x: Array) -> Array:
-        return np.asarray(x * np.clip(x / 6 + 0.5, 0, 1))
-
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        slope = where(self.x > 3, 1.0, self.x / 3.0 + 0.5)
-        return (where(self.x < -3, 0, dy * slope),)
-
-
-def _limited(x: Expr) -> Expr:
+def limited(x: Expr) -> Expr:
     """`x` moved into [0, 1]."""
     return apply("min", apply("max", x, const(0, x.dtype)), const(1, x.dtype))
 
 
 @op
 class Shrink(Unary):
-    """`x + bias` below `-threshold`, `x - bias` above `threshold`, 0 between; of NaN: 0, as in ONNX."""
+    """`x + bias` below `-threshold`, `x - bias` above `threshold`, 0 between.
+
+    Of NaN: 0, as in ONNX.
+    """
 
     threshold: float = 0.5
     bias: float = 0.0
@@ -326,12 +224,7 @@ selu = constructor(Selu)
 celu = constructor(Celu)
 softplus = unary(Softplus)
 softsign = unary(Softsign)
-mish = unary(Mish)
-silu = unary(Silu)
-quick_gelu = constructor(QuickGelu)
-gelu = constructor(Gelu)
 hard_sigmoid = constructor(HardSigmoid)
-hard_swish = unary(HardSwish)
 shrink = constructor(Shrink)
 
 
@@ -356,11 +249,6 @@ OPS: tuple[type[Op], ...] = (
     Celu,
     Softplus,
     Softsign,
-    Mish,
-    Silu,
-    QuickGelu,
-    Gelu,
     HardSigmoid,
-    HardSwish,
     Shrink,
 )

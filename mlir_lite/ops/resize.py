@@ -169,15 +169,16 @@ class ResizeCubic(Interpolation):
         for place in range(first - 1, first + 3):
             if self.exclude_outside and not 0 <= place < along.size:
                 continue
-            distance = abs(float(along.at(i) - place))
-            found[min(max(place, 0), along.size - 1)] += self._kernel(distance)
+            weight = self._kernel(abs(along.at(i) - place))
+            found[min(max(place, 0), along.size - 1)] += float(weight)
         return found / found.sum() if self.exclude_outside else found
 
-    def _kernel(self, distance: float) -> float:
-        a = self.coefficient
-        if distance <= 1:
-            return float(np.polyval([a + 2, -(a + 3), 0, 1], distance))
-        return float(np.polyval([a, -5 * a, 8 * a, -4 * a], distance))
+    def _kernel(self, distance: Fraction) -> Fraction:
+        """The weight of an element at a distance, exact."""
+        a, d = Fraction(self.coefficient), distance
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
 
     def body(self, at: Indices, x: Element) -> Expr:
         wide, axes = computing_type(self.x.dtype), self.samplings()
@@ -208,8 +209,10 @@ class ResizeCubic(Interpolation):
         a = self.coefficient
         number = const(tap.value, dtype) if isinstance(tap, Const) else cast(tap, dtype)
         distance = apply("abs", along.rest(i, dtype) + 1.0 - number)
-        near = (distance * (a + 2) - (a + 3)) * distance * distance + 1.0
-        far = ((distance * a - 5 * a) * distance + 8 * a) * distance - 4 * a
+        # The kernel's polynomials as products: summed, their terms cancel near 1 and 2.
+        beside = 1.0 - distance
+        near = beside * (distance + 1.0 - distance * distance * (a + 2))
+        far = beside * (distance - 2.0) * (distance - 2.0) * -a
         weight = select((tap >= 1) & (tap <= 2), near, far)
         if not self.exclude_outside:
             return weight

@@ -32,6 +32,7 @@ from .cumulative import OPS as CUMULATIVE
 from .cumulative import cumprod
 from .extreme import OPS as EXTREME
 from .extreme import argmax, argmin
+from .gate import OPS as GATE
 from .getitem import getitem
 from .group import OPS as GROUP
 from .index import OPS as INDEX
@@ -67,6 +68,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     UNARY,
     TRIGONOMETRY,
     ACTIVATION,
+    GATE,
     ARITHMETIC,
     COMPARE,
     SELECT,

@@ -223,18 +223,19 @@ def distribute(kernel: Kernel, axis: str, pieces: Sequence[str]) -> Kernel:
 def chunk(kernel: Kernel, axis: str, size: int) -> Kernel:
     """Cut a loop into blocks of `size` iterations, the last one shorter: one body, no copy.
 
-    for i in 0..n: s   ->   for i.c in 0..ceil(n/size): for i in i.c*size..min(n, (i.c+1)*size): s
+    for i in 0..n: s   ->   for i.c in 0..ceil(n/size): for i in 0..min(size, n - i.c*size): s'
     """
     names = Names(kernel)
 
     def change(loop: Loop, _: Bounds) -> Block:
         low, high = extent_limits(loop)
         outer = names.copy(f"{axis}.c")
-        start = var(outer) * size + low
-        stop: Expr = start + size
+        stop: Expr = index(size)
         if (high - low) % size:
-            stop = apply("min", stop, index(high))
-        inside = replace(loop, start=start, stop=stop)
+            stop = apply("min", stop, index(high - low) - var(outer) * size)
+        position = var(loop.axis) + var(outer) * size + low
+        body = substitute_block(loop.body, {loop.axis: position})
+        inside = replace(loop, start=index(0), stop=stop, body=body)
         return (Loop(outer, index(0), index(-(-(high - low) // size)), (inside,)),)
 
     return tidy(rewrite_loops(kernel, (axis,), change))

@@ -378,14 +378,15 @@ def _shortened(block: Block, names: frozenset[str], depth: int) -> Block:
 
 
 def common_depth(kernel: Kernel) -> int:
-    """How many leading loops all nests share: equal extents, and every access to a local buffer
-    made at exactly those loops' axes."""
+    """How many leading loops all nests share: equal extents, and every access to what one nest
+    writes for another made at exactly those loops' axes."""
     tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
     if len(tops) != len(kernel.body) or not tops:
         return 0
     chains = [chain(loop)[0] for loop in tops]
     depth = min(len(loops) for loops in chains)
-    shared = {b.name for b in kernel.locals if b.space is Space.SHARED}
+    shared = {buffer.name for buffer in kernel.locals if buffer.space is Space.SHARED}
+    shared.update(kernel.outputs)
     for level in range(depth):
         loops = [entry[level] for entry in chains]
         if any(not has_constant_limits(loop) for loop in loops):
@@ -399,3 +400,65 @@ def common_depth(kernel: Kernel) -> int:
                 ):
                     return level
     return depth
+
+
+def privatise(kernel: Kernel) -> Kernel:
+    """Give each run of outermost statements that starts by writing a register its own copy of it,
+    so that the iterations of one parallel loop share nothing with what comes after.
+
+    for i: {acc = 0; ..};  for j: {acc = 0; ..}   ->   for i: {acc = 0; ..};  for j: {acc_1 = 0; ..}
+    """
+    names = Names(kernel)
+    body, added = list(kernel.body), []
+    for buffer in kernel.locals:
+        if buffer.space is not Space.REGISTER:
+            continue
+        copy: Buffer | None = None
+        started = False
+        for place, stmt in enumerate(body):
+            uses = [writes for name, _, writes in accesses((stmt,)) if name == buffer.name]
+            if not uses:
+                continue
+            if _written_first(stmt, buffer.name):
+                if started:
+                    copy = replace(buffer, name=names.fresh(buffer.name, "_"))
+                    added.append(copy)
+                started = True
+            if copy is not None:
+                (body[place],) = _renamed((stmt,), buffer.name, copy.name)
+    return replace(kernel, body=tuple(body), locals=kernel.locals + tuple(added))
+
+
+def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
+    """Whether every iteration writes the local buffers it uses before it reads them."""
+    local = {buffer.name for buffer in kernel.locals}
+    used = {name for name, _, _ in accesses(loop.body)} & local
+    return all(_written_first(loop, name) for name in used)
+
+
+def _written_first(stmt: Stmt, name: str) -> bool:
+    """Whether the first statement that touches a buffer is a store to it."""
+    for inner in walk((stmt,)):
+        if isinstance(inner, Store) and inner.target.buffer == name:
+            return True
+        own = map_blocks(inner, lambda _: ())
+        if any(used == name for used, _, _ in accesses((own,))):
+            return False
+    return False
+
+
+def _renamed(block: Block, old: str, new: str) -> Block:
+    """Accesses to one buffer made accesses to another."""
+
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer == old:
+                return Load(node.dtype, new, node.indices)
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    return _map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(new, ref.indices) if ref.buffer == old else ref,
+    )

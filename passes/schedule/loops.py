@@ -18,7 +18,13 @@ from ...tile.loops import (
     vectorise,
 )
 from ...tile.nodes import Kernel, Kind, Loop, Space, walk
-from ...tile.reductions import common_depth, fuse_leading, sink, split_accumulator
+from ...tile.reductions import (
+    common_depth,
+    fuse_leading,
+    iterations_are_private,
+    sink,
+    split_accumulator,
+)
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles
 from .cost import worth_threads
@@ -85,12 +91,15 @@ def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
     return kernel
 
 
-def share(kernel: Kernel) -> Kernel:
-    """Deal the first of the outermost loops to the threads, if the work is worth it."""
+def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
+    """Deal the first of the outermost loops that may be to the threads, if the work is worth it;
+    iterations of the axes `ordered` must follow one another."""
     if not worth_threads(work_cycles(kernel)):
         return kernel
     for stmt in kernel.body:
-        if isinstance(stmt, Loop) and stmt.kind is Kind.SERIAL and extent_of(stmt) > 1:
+        if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL or extent_of(stmt) <= 1:
+            continue
+        if stmt.axis not in ordered and iterations_are_private(kernel, stmt):
             return mark(kernel, stmt.axis, Kind.PARALLEL)
     return kernel
 

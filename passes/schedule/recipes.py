@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...target import Target
 from ...tile.nodes import Kernel, Space
-from ...tile.reductions import lift_guards
+from ...tile.reductions import lift_guards, privatise
 from ...tile.tree import tidy
 from .analysis import as_product, nests_of
 from .gemm import schedule_product
@@ -15,13 +15,20 @@ from .loops import (
     schedule_reduction,
     schedule_rows,
 )
+from .ordered import ordered_axes, schedule_ordered
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
-    kernel = lift_guards(tidy(kernel))
+    return privatise(_scheduled(lift_guards(tidy(kernel)), target))
+
+
+def _scheduled(kernel: Kernel, target: Target) -> Kernel:
     if not kernel.body:  # of an empty array
         return kernel
+    ordered = ordered_axes(kernel)
+    if ordered:
+        return schedule_ordered(kernel, ordered, target)
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return schedule_rows(kernel, target)

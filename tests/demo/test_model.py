@@ -7,10 +7,12 @@ from mlir_lite.demo import model
 from mlir_lite.demo.assets import load
 
 
-def test_digits_are_recognised() -> None:
+def test_digits_are_recognised_as_well_as_when_they_were_trained() -> None:
     assets = load()
     scores = ml.evaluate(model.digits(), assets.images)
-    assert np.mean(np.argmax(scores, axis=1) == assets.labels) >= 0.97
+    wrong = np.flatnonzero(np.argmax(scores, axis=1) != assets.labels)
+    assert len(assets.labels) == 360
+    assert len(wrong) == 1  # as `train_digits.py` measured in torch; a missing relu gives 2
 
 
 def test_its_operations_are_shown_at_its_own_lines() -> None:

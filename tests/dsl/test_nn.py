@@ -49,6 +49,19 @@ def net() -> Net:
 
 
 def test_parameters_are_weights_then_statistics_then_inputs() -> None:
+    layers = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    assert [param.name for param in ml.function(layers, f32["n", 3]).params] == [
+        "0.weight",
+        "0.bias",
+        "1.weight",
+        "1.bias",
+        "0.running_mean",
+        "0.running_var",
+        "x",
+    ]
+
+
+def test_names_of_parameters_in_a_tree() -> None:
     fn = ml.function(net(), f32["n", 3], f32[3])
     assert fn.name == "Net"
     assert [param.name for param in fn.params] == [

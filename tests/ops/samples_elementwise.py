@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mlir_lite.ir import Op
-from mlir_lite.ops import activation, arithmetic, compare, trigonometry, unary
-from mlir_lite.ops.activation import Gelu, HardSigmoid, LeakyRelu, QuickGelu, Shrink
+from mlir_lite.ops import activation, arithmetic, compare, gate, trigonometry, unary
+from mlir_lite.ops.activation import HardSigmoid, LeakyRelu, Shrink
 from mlir_lite.ops.cast import Cast
 from mlir_lite.ops.compare import LeftShift, RightShift
 from mlir_lite.ops.elementwise import Binary, Unary
+from mlir_lite.ops.gate import Gelu, QuickGelu
 from mlir_lite.ops.select import Clip, Where
 from mlir_lite.types import DTYPES, DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8
 
@@ -28,7 +29,7 @@ _SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (17,), (65,), (0, 3), (2, 3, 5
 
 _UNARY: list[type[Unary]] = [
     cls
-    for family in (unary, trigonometry, activation, compare)
+    for family in (unary, trigonometry, activation, gate, compare)
     for cls in family.OPS
     if issubclass(cls, Unary)
 ]

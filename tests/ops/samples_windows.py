@@ -15,7 +15,7 @@ from mlir_lite.ops.pool import AveragePool, MaxPool
 from mlir_lite.ops.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
 from mlir_lite.ops.sampling import COORDINATES
 from mlir_lite.ops.windows import Padding
-from mlir_lite.types import bf16, f16, f32, f64, i8, i32, i64, u8
+from mlir_lite.types import Array, bf16, f16, f32, f64, i8, i32, i64, u8
 
 from .sample import Sample, normal
 
@@ -75,12 +75,17 @@ POOLINGS: tuple[Case, ...] = (
     Case("3x3", (1, 2, 6, 7), (1, 1, 3, 3), (2, 2), _ONE, (1, 1)),
     Case("window beyond the image", (1, 2, 2, 1), (1, 1, 4, 3), (1, 1), ((2, 1), (1, 1)), (1, 1)),
     Case("stride beyond the window", (1, 1, 9, 11), (1, 1, 2, 1), (4, 5), _ONE, (1, 1)),
+    Case("last window in the padding", (1, 2, 4, 4), (1, 1, 2, 2), (3, 3), _ONE, (1, 1)),
     Case("uneven padding", (1, 2, 5, 4), (1, 1, 3, 2), (2, 3), ((0, 2), (1, 0)), (1, 1)),
     Case("dilation", (1, 2, 9, 8), (1, 1, 3, 2), (2, 3), ((2, 1), (1, 2)), (2, 3)),
     Case("empty batch", (0, 3, 4, 4), (1, 1, 2, 2), (2, 2), _NONE, (1, 1)),
     Case("1-d", (2, 3, 10), (1, 1, 3), (2,), ((1, 1),), (1,)),
     Case("3-d", (1, 2, 4, 5, 3), (1, 1, 2, 3, 2), (2, 2, 1), ((1, 1), (1, 1), (0, 1)), (1, 1, 1)),
 )
+
+
+def channels_last(x: Array) -> Array:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
 def _convolutions() -> Iterator[Sample]:
@@ -92,7 +97,7 @@ def _convolutions() -> Iterator[Sample]:
                 lambda x, w, case=case, layout=layout: Conv(
                     x, w, case.strides, case.padding, case.dilations, case.groups, layout
                 ),
-                (x if layout == "nchw" else np.moveaxis(x, 1, -1), normal(case.weight, dtype, 1)),
+                (x if layout == "nchw" else channels_last(x), normal(case.weight, dtype, 1)),
             )
     for dtype in (f16, bf16, i8, u8, i32, i64):
         yield Sample(
@@ -110,7 +115,7 @@ def _transposed_convolutions() -> Iterator[Sample]:
             lambda x, w, case=case, extra=extra, layout=layout: ConvTranspose(
                 x, w, case.strides, case.padding, extra, case.dilations, case.groups, layout
             ),
-            (x if layout == "nchw" else np.moveaxis(x, 1, -1), normal(case.weight, f32, 1)),
+            (x if layout == "nchw" else channels_last(x), normal(case.weight, f32, 1)),
         )
     for dtype in (f64, f16, bf16, i8, i32):
         yield Sample(
@@ -138,14 +143,14 @@ def _panels() -> Iterator[Sample]:
                 lambda x, panels, case=case: PanelConv(
                     x, panels, case.weight[0], case.strides, case.dilations
                 ),
-                (np.moveaxis(normal(case.x, dtype), 1, -1), panels),
+                (channels_last(normal(case.x, dtype)), panels),
             )
 
 
 def _poolings() -> Iterator[Sample]:
     for case, layout, ceil_mode in product(POOLINGS, ("nchw", "nhwc"), (False, True)):
         x = normal(case.x, f32)
-        given = x if layout == "nchw" else np.moveaxis(x, 1, -1)
+        given = x if layout == "nchw" else channels_last(x)
         name = f"{case.comment}, {layout}, ceil {ceil_mode}"
         yield Sample(
             name,
@@ -181,7 +186,8 @@ def _poolings() -> Iterator[Sample]:
     x[0, 0, 1, 2], x[0, 0, 3, :] = np.nan, -np.inf
     yield Sample("NaN and -inf", lambda x: MaxPool(x, (2, 2), (1, 1), _ONE, (1, 1)), (x,))
     yield Sample("of padding alone", lambda x: MaxPool(x, (1, 1), (1, 1), _ONE, (1, 1)), (x,))
-    yield Sample("of padding alone", lambda x: AveragePool(x, (1, 1), (1, 1), _ONE, (1, 1)), (x,))
+    wide = ((2, 3), (1, 2))
+    yield Sample("of padding alone", lambda x: AveragePool(x, (1, 1), (1, 1), wide, (1, 1)), (x,))
 
 
 # Sizes before and after.

@@ -6,9 +6,9 @@ import pytest
 
 from mlir_lite.expr import INDEX, Apply, Expr, Var, walk_expr
 from mlir_lite.ir import parameter
-from mlir_lite.ops.activation import Gelu, Mish
 from mlir_lite.ops.arithmetic import Maximum
 from mlir_lite.ops.elementwise import Elementwise
+from mlir_lite.ops.gate import Gelu, Mish
 from mlir_lite.types import DType, bf16, f16
 
 from .run_naive import Operand

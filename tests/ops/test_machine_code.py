@@ -65,7 +65,7 @@ def family(samples: tuple[Sample, ...]) -> Family:
             }
             params += own.values()
             values = dict(zip(sample.op.operands, sample.arrays, strict=True))
-            arrays += [values[value] for value in own]
+            arrays += [np.array(values[value], order="C") for value in own]
             results += builder.emit(sample.op.map_operands(own.__getitem__))
     name = samples[0].op.name
     return Family(builder.finish(name, params, results), tuple(arrays), samples)

@@ -17,9 +17,9 @@ from mlir_lite.ops.resize import ResizeLinear, ResizeNearest
 from mlir_lite.ops.table import TABLE
 from mlir_lite.types import Dim, Size, TensorType, f16, f32, i64
 
-from .run_function import run_function
 from .run_naive import Operand
 from .sample import normal
+from .traced import run
 
 
 def _value(*shape: int | str) -> Value:
@@ -42,7 +42,7 @@ def _refused(function: Callable[[], Value], message: str) -> None:
 )
 def test_matmul_takes_vectors_as_numpy_does(left: tuple[int, ...], right: tuple[int, ...]) -> None:
     a, b = normal(left, i64), normal(right, i64, 1)
-    np.testing.assert_array_equal(run_function(ops.matmul, a, b), np.matmul(a, b))
+    np.testing.assert_array_equal(run(ops.matmul, a, b), np.matmul(a, b))
 
 
 def test_matmul_refuses() -> None:
@@ -162,7 +162,7 @@ def test_the_mean_of_whole_windows_divides_by_a_number() -> None:
 def test_local_response_norm_of_an_even_size() -> None:
     """ONNX: the channels from floor((size - 1) / 2) below to ceil((size - 1) / 2) above."""
     x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
-    actual = run_function(
+    actual = run(
         lambda x: ops.local_response_norm(x, 2, alpha=2.0, beta=1.0, bias=0.0), x
     )
     np.testing.assert_allclose(actual.ravel(), [1 / 5, 2 / 13, 3 / 9], rtol=1e-15)

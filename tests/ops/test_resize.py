@@ -12,8 +12,8 @@ from mlir_lite.ops.resize import ROUNDINGS, ResizeNearest
 from mlir_lite.ops.sampling import COORDINATES
 from mlir_lite.types import Array, f32
 
-from .run_function import run_function
 from .sample import normal, value_like
+from .traced import run
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -57,14 +57,14 @@ def _both(x: Array, count: int | None, scale: float, **options: Any) -> tuple[Ar
     if count is not None:
         shape = (*x.shape[:-1], count)
         wanted = _runtime(x, {"sizes": np.array(shape, np.int64)}, **attributes)
-        return run_function(lambda x: ops.resize(x, shape, **options), x), wanted
+        return run(lambda x: ops.resize(x, shape, **options), x), wanted
     scales = np.array([1, 1, 1, scale], np.float32)
     wanted = _runtime(x, {"scales": scales}, **attributes)
-    return run_function(lambda x: ops.resize(x, scales=scales.tolist(), **options), x), wanted
+    return run(lambda x: ops.resize(x, scales=scales.tolist(), **options), x), wanted
 
 
 def _cases() -> list[tuple[int, int | None, float]]:
-    return [*((size, count, 0.0) for size, count in COUNTS), *((10, None, s) for s in SCALES)]
+    return [*((size, count, 0.0) for size, count in COUNTS), *((11, None, s) for s in SCALES)]
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

@@ -10,9 +10,9 @@ import pytest
 from mlir_lite import ops
 from mlir_lite.types import Array, f64
 
-from .run_function import run_function
 from .sample import normal
 from .samples_windows import CONVOLUTIONS, POOLINGS, TRANSPOSED, Case
+from .traced import run
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def test_conv(case: Case) -> None:
         case.dilations,
         case.groups,
     )
-    actual = run_function(
+    actual = run(
         lambda x, w, b: ops.conv(
             x,
             w,
@@ -71,7 +71,7 @@ def test_conv_of_torchs_names(rank: int) -> None:
     tensors = [torch.from_numpy(array) for array in (x, weight, bias)]
     wanted = getattr(functional, f"conv{rank}d")(*tensors, 2, 1, 2, 2)
     ours = {1: ops.conv1d, 2: ops.conv2d, 3: ops.conv3d}[rank]
-    _check(run_function(lambda x, w, b: ours(x, w, b, 2, 1, 2, 2), x, weight, bias), wanted)
+    _check(run(lambda x, w, b: ours(x, w, b, 2, 1, 2, 2), x, weight, bias), wanted)
 
 
 @pytest.mark.parametrize("case, extra", TRANSPOSED, ids=lambda entry: getattr(entry, "comment", ""))
@@ -96,7 +96,7 @@ def test_conv_transpose(case: Case, extra: tuple[int, ...]) -> None:
     ]
     wanted = wanted[(slice(None), slice(None), *kept)]
     wanted = wanted + torch.from_numpy(bias).reshape(-1, *(1,) * rank)
-    actual = run_function(
+    actual = run(
         lambda x, w, b: ops.conv_transpose(
             x,
             w,
@@ -136,7 +136,7 @@ def test_max_pool(case: Case, ceil_mode: bool) -> None:
         case.dilations,
         ceil_mode,
     )
-    actual = run_function(
+    actual = run(
         lambda x: ops.max_pool(
             x,
             case.weight[2:],
@@ -164,7 +164,7 @@ def test_average_pool(case: Case, ceil_mode: bool, count_include_pad: bool) -> N
         ceil_mode,
         count_include_pad,
     )
-    actual = run_function(
+    actual = run(
         lambda x: ops.average_pool(
             x,
             case.weight[2:],
@@ -181,17 +181,17 @@ def test_average_pool(case: Case, ceil_mode: bool, count_include_pad: bool) -> N
 def test_global_pools() -> None:
     x = normal((2, 3, 5, 4), f64)
     tensor = torch.from_numpy(x)
-    _check(run_function(ops.global_average_pool, x), functional.adaptive_avg_pool2d(tensor, 1))
-    _check(run_function(ops.global_max_pool, x), functional.adaptive_max_pool2d(tensor, 1))
+    _check(run(ops.global_average_pool, x), functional.adaptive_avg_pool2d(tensor, 1))
+    _check(run(ops.global_max_pool, x), functional.adaptive_max_pool2d(tensor, 1))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_softmax(axis: int) -> None:
     x = normal((3, 4, 5), f64) * 10
     tensor = torch.from_numpy(x)
-    _check(run_function(lambda x: ops.softmax(x, axis), x), functional.softmax(tensor, axis))
+    _check(run(lambda x: ops.softmax(x, axis), x), functional.softmax(tensor, axis))
     _check(
-        run_function(lambda x: ops.log_softmax(x, axis), x), functional.log_softmax(tensor, axis)
+        run(lambda x: ops.log_softmax(x, axis), x), functional.log_softmax(tensor, axis)
     )
 
 
@@ -203,23 +203,23 @@ def test_norms() -> None:
     tensor, (scale, bias, mean, variance) = torch.from_numpy(x), map(torch.from_numpy, channels)
     weight, shift = map(torch.from_numpy, last)
     _check(
-        run_function(lambda x, s, b: ops.layer_norm(x, s, b, axis=-2), x, *last),
+        run(lambda x, s, b: ops.layer_norm(x, s, b, axis=-2), x, *last),
         functional.layer_norm(tensor, (5, 4), weight, shift),
     )
     _check(
-        run_function(lambda x, s: ops.rms_norm(x, s, axis=2, epsilon=1e-3), x, last[0]),
+        run(lambda x, s: ops.rms_norm(x, s, axis=2, epsilon=1e-3), x, last[0]),
         functional.rms_norm(tensor, (5, 4), weight, 1e-3),
     )
     _check(
-        run_function(lambda x, s, b, m, v: ops.batch_norm(x, s, b, m, v), x, *channels),
+        run(lambda x, s, b, m, v: ops.batch_norm(x, s, b, m, v), x, *channels),
         functional.batch_norm(tensor, mean, variance, scale, bias),
     )
     _check(
-        run_function(lambda x, s, b: ops.group_norm(x, 3, s, b), x, *channels[:2]),
+        run(lambda x, s, b: ops.group_norm(x, 3, s, b), x, *channels[:2]),
         functional.group_norm(tensor, 3, scale, bias),
     )
     _check(
-        run_function(lambda x, s, b: ops.instance_norm(x, s, b), x, *channels[:2]),
+        run(lambda x, s, b: ops.instance_norm(x, s, b), x, *channels[:2]),
         functional.instance_norm(tensor, weight=scale, bias=bias),
     )
 
@@ -228,7 +228,7 @@ def test_norms() -> None:
 def test_local_response_norm(size: int) -> None:
     x = normal((2, 7, 3, 4), f64) * 10
     _check(
-        run_function(
+        run(
             lambda x: ops.local_response_norm(x, size, alpha=0.1, beta=0.6, bias=2.0), x
         ),
         functional.local_response_norm(torch.from_numpy(x), size, 0.1, 0.6, 2.0),
@@ -240,7 +240,7 @@ def test_attention(causal: bool) -> None:
     q, k, v = (normal((2, 3, rows, 8), f64, seed) for seed, rows in enumerate((5, 7, 7)))
     query, key, value = map(torch.from_numpy, (q, k, v))
     _check(
-        run_function(lambda q, k, v: ops.attention(q, k, v, causal=causal), q, k, v),
+        run(lambda q, k, v: ops.attention(q, k, v, causal=causal), q, k, v),
         functional.scaled_dot_product_attention(query, key, value, is_causal=causal),
     )
 
@@ -252,7 +252,7 @@ def test_attention_with_a_mask(boolean: bool) -> None:
     given = mask > -1 if boolean else mask
     query, key, value, attend = map(torch.from_numpy, (q, k, v, given))
     _check(
-        run_function(
+        run(
             lambda q, k, v, m: ops.scaled_dot_product_attention(q, k, v, m, scale=0.5),
             q,
             k,

@@ -73,7 +73,7 @@ class Call:
     def integers(self, position: int) -> tuple[Size, ...]:
         """The elements of an integer operand; `ValueNeeded` where they are not known yet."""
         operand = self.operand(position)
-        check(operand.dtype.kind in "iub", f"operand {position} is {operand.dtype}", ParseError)
+        check(operand.dtype.is_integer, f"operand {position} is {operand.dtype}", ParseError)
         if isinstance(operand, Sizes):
             return operand.flat()
         array = self.known(position).reshape(-1)

@@ -112,6 +112,9 @@ class Walk:
             return absent
         except ParseError as error:
             raise ParseError(f"{self._place(node)}: {error}") from None
+        except (ValueError, IndexError, ArithmeticError) as error:
+            # What NumPy refuses to do to a known shape, or to a constant, is the model's mistake.
+            raise ParseError(f"{self._place(node)}: {error}") from error
         except TypeRuleError as error:
             raise self._type_error(node, operands, str(error)) from None
         found = results if isinstance(results, tuple) else (results,)

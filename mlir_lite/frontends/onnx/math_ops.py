@@ -198,8 +198,9 @@ def cast_like(call: Call) -> Results:
 
 
 def mean(call: Call) -> Results:
-    total = variadic(ops.add)(call)
-    assert isinstance(total, Value)
+    total = call.value(0)
+    for position in range(1, call.count):
+        total = ops.add(total, call.value(position))
     return ops.divide(total, float(call.count))
 
 

@@ -63,7 +63,9 @@ def dynamic_quantize_linear(call: Call) -> Results:
     x = call.value(0)
     low = ops.minimum(ops.min(x), 0.0)
     high = ops.maximum(ops.max(x), 0.0)
-    scale = ops.divide(ops.subtract(high, low), 255.0)
+    span = ops.subtract(high, low)
+    # Of zeros alone any scale will do; that of onnxruntime is 1.
+    scale = ops.where(ops.equal(span, 0), 1.0, ops.divide(span, 255.0))
     zero = ops.clip(ops.round(ops.divide(ops.negative(low), scale)), 0.0, 255.0)
     return _rounded_into(ops.divide(x, scale), zero, u8), scale, ops.cast(zero, u8)
 

@@ -1,7 +1,7 @@
-"""Readers of `Resize` and `Upsample`: interpolation along one axis after the other.
+"""Readers of `Resize` and `Upsample`.
 
-Along an axis each element of the result is a weighted sum of a few elements of the operand, whose
-places and weights are computed here; where every element is only repeated, it is said so.
+What the operation `resize` does not do, smoothing before shrinking and cropping, is written as
+weighted sums of the elements at places that are computed here.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import Value
-from ...types import Dim, Size
+from ...ops.sampling import rational, sampling
+from ...types import Dim, Shape, Size
 from .call import Call, Results
 from .sizes import normal_axis, number
 
 Reals: TypeAlias = NDArray[np.float64]
 
-# Coordinates that do not depend on how long the axes are.
-_LOCAL = ("half_pixel", "asymmetric", "tf_half_pixel_for_nn")
+# Places and weights are tables that are computed here: longer axes are no images.
+_LONGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class Interpolation:
 class Stretch:
     """What happens to one axis: `extent` elements become `target`; `region` is what is cropped."""
 
-    axis: int
     extent: Size
     target: Size
     scale: float
@@ -64,51 +64,56 @@ def resize(call: Call) -> Results:
         bool(call.int_("antialias", 0)),
         call.float_("extrapolation_value", 0.0),
     )
-    return interpolate(call.value(0), _stretches(call, how), how)
+    return _resized(call.value(0), _stretches(call, how), how)
 
 
 def upsample(call: Call) -> Results:
     """`Upsample`, and the first version of `Resize`."""
-    if call.version < 9:
-        scales: Sequence[float] = call.floats("scales")
-    else:
-        scales = call.known(1).astype(np.float64).reshape(-1).tolist()
+    scales = list(call.floats("scales")) if call.version < 9 else _reals(call, 1)
     shape = call.shape(0)
     check(len(scales) == len(shape), f"{len(scales)} scales for {len(shape)} axes", ParseError)
-    mode = call.text("mode", "nearest")
-    how = Interpolation(mode, coordinates="asymmetric", rounding="floor")
     stretches = [
-        Stretch(axis, extent, _scaled(extent, scale), scale)
-        for axis, (extent, scale) in enumerate(zip(shape, scales, strict=True))
+        Stretch(extent, _scaled(extent, scale), scale)
+        for extent, scale in zip(shape, scales, strict=True)
     ]
-    return interpolate(call.value(0), stretches, how)
+    how = Interpolation(call.text("mode", "nearest"), "asymmetric", "floor")
+    return _resized(call.value(0), stretches, how)
+
+
+def _reals(call: Call, position: int) -> list[float]:
+    found: list[float] = call.known(position).astype(np.float64).reshape(-1).tolist()
+    return found
 
 
 def _scaled(extent: Size, scale: float) -> Size:
-    check(scale > 0 and math.isfinite(scale), f"the scale {scale}", ParseError)
-    if scale == int(scale):
-        return extent * int(scale)
-    return math.floor(number(extent, f"the size to be scaled by {scale}") * scale)
+    check(0 < scale < _LONGEST, f"the scale {scale}", ParseError)
+    exact = rational(scale)
+    return extent * exact.numerator // exact.denominator
 
 
 def _stretches(call: Call, how: Interpolation) -> list[Stretch]:
     """What happens to each axis, from the operands roi, scales and sizes."""
     shape = call.shape(0)
     given = call.ints("axes")
-    axes = range(len(shape)) if given is None else [normal_axis(axis, len(shape)) for axis in given]
+    axes = list(range(len(shape)))
+    if given is not None:
+        axes = [normal_axis(axis, len(shape)) for axis in given]
     extents = [shape[axis] for axis in axes]
-    scales = call.known(2).astype(np.float64).reshape(-1).tolist() if call.has(2) else []
+    scales = _reals(call, 2) if call.has(2) else []
     if scales:
-        check(len(scales) == len(extents), f"{len(scales)} scales, {len(extents)} axes", ParseError)
+        check(len(scales) == len(axes), f"{len(scales)} scales, {len(axes)} axes", ParseError)
         targets = [_scaled(extent, s) for extent, s in zip(extents, scales, strict=True)]
     else:
         targets, scales = _from_sizes(call, extents)
-    regions = [(0.0, 1.0)] * len(extents)
+    regions = [(0.0, 1.0)] * len(axes)
     if how.coordinates == "tf_crop_and_resize":
-        bounds = call.known(1).astype(np.float64).reshape(-1).tolist()
-        check(len(bounds) == 2 * len(extents), f"{len(bounds)} bounds of the region", ParseError)
-        regions = list(zip(bounds[: len(extents)], bounds[len(extents) :], strict=True))
-    return [Stretch(*entry) for entry in zip(axes, extents, targets, scales, regions, strict=True)]
+        bounds = _reals(call, 1)
+        check(len(bounds) == 2 * len(axes), f"{len(bounds)} bounds of the region", ParseError)
+        regions = list(zip(bounds[: len(axes)], bounds[len(axes) :], strict=True))
+    found = [Stretch(extent, extent, 1.0) for extent in shape]
+    for axis, target, scale, region in zip(axes, targets, scales, regions, strict=True):
+        found[axis] = Stretch(shape[axis], target, scale, region)
+    return found
 
 
 def _from_sizes(call: Call, extents: Sequence[Size]) -> tuple[list[Size], list[float]]:
@@ -136,23 +141,48 @@ def _ratio(size: Size, extent: Size) -> float:
     return number(size, "the new size") / extent
 
 
-def interpolate(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Value:
-    """`x` with every axis resized in turn."""
+def _resized(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Value:
     check(how.mode in ("nearest", "linear", "cubic"), f"the mode '{how.mode}'", UnsupportedError)
+    smooths = how.antialias and any(stretch.scale < 1 for stretch in stretches)
+    if how.coordinates == "tf_crop_and_resize" or smooths:
+        return _by_tables(x, stretches, how)
+    target: Shape = tuple(stretch.target for stretch in stretches)
+    if target == x.shape and all(stretch.scale == 1 for stretch in stretches):
+        return x
+    return ops.resize(
+        x,
+        target,
+        scales=() if _follow_from_sizes(stretches) else [entry.scale for entry in stretches],
+        mode=how.mode,
+        coordinates=how.coordinates,
+        rounding=how.rounding,
+        coefficient=how.cubic_a,
+        exclude_outside=how.exclude_outside,
+    )
+
+
+def _follow_from_sizes(stretches: Sequence[Stretch]) -> bool:
+    """Whether every scale is the quotient of the sizes."""
+    return all(
+        stretch.extent * rational(stretch.scale).numerator
+        == stretch.target * rational(stretch.scale).denominator
+        for stretch in stretches
+    )
+
+
+def _by_tables(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Value:
+    """`x` resized along one axis after the other, by places and weights."""
     crops = how.coordinates == "tf_crop_and_resize"
     outside: list[tuple[int, NDArray[np.bool_]]] = []
-    for stretch in stretches:
-        if stretch.scale == 1.0 and stretch.target == stretch.extent and not crops:
-            continue
-        if _repeats(stretch, how):
-            x = ops.repeat(x, int(stretch.scale), stretch.axis)
+    for axis, stretch in enumerate(stretches):
+        if stretch == Stretch(stretch.extent, stretch.extent, 1.0):
             continue
         extent = number(stretch.extent, "the size of the resized axis")
         positions = _positions(stretch, how.coordinates)
         places, weights = _taps(positions, extent, stretch.scale, how)
-        x = _weighted(x, stretch.axis, places, weights)
+        x = _weighted(x, axis, places, weights)
         if crops:
-            outside.append((stretch.axis, (positions < 0) | (positions > extent - 1)))
+            outside.append((axis, (positions < 0) | (positions > extent - 1)))
     for axis, mask in outside:
         if mask.any():
             shape = [mask.size if place == axis else 1 for place in range(x.rank)]
@@ -160,45 +190,19 @@ def interpolate(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> V
     return x
 
 
-def _repeats(stretch: Stretch, how: Interpolation) -> bool:
-    """Whether each element is repeated `scale` times, however long the axis is."""
-    if how.mode != "nearest" or how.coordinates not in _LOCAL:
-        return False
-    count = int(stretch.scale)
-    if count != stretch.scale or stretch.target != stretch.extent * count:
-        return False
-    sample = Stretch(stretch.axis, 3, 3 * count, stretch.scale)
-    places, _ = _taps(_positions(sample, how.coordinates), 3, stretch.scale, how)
-    return bool(np.array_equal(places[0], np.repeat(np.arange(3), count)))
-
-
 def _positions(stretch: Stretch, coordinates: str) -> Reals:
     """Where in the operand each element of the result lies."""
     extent = number(stretch.extent, "the size of the resized axis")
     count = number(stretch.target, "the new size")
-    place, scale = np.arange(count, dtype=np.float64), stretch.scale
-    # The specification's own reference counts with the length before it is rounded.
-    length = scale * extent
-    match coordinates:
-        case "half_pixel":
-            return (place + 0.5) / scale - 0.5
-        case "half_pixel_symmetric":
-            offset = extent / 2 * (1 - count / length)
-            return offset + (place + 0.5) / scale - 0.5
-        case "pytorch_half_pixel":
-            return (place + 0.5) / scale - 0.5 if count > 1 else place
-        case "align_corners":
-            return place if count == 1 else place * (extent - 1) / (length - 1)
-        case "asymmetric":
-            return place / scale
-        case "tf_half_pixel_for_nn":
-            return (place + 0.5) / scale
-        case "tf_crop_and_resize":
-            start, end = stretch.region
-            if count == 1:
-                return place + 0.5 * (start + end) * (extent - 1)
-            return start * (extent - 1) + place * (end - start) * (extent - 1) / (length - 1)
-    raise UnsupportedError(f"the coordinates '{coordinates}'")
+    check(0 < count <= _LONGEST, f"an axis is resized to {count}", UnsupportedError)
+    if coordinates != "tf_crop_and_resize":
+        along = sampling(extent, count, rational(stretch.scale), coordinates)
+        return np.array([float(along.at(place)) for place in range(count)])
+    start, end = stretch.region
+    place, last = np.arange(count, dtype=np.float64), extent - 1
+    if count == 1:
+        return place + 0.5 * (start + end) * last
+    return start * last + place * (end - start) * last / (count - 1)
 
 
 def _taps(
@@ -210,6 +214,7 @@ def _taps(
         return nearest.astype(np.int64)[None], np.ones((1, positions.size))
     width = min(scale, 1.0) if how.antialias else 1.0
     radius = math.ceil((1 if how.mode == "linear" else 2) / width)
+    check(radius <= _LONGEST, f"an axis is resized by {scale}", UnsupportedError)
     steps = np.arange(1 - radius, radius + 1, dtype=np.float64)[:, None]
     places = np.floor(positions) + steps
     distance = np.abs(places - positions) * width

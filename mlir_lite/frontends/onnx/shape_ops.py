@@ -270,6 +270,9 @@ def _cut(x: Operand, windows: dict[int, Window]) -> Operand:
         entries = x.entries
         for axis, part in enumerate(full):
             start, count = number(part.start, "a start"), number(part.size, "a size")
+            ends = (start, start + part.step * (count - 1)) if count else ()
+            inside = all(0 <= end < entries.shape[axis] for end in ends)
+            check(inside, f"{part} is outside of axis {axis}", ParseError)
             entries = entries.take(start + part.step * np.arange(count), axis)
         return x.with_entries(entries)
     return slice_axes(

@@ -63,7 +63,8 @@ class Sizes:
     def reshaped(self, shape: Sequence[Size]) -> Sizes:
         sizes = tuple(number(entry, "a size") for entry in shape)
         count = math.prod(sizes)
-        check(count == self.entries.size, f"{self.entries.size} elements in {sizes}", ParseError)
+        fits = count == self.entries.size and all(0 <= entry < FAR for entry in sizes)
+        check(fits, f"{self.entries.size} elements in {sizes}", ParseError)
         return Sizes(self.entries.reshape(sizes), self.dtype)
 
     def with_entries(self, entries: Array) -> Sizes:

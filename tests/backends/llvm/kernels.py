@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Compiled:
                 self.library.address(stage.task)
             )
             ends = [stage.extent * piece // pieces for piece in range(pieces + 1)]
-            for low, high in zip(ends, ends[1:], strict=False):
+            for low, high in pairwise(ends):
                 counter[0] = 0
                 task(ctypes.addressof(context), low, high)
 

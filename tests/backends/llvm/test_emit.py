@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
-from mlir_lite.backends.llvm.emit_kernel import emit_kernel
-from mlir_lite.backends.llvm.emit_program import module_text
-from mlir_lite.backends.llvm.jit import assembly
-from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.errors import UnsupportedError, VerifyError
-from mlir_lite.target import named_target
-from mlir_lite.tile.parser import parse_kernel
 
-from .kernels import HOST, agree, compiled, normal, run
+from .kernels import agree, compiled, normal, run
 
 TAIL = """
 kernel @tail(%x: f32[37], %y: out f32[37]) {
@@ -228,6 +220,38 @@ def test_a_loaded_value_is_read_again_after_a_store() -> None:
     agree(text, {"x": normal(2)})
 
 
+def test_a_loop_reads_again_what_it_stores() -> None:
+    text = """
+    kernel @doubling(%x: f32[1], %y: out f32[1], %z: out f32[5]) {
+      y[0] = x[0]
+      z[4] = y[0]
+      for i in 0..4 {
+        z[i] = y[0]
+        y[0] = y[0] * 2.0
+      }
+    }"""
+    agree(text, {"x": normal(1)})
+
+
+def test_register_vectors_of_two_widths() -> None:
+    text = """
+    kernel @halves(%x: f32[16], %y: out f32[16]) {
+      buffer t: register f32[16]
+      vector l in 0..16 {
+        t[l] = x[l]
+      }
+      unroll h in 0..2 {
+        vector l.1 in 0..8 {
+          t[h * 8 + l.1] = t[h * 8 + l.1] + t[8 - h * 8 + l.1]
+        }
+      }
+      vector l.2 in 0..16 {
+        y[l.2] = t[l.2]
+      }
+    }"""
+    agree(text, {"x": normal(16)})
+
+
 def test_an_output_in_an_input_place_is_read_anew() -> None:
     text = """
     kernel @shift(%x: f32[8], %y: out f32[8]) {
@@ -293,7 +317,8 @@ def test_a_proc_works_on_windows() -> None:
 
 def test_a_layout_moves_the_elements() -> None:
     text = """
-    kernel @panels(%x: f32[6, 32], %y: out f32[6, 32] layout(p, q) -> [q floordiv 16, p, q mod 16] of [2, 6, 16]) {
+    kernel @panels(%x: f32[6, 32], \
+%y: out f32[6, 32] layout(p, q) -> [q floordiv 16, p, q mod 16] of [2, 6, 16]) {
       for i in 0..6 {
         for j in 0..2 {
           vector l in 0..16 {
@@ -305,66 +330,23 @@ def test_a_layout_moves_the_elements() -> None:
     agree(text, {"x": normal(6, 32)})
 
 
-def test_sums_of_products_need_no_address_arithmetic() -> None:
-    body = loop_with("vfmadd231ps", assembly(module_text([emit_kernel(GEMM, HOST)]), AVX512))
-    counts = {name: sum(name in line for line in body) for name in ("vfmadd231ps", "vbroadcastss")}
-    assert counts == {"vfmadd231ps": 24, "vbroadcastss": 6}
-    assert not any("rsp" in line for line in body), "an accumulator is spilled"
-    # 4 vectors of the right operand, pointer increments, the test and the jump.
-    assert len(body) <= 24 + 6 + 4 + 4
-
-
-GEMM = parse_kernel("""
-kernel @gemm(%a: f32[12, 50], %b: f32[50, 64], %c: out f32[12, 64]) {
-  buffer acc: register f32[6, 64]
-  for m in 0..2 {
-    unroll i in 0..6 {
-      unroll j in 0..4 {
-        vector l in 0..16 {
-          acc[i, j * 16 + l] = 0.0
+def test_a_local_of_one_iteration_is_a_local_of_each_lane() -> None:
+    text = """
+    kernel @running(%x: f32[16, 5], %y: out f32[16, 5]) {
+      buffer total: register f32[]
+      buffer row: shared f32[5]
+      vector l in 0..16 {
+        total[] = 0.0
+        for k in 0..5 {
+          total[] += x[l, k]
+          row[k] = total[]
+        }
+        for k.1 in 0..5 {
+          y[l, k.1] = row[k.1] * total[]
         }
       }
-    }
-    for k in 0..50 {
-      unroll i.1 in 0..6 {
-        unroll j.1 in 0..4 {
-          vector l.1 in 0..16 {
-            acc[i.1, j.1 * 16 + l.1] += a[m * 6 + i.1, k] * b[k, j.1 * 16 + l.1]
-          }
-        }
-      }
-    }
-    unroll i.2 in 0..6 {
-      unroll j.2 in 0..4 {
-        vector l.2 in 0..16 {
-          c[m * 6 + i.2, j.2 * 16 + l.2] = acc[i.2, j.2 * 16 + l.2]
-        }
-      }
-    }
-  }
-}""")
-AVX512 = Machine.named("skylake-avx512")
-
-
-def loop_with(instruction: str, text: str) -> list[str]:
-    """The instructions of the innermost loop that an instruction stands in."""
-    lines = [line.strip() for line in text.splitlines()]
-    first = next(number for number, line in enumerate(lines) if line.startswith(instruction))
-    start = max(n for n, line in enumerate(lines[:first]) if re.match(r"\.LBB\w+:", line))
-    label = lines[start].partition(":")[0]
-    end = next(n for n, line in enumerate(lines) if n > first and line.endswith(label))
-    return [line for line in lines[start + 1 : end + 1] if not line.startswith(".")]
-
-
-def test_a_matrix_product() -> None:
-    agree(GEMM, {"a": normal(12, 50), "b": normal(50, 64, seed=1)}, tolerance=1e-6)
-
-
-def test_other_architectures_compile() -> None:
-    target = named_target("cpu:aarch64")
-    assert target is not None
-    text = assembly(module_text([emit_kernel(GEMM, target)]), Machine.named("aarch64"))
-    assert "fmla" in text
+    }"""
+    agree(text, {"x": normal(16, 5)}, tolerance=1e-6)
 
 
 def test_a_vector_loop_in_another_is_refused() -> None:
@@ -401,22 +383,3 @@ def test_a_register_index_that_is_not_constant_is_refused() -> None:
     }"""
     with pytest.raises(UnsupportedError, match="register buffer 't' is not constant"):
         compiled(text)
-
-
-def test_a_local_of_one_iteration_is_a_local_of_each_lane() -> None:
-    text = """
-    kernel @running(%x: f32[16, 5], %y: out f32[16, 5]) {
-      buffer total: register f32[]
-      buffer row: shared f32[5]
-      vector l in 0..16 {
-        total[] = 0.0
-        for k in 0..5 {
-          total[] += x[l, k]
-          row[k] = total[]
-        }
-        for k.1 in 0..5 {
-          y[l, k.1] = row[k.1] * total[]
-        }
-      }
-    }"""
-    agree(text, {"x": normal(16, 5)}, tolerance=1e-6)

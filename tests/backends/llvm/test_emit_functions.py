@@ -83,7 +83,10 @@ def elementwise(value: Expr, params: tuple[Buffer, ...], lanes: int) -> Kernel:
     return Kernel("f", (*params, Buffer("y", value.dtype, (COUNT,))), ("y",), (outer,))
 
 
-def operands(arrays: list[Array], types: list[DType], lanes: int) -> tuple[list[Expr], tuple[Buffer, ...]]:
+def operands(
+    arrays: list[Array], types: list[DType], lanes: int
+) -> tuple[list[Expr], tuple[Buffer, ...]]:
+    """Loads of the arrays at the index that `elementwise` is at, and their buffers."""
     i = Var(INDEX, "i.o") * lanes + Var(INDEX, "i.i")
     names = [f"x{number}" for number in range(len(arrays))]
     loads: list[Expr] = [
@@ -174,6 +177,15 @@ def test_conversion(source: str, where: str) -> None:
             value = load if dtype == target else Cast(target, load)
             found = run(elementwise(value, buffers, lanes), {"x0": array}, where)["y"]
             assert_equal(found, cast_array(array, target), 0.0, f"{source} to {target}")
+
+
+@pytest.mark.parametrize("where", TARGETS)
+def test_f64_is_rounded_to_f16_once(where: str) -> None:
+    near = 1 + 2.0**-11 + 2.0**-30  # in f32 this lies half-way between two f16
+    array = np.resize(np.array([near, -near, 1 + 2.0**-11, 2.0**-25 + 2.0**-60]), COUNT)
+    (load,), buffers = operands([array], [DTYPES["f64"]], 8)
+    found = run(elementwise(Cast(DTYPES["f16"], load), buffers, 8), {"x0": array}, where)["y"]
+    assert_equal(found, array.astype(np.float16), 0.0, "f64 to f16")
 
 
 def test_signs_of_zero() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mlir_lite.backends.llvm.pool import ThreadPool, pool_code
 from mlir_lite.backends.llvm.state import State
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.parser import parse_program
-from mlir_lite.tile.program import Program
+from mlir_lite.tile.program import Program, View
 from mlir_lite.types import Array
 
 from .kernels import HOST, normal
@@ -89,7 +90,7 @@ class Loaded:
         return int(self.status[0])
 
 
-def results(program: Program, params: Sequence[Array]) -> list[Array]:
+def results(program: Program) -> list[Array]:
     return [
         np.full(program.slot(name).type.static_shape, np.nan, np.float32)
         for name in program.results
@@ -104,7 +105,7 @@ def test_steps_run_in_order_on_any_number_of_threads(threads: int) -> None:
     pool = ThreadPool(threads) if threads > 1 else None
     loaded = Loaded(program, constants, pool)
     for _ in range(20):
-        (out,) = results(program, [x])
+        (out,) = results(program)
         assert loaded(x, out) == 0
         np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
     if pool is not None:
@@ -113,10 +114,19 @@ def test_steps_run_in_order_on_any_number_of_threads(threads: int) -> None:
 
 def test_a_fault_ends_the_run() -> None:
     program = parse_program(CHAIN)
+    scale, _, mirror = program.steps
+    faulty = replace(
+        program,
+        steps=(
+            replace(mirror, args=(View("x"), View("a"), View("status"))),
+            replace(scale, args=(View("a"), View("w"), View("out"))),
+        ),
+    )
     x, constants = normal(64, 100), {"w": np.ones(200, np.float32)}
     x[5, 7] = 1e4
-    (out,) = results(program, [x])
-    assert Loaded(program, constants, None)(x, out) == 2
+    (out,) = results(faulty)
+    assert Loaded(faulty, constants, None)(x, out) == 2
+    assert np.isnan(out).all(), "the step after the fault has run"
 
 
 def test_equal_programs_give_equal_texts() -> None:

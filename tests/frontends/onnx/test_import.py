@@ -284,7 +284,7 @@ def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location
 def test_external_data_that_is_too_short_is_refused(tmp_path: Path) -> None:
     external(tmp_path, "weights.bin")
     (tmp_path / "weights.bin").write_bytes(bytes(12))
-    with pytest.raises(ParseError, match="needs bytes 0 to 16 of 'weights.bin', which has 12"):
+    with pytest.raises(ParseError, match=r"needs bytes 0 to 16 of 'weights\.bin', which has 12"):
         from_onnx(tmp_path / "model.onnx")
 
 
@@ -298,7 +298,9 @@ def test_all_unsupported_nodes_are_reported_at_once() -> None:
         y = Det(x)
         z = other.Thing(x)
     """
-    text = graph(body, "float[4, 4] x", "float y, float z").replace('"" : 18', '"" : 18, "other" : 1')
+    text = graph(body, "float[4, 4] x", "float y, float z").replace(
+        '"" : 18', '"" : 18, "other" : 1'
+    )
     with pytest.raises(UnsupportedError) as caught:
         from_onnx(model(text))
     assert str(caught.value).splitlines() == [

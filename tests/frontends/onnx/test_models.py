@@ -26,7 +26,7 @@ from mlir_lite.types import Array
 TOLERANCE = 1e-5
 
 PARAMETERS = {
-    # Skip connections around five halvings: only multiples of 32 fit, though the file names no such.
+    # Skip connections around five halvings: only multiples of 32 fit, which no file says.
     "PP-OCRv4 detection": ["tensor<[{0}]x3x[32*{1}]x[32*{2}]xf32>"],
     # The height is unknown in the file; a join with something of height 1 leaves 48 alone.
     "PP-OCRv4 recognition": ["tensor<[{0}]x3x48x[{1}]xf32>"],

@@ -53,7 +53,19 @@ class Node:
         return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=7)
 
 
+def recurrent(gates: int, directions: int) -> list[Array]:
+    """Five steps of two rows of three numbers, and the weights for a state of four."""
+    return [
+        floats(5, 2, 3),
+        floats(directions, 4 * gates, 3),
+        floats(directions, 4 * gates, 4),
+        floats(directions, 8 * gates),
+    ]
+
+
 X = floats(2, 3, 4)
+TENTHS = np.array([0.1, 0.2, 0.3], np.float32)
+BYTES = np.array([[3, 200]], np.uint8)
 IMAGE = floats(1, 2, 6, 5)
 SCALES = np.array([1, 1, 2, 2], np.float32)
 NODES = [
@@ -96,7 +108,12 @@ NODES = [
     Node("MaxPool", 8, [IMAGE], {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1]}, 2),
     Node("LpPool", 11, [IMAGE], {"kernel_shape": [2, 2], "p": 3}),
     Node("Conv", 10, [floats(1, 4, 9), floats(6, 2, 3), floats(6)], {"group": 2, "strides": [2]}),
-    Node("ConvTranspose", 10, [IMAGE, floats(2, 3, 3, 3)], {"output_padding": [1, 1], "strides": [2, 2]}),
+    Node(
+        "ConvTranspose",
+        10,
+        [IMAGE, floats(2, 3, 3, 3)],
+        {"output_padding": [1, 1], "strides": [2, 2]},
+    ),
     Node("DepthToSpace", 11, [floats(1, 8, 2, 3)], {"blocksize": 2, "mode": "CRD"}),
     Node("SpaceToDepth", 11, [floats(1, 2, 4, 6)], {"blocksize": 2}),
     Node("Pow", 12, [np.array([2, -3, 5], np.int32), np.array([3, 2, 1], np.int64)]),
@@ -120,13 +137,25 @@ NODES = [
     Node("Shape", 13, [X]),
     Node("Range", 11, [np.array(5, np.int64), np.array(-4, np.int64), np.array(-3, np.int64)]),
     Node("DynamicQuantizeLinear", 11, [X], {}, 3),
-    Node("QuantizeLinear", 13, [X, np.array([0.1, 0.2, 0.3], np.float32), np.zeros(3, np.int8)], {"axis": 1}),
-    Node("DequantizeLinear", 10, [np.array([3, 200], np.uint8), np.array(0.5, np.float32), np.array(128, np.uint8)]),
-    Node("MatMulInteger", 10, [np.array([[1, 255]], np.uint8), np.array([[-3], [4]], np.int8), np.array(100, np.uint8)]),
-    Node("RNN", 14, [floats(5, 2, 3), floats(1, 4, 3), floats(1, 4, 4), floats(1, 8)], {"hidden_size": 4}, 2),
-    Node("GRU", 14, [floats(5, 2, 3), floats(2, 12, 3), floats(2, 12, 4), floats(2, 24)], {"hidden_size": 4, "linear_before_reset": 1, "direction": "bidirectional"}, 2),
-    Node("LSTM", 14, [floats(5, 2, 3), floats(1, 16, 3), floats(1, 16, 4), floats(1, 32), np.array([5, 2], np.int32)], {"hidden_size": 4, "direction": "reverse"}, 3),
-]  # fmt: skip
+    Node("QuantizeLinear", 13, [X, TENTHS, np.zeros(3, np.int8)], {"axis": 1}),
+    Node("DequantizeLinear", 10, [BYTES, np.array(0.5, np.float32), np.array(128, np.uint8)]),
+    Node("MatMulInteger", 10, [BYTES, np.array([[-3], [4]], np.int8), np.array(100, np.uint8)]),
+    Node("RNN", 14, recurrent(1, 1), {"hidden_size": 4}, 2),
+    Node(
+        "GRU",
+        14,
+        recurrent(3, 2),
+        {"hidden_size": 4, "linear_before_reset": 1, "direction": "bidirectional"},
+        2,
+    ),
+    Node(
+        "LSTM",
+        14,
+        [*recurrent(4, 1), np.array([5, 2], np.int32)],
+        {"hidden_size": 4, "direction": "reverse"},
+        3,
+    ),
+]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from pathlib import Path
 
 from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.llvm.executable import CpuExecutable
-from .dsl.specialise import solve_sizes, specialise
+from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
 from .errors import InputError, check
 from .ir import Function
@@ -126,7 +127,7 @@ class Executable:
     target: str
     threads: int | None
     options: Options
-    _made: dict[tuple[tuple[str, int], ...], CpuExecutable] = field(default_factory=dict)
+    _made: dict[tuple[tuple[str, int | bytes], ...], CpuExecutable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.function.sizes and not self.function.static:
@@ -141,19 +142,26 @@ class Executable:
         only = self._made.get(())
         if only is not None:
             return only(*arrays, out=out, **named)
-        given = [*arrays, *(named[p.name] for p in self.function.params if p.name in named)]
-        return self.for_arrays(given)(*arrays, out=out, **named)
+        given = named_arrays(self.function, arrays, named)
+        executable = self.for_arrays(given)
+        return executable(*(given[name] for name in executable.parameters), out=out)
 
-    def for_arrays(self, arrays: Sequence[object]) -> CpuExecutable:
-        """The executable for the sizes of these arrays, compiled if they are new."""
-        return self.for_sizes(solve_sizes(self.function, arrays))
+    def for_arrays(self, arrays: Mapping[str, Array]) -> CpuExecutable:
+        """The executable for the sizes of these arrays and the values of the static ones,
+        compiled if they are new. It takes the arrays that are not static."""
+        sizes = solve_sizes(self.function, list(arrays.values()))
+        static = {name: arrays[name] for name in arrays if name in self.function.static}
+        return self.for_sizes(sizes, static)
 
-    def for_sizes(self, sizes: Mapping[str, int]) -> CpuExecutable:
-        """The executable for these named sizes."""
-        key = tuple(sorted(sizes.items()))
+    def for_sizes(
+        self, sizes: Mapping[str, int], values: Mapping[str, Array] = MappingProxyType({})
+    ) -> CpuExecutable:
+        """The executable for these named sizes and values of static parameters."""
+        known = tuple(sorted((name, array.tobytes()) for name, array in values.items()))
+        key = (*sorted(sizes.items()), *known)
         if key not in self._made:
-            static = specialise(self.function, sizes)
-            self._made[key] = compile_static(static, self.target, self.threads, self.options)
+            fixed = specialise(self.function, sizes, values)
+            self._made[key] = compile_static(fixed, self.target, self.threads, self.options)
         return self._made[key]
 
     def _latest(self) -> CpuExecutable:

@@ -1,0 +1,65 @@
+"""Emission rules of the machine instructions of `tile/instructions.py`.
+
+Where the machine has no such instruction, or the operands do not lie as it wants them, the loops
+that say its meaning are emitted in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...expr import INDEX, Load, Var
+from ...tile.instructions import LANES
+from ...tile.nodes import Proc, Ref
+from .emit_expr import Evaluator
+from .emit_frame import VectorAxis
+from .emit_text import Value, register_type
+from .machine import Machine
+
+
+@dataclass(frozen=True)
+class DotRule:
+    """`acc[lane] += sum over q of a[lane, q] * b[lane, q]`: an intrinsic on 32-bit lanes.
+
+    `feature` is LLVM's name of what the machine must have; `operands` the type the intrinsic
+    gives the 64 bytes of each factor.
+    """
+
+    feature: str
+    intrinsic: str
+    operands: str
+
+
+RULES: Mapping[str, DotRule] = {
+    "vpdpbusd": DotRule("avx512vnni", "llvm.x86.avx512.vpdpbusd.512", "<64 x i8>"),
+    "vpdpbf16ps": DotRule("avx512bf16", "llvm.x86.avx512bf16.dpbf16ps.512", "<32 x bfloat>"),
+}
+
+
+def native_instructions(machine: Machine) -> frozenset[str]:
+    """The instructions that a machine says it has."""
+    features = frozenset(machine.features.split(","))
+    return frozenset(name for name, rule in RULES.items() if f"+{rule.feature}" in features)
+
+
+def emit_dot(rule: DotRule, callee: Proc, evaluator: Evaluator) -> bool:
+    """Emit the instruction on the windows at hand; False where the operands do not fit it."""
+    frame, memory, out = evaluator.frame, evaluator.memory, evaluator.frame.out
+    if frame.guard is not None or frame.vector is not None:
+        return False
+    acc, *factors = callee.params
+    lane = Var(INDEX, f"{callee.name}@lane")
+    with frame.along(VectorAxis(lane.name, 0, LANES)):
+        words = [memory.words(factor.name, lane, factor.shape[1]) for factor in factors]
+        if any(word is None for word in words):
+            return False
+        total = memory.load(Load(acc.dtype, acc.name, (lane,)))
+        kind = register_type(acc.dtype, LANES)
+        parts = [
+            f"{rule.operands} " + out.define(f"bitcast {word} to {rule.operands}")
+            for word in words
+        ]
+        name = out.call(kind, rule.intrinsic, f"{kind} {total.name}", *parts)
+        memory.store(Ref(acc.name, (lane,)), Value(name, acc.dtype, LANES))
+    return True

@@ -1,0 +1,63 @@
+"""Kernels with loops whose iterations must run one after the other: running totals, scatter.
+
+Their loops stay as they are written; only those that are proven independent run in vectors and
+on several threads.
+"""
+
+from __future__ import annotations
+
+from ...expr import Const
+from ...target import Target
+from ...tile.dependence import Dependences, Mode
+from ...tile.loops import mark, vectorise
+from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Store, walk
+from ...tile.reductions import sink
+from ...tile.scopes import scoped
+from ...tile.tree import extent_of, has_constant_limits
+from .analysis import nests_of, vector_cost
+from .loops import collapse_all, innermost_loops, lanes_of, share
+
+
+def ordered_axes(kernel: Kernel) -> frozenset[str]:
+    """The axes whose iterations are not proven independent, nor to be a reduction."""
+    if _writes_one_constant(kernel):
+        return frozenset()
+    modes = Dependences(scoped(kernel, narrow=True), kernel.params, {}).modes
+    return frozenset(axis for axis, mode in modes.items() if mode is Mode.SERIAL)
+
+
+def _writes_one_constant(kernel: Kernel) -> bool:
+    """Whether all iterations that write anything write the same, as those that look for faults."""
+    writes = [stmt for stmt in walk(kernel.body) if isinstance(stmt, (Store, Accumulate))]
+    match writes:
+        case [Store(value=Const())]:
+            return True
+    return False
+
+
+def schedule_ordered(kernel: Kernel, ordered: frozenset[str], target: Target) -> Kernel:
+    """Vectors along the independent innermost loops, or the one around an ordered loop; the
+    outermost independent loop is dealt to the threads."""
+    for loop in [stmt for stmt in walk(kernel.body) if isinstance(stmt, Loop)]:
+        kernel = mark(kernel, loop.axis, Kind.SERIAL)
+    kernel = collapse_all(kernel)
+    lanes = lanes_of(kernel, target)
+    for loop in innermost_loops(kernel):
+        if loop.axis not in ordered and _pays(kernel, loop, lanes):
+            kernel = vectorise(kernel, loop.axis, lanes)
+    for nest in nests_of(kernel):
+        if not nest.loops or not nest.reductions:
+            continue
+        around = nest.loops[-1]
+        if around.axis not in ordered and _pays(kernel, around, lanes):
+            kernel = sink(vectorise(kernel, around.axis, lanes), (f"{around.axis}.i",))
+    return share(kernel, ordered)
+
+
+def _pays(kernel: Kernel, loop: Loop, lanes: int) -> bool:
+    """Whether a loop runs faster in vectors than one element at a time."""
+    if not has_constant_limits(loop):
+        return False
+    extent = extent_of(loop)
+    in_vectors = vector_cost(kernel, loop.body, loop.axis, lanes, extent)
+    return in_vectors < vector_cost(kernel, loop.body, loop.axis, 1, extent)

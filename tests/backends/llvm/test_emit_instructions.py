@@ -1,0 +1,82 @@
+"""Machine instructions: one each where the machine has them, their loops elsewhere."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from mlir_lite.backends.llvm.emit_instructions import RULES, native_instructions
+from mlir_lite.backends.llvm.emit_kernel import emit_kernel
+from mlir_lite.backends.llvm.emit_program import module_text
+from mlir_lite.backends.llvm.jit import assembly
+from mlir_lite.backends.llvm.machine import Machine
+from mlir_lite.tile.interpreter import run_kernel
+from mlir_lite.tile.parser import parse_kernel
+from mlir_lite.types import Array
+
+from .kernels import HOST, Compiled
+
+# One row of `a` against columns packed in groups: the group of `a` is the same in all lanes.
+DOT = """
+kernel @dot(%a: NARROW[3, 16, DEPTH] layout(r, l, q) -> [r, q] of [3, DEPTH], \
+%b: OTHER[3, 16, DEPTH], %y: out WIDE[16]) {
+  buffer acc: register WIDE[16]
+  vector l in 0..16 {
+    acc[l] = ZERO
+  }
+  for k in 0..3 {
+    call @NAME(acc[0], a[k, 0, 0], b[k, 0, 0])
+  }
+  vector l.1 in 0..16 {
+    y[l.1] = acc[l.1]
+  }
+}"""
+CASES = {
+    "vpdpbusd": {"NARROW": "u8", "OTHER": "i8", "WIDE": "i32", "DEPTH": "4", "ZERO": "0"},
+    "vpdpbf16ps": {"NARROW": "bf16", "OTHER": "bf16", "WIDE": "f32", "DEPTH": "2", "ZERO": "0.0"},
+}
+# A machine that has it, and what its assembler calls it.
+MACHINES = {
+    "vpdpbusd": ("icelake-server", "vpdpbusd"),
+    "vpdpbf16ps": ("sapphirerapids", "vdpbf16ps"),
+}
+
+
+def dot(name: str) -> str:
+    text = DOT.replace("NAME", name)
+    for word, meaning in CASES[name].items():
+        text = text.replace(word, meaning)
+    return text
+
+
+def factors(name: str) -> tuple[Array, Array]:
+    random = np.random.default_rng(0)
+    if name == "vpdpbusd":
+        left = random.integers(0, 255, (3, 4), np.uint8, endpoint=True)
+        return left, random.integers(-128, 127, (3, 16, 4), np.int8, endpoint=True)
+    # Small integers, whose products and sums no rounding touches.
+    left, right = (random.integers(-9, 9, shape) for shape in ((3, 2), (3, 16, 2)))
+    return left.astype(ml_dtypes.bfloat16), right.astype(ml_dtypes.bfloat16)
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("name", RULES)
+def test_instruction_and_loops_agree(name: str, native: bool) -> None:
+    if native and name not in native_instructions(Machine.host()):
+        pytest.skip(f"this machine has no {name}")
+    kernel = parse_kernel(dot(name))
+    left, right = factors(name)
+    expected = run_kernel(kernel, {"a": left, "b": right})["y"]
+    found = np.zeros_like(expected)
+    chosen = frozenset((name,)) if native else frozenset()
+    Compiled(emit_kernel(kernel, HOST, instructions=chosen), Machine.host())(left, right, found)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_call_is_one_instruction(name: str) -> None:
+    text = emit_kernel(parse_kernel(dot(name)), HOST, instructions=frozenset((name,)))
+    machine, mnemonic = MACHINES[name]
+    code = assembly(module_text([text]), Machine.named(machine))
+    assert sum(line.strip().startswith(mnemonic) for line in code.splitlines()) == 1

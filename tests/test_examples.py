@@ -1,0 +1,35 @@
+"""The examples run as a user runs them, and their results are right."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
+MOST_LINES = 80
+# What each must print, besides ending well.
+PRINTS = {
+    "01_hello": ["func @classifier(", "matmul %x, %w", "result float32[64, 10]"],
+    "02_read_the_ir": ["--- tile:", "--- asm:", "read back alike: True"],
+    "03_onnx_model": ["named sizes: batch, height, width", "[2, 8, 1, 1], as interpreted: True"],
+    "04_own_op": ["swish %", "compiled as interpreted: True"],
+    "05_own_pass": ["the same result: True", "compiled: True"],
+    "06_own_schedule": ["parallel m.o", "interpreted alike: True", "as machine code: True"],
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for expected in PRINTS[path.stem]:
+        assert expected in done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
