@@ -10,8 +10,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.llvm.executable import CpuExecutable
@@ -28,6 +29,10 @@ from .tile.program import Memory, Program
 from .types import Array
 
 _LOG = logging.getLogger("mlir_lite")
+
+
+# Named sizes, and the bytes of static parameters.
+Key: TypeAlias = tuple[tuple[str, int | bytes], ...]
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class Executable:
     target: str
     threads: int | None
     options: Options
-    _made: dict[tuple[tuple[str, int | bytes], ...], CpuExecutable] = field(default_factory=dict)
+    _made: dict[Key, CpuExecutable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.function.sizes and not self.function.static:
@@ -158,7 +163,7 @@ class Executable:
     ) -> CpuExecutable:
         """The executable for these named sizes and values of static parameters."""
         known = tuple(sorted((name, array.tobytes()) for name, array in values.items()))
-        key = (*sorted(sizes.items()), *known)
+        key: Key = (*sorted(sizes.items()), *known)
         if key not in self._made:
             fixed = specialise(self.function, sizes, values)
             self._made[key] = compile_static(fixed, self.target, self.threads, self.options)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import frexp
 
-from ..ir import Function, Value, rewrite, rewrite_all
+from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
 from ..ops.cast import Cast
-from ..ops.constant import Constant
+from ..ops.elementwise import BinaryFunction
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..ops.unary import square
@@ -79,7 +79,7 @@ def uniform(value: Value) -> int | float | bool | None:
 
 
 @rewrite(Multiply, Divide)
-def drop_unit_factor(op: Multiply | Divide) -> Value | None:
+def drop_unit_factor(op: BinaryFunction) -> Value | None:
     """x * 1  ->  x;  x / 1  ->  x"""
     if uniform(op.rhs) == 1:
         return op.lhs
@@ -87,7 +87,7 @@ def drop_unit_factor(op: Multiply | Divide) -> Value | None:
 
 
 @rewrite(Add, Subtract)
-def drop_integer_zero(op: Add | Subtract) -> Value | None:
+def drop_integer_zero(op: BinaryFunction) -> Value | None:
     """x + 0  ->  x, of integers (of floats it would lose the sign of -0)"""
     if not op.lhs.dtype.is_integer:
         return None

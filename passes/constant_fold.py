@@ -11,14 +11,26 @@ from math import prod
 
 import numpy as np
 
-from ..ir import INLINE_BYTES, ConstantData, Function, Node, Op, Value, results_of, users_of
+from ..ir import (
+    INLINE_BYTES,
+    Constant,
+    ConstantData,
+    Function,
+    Node,
+    Op,
+    Value,
+    results_of,
+    users_of,
+)
 from ..ir.builder import Builder
 from ..ops.broadcast import Broadcast
-from ..ops.constant import Constant, constant
+from ..ops.constant import constant
 from ..ops.group import Group
 from ..ops.index import Gather
 from ..ops.table import TABLE
 from ..types import Array
+
+MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +81,8 @@ def constant_fold(fn: Function) -> Function:
             with builder.at(node.location):
                 results = _folded(op, node, keep) or builder.emit(op)
             values.update(zip(node.results, results, strict=True))
-    results = [values[result] for result in fn.results]
-    return builder.finish(fn.name, fn.params, results, static=fn.static)
+    kept = [values[result] for result in fn.results]
+    return builder.finish(fn.name, fn.params, kept, static=fn.static)
 
 
 def _looked_up(fn: Function) -> set[Value]:
@@ -100,7 +112,7 @@ def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
         return None
     small = all(type_.nbytes <= INLINE_BYTES for type_ in types)
     elements = sum(prod(type_.static_shape) for type_ in types)
-    grows = elements > 2 * sum(prod(value.type.static_shape) for value in op.operands)
+    grows = elements > MOST_GROWTH * sum(prod(value.type.static_shape) for value in op.operands)
     if not small and (isinstance(op, Broadcast) or grows or looked_up):
         return None
     name = _name(op)

@@ -8,21 +8,24 @@ from ..ir import Function, Op, Replacement, transform
 from ..ops.table import TABLE
 
 
-def decompose(fn: Function, *, keep: Sequence[str] = (), fuel: int = 8) -> Function:
+def decompose(fn: Function, *, keep: str | Sequence[str] = (), fuel: int = 8) -> Function:
     """Replace every operation that has a decomposition by it, until none is left; operations
-    named in `keep` stay."""
+    named in `keep` (one, or several) stay."""
+    kept = (keep,) if isinstance(keep, str) else keep
 
     def visit(op: Op) -> Replacement:
-        if op.name in keep or not type(op).has("decompose"):
+        if not _has_decomposition(op, kept):
             return None
         values = {value: value for value in op.operands}
         replaced: Replacement = op.decompose(*op.arguments(values))
         return replaced
 
     for _ in range(fuel):
-        before = fn
-        fn = transform(fn, visit, TABLE)
-        if not any(type(node.op).has("decompose") and node.op.name not in keep
-                   for node in before.nodes):
+        if not any(_has_decomposition(node.op, kept) for node in fn.nodes):
             break
+        fn = transform(fn, visit, TABLE)
     return fn
+
+
+def _has_decomposition(op: Op, keep: Sequence[str]) -> bool:
+    return op.name not in keep and type(op).has("decompose")

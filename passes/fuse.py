@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ..errors import PassError
+from ..expr import Expr
 from ..ir import (
     Builder,
+    Constant,
     Function,
     Node,
     Value,
@@ -20,7 +22,7 @@ from ..ir import (
     users_of,
 )
 from ..ops.broadcast import Broadcast
-from ..ops.constant import Constant, constant
+from ..ops.constant import constant
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
@@ -304,8 +306,8 @@ def _scattered(kernel: Kernel) -> bool:
     (nest,) = nests_of(kernel)
     for stmt in walk(kernel.body):
         if isinstance(stmt, Store) and stmt.target.buffer in kernel.outputs:
-            own = [place for place in stmt.target.indices if place in map(var, nest.axes)]
-            if own != [var(axis) for axis in nest.axes]:
+            axes: list[Expr] = [var(axis) for axis in nest.axes]
+            if [place for place in stmt.target.indices if place in axes] != axes:
                 return True
     return False
 

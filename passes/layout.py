@@ -7,7 +7,7 @@ Transposes stand only where a value is needed channels-first after all:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..ir import Builder, Function, Op, Value
 from ..ops.broadcast import Broadcast
@@ -72,16 +72,15 @@ class _Layouts:
 
     def _channels_last(self, op: Op) -> Value | None:
         """The result channels-last, where that is possible and pays."""
-        if isinstance(op, (Conv, ConvTranspose, Pool)):
-            x = op.operands[0]
-            starts = isinstance(op, (Conv, ConvTranspose)) or x in self.last
-            if op.layout != "nchw" or not starts:
+        match op:
+            case Conv(layout="nchw") | ConvTranspose(layout="nchw"):
+                weight = self._first(op.weight)
+                moved_op: Op = replace(op, x=self._last(op.x), weight=weight, layout="nhwc")
+                return self.builder.emit(moved_op)[0]
+            case Pool(layout="nchw") if op.x in self.last:
+                return self.builder.emit(replace(op, x=self._last(op.x), layout="nhwc"))[0]
+            case Conv() | ConvTranspose() | Pool():
                 return None
-            changed: Op = replace(op, layout="nhwc")
-            moved_x = changed.map_operands(
-                lambda value: self._last(x) if value is x else self._first(value)
-            )
-            return self.builder.emit(moved_x)[0]
         spread = [value for value in op.operands if value.rank >= 3]
         rank = max((value.rank for value in spread), default=0)
         carried = [value for value in spread if value in self.last and value not in self.first]

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import UnsupportedError, check
 from ..expr import INDEX, Load, Var, index, loads_of
-from ..ir import ConstantData, Function, Node, Value
+from ..ir import Constant, ConstantData, Function, Node, Value
 from ..location import UNKNOWN
-from ..ops.constant import Constant
 from ..ops.shape import Reshape
 from ..target import Target
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk

@@ -32,8 +32,7 @@ from ..expr import (
     walk_expr,
 )
 from ..expr.nodes import children
-from ..ir import Function, Node, Op, Value, users_of
-from ..ops.constant import Constant
+from ..ir import Constant, Function, Node, Op, Value, users_of
 from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import tidy
 from ..types import TensorType, static

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from math import prod
 
-from ..ir import Function, Value, rewrite, rewrite_all
+from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ir.rewrite import Pattern
-from ..ops.constant import Constant
 from ..ops.conv import Conv
 from ..ops.depthwise import depthwise_conv
 from ..ops.matmul import Matmul
@@ -30,11 +29,13 @@ def pack_constants(fn: Function, *, target: Target) -> Function:
 def pack_matmul(target: Target) -> Pattern:
     @rewrite(Matmul)
     def pack(op: Matmul) -> Value | None:
-        """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of a constant matrix w"""
-        if not isinstance(op.rhs.op, Constant) or op.rhs.rank != 2 or not op.lhs.type.is_static:
+        """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of constant matrices w"""
+        if not isinstance(op.rhs.op, Constant) or not op.lhs.type.is_static:
             return None
-        rows = prod(op.lhs.type.static_shape[:-1])
-        columns = op.rhs.type.static_shape[1]
+        *batch, _, columns = op.rhs.type.static_shape
+        if batch and op.lhs.shape[:-2] != tuple(batch):
+            return None
+        rows = prod(op.lhs.type.static_shape[len(batch) : -1])
         if not rows or not columns:
             return None
         width = choose_tile(rows, columns, target, op.rhs.dtype).columns

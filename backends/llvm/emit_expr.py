@@ -40,9 +40,7 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.indices = Indices(self.frame, self._atom)
-        self.memory = Memory(
-            self.frame, self.indices, self.registers, self.aliased, self.evaluate
-        )
+        self.memory = Memory(self.frame, self.indices, self.registers, self.aliased)
 
     def start_statement(self) -> None:
         """Forget values by node: loads and variables may now mean something else."""

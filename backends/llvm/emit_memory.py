@@ -6,7 +6,7 @@ and a scalar load goes to the buffer's start where it must not happen: its value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...errors import UnsupportedError
@@ -38,13 +38,12 @@ class Access:
 
 @dataclass
 class Memory:
-    """Emits accesses. `evaluate` gives the value of an expression, `indices` addresses."""
+    """Emits loads and stores; `versions` counts the stores that a buffer's loads may have seen."""
 
     frame: Frame
     indices: Indices
     registers: Registers
     aliased: frozenset[str]  # parameters whose memory another one may write
-    evaluate: Callable[[Expr], Value]
     versions: dict[str, int] = field(default_factory=dict)
     _places: dict[int, Place] = field(default_factory=dict)
 

@@ -9,12 +9,14 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ...errors import InputError, RunError, check
 from ...tile.program import Memory, Program
 from ...types import Array
 from .arrays import ArraySpec
-from .entry import Entry
 from .emit_program import ProgramText
+from .entry import Entry
 from .jit import Library
 from .memory import aligned_bytes
 from .numpy_header import array_header
@@ -100,9 +102,9 @@ class CpuExecutable:
         `out` takes the result(s), so that the call allocates nothing.
         """
         given = self._ordered(arrays, named) if named else arrays
-        buffers = out if out is None or isinstance(out, (list, tuple)) else (out,)
+        buffers = (out,) if isinstance(out, np.ndarray) else out
         with self._lock:
-            results = self._entry(given, buffers)  # type: ignore[arg-type]  # narrowed above
+            results = self._entry(given, buffers)
         return results[0] if len(results) == 1 else results
 
     def _ordered(self, arrays: Sequence[object], named: Mapping[str, object]) -> list[object]:

@@ -174,7 +174,7 @@ def apply(function: str, *args: Expr) -> Expr:
         raise VerifyError(f"'{function}' takes {entry.arity} arguments, not {len(args)}")
     same = args[1:] if function == "select" else args
     first = same[0].dtype
-    if any([arg.dtype is not first and arg.dtype != first for arg in same]):
+    if any(arg.dtype is not first and arg.dtype != first for arg in same):
         types = ", ".join(str(arg.dtype) for arg in args)
         raise VerifyError(f"'{function}' of unlike types: {types}")
     dtype = bool_ if entry.gives_bool else first
@@ -186,7 +186,7 @@ def _fold(function: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
     """Fold what is exact: integers and booleans; floats are left to the user's own order."""
     if function == "select" and isinstance(args[0], Const):
         return args[1] if args[0].value else args[2]
-    if args[0].dtype.kind == "f" or not any([type(arg) is Const for arg in args]):
+    if args[0].dtype.kind == "f" or not any(type(arg) is Const for arg in args):
         return None
     wide = args[0].dtype in (INDEX, bool_)  # narrower integers wrap around, Python's do not
     if wide and all(isinstance(arg, Const) for arg in args) and function in _EXACT:

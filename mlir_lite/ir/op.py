@@ -191,7 +191,7 @@ def op(cls: T) -> T:
     """Make a class an operation: a frozen dataclass with its operand and attribute fields found."""
     built = dataclass(frozen=True, eq=False, repr=False)(cls)
     hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(built)]
+    names = [field.name for field in dataclasses.fields(typing.cast(Any, built))]
     built.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower().rstrip("_")
     built.operand_fields = tuple(name for name in names if _is_operand(hints[name]))
     built.attribute_fields = tuple(name for name in names if not _is_operand(hints[name]))

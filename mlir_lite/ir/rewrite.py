@@ -16,7 +16,7 @@ from .function import Function
 from .op import Op
 from .value import Value
 
-O = TypeVar("O", bound=Op)
+SomeOp = TypeVar("SomeOp", bound=Op)
 Replacement: TypeAlias = Value | tuple[Value, ...] | None
 
 
@@ -29,10 +29,10 @@ class Pattern:
     name: str
 
 
-def rewrite(*classes: type[O]) -> Callable[[Callable[[O], Replacement]], Pattern]:
+def rewrite(*classes: type[SomeOp]) -> Callable[[Callable[[SomeOp], Replacement]], Pattern]:
     """Make a pattern of a function on operations of these classes."""
 
-    def decorate(function: Callable[[O], Replacement]) -> Pattern:
+    def decorate(function: Callable[[SomeOp], Replacement]) -> Pattern:
         return Pattern(tuple(classes), function, function.__name__)
 
     return decorate

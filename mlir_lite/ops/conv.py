@@ -72,6 +72,8 @@ class Conv(Op):
             f"{channels} input channels; the weight takes {per_group} in {self.groups} groups",
         )
         check(out % self.groups == 0, f"{out} output channels in {self.groups} groups")
+        plain = self.algorithm == "direct" or self.has_winograd
+        check(plain, f'"{self.algorithm}" is for 3×3 filters, unit steps and one group')
         counts = [window.count for window in self.windows()]
         return x.with_shape(shape_in(x.shape[0], out, counts, self.layout))
 
@@ -84,6 +86,12 @@ class Conv(Op):
             self.padding,
             self.dilations,
         )
+
+    @property
+    def has_winograd(self) -> bool:
+        """Whether the Winograd algorithms are for this convolution."""
+        plain = (*self.strides, *self.dilations, self.groups) == (1, 1, 1, 1, 1)
+        return plain and tuple(self.weight.shape[2:]) == (3, 3)
 
     def reference(self, x: Array, weight: Array) -> Array:
         first = widened(channels_first(x, self.layout))

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ..errors import check
@@ -20,7 +22,7 @@ from .windows import Windows, in_layout, sources, windows_of
 
 @op
 class PackColumns(Op):
-    """The columns of a matrix in panels `width` wide: `(k, n) -> (n / width, k, width)`.
+    """The columns of matrices in panels `width` wide: `(.., k, n) -> (.., n / width, k, width)`.
 
     The last panel is filled up with zeros, so that a kernel may always read whole panels.
     """
@@ -29,24 +31,25 @@ class PackColumns(Op):
     width: int
 
     def infer(self) -> TensorType:
-        check(self.matrix.rank == 2, f"columns are those of a matrix, not of {self.matrix.type}")
+        check(self.matrix.rank >= 2, f"columns are those of a matrix, not of {self.matrix.type}")
         check(self.width > 0, f"a panel of {self.width} columns")
-        k, n = self.matrix.shape
-        return self.matrix.type.with_shape((ceil_div(n, self.width), k, self.width))
+        *batch, k, n = self.matrix.shape
+        return self.matrix.type.with_shape((*batch, ceil_div(n, self.width), k, self.width))
 
     def reference(self, matrix: Array) -> Array:
-        return _packed(matrix.T, self.width)
+        panels = _packed(np.moveaxis(matrix, -1, 0), self.width)
+        return np.ascontiguousarray(np.moveaxis(panels, 0, -3))
 
     def body(self, at: Indices, matrix: Element) -> Expr:
-        panel, k, lane = at
-        return guarded(matrix, (k, panel * self.width + lane), 0)
+        *batch, panel, k, lane = at
+        return guarded(matrix, (*batch, k, panel * self.width + lane), 0)
 
 
 @op
 class PanelMatmul(Op):
-    """Matrix product by a matrix of `columns` columns packed as by `PackColumns`.
+    """Matrix product by matrices of `columns` columns packed as by `PackColumns`.
 
-    `(.., m, k) x (columns / width, k, width) -> (.., m, columns)`
+    `(*batch, .., m, k) x (*batch, columns / width, k, width) -> (*batch, .., m, columns)`
     """
 
     lhs: Value
@@ -57,25 +60,30 @@ class PanelMatmul(Op):
         lhs, panels = self.lhs.type, self.panels.type
         check_kind(self.lhs, "fiu")
         check_same_dtype(self.lhs, self.panels)
-        check(panels.rank == 3, f"packed columns have rank 3, not {panels}")
-        check(lhs.rank >= 1, "a matrix product takes no scalars")
-        count, inner, width = panels.static_shape
+        check(panels.rank >= 3, f"packed columns have rank 3 or more, not {panels}")
+        *batch, count, inner, width = panels.static_shape
+        check(lhs.rank > len(batch), f"{lhs} is no batch of matrices for {panels}")
+        alike = tuple(lhs.shape[: len(batch)]) == tuple(batch)
+        check(alike, f"the leading sizes differ: {lhs} and {panels}")
         check(lhs.shape[-1] == inner, f"{lhs.shape[-1]} columns meet {inner} rows")
         fits = ceil_div(self.columns, width) == count
         check(fits, f"{self.columns} columns in {count} panels of {width}")
         return lhs.with_shape((*lhs.shape[:-1], self.columns))
 
     def reference(self, lhs: Array, panels: Array) -> Array:
-        matrix = _unpacked(panels, self.columns).T
-        return np.asarray(np.matmul(widened(lhs), widened(matrix))).astype(lhs.dtype)
+        *batch, _, inner, _ = panels.shape
+        matrix = np.moveaxis(_unpacked(np.moveaxis(panels, -3, 0), self.columns), 0, -1)
+        rows = widened(lhs).reshape(*batch, prod(lhs.shape[len(batch) : -1]), inner)
+        product = np.matmul(rows, widened(matrix))
+        return np.asarray(product.reshape(*lhs.shape[:-1], self.columns)).astype(lhs.dtype)
 
     def body(self, at: Indices, lhs: Element, panels: Element) -> Expr:
         *rows, n = at
-        _, inner, width = panels.type.static_shape
+        *batch, _, inner, width = panels.type.static_shape
         wide = computing_type(self.lhs.dtype)
 
         def element(k: Expr) -> Expr:
-            packed = panels[n // width, k, n % width]
+            packed = panels[(*rows[: len(batch)], n // width, k, n % width)]
             return cast(lhs[(*rows, k)], wide) * cast(packed, wide)
 
         return cast(reduce_over("sum", {"k": inner}, element), self.lhs.dtype)

@@ -61,6 +61,7 @@ from .statistics import var
 from .trigonometry import OPS as TRIGONOMETRY
 from .unary import OPS as UNARY
 from .unary import absolute, negative
+from .winograd import OPS as WINOGRAD
 
 _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONSTANT,
@@ -87,6 +88,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONV,
     CONV_TRANSPOSE,
     PANELS,
+    WINOGRAD,
     POOL,
     RESIZE,
     SOFTMAX,

@@ -32,6 +32,7 @@ from .nodes import (
     If,
     Kernel,
     Kind,
+    Let,
     Loop,
     Ref,
     Space,
@@ -117,10 +118,13 @@ def _guarded(kernel: Kernel, block: Block, condition: Expr, bounds: Bounds) -> B
 
     def visit(part: Block, limits: Bounds) -> Block:
         result: list[Stmt] = []
-        for stmt in part:
+        for place, stmt in enumerate(part):
             if isinstance(stmt, Loop):
                 inner = {**limits, stmt.axis: loop_bounds(stmt, limits)}
                 result.append(replace(stmt, body=visit(stmt.body, inner)))
+            elif isinstance(stmt, Let) and needs(stmt, limits):
+                result.append(If(condition, part[place:]))  # the name is for all of the rest
+                break
             elif needs(stmt, limits):
                 result.append(If(condition, (stmt,)))
             else:
@@ -269,12 +273,12 @@ class _Merge:
         self.kernel = kernel
         self.a, self.b = a, b
         self.count, self.width = extent_a, extent_b
-        self.dims: dict[str, int | None] = {}  # buffer -> first of the two dimensions that merge
+        self.dims: dict[str, tuple[int, ...]] = {}  # buffer -> the two dimensions that merge
 
     def apply(self) -> Kernel | None:
         for name, indices, _ in accesses(self.kernel.body):
-            place = self._place(self.kernel.buffers[name], indices)
-            if place == "no" or self.dims.setdefault(name, place) != place:
+            places = self._place(self.kernel.buffers[name], indices)
+            if places is None or self.dims.setdefault(name, places) != places:
                 return None
         if any(self._elsewhere(stmt) for stmt in walk(self.kernel.body)):
             return None
@@ -289,21 +293,22 @@ class _Merge:
             )
         )
 
-    def _place(self, buffer: Buffer, indices: tuple[Expr, ...]) -> int | str | None:
-        """Where `[.., a, b, ..]` stands in the indices; None if neither occurs; else "no"."""
-        uses = [
+    def _place(self, buffer: Buffer, indices: tuple[Expr, ...]) -> tuple[int, ...] | None:
+        """Where `[.., a, b, ..]` stands in the indices: two neighbouring dimensions, or none of
+        them; None where the axes occur in another way."""
+        uses = tuple(
             position
             for position, part in enumerate(indices)
             if vars_of(part) & {self.a, self.b}
-        ]
+        )
         if not uses:
-            return None
+            return ()
         if buffer.layout is not None or len(uses) != 2 or uses[1] != uses[0] + 1:
-            return "no"
+            return None
         first, second = uses
         exact = indices[first] == var(self.a) and indices[second] == var(self.b)
         full = buffer.shape[first] == self.count and buffer.shape[second] == self.width
-        return first if exact and full else "no"
+        return uses if exact and full else None
 
     def _elsewhere(self, stmt: Stmt) -> bool:
         """Whether the axes are used outside of the indices of accesses."""
@@ -320,17 +325,17 @@ class _Merge:
         )
 
     def _merged(self, buffer: Buffer) -> Buffer:
-        place = self.dims.get(buffer.name)
-        if place is None:
+        if not self.dims.get(buffer.name):
             return buffer
-        shape = (*buffer.shape[:place], self.count * self.width, *buffer.shape[place + 2 :])
+        first, second = self.dims[buffer.name]
+        shape = (*buffer.shape[:first], self.count * self.width, *buffer.shape[second + 1 :])
         return replace(buffer, shape=shape)
 
     def _indices(self, name: str, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        place = self.dims.get(name)
-        if place is None:
+        if not self.dims.get(name):
             return indices
-        return (*indices[:place], var(self.a), *indices[place + 2 :])
+        first, second = self.dims[name]
+        return (*indices[:first], var(self.a), *indices[second + 1 :])
 
     def _merged_loops(self, block: Block) -> Block:
         def expression(expr: Expr) -> Expr:

@@ -21,7 +21,6 @@ from ..expr import (
     const,
     index,
     rewrite_expr,
-    substitute_vars,
     vars_of,
 )
 from .nodes import (
@@ -38,6 +37,7 @@ from .nodes import (
     Store,
     map_blocks,
     map_expressions,
+    substitute_block,
     walk,
 )
 from .tree import (
@@ -341,14 +341,11 @@ def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
     outer = chains[-1][0][:depth]
     inner: list[Stmt] = []
     for loops, body in chains:
-        rename = {
+        rename: dict[str, Expr] = {
             own.axis: var(common.axis)
             for own, common in zip(loops[:depth], outer, strict=True)
         }
-        rest = nest(loops[depth:], body)
-        inner.extend(
-            map_expressions(rest, lambda expr, rename=rename: substitute_vars(expr, rename))
-        )
+        inner.extend(substitute_block(nest(loops[depth:], body), rename))
     names = frozenset(
         buffer.name
         for buffer in kernel.locals
@@ -439,11 +436,10 @@ def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
 def _written_first(stmt: Stmt, name: str) -> bool:
     """Whether the first statement that touches a buffer is a store to it."""
     for inner in walk((stmt,)):
-        if isinstance(inner, Store) and inner.target.buffer == name:
-            return True
         own = map_blocks(inner, lambda _: ())
-        if any(used == name for used, _, _ in accesses((own,))):
-            return False
+        uses = [writes for used, _, writes in accesses((own,)) if used == name]
+        if uses:
+            return isinstance(inner, Store) and all(uses)
     return False
 
 

@@ -92,15 +92,15 @@ def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
 
 
 def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
-    """Deal the first of the outermost loops that may be to the threads, if the work is worth it;
-    iterations of the axes `ordered` must follow one another."""
+    """Deal the outermost loops to the threads, if the work is worth it; iterations of the axes
+    `ordered` must follow one another."""
     if not worth_threads(work_cycles(kernel)):
         return kernel
     for stmt in kernel.body:
         if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL or extent_of(stmt) <= 1:
             continue
         if stmt.axis not in ordered and iterations_are_private(kernel, stmt):
-            return mark(kernel, stmt.axis, Kind.PARALLEL)
+            kernel = mark(kernel, stmt.axis, Kind.PARALLEL)
     return kernel
 
 
@@ -140,6 +140,8 @@ def schedule_windows(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kerne
     if others:
         kernel = cut_conditions(kernel, (others[-1],))
         kernel = split(kernel, others[-1], PIXELS, tail=Tail.CUT)
+    else:
+        kernel = in_parts(kernel, nest)
     kernel = vectorise(kernel, axis, lanes)
     if not others:
         return sink(kernel, (f"{axis}.i",))
@@ -149,6 +151,17 @@ def schedule_windows(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kerne
     kernel = reorder(kernel, [f"{axis}.o", f"{pixel}.o", f"{pixel}.i", f"{axis}.i"])
     kernel = mark(kernel, f"{pixel}.i", Kind.UNROLL)
     return sink(kernel, (f"{pixel}.i", f"{axis}.i"))
+
+
+def in_parts(kernel: Kernel, nest: Nest) -> Kernel:
+    """Sum long reductions in several parts, so that additions need not wait for one another."""
+    for chain_ in nest.reductions:
+        loop = chain_[-1]
+        if has_constant_limits(loop) and extent_of(loop) >= 2 * PARTS:
+            kernel = split(kernel, loop.axis, PARTS, tail=Tail.CUT)
+            kernel = mark(kernel, f"{loop.axis}.i", Kind.UNROLL)
+            kernel = split_accumulator(kernel, (f"{loop.axis}.i",))
+    return kernel
 
 
 def vector_rows(kernel: Kernel, lanes: int) -> Kernel:

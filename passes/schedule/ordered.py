@@ -10,7 +10,7 @@ from ...expr import Const
 from ...target import Target
 from ...tile.dependence import Dependences, Mode
 from ...tile.loops import mark, vectorise
-from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Store, walk
+from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Space, Store, walk
 from ...tile.reductions import sink
 from ...tile.scopes import scoped
 from ...tile.tree import extent_of, has_constant_limits
@@ -19,11 +19,19 @@ from .loops import collapse_all, innermost_loops, lanes_of, share
 
 
 def ordered_axes(kernel: Kernel) -> frozenset[str]:
-    """The axes whose iterations are not proven independent, nor to be a reduction."""
+    """The axes whose iterations are not proven independent, nor to be a reduction in registers.
+
+    Sums in memory (scatter) stay in order too: their elements are known only from data.
+    """
     if _writes_one_constant(kernel):
         return frozenset()
-    modes = Dependences(scoped(kernel, narrow=True), kernel.params, {}).modes
-    return frozenset(axis for axis, mode in modes.items() if mode is Mode.SERIAL)
+    found = Dependences(scoped(kernel, narrow=True), kernel.params, {})
+    registers = {buffer.name for buffer in kernel.locals if buffer.space is Space.REGISTER}
+    return frozenset(
+        axis
+        for axis, mode in found.modes.items()
+        if mode is Mode.SERIAL or not found.reduced[axis] <= registers
+    )
 
 
 def _writes_one_constant(kernel: Kernel) -> bool:
@@ -46,10 +54,11 @@ def schedule_ordered(kernel: Kernel, ordered: frozenset[str], target: Target) ->
         if loop.axis not in ordered and _pays(kernel, loop, lanes):
             kernel = vectorise(kernel, loop.axis, lanes)
     for nest in nests_of(kernel):
-        if not nest.loops or not nest.reductions:
+        inner = {loop.axis for chain in nest.reductions for loop in chain}
+        around = nest.loops[-1] if nest.loops else None
+        if around is None or around.axis in ordered or not inner or not inner <= ordered:
             continue
-        around = nest.loops[-1]
-        if around.axis not in ordered and _pays(kernel, around, lanes):
+        if _pays(kernel, around, lanes):
             kernel = sink(vectorise(kernel, around.axis, lanes), (f"{around.axis}.i",))
     return share(kernel, ordered)
 

@@ -16,6 +16,7 @@ from .loops import (
     schedule_rows,
 )
 from .ordered import ordered_axes, schedule_ordered
+from .straight_line import is_straight_line, schedule_straight_line
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
@@ -32,6 +33,8 @@ def _scheduled(kernel: Kernel, target: Target) -> Kernel:
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return schedule_rows(kernel, target)
+    if is_straight_line(nests[0]):
+        return schedule_straight_line(kernel, target)
     if not nests[0].reductions:
         return schedule_elementwise(kernel, target)
     flat = collapse_all(kernel)

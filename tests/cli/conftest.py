@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -12,6 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from mlir_lite.cli import main
+from mlir_lite.types import Array
 
 LAYER = """\
 func @layer(%x: tensor<[batch]x8xf32>, %w: tensor<8x4xf32>) -> tensor<[batch]x4xf32> {
@@ -92,8 +93,8 @@ def reshape_onnx(tmp_path: Path) -> Path:
 def _save(
     path: Path,
     node: onnx.NodeProto,
-    inputs: dict[str, tuple[int, list[int | str]]],
-    weights: dict[str, np.ndarray],
+    inputs: Mapping[str, tuple[int, Sequence[int | str]]],
+    weights: Mapping[str, Array],
 ) -> Path:
     graph = helper.make_graph(
         [node],

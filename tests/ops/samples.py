@@ -9,5 +9,6 @@ from .samples_nn import NN
 from .samples_reduce import REDUCE
 from .samples_shape import SHAPE
 from .samples_windows import WINDOWS
+from .samples_winograd import WINOGRAD
 
-SAMPLES: tuple[Sample, ...] = (*ELEMENTWISE, *SHAPE, *INDEX, *REDUCE, *NN, *WINDOWS)
+SAMPLES: tuple[Sample, ...] = (*ELEMENTWISE, *SHAPE, *INDEX, *REDUCE, *NN, *WINDOWS, *WINOGRAD)

@@ -55,6 +55,13 @@ def _panels() -> Iterator[Sample]:
                     lambda x, panels, n=n: PanelMatmul(x, panels, n),
                     (normal(rows, dtype, 1), panels),
                 )
+    yield Sample("of a batch", lambda x: PackColumns(x, 8), (normal((3, 5, 17), f32),))
+    for batch, rows in (((3,), (3, 7, 5)), ((2, 3), (2, 3, 4, 5)), ((3,), (3, 5)), ((1,), (1, 5))):
+        yield Sample(
+            f"a batch of {batch}, {rows}",
+            lambda x, panels: PanelMatmul(x, panels, 17),
+            (normal(rows, f32), normal((*batch, 3, 5, 8), f32, 1)),
+        )
 
 
 def _softmaxes() -> Iterator[Sample]:

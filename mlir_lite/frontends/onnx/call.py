@@ -90,10 +90,10 @@ class Call:
         operand = self.operand(position)
         return operand.array() if isinstance(operand, Sizes) else constant_value(operand)
 
-    def scalar(self, position: int) -> Scalar:
-        """The one finite number of an operand that depends on constants only."""
+    def scalar(self, position: int, *, finite: bool = True) -> Scalar:
+        """The one number of an operand that depends on constants only."""
         array = self.known(position)
-        ok = array.size == 1 and bool(np.isfinite(array).all())
+        ok = array.size == 1 and (not finite or bool(np.isfinite(array).all()))
         check(ok, f"operand {position} is not one number", ParseError)
         found: Scalar = array.reshape(()).item()
         return found

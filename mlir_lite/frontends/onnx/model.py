@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from ...errors import ParseError, UnsupportedError, check, missing_extra
 from ...ir import ConstantData
 from ...types import DType
+from .definitions import Readable, version_in_force, write_out
 from .weights import element_type, read_tensor, text
 
 NEWEST_OPSET = 28
@@ -78,8 +79,10 @@ class OnnxFile:
 
 
 # A `ModelProto`, as every protobuf message, has no static type.
-def read_model(source: str | Path | bytes | Any) -> OnnxFile:
+def read_model(source: str | Path | bytes | Any, readable: Readable) -> OnnxFile:
     """Read a file, its bytes, or an `onnx.ModelProto`.
+
+    `readable` says of an operator and its version whether it is read as it is.
 
     Raises `ParseError` for what is no valid model, `UnsupportedError` for a newer format,
     `MissingExtraError` without the package `onnx`.
@@ -109,11 +112,9 @@ def read_model(source: str | Path | bytes | Any) -> OnnxFile:
         )
         proto = source
     check(proto.HasField("graph"), f"{shown} holds no graph", ParseError)
-    if proto.functions:
-        import onnx.inliner
-
-        proto = onnx.inliner.inline_local_functions(proto)
-    reader = _Reader(shown, folder, _opsets(proto, shown))
+    opsets = _opsets(proto, shown)
+    reader = _Reader(shown, folder, opsets)
+    proto = write_out(proto, opsets, readable)
     metadata = {text(entry.key): text(entry.value) for entry in proto.metadata_props}
     return OnnxFile(shown, reader.graph(proto.graph, outer=False), metadata)
 
@@ -179,18 +180,8 @@ class _Reader:
         # Exporters leave many nodes without a name; the first output's is unique.
         name = text(node.name) or next(filter(None, outputs), f"#{place}")
         attributes = {text(entry.name): self._attribute(entry) for entry in node.attribute}
-        version = self._version(op_type, domain)
+        version = version_in_force(op_type, domain, self.opsets.get(domain, 1))
         return OnnxNode(op_type, domain, version, name, inputs, outputs, attributes)
-
-    def _version(self, op_type: str, domain: str) -> int | None:
-        """The version in which the operator took the form it has at the model's opset."""
-        import onnx
-
-        try:
-            schema = onnx.defs.get_schema(op_type, self.opsets.get(domain, 1), domain)
-        except onnx.defs.SchemaError:
-            return None
-        return int(schema.since_version)
 
     def _attribute(self, attribute: Any) -> Attribute:
         import onnx

@@ -16,6 +16,7 @@ from .call import ValueNeeded
 from .fit import SizesDiffer
 from .importer import identifier, import_graph, unique
 from .model import OnnxFile, OnnxInput, read_model
+from .table import is_read
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +43,7 @@ class OnnxModel:
     @staticmethod
     def read(source: ModelSource) -> OnnxModel:
         """Raises `ParseError` for what is no valid model, `UnsupportedError` for other formats."""
-        file = read_model(source)
+        file = read_model(source, is_read)
         inputs = [entry.name for entry in file.graph.inputs]
         return OnnxModel(file, dict(zip(inputs, unique(inputs), strict=True)))
 

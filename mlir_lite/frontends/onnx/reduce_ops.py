@@ -95,10 +95,23 @@ def _searched(call: Call) -> tuple[int, bool, bool]:
     return axis, bool(call.int_("keepdims", 1)), bool(call.int_("select_last_index", 0))
 
 
-def cumsum(call: Call) -> Results:
-    axis = normal_axis(number(call.integer(1), "the axis"), len(call.shape(0)))
-    exclusive, reverse = bool(call.int_("exclusive", 0)), bool(call.int_("reverse", 0))
-    return ops.cumsum(call.value(0), axis, exclusive=exclusive, reverse=reverse)
+class Running(Protocol):
+    """A running total, as `cumsum`."""
+
+    def __call__(
+        self, x: Value, axis: int, *, exclusive: bool = False, reverse: bool = False
+    ) -> Value: ...
+
+
+def running(function: Running) -> Reader:
+    """The reader of a running total along an axis."""
+
+    def read(call: Call) -> Results:
+        axis = normal_axis(number(call.integer(1), "the axis"), len(call.shape(0)))
+        exclusive, reverse = bool(call.int_("exclusive", 0)), bool(call.int_("reverse", 0))
+        return function(call.value(0), axis, exclusive=exclusive, reverse=reverse)
+
+    return read
 
 
 # Softmax and its kin: until version 11 over all axes from `axis` on, since 13 over one.

@@ -289,7 +289,7 @@ def pad(call: Call) -> Results:
         fill = call.float_("value", 0.0)
     else:
         pads = call.integers(1)
-        fill = call.scalar(2) if call.has(2) else 0
+        fill = call.scalar(2, finite=False) if call.has(2) else 0
     axes = (
         [normal_axis(number(axis, "an axis"), rank) for axis in call.integers(3)]
         if call.has(3)

@@ -135,7 +135,8 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
 _REDUCTIONS: Mapping[str, Mapping[int, Reader]] = {
     "ArgMax": _versions(reduction.argmax, 1, 11, 12, 13),
     "ArgMin": _versions(reduction.argmin, 1, 11, 12, 13),
-    "CumSum": _versions(reduction.cumsum, 11, 14),
+    "CumProd": _versions(reduction.running(ops.cumprod), 26),
+    "CumSum": _versions(reduction.running(ops.cumsum), 11, 14),
     "Hardmax": _versions(reduction.HARDMAX, 1, 11, 13),
     "LogSoftmax": _versions(reduction.LOG_SOFTMAX, 1, 11, 13),
     "ReduceL1": _versions(reduction.reduction(ops.norm_l1), 1, 11, 13, 18),
@@ -191,3 +192,8 @@ READERS: Mapping[str, Mapping[int, Reader]] = {
     **_LAYERS,
     **_QUANTISED,
 }
+
+
+def is_read(op_type: str, version: int) -> bool:
+    """Whether there is a reader for this version of the operator."""
+    return version in READERS.get(op_type, {})

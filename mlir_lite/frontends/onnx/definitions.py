@@ -1,0 +1,90 @@
+"""Functions written out: those of the file, and operators that the standard defines by others.
+
+An operator that no reader reads may still have a definition in simpler ones (attention, losses);
+the package `onnx` knows it and puts it in the operator's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from ...errors import ParseError
+from .weights import text
+
+Readable: TypeAlias = Callable[[str, int], bool]
+
+# Definitions may use operators that have one themselves.
+_MOST_ROUNDS = 4
+
+
+def version_in_force(op_type: str, domain: str, opset: int) -> int | None:
+    """The version in which the operator took the form that it has in this opset."""
+    schema = _schema(op_type, domain, opset)
+    return None if schema is None else int(schema.since_version)
+
+
+# A schema, as everything of the package `onnx`, has no static type.
+def _schema(op_type: str, domain: str, opset: int) -> Any:
+    import onnx
+
+    try:
+        return onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
+    """The `ModelProto` without functions, and without operators that are not readable but defined.
+
+    `ParseError` where the file's functions cannot be put in place.
+    """
+    import onnx.inliner
+
+    if model.functions:
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except RuntimeError as error:
+            raise ParseError(f"the functions of the model do not fit: {error}") from None
+    for _ in range(_MOST_ROUNDS):
+        found = {text(node.op_type) for node in _defined(model.graph, opsets, readable)}
+        if not found:
+            return model
+        model = _with_defaults(model, opsets, readable)
+        chosen = [("", op_type) for op_type in sorted(found)]
+        try:
+            model = onnx.inliner.inline_selected_functions(
+                model, chosen, inline_schema_functions=True
+            )
+        except RuntimeError:
+            # The types that a definition asks for are not known: the node is then reported.
+            return model
+    return model
+
+
+def _with_defaults(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
+    """A copy in which the operators to be written out have all their attributes."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for node in _defined(copy.graph, opsets, readable):
+        given = {attribute.name for attribute in node.attribute}
+        for name, attribute in _schema(node.op_type, "", opsets[""]).attributes.items():
+            if name not in given and attribute.default_value.type:
+                node.attribute.append(attribute.default_value)
+    return copy
+
+
+def _defined(graph: Any, opsets: Mapping[str, int], readable: Readable) -> Iterator[Any]:
+    """The nodes of a graph, and of its branches, whose operator has only a definition."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _defined(attribute.g, opsets, readable)
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        op_type = text(node.op_type)
+        schema = _schema(op_type, "", opsets[""])
+        if schema is None or readable(op_type, schema.since_version):
+            continue
+        if schema.has_function or schema.has_context_dependent_function:
+            yield node

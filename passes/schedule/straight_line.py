@@ -1,0 +1,28 @@
+"""The recipe for one nest around straight-line code of many named values, as transforms have."""
+
+from __future__ import annotations
+
+from ...target import Target
+from ...tile.interior import split_interior
+from ...tile.loops import reorder, vectorise
+from ...tile.nodes import Kernel, Let
+from .analysis import Nest, nests_of
+from .loops import best_axis, lanes_of, share
+
+
+def is_straight_line(nest: Nest) -> bool:
+    """Whether a nest's body names values on the way, so that no piece of it stands alone."""
+    return bool(nest.loops) and any(isinstance(stmt, Let) for stmt in nest.body)
+
+
+def schedule_straight_line(kernel: Kernel, target: Target) -> Kernel:
+    """Vectors along the best axis; guards fall out of the interior only, since every copy of such
+    a body is long."""
+    lanes = lanes_of(kernel, target)
+    (nest,) = nests_of(kernel)
+    axis = best_axis(kernel, nest, nest.axes, lanes)
+    others = [other for other in nest.axes if other != axis]
+    kernel = reorder(kernel, [*others, axis])
+    if others:
+        kernel = split_interior(kernel, others[-1])
+    return share(vectorise(kernel, axis, lanes))

@@ -1,0 +1,104 @@
+"""`mlir-lite bench`: what is measured and counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite.cli import bench
+from mlir_lite.types import Array
+
+from .conftest import Cli
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a call or two: the figures do not matter here."""
+    monkeypatch.setattr(bench, "BLOCK_SECONDS", 1e-5)
+    monkeypatch.setattr(bench, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("short")
+def test_json_holds_every_figure(cli: Cli, product_onnx: Path) -> None:
+    done = cli(
+        "bench", product_onnx, "--shape", "n=5", "--against", "onnxruntime", "--threads", "1,2",
+        "--repeat", 3, "--json",
+    )  # fmt: skip
+    report = json.loads(done.out)
+    assert report["flops"] == 2 * 5 * 64 * 33
+    assert report["inputs"] == {"x": "tensor<5x64xf32>"}
+    assert [line["threads"] for line in report["measured"]] == [1, 2]
+    for line in report["measured"]:
+        assert 0 < line["seconds"] < 1
+        assert line["ratio"] == pytest.approx(line["other_seconds"] / line["seconds"])
+        assert line["gflops"] == pytest.approx(report["flops"] / line["seconds"] / 1e9)
+        assert line["error"] < 1e-5  # sums of 64 terms in f32
+
+
+@pytest.mark.usefixtures("short")
+def test_table_against_the_interpreter(cli: Cli, chain: Path) -> None:
+    done = cli("bench", chain, "--against", "numpy", "--repeat", 2, "--threads", 1)
+    head, line = done.out.splitlines()[2:]
+    assert head.split()[0] == "threads"
+    assert line.split()[0] == "1"
+    assert "0 GFLOP of matrix work" in done.out
+
+
+def test_onnxruntime_takes_onnx_files_only(cli: Cli, chain: Path) -> None:
+    done = cli("bench", chain, "--against", "onnxruntime")
+    assert done.code == 1
+    assert "onnxruntime runs .onnx files only" in done.err
+
+
+@pytest.mark.usefixtures("short")
+def test_runtimes_take_turns() -> None:
+    order: list[str] = []
+
+    def call(name: str) -> bench.Call:
+        def record() -> list[Array]:
+            order.append(name)
+            return []
+
+        return record
+
+    times = bench.in_turn({"a": call("a"), "b": call("b")}, 5)
+    rounds = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
+    assert rounds == ["a", "b"] * 6  # once to know how long a call takes, then the five rounds
+    assert {name: len(found) for name, found in times.items()} == {"a": 5, "b": 5}
+
+
+def test_error_is_relative_to_the_largest_element() -> None:
+    have = [np.array([1.0, 2.0]), np.zeros(0)]
+    want = [np.array([1.5, -4.0]), np.zeros(0)]
+    assert bench._error(have, want) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("text", "flops"),
+    [
+        (
+            "func @f(%x: tensor<2x3x5xf32>, %y: tensor<5x7xf32>) -> tensor<2x3x7xf32> {\n"
+            "  %0 = matmul %x, %y : tensor<2x3x7xf32>\n  return %0\n}",
+            2 * (2 * 3 * 7) * 5,
+        ),
+        (
+            "func @f(%x: tensor<1x4x8x8xf32>, %w: tensor<6x2x3x3xf32>) -> tensor<1x6x6x6xf32> {\n"
+            "  %0 = conv %x, %w {strides = [1, 1], padding = [[0, 0], [0, 0]], "
+            "dilations = [1, 1], groups = 2} : tensor<1x6x6x6xf32>\n  return %0\n}",
+            2 * (6 * 6 * 6) * (2 * 3 * 3),
+        ),
+        (
+            "func @f(%x: tensor<1x4x5xf32>, %w: tensor<4x3x2xf32>) -> tensor<1x3x10xf32> {\n"
+            "  %0 = conv_transpose %x, %w {strides = [2], padding = [[0, 0]], "
+            "output_padding = [0], dilations = [1]} : tensor<1x3x10xf32>\n  return %0\n}",
+            2 * (4 * 5) * (3 * 2),
+        ),
+    ],
+    ids=["matmul", "grouped-conv", "conv-transpose"],
+)
+def test_matrix_work_is_counted(text: str, flops: int) -> None:
+    assert bench.matrix_flops(ml.parse(text)) == flops
