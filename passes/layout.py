@@ -7,7 +7,7 @@ Transposes stand only where a value is needed channels-first after all:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..ir import Builder, Function, Op, Value
 from ..ops.broadcast import Broadcast

@@ -214,7 +214,8 @@ def distribute(kernel: Kernel, axis: str, pieces: Sequence[str]) -> Kernel:
     def change(loop: Loop, _: Bounds) -> Block:
         found: list[Block] = []
         for alone, run in groupby(loop.body, is_piece):
-            found += [(stmt,) for stmt in run] if alone else [tuple(run)]
+            together = tuple(run)
+            found += [(stmt,) for stmt in together] if alone else [together]
         copies: list[Stmt] = []
         for body in found:
             piece: Block = (replace(loop, body=body),)

@@ -1,0 +1,161 @@
+"""The naive kernel of a region, also where one of its operations brings a kernel along: what
+follows that operation element by element is then done where its kernel stores.
+
+    for i: {t = f(i);  out[2 * i] = t}   and   relu   ->   for i: {t = f(i);  result[2 * i] = max(t, 0)}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ..errors import PassError, check
+from ..expr import Expr, Load, Var, rewrite_expr, substitute_vars
+from ..ir import Builder, Constant, Function, Node, Op, Value, parameter
+from ..ops.table import TABLE
+from ..tile.nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    Kernel,
+    Let,
+    Ref,
+    Stmt,
+    Store,
+    map_blocks,
+    walk,
+)
+from ..tile.reductions import renamed
+from ..tile.tree import Names, accesses, tidy, var
+from .naive import naive_kernel
+from .schedule.analysis import nests_of
+
+
+def region_kernel(region: Function, name: str) -> Kernel:
+    """The naive kernel of a region: its parameters in order, then its results.
+
+    `PassError` where no one nest can do it.
+    """
+    own = [node for node in region.nodes if brings_kernel(node.op)]
+    if not own:
+        return naive_kernel(region, name)
+    rest = [node for node in region.nodes if node is not own[0]]
+    made = _on_parameters(own[0], region, name)
+    if all(isinstance(node.op, Constant) for node in rest):
+        return made
+    check(len(own) == 1, "a region has one handmade kernel at most", PassError)
+    return _with_epilogue(made, own[0], rest, region)
+
+
+def brings_kernel(op: Op) -> bool:
+    """Whether an operation has a kernel written by hand."""
+    return type(op).has("kernel") and not type(op).has("body")
+
+
+def _on_parameters(node: Node, region: Function, name: str) -> Kernel:
+    """The kernel of an operation, its buffers named and ordered as the region's parameters."""
+    make: Callable[[str], Kernel] = node.op.kernel
+    made = tidy(make(name))
+    inputs = [buffer for buffer in made.params if buffer.name not in made.outputs]
+    outside = all(value in region.params for value in node.op.operands)
+    check(outside, f"'{node.op.name}' has operands made in its own kernel", PassError)
+    names = {value: f"x{place}" for place, value in enumerate(region.params)}
+    body = made.body
+    for buffer, value in zip(inputs, node.op.operands, strict=True):
+        body = renamed(body, buffer.name, f"@{names[value]}")
+    for value in dict.fromkeys(node.op.operands):
+        body = renamed(body, f"@{names[value]}", names[value])
+    params = [
+        Buffer(names[value], value.dtype, value.type.static_shape) for value in region.params
+    ]
+    outputs = [buffer for buffer in made.params if buffer.name in made.outputs]
+    return replace(made, params=(*params, *outputs), body=body)
+
+
+def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function) -> Kernel:
+    """The kernel with every store of its result replaced by stores of the region's results."""
+    (produced, *others) = node.results
+    single = not others and produced not in region.results
+    check(single, f"'{node.op.name}' has results of its own", PassError)
+    (output,) = made.outputs
+    nests = nests_of(made)
+    check(len(nests) == 1 and not made.locals, "it is no single nest", PassError)
+    read = any(name == output and not writes for name, _, writes in accesses(made.body))
+    joined = any(isinstance(stmt, Accumulate) for stmt in walk(made.body))
+    check(not read and not joined, "the result is needed before it is complete", PassError)
+    follow = _elementwise(produced, rest, region)
+    (nest,) = nests_of(follow)
+    stores = [stmt for stmt in nest.body if isinstance(stmt, Store)]
+    results = follow.params[len(follow.params) - len(region.results) :]
+    epilogue = _Epilogue(Names(made), nest.axes, tuple(stores))
+    params = tuple(buffer for buffer in made.params if buffer.name != output)
+    return replace(
+        made,
+        params=(*params, *results),
+        outputs=follow.outputs,
+        body=epilogue.at_stores(made.body, output),
+    )
+
+
+def _elementwise(produced: Value, rest: list[Node], region: Function) -> Kernel:
+    """The naive kernel of what follows, with the produced value as last input, "produced"."""
+    builder = Builder(TABLE)
+    params = [parameter(f"x{place}", value.type) for place, value in enumerate(region.params)]
+    stand_in = parameter(_PRODUCED, produced.type)
+    values: dict[Value, Value] = dict(zip(region.params, params, strict=True))
+    values[produced] = stand_in
+    with builder.active():
+        for node in rest:
+            results = builder.emit(node.op.map_operands(values.__getitem__))
+            values.update(zip(node.results, results, strict=True))
+    results_ = [values[result] for result in region.results]
+    kernel = naive_kernel(builder.finish(region.name, (*params, stand_in), results_), region.name)
+    nests = nests_of(kernel)
+    alone = len(nests) == 1 and not kernel.locals
+    check(alone and not nests[0].reductions, "what follows is not elementwise", PassError)
+    own = tuple(var(axis) for axis in nests[0].axes)
+    for name, indices, _ in accesses(kernel.body):
+        if name == _PRODUCED or name in kernel.outputs:
+            check(indices == own, "what follows moves elements", PassError)
+    return kernel
+
+
+_PRODUCED = "produced"
+
+
+class _Epilogue:
+    """Replaces stores of one element by what follows of it."""
+
+    def __init__(self, names: Names, axes: tuple[str, ...], stores: tuple[Store, ...]) -> None:
+        self.names = names
+        self.axes = axes
+        self.stores = stores
+
+    def at_stores(self, block: Block, output: str) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            if isinstance(stmt, Store) and stmt.target.buffer == output:
+                result.extend(self._results(stmt))
+            else:
+                result.append(map_blocks(stmt, lambda part: self.at_stores(part, output)))
+        return tuple(result)
+
+    def _results(self, store: Store) -> Block:
+        value = Let(self.names.fresh(_PRODUCED), store.value)
+        places: Mapping[str, Expr] = dict(zip(self.axes, store.target.indices, strict=True))
+
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer == _PRODUCED:
+                return Var(node.dtype, value.name)
+            return None
+
+        return (
+            value,
+            *(
+                Store(
+                    Ref(follow.target.buffer, store.target.indices),
+                    substitute_vars(rewrite_expr(follow.value, visit), places),
+                )
+                for follow in self.stores
+            ),
+        )
