@@ -1,11 +1,13 @@
 """constant-fold: operations on constants become constants.
 
-Small ones are computed at once. For larger ones the *operation* is recorded and evaluated when the
-program is built, one at a time, so that a dump costs nothing and no weight is held twice.
+Small results are computed at once, as later passes read them. For larger ones the *operation* is
+recorded and evaluated when the program is built, one at a time, so that a dump costs nothing and no
+weight is held twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -28,7 +30,9 @@ from ..ops.constant import constant
 from ..ops.group import Group
 from ..ops.index import Gather
 from ..ops.table import TABLE
+from ..tile.interpreter import run_kernel
 from ..types import Array
+from .naive import STATUS, check_kernel, fault_operands
 
 MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
 
@@ -41,10 +45,14 @@ class Computed:
     position: int
 
     def read(self) -> Array:
-        values = {value: _array(value) for value in self.op.operands}
-        with np.errstate(all="ignore"):
-            results = results_of(self.op.reference(*self.op.arguments(values)))
-        return np.ascontiguousarray(results[self.position])
+        return np.ascontiguousarray(_computed(self.op)[self.position])
+
+
+def _computed(op: Op) -> Sequence[Array]:
+    """The results of an operation on constants."""
+    values = {value: _array(value) for value in op.operands}
+    with np.errstate(all="ignore"):
+        return results_of(op.reference(*op.arguments(values)))
 
 
 def data_of(value: Value) -> ConstantData:
@@ -115,14 +123,36 @@ def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
     grows = elements > MOST_GROWTH * sum(prod(value.type.static_shape) for value in op.operands)
     if not small and (isinstance(op, Broadcast) or grows or looked_up):
         return None
+    if _may_fault(op):
+        return None
     name = _name(op)
-    data = [ConstantData(type_, Computed(op, place), name) for place, type_ in enumerate(types)]
     if small:
-        data = [
-            ConstantData.of(np.asarray(entry.array()).astype(entry.type.dtype.numpy), entry.name)
-            for entry in data
+        # Copies: a view would keep a large operand's memory.
+        arrays = [
+            np.array(array, type_.dtype.numpy, order="C")
+            for array, type_ in zip(_computed(op), types, strict=True)
         ]
-    return tuple(constant(entry) for entry in data)
+        return tuple(constant(ConstantData.of(array, name)) for array in arrays)
+    return tuple(
+        constant(ConstantData(type_, Computed(op, place), name))
+        for place, type_ in enumerate(types)
+    )
+
+
+def _may_fault(op: Op) -> bool:
+    """Whether the constants are a fault of the operation, which is then left to say so when the
+    program runs; also where finding out would take reading a large constant."""
+    found = check_kernel(op, "check", 1)
+    if found is None:
+        return False
+    kernel, _ = found
+    operands = fault_operands(op)
+    if any(value.type.nbytes > INLINE_BYTES for value in operands):
+        return True
+    inputs = [param.name for param in kernel.params if param.name != STATUS]
+    arrays = {name: _array(value) for name, value in zip(inputs, operands, strict=True)}
+    arrays[STATUS] = np.zeros(1, np.int64)
+    return bool(run_kernel(kernel, arrays)[STATUS][0])
 
 
 def _name(op: Op) -> str:

@@ -26,9 +26,11 @@ from ..ops.constant import constant
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
+from ..tile.nests import common_depth
 from ..tile.nodes import Kernel, Space, Store, walk
-from ..tile.reductions import common_depth, lift_guards
+from ..tile.reductions import lift_guards
 from ..tile.tree import var
+from .handmade import brings_kernel, region_kernel
 from .naive import Body, fault_operands, naive_kernel, reads_of, record_body
 from .regions import region_key
 from .schedule.analysis import as_product, nests_of
@@ -76,6 +78,10 @@ class _Fusion:
                 self._merge(node)
         return self._emit()
 
+    def _fusible(self, node: Node) -> bool:
+        """Whether what follows a node may be done in its kernel."""
+        return node in self.bodies or brings_kernel(node.op)
+
     def _sources(self, node: Node) -> list[Value]:
         """The operands of a node, seen through broadcasts."""
         return [_repeated(value) for value in node.op.operands]
@@ -90,7 +96,7 @@ class _Fusion:
         producers = {
             self.part_of[value.node]
             for value in self._sources(node)
-            if value.node is not None and value.node in self.bodies
+            if value.node is not None and self._fusible(value.node)
         }
         for producer in sorted(producers, reverse=True):
             mine = self.part_of[node]
@@ -129,9 +135,11 @@ class _Fusion:
 
     def _runs_well(self, region: Function, nodes: list[Node]) -> bool:
         try:
-            kernel = lift_guards(naive_kernel(region, "trial"))
+            kernel = lift_guards(region_kernel(region, "trial"))
         except PassError:
             return False
+        if any(brings_kernel(node.op) for node in nodes):
+            return True
         nests = nests_of(kernel)
         heavy = [node for node in nodes if self._rereads(node)]
         local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]
@@ -193,14 +201,16 @@ class _Fusion:
         nodes = self._with_repetitions(nodes)
         made = {result for node in nodes for result in node.results}
         taken = [value for node in nodes for value in node.op.operands if value not in made]
-        inputs = [value for value in dict.fromkeys(taken) if not _is_number(value)]
+        # A number stands in the kernel, unless what checks it needs it in memory.
+        checked = {value for node in nodes for value in self.checked[node]}
+        numbers = {value for value in taken if _is_number(value) and value not in checked}
+        inputs = [value for value in dict.fromkeys(taken) if value not in numbers]
         builder = Builder(TABLE)
         params = [parameter(f"x{place}", value.type) for place, value in enumerate(inputs)]
         values = dict(zip(inputs, params, strict=True))
         with builder.active():
             for value in dict.fromkeys(taken):
-                if _is_number(value):
-                    assert isinstance(value.op, Constant)
+                if value in numbers and isinstance(value.op, Constant):
                     values[value] = constant(value.op.value)
             for node in nodes:
                 with builder.at(node.location):
@@ -258,8 +268,8 @@ class _Fusion:
                 emit_part(needed)
             with builder.at(part.nodes[-1].location):
                 nodes = self._with_repetitions(part.nodes)
-                if len(nodes) == 1 or not all(node in self.bodies for node in nodes):
-                    (node,) = part.nodes
+                (*others, node) = part.nodes
+                if len(nodes) == 1 or not (others or node in self.bodies):
                     results = builder.emit(node.op.map_operands(value_of))
                     values.update(zip(node.results, results, strict=True))
                     return
@@ -314,6 +324,9 @@ def _scattered(kernel: Kernel) -> bool:
 
 def _kind(region: Function) -> str:
     """What the group is, in a word: for people who read the dump."""
+    handmade = [node.op.name for node in region.nodes if brings_kernel(node.op)]
+    if handmade:
+        return handmade[0]
     kernel = lift_guards(naive_kernel(region, "trial"))
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):

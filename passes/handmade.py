@@ -6,13 +6,14 @@ follows that operation element by element is then done where its kernel stores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import PassError, check
-from ..expr import Expr, Load, Var, rewrite_expr, substitute_vars
+from ..expr import Const, Expr, Load, Var, rewrite_expr, substitute_vars
 from ..ir import Builder, Constant, Function, Node, Op, Value, parameter
 from ..ops.table import TABLE
+from ..tile.nests import renamed
 from ..tile.nodes import (
     Accumulate,
     Block,
@@ -25,7 +26,6 @@ from ..tile.nodes import (
     map_blocks,
     walk,
 )
-from ..tile.reductions import renamed
 from ..tile.tree import Names, accesses, tidy, var
 from .naive import naive_kernel
 from .schedule.analysis import nests_of
@@ -84,10 +84,9 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     joined = any(isinstance(stmt, Accumulate) for stmt in walk(made.body))
     check(not read and not joined, "the result is needed before it is complete", PassError)
     follow = _elementwise(produced, rest, region)
-    (nest,) = nests_of(follow)
-    stores = [stmt for stmt in nest.body if isinstance(stmt, Store)]
+    stores = [stmt for stmt in walk(follow.body) if isinstance(stmt, Store)]
     results = follow.params[len(follow.params) - len(region.results) :]
-    epilogue = _Epilogue(Names(made), nest.axes, tuple(stores))
+    epilogue = _Epilogue(Names(made), tuple(stores))
     params = tuple(buffer for buffer in made.params if buffer.name != output)
     return replace(
         made,
@@ -113,10 +112,11 @@ def _elementwise(produced: Value, rest: list[Node], region: Function) -> Kernel:
     nests = nests_of(kernel)
     alone = len(nests) == 1 and not kernel.locals
     check(alone and not nests[0].reductions, "what follows is not elementwise", PassError)
-    own = tuple(var(axis) for axis in nests[0].axes)
-    for name, indices, _ in accesses(kernel.body):
-        if name == _PRODUCED or name in kernel.outputs:
-            check(indices == own, "what follows moves elements", PassError)
+    places = [at for name, at, _ in accesses(kernel.body) if name in (_PRODUCED, *kernel.outputs)]
+    axes = [part for part in places[0] if not isinstance(part, Const)]
+    in_order = axes == [var(axis) for axis in nests[0].axes]
+    same = all(at == places[0] for at in places)
+    check(in_order and same, "what follows moves elements", PassError)
     return kernel
 
 
@@ -126,9 +126,8 @@ _PRODUCED = "produced"
 class _Epilogue:
     """Replaces stores of one element by what follows of it."""
 
-    def __init__(self, names: Names, axes: tuple[str, ...], stores: tuple[Store, ...]) -> None:
+    def __init__(self, names: Names, stores: tuple[Store, ...]) -> None:
         self.names = names
-        self.axes = axes
         self.stores = stores
 
     def at_stores(self, block: Block, output: str) -> Block:
@@ -142,7 +141,8 @@ class _Epilogue:
 
     def _results(self, store: Store) -> Block:
         value = Let(self.names.fresh(_PRODUCED), store.value)
-        places: Mapping[str, Expr] = dict(zip(self.axes, store.target.indices, strict=True))
+        pairs = zip(self.stores[0].target.indices, store.target.indices, strict=True)
+        places = {axis.name: place for axis, place in pairs if isinstance(axis, Var)}
 
         def visit(node: Expr) -> Expr | None:
             if isinstance(node, Load) and node.buffer == _PRODUCED:

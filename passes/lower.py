@@ -6,7 +6,6 @@ kernel. What the results need is written straight into them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..errors import UnsupportedError, check
@@ -19,7 +18,8 @@ from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk
 from ..tile.program import CallStep, Fault, Program, Role, Slot, View
 from ..tile.reductions import lift_guards
 from ..types import TensorType
-from .naive import STATUS, check_kernel, fault_operands, naive_kernel
+from .handmade import region_kernel
+from .naive import STATUS, check_kernel, fault_operands
 from .regions import region_key, region_of
 from .schedule import schedule
 
@@ -180,7 +180,7 @@ class _Lowerer:
         key = region_key(region)
         if key not in self.kernels:
             name = self._fresh(kernel_name(region))
-            naive = _handmade(region, name) or naive_kernel(region, name)
+            naive = region_kernel(region, name)
             self.kernels[key] = schedule(naive, self.target)
             self.shares.update((name, *pair) for pair in sharing_pairs(naive))
         return self.kernels[key]
@@ -198,15 +198,6 @@ def kernel_name(region: Function) -> str:
     names = [node.op.name for node in region.nodes if not isinstance(node.op, Constant)]
     short = list(dict.fromkeys(names))
     return "_".join(short[:4]) + ("_etc" if len(short) > 4 else "")
-
-
-def _handmade(region: Function, name: str) -> Kernel | None:
-    """The kernel that an operation brings along, as scatter does."""
-    op = region.nodes[-1].op
-    if len(region.nodes) == 1 and type(op).has("kernel"):
-        made: Callable[[str], Kernel] = op.kernel
-        return made(name)
-    return None
 
 
 def copy_kernel(name: str, type_: TensorType) -> Kernel:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from ..errors import VerifyError
-from ..expr import bounds_of
+from ..expr import INDEX, Bounds, Var, bounds_of
 from ..expr.simplify import from_linear, linear
 from .access_checks import AccessChecks, Site
+from .conditions import conditional_bounds
 from .dependence import distinct, flat_index, names_bound_in
 from .nodes import Accumulate, Async, Buffer, Kernel
 from .program import ALIGNMENT, CallStep, Program, Role, Slot, View
@@ -269,13 +270,26 @@ def _is_safe(
     """No read of one site meets an earlier write of the other."""
     source = from_linear(flat_index(reading.access.indices, read.shape))
     target = from_linear(flat_index(writing.access.indices, written.shape))
+    bounds = _narrowed(checks.bounds, reading, writing)
     for mine, theirs in zip(reading.loops, writing.loops, strict=False):
         if mine is not theirs:
             break
         inner = names_bound_in(mine.body)
         places = [(source,), (target,)]
-        if not distinct(mine.axis, places, (read.elements,), inner, checks.bounds):
+        if not distinct(mine.axis, places, (read.elements,), inner, bounds):
             return False
     # In one iteration of the loops around both, the order of the text counts.
-    low, high = bounds_of(from_linear(linear(source - target)), checks.bounds)
+    low, high = bounds_of(from_linear(linear(source - target)), bounds)
     return in_order or low > 0 or high < 0
+
+
+def _narrowed(bounds: Bounds, reading: Site, writing: Site) -> Bounds:
+    """The limits of the axes where both accesses happen: a masked vector ends at its condition."""
+    narrowed = dict(bounds)
+    for site, other in ((reading, writing), (writing, reading)):
+        shared = {loop.axis for loop in other.loops}
+        for loop in site.loops:
+            if loop.axis not in shared:
+                axis = Var(INDEX, loop.axis)
+                narrowed[loop.axis] = conditional_bounds(axis, site.conditions, bounds)
+    return narrowed

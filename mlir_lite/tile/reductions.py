@@ -1,14 +1,13 @@
 """Schedule steps on reductions: sinking tile loops into them, splitting their accumulators,
-lifting guards, and running several nests under one loop.
+lifting guards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from ..errors import VerifyError, check
 from ..expr import (
     COMBINERS,
     TRUE,
@@ -37,7 +36,6 @@ from .nodes import (
     Store,
     map_blocks,
     map_expressions,
-    substitute_block,
     walk,
 )
 from .tree import (
@@ -48,6 +46,7 @@ from .tree import (
     copy_block,
     extent_of,
     has_constant_limits,
+    map_refs,
     nest,
     rewrite_loops,
     tidy,
@@ -107,7 +106,7 @@ def _ranked(block: Block, ranks: Mapping[str, int]) -> Block:
 
         return rewrite_expr(expr, visit)
 
-    return _map_refs(
+    return map_refs(
         map_expressions(block, expression),
         lambda ref: Ref(ref.buffer, padded(ref.buffer, ref.indices)),
     )
@@ -134,22 +133,10 @@ def _indexed(block: Block, names: frozenset[str], at: tuple[Expr, ...]) -> Block
 
         return rewrite_expr(expr, visit)
 
-    return _map_refs(
+    return map_refs(
         map_expressions(block, expression),
         lambda ref: Ref(ref.buffer, (*at, *ref.indices)) if ref.buffer in names else ref,
     )
-
-
-def _map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:
-    def one(stmt: Stmt) -> Stmt:
-        stmt = map_blocks(stmt, lambda part: tuple(one(inner) for inner in part))
-        if isinstance(stmt, Store):
-            return replace(stmt, target=visit(stmt.target))
-        if isinstance(stmt, Accumulate):
-            return replace(stmt, targets=tuple(visit(target) for target in stmt.targets))
-        return stmt
-
-    return tuple(one(stmt) for stmt in block)
 
 
 def _pushed(tile: list[Loop], body: Block, names: Names, *, first: bool) -> Block:
@@ -243,9 +230,10 @@ def _holds(loop: Loop, axes: Sequence[str]) -> bool:
     inner = loops[-len(axes) :]
     if tuple(base(entry.axis) for entry in inner) != tuple(axes):
         return False
-    targets = [target for stmt in walk(body) if isinstance(stmt, Accumulate)
-               for target in stmt.targets]
-    used = frozenset().union(*(vars_of(part) for ref in targets for part in ref.indices))
+    updates = [stmt for stmt in walk(body) if isinstance(stmt, Accumulate)]
+    if len(updates) != 1:
+        return False
+    used = frozenset().union(*(vars_of(at) for ref in updates[0].targets for at in ref.indices))
     return not used & {entry.axis for entry in inner}  # else it was split before
 
 
@@ -327,134 +315,3 @@ def _without_guard(value: Expr, combiner: str) -> tuple[Expr | None, Expr]:
                 return None, value
             return all_of(*(part for part in (first, second) if part)), bare_left * bare_right
     return None, value
-
-
-def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
-    """Run all nests of a kernel under the first `depth` loops of the last one; local buffers keep
-    only what one iteration needs.
-
-    for i: t[i] = f;  for j: y[j] = g(t[j])   ->   for j: {t = f;  y[j] = g(t)}
-    """
-    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
-    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
-    chains = [chain(loop) for loop in tops]
-    outer = chains[-1][0][:depth]
-    inner: list[Stmt] = []
-    for loops, body in chains:
-        rename: dict[str, Expr] = {
-            own.axis: var(common.axis)
-            for own, common in zip(loops[:depth], outer, strict=True)
-        }
-        inner.extend(substitute_block(nest(loops[depth:], body), rename))
-    names = frozenset(
-        buffer.name
-        for buffer in kernel.locals
-        if buffer.space is Space.SHARED and len(buffer.shape) >= depth
-    )
-    body = _shortened(tuple(inner), names, depth)
-    shrunk = tuple(
-        replace(buffer, shape=buffer.shape[depth:]) if buffer.name in names else buffer
-        for buffer in kernel.locals
-    )
-    return tidy(replace(kernel, body=nest(outer, body), locals=shrunk))
-
-
-def _shortened(block: Block, names: frozenset[str], depth: int) -> Block:
-    def expression(expr: Expr) -> Expr:
-        def visit(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and node.buffer in names:
-                return Load(node.dtype, node.buffer, node.indices[depth:])
-            return None
-
-        return rewrite_expr(expr, visit)
-
-    return _map_refs(
-        map_expressions(block, expression),
-        lambda ref: Ref(ref.buffer, ref.indices[depth:]) if ref.buffer in names else ref,
-    )
-
-
-def common_depth(kernel: Kernel) -> int:
-    """How many leading loops all nests share: equal extents, and every access to what one nest
-    writes for another made at exactly those loops' axes."""
-    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
-    if len(tops) != len(kernel.body) or not tops:
-        return 0
-    chains = [chain(loop)[0] for loop in tops]
-    depth = min(len(loops) for loops in chains)
-    shared = {buffer.name for buffer in kernel.locals if buffer.space is Space.SHARED}
-    shared.update(kernel.outputs)
-    for level in range(depth):
-        loops = [entry[level] for entry in chains]
-        if any(not has_constant_limits(loop) for loop in loops):
-            return level
-        if len({extent_of(loop) for loop in loops}) != 1:
-            return level
-        for top, loop in zip(tops, loops, strict=True):
-            for name, indices, _ in accesses((top,)):
-                if name in shared and (
-                    len(indices) <= level or indices[level] != var(loop.axis)
-                ):
-                    return level
-    return depth
-
-
-def privatise(kernel: Kernel) -> Kernel:
-    """Give each run of outermost statements that starts by writing a register its own copy of it,
-    so that the iterations of one parallel loop share nothing with what comes after.
-
-    for i: {acc = 0; ..};  for j: {acc = 0; ..}   ->   for i: {acc = 0; ..};  for j: {acc_1 = 0; ..}
-    """
-    names = Names(kernel)
-    body, added = list(kernel.body), []
-    for buffer in kernel.locals:
-        if buffer.space is not Space.REGISTER:
-            continue
-        copy: Buffer | None = None
-        started = False
-        for place, stmt in enumerate(body):
-            uses = [writes for name, _, writes in accesses((stmt,)) if name == buffer.name]
-            if not uses:
-                continue
-            if _written_first(stmt, buffer.name):
-                if started:
-                    copy = replace(buffer, name=names.fresh(buffer.name, "_"))
-                    added.append(copy)
-                started = True
-            if copy is not None:
-                (body[place],) = _renamed((stmt,), buffer.name, copy.name)
-    return replace(kernel, body=tuple(body), locals=kernel.locals + tuple(added))
-
-
-def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
-    """Whether every iteration writes the local buffers it uses before it reads them."""
-    local = {buffer.name for buffer in kernel.locals}
-    used = {name for name, _, _ in accesses(loop.body)} & local
-    return all(_written_first(loop, name) for name in used)
-
-
-def _written_first(stmt: Stmt, name: str) -> bool:
-    """Whether the first statement that touches a buffer is a store to it."""
-    for inner in walk((stmt,)):
-        own = map_blocks(inner, lambda _: ())
-        uses = [writes for used, _, writes in accesses((own,)) if used == name]
-        if uses:
-            return isinstance(inner, Store) and all(uses)
-    return False
-
-
-def _renamed(block: Block, old: str, new: str) -> Block:
-    """Accesses to one buffer made accesses to another."""
-
-    def expression(expr: Expr) -> Expr:
-        def visit(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and node.buffer == old:
-                return Load(node.dtype, new, node.indices)
-            return None
-
-        return rewrite_expr(expr, visit)
-
-    return _map_refs(
-        map_expressions(block, expression),
-        lambda ref: Ref(new, ref.indices) if ref.buffer == old else ref,
-    )

@@ -18,6 +18,7 @@ from .nodes import (
     Kernel,
     Let,
     Loop,
+    Ref,
     Stmt,
     Store,
     blocks_of,
@@ -153,6 +154,30 @@ def accesses(block: Block) -> Iterator[tuple[str, tuple[Expr, ...], bool]]:
         elif isinstance(stmt, Accumulate):
             for target in stmt.targets:
                 yield target.buffer, target.indices, True
+
+
+def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:
+    """Every written element of a block replaced."""
+
+    def one(stmt: Stmt) -> Stmt:
+        stmt = map_blocks(stmt, lambda part: tuple(one(inner) for inner in part))
+        if isinstance(stmt, Store):
+            return replace(stmt, target=visit(stmt.target))
+        if isinstance(stmt, Accumulate):
+            return replace(stmt, targets=tuple(visit(target) for target in stmt.targets))
+        return stmt
+
+    return tuple(one(stmt) for stmt in block)
+
+
+def written_first(block: Block, name: str) -> bool:
+    """Whether the first statement that touches a buffer is a store to it."""
+    for inner in walk(block):
+        own = map_blocks(inner, lambda _: ())
+        uses = [writes for used, _, writes in accesses((own,)) if used == name]
+        if uses:
+            return isinstance(inner, Store) and all(uses)
+    return False
 
 
 def tidy(kernel: Kernel) -> Kernel:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...target import Target
-from ...types import DType
+from ...types import DType, f32
 
 FMAS_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
@@ -82,3 +82,55 @@ def choose_tile(
 def worth_threads(cycles: float) -> bool:
     """Whether work of this many cycles is worth dispatching to other threads."""
     return cycles >= PARALLEL_WORK
+
+
+# Winograd convolution
+
+
+@dataclass(frozen=True)
+class ConvSizes:
+    """Sizes of a 3×3 convolution of unit stride: its results' and its channels."""
+
+    batch: int
+    height: int
+    width: int
+    inner: int
+    outer: int
+
+
+TAPS = 9
+CACHE_SPEED = 3  # the last cache is about so much faster than memory
+TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
+
+
+def direct_cycles(sizes: ConvSizes, target: Target) -> float:
+    """Cycles of a convolution as one product for each row of results."""
+    tile = choose_tile(sizes.width, sizes.outer, target, f32)
+    rows = sizes.batch * sizes.height
+    work = TAPS * sizes.inner * rows * product_cycles(sizes.width, sizes.outer, tile)
+    return max(work, memory_cycles(TAPS * sizes.inner * sizes.outer * f32.bytes, target))
+
+
+def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
+    """Cycles of a convolution in tiles of `tile` × `tile` results.
+
+    One product a point, with the larger weights read meanwhile; the transforms; and what goes
+    through memory between these three stages, written and read again.
+    """
+    points = (tile + 2) ** 2
+    tiles = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile)
+    register_tile = choose_tile(tiles, sizes.outer, target, f32)
+    work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
+    weights = memory_cycles(points * sizes.inner * sizes.outer * f32.bytes, target)
+    lanes = target.lanes(f32)
+    vectors = -(-sizes.inner // lanes) + -(-sizes.outer // lanes)
+    transforms = TRANSFORM_CYCLES * points * tiles * vectors
+    between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
+    speed = CACHE_SPEED if between <= target.l3_bytes else 1
+    return max(work, weights) + transforms + 2 * memory_cycles(between, target) / speed
+
+
+def memory_cycles(count: int, target: Target) -> float:
+    """Cycles in which one core reads or writes so many bytes of memory."""
+    flops_per_cycle = 2 * FMAS_PER_CYCLE * target.lanes(f32)
+    return count / target.memory_bandwidth * target.peak_flops / flops_per_cycle

@@ -6,9 +6,9 @@ Each picks the axis to run in vectors by the strides of the accesses along it.
 from __future__ import annotations
 
 from ...target import Target
+from ...tile.collapse import collapse
 from ...tile.loops import (
     Tail,
-    collapse,
     condition_points,
     distribute,
     mark,
@@ -17,14 +17,9 @@ from ...tile.loops import (
     split,
     vectorise,
 )
+from ...tile.nests import common_depth, fuse_leading, iterations_are_private
 from ...tile.nodes import Kernel, Kind, Loop, Space, walk
-from ...tile.reductions import (
-    common_depth,
-    fuse_leading,
-    iterations_are_private,
-    sink,
-    split_accumulator,
-)
+from ...tile.reductions import sink, split_accumulator
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles
 from .cost import worth_threads

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...target import Target
+from ...tile.nests import privatise
 from ...tile.nodes import Kernel, Space
-from ...tile.reductions import lift_guards, privatise
+from ...tile.reductions import lift_guards
 from ...tile.tree import tidy
 from .analysis import as_product, nests_of
 from .gemm import schedule_product

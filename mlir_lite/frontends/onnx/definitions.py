@@ -44,7 +44,8 @@ def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
     if model.functions:
         try:
             model = onnx.inliner.inline_local_functions(model)
-        except RuntimeError as error:
+        except Exception as error:
+            # The C++ behind this raises errors of many classes, without a common base.
             raise ParseError(f"the functions of the model do not fit: {error}") from None
     for _ in range(_MOST_ROUNDS):
         found = {text(node.op_type) for node in _defined(model.graph, opsets, readable)}
@@ -56,8 +57,9 @@ def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
             model = onnx.inliner.inline_selected_functions(
                 model, chosen, inline_schema_functions=True
             )
-        except RuntimeError:
-            # The types that a definition asks for are not known: the node is then reported.
+        except Exception:
+            # As above; most often types that a definition asks for are not known. The node stays,
+            # and is reported with the others.
             return model
     return model
 

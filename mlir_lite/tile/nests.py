@@ -1,0 +1,154 @@
+"""Schedule steps on kernels of several nests: running them under one loop, and keeping what each
+has in registers apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import VerifyError, check
+from ..expr import Expr, Load, rewrite_expr
+from .nodes import (
+    Block,
+    Buffer,
+    Kernel,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    map_expressions,
+    substitute_block,
+)
+from .tree import (
+    Names,
+    accesses,
+    chain,
+    extent_of,
+    has_constant_limits,
+    map_refs,
+    nest,
+    tidy,
+    var,
+    written_first,
+)
+
+
+def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
+    """Run all nests of a kernel under the first `depth` loops of the last one; local buffers keep
+    only what one iteration needs.
+
+    for i: t[i] = f;  for j: y[j] = g(t[j])   ->   for j: {t = f;  y[j] = g(t)}
+    """
+    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
+    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
+    chains = [chain(loop) for loop in tops]
+    outer = chains[-1][0][:depth]
+    inner: list[Stmt] = []
+    for loops, body in chains:
+        rename: dict[str, Expr] = {
+            own.axis: var(common.axis)
+            for own, common in zip(loops[:depth], outer, strict=True)
+        }
+        inner.extend(substitute_block(nest(loops[depth:], body), rename))
+    names = frozenset(
+        buffer.name
+        for buffer in kernel.locals
+        if buffer.space is Space.SHARED and len(buffer.shape) >= depth
+    )
+    body = _shortened(tuple(inner), names, depth)
+    shrunk = tuple(
+        replace(buffer, shape=buffer.shape[depth:]) if buffer.name in names else buffer
+        for buffer in kernel.locals
+    )
+    return tidy(replace(kernel, body=nest(outer, body), locals=shrunk))
+
+
+def _shortened(block: Block, names: frozenset[str], depth: int) -> Block:
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer in names:
+                return Load(node.dtype, node.buffer, node.indices[depth:])
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    return map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(ref.buffer, ref.indices[depth:]) if ref.buffer in names else ref,
+    )
+
+
+def common_depth(kernel: Kernel) -> int:
+    """How many leading loops all nests share: equal extents, and every access to what one nest
+    writes for another made at exactly those loops' axes."""
+    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
+    if len(tops) != len(kernel.body) or not tops:
+        return 0
+    chains = [chain(loop)[0] for loop in tops]
+    depth = min(len(loops) for loops in chains)
+    shared = {buffer.name for buffer in kernel.locals if buffer.space is Space.SHARED}
+    shared.update(kernel.outputs)
+    for level in range(depth):
+        loops = [entry[level] for entry in chains]
+        if any(not has_constant_limits(loop) for loop in loops):
+            return level
+        if len({extent_of(loop) for loop in loops}) != 1:
+            return level
+        for top, loop in zip(tops, loops, strict=True):
+            for name, indices, _ in accesses((top,)):
+                if name in shared and (
+                    len(indices) <= level or indices[level] != var(loop.axis)
+                ):
+                    return level
+    return depth
+
+
+def privatise(kernel: Kernel) -> Kernel:
+    """Give each run of outermost statements that starts by writing a register its own copy of it,
+    so that the iterations of one parallel loop share nothing with what comes after.
+
+    for i: {acc = 0; ..};  for j: {acc = 0; ..}   ->   for i: {acc = 0; ..};  for j: {acc_1 = 0; ..}
+    """
+    names = Names(kernel)
+    body, added = list(kernel.body), []
+    for buffer in kernel.locals:
+        if buffer.space is not Space.REGISTER:
+            continue
+        copy: Buffer | None = None
+        started = False
+        for place, stmt in enumerate(body):
+            uses = [writes for name, _, writes in accesses((stmt,)) if name == buffer.name]
+            if not uses:
+                continue
+            if written_first((stmt,), buffer.name):
+                if started:
+                    copy = replace(buffer, name=names.fresh(buffer.name, "_"))
+                    added.append(copy)
+                started = True
+            if copy is not None:
+                (body[place],) = renamed((stmt,), buffer.name, copy.name)
+    return replace(kernel, body=tuple(body), locals=kernel.locals + tuple(added))
+
+
+def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
+    """Whether every iteration writes the local buffers it uses before it reads them."""
+    local = {buffer.name for buffer in kernel.locals}
+    used = {name for name, _, _ in accesses(loop.body)} & local
+    return all(written_first(loop.body, name) for name in used)
+
+
+def renamed(block: Block, old: str, new: str) -> Block:
+    """Accesses to one buffer made accesses to another."""
+
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer == old:
+                return Load(node.dtype, new, node.indices)
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    return map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(new, ref.indices) if ref.buffer == old else ref,
+    )
