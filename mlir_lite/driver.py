@@ -93,7 +93,7 @@ def lower_for(
     dumps = None
     if options.dump is not None:
         dumps = DumpFolder(new_folder(options.dump, fn.name))
-        dumps.write("input.mlir", str(fn))
+        dumps.function("input", fn)
         observe = both(observe, dumps)
     fused = run_passes(fn, steps, verify=options.verify, observe=observe)
     lap("passes")
@@ -102,8 +102,8 @@ def lower_for(
     program = plan_memory(lowered)
     lap("plan")
     if dumps is not None:
-        dumps.write("program.tile", str(program))
-        dumps.write("program.ll", backend.stage_texts(program)["llvm"]())
+        dumps.text("program.tile", str(program))
+        dumps.text("program.ll", backend.stage_texts(program)["llvm"]())
     return backend, fused, lowered, program, seconds
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -303,7 +304,7 @@ class TensorType:
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.static_shape, dtype=np.int64)) * self.dtype.bytes
+        return prod(self.static_shape) * self.dtype.bytes
 
     def with_shape(self, shape: Iterable[Size]) -> TensorType:
         return TensorType(tuple(shape), self.dtype)
@@ -323,9 +324,8 @@ class TensorType:
 
 def static(shape: Sequence[Size]) -> tuple[int, ...]:
     """The sizes as integers; `TypeRuleError` where one is only a name."""
-    sizes: list[int] = []
-    for entry in shape:
-        check(isinstance(entry, int), f"the size {entry} is not known; give it a value first")
-        assert isinstance(entry, int)
-        sizes.append(entry)
-    return tuple(sizes)
+    sizes = tuple([entry for entry in shape if isinstance(entry, int)])
+    if len(sizes) != len(shape):
+        named = next(entry for entry in shape if not isinstance(entry, int))
+        check(False, f"the size {named} is not known; give it a value first")
+    return sizes

@@ -120,8 +120,10 @@ def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
         return None
     small = all(type_.nbytes <= INLINE_BYTES for type_ in types)
     elements = sum(prod(type_.static_shape) for type_ in types)
-    grows = elements > MOST_GROWTH * sum(prod(value.type.static_shape) for value in op.operands)
-    if not small and (isinstance(op, Broadcast) or grows or looked_up):
+    given = sum(prod(value.type.static_shape) for value in op.operands)
+    if isinstance(op, Broadcast) and elements > given:  # repeated anew where it is read
+        return None
+    if not small and (elements > MOST_GROWTH * given or looked_up):
         return None
     if _may_fault(op):
         return None

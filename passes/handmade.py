@@ -6,7 +6,7 @@ follows that operation element by element is then done where its kernel stores.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..errors import PassError, check
@@ -26,7 +26,7 @@ from ..tile.nodes import (
     map_blocks,
     walk,
 )
-from ..tile.tree import Names, accesses, tidy, var
+from ..tile.tree import Names, accesses, var
 from .naive import naive_kernel
 from .schedule.analysis import nests_of
 
@@ -53,20 +53,23 @@ def brings_kernel(op: Op) -> bool:
 
 
 def _on_parameters(node: Node, region: Function, name: str) -> Kernel:
-    """The kernel of an operation, its buffers named and ordered as the region's parameters."""
+    """The kernel of an operation, its parameters in the order of the region's."""
     make: Callable[[str], Kernel] = node.op.kernel
-    made = tidy(make(name))
-    inputs = [buffer for buffer in made.params if buffer.name not in made.outputs]
+    made = make(name)
     outside = all(value in region.params for value in node.op.operands)
     check(outside, f"'{node.op.name}' has operands made in its own kernel", PassError)
-    names = {value: f"x{place}" for place, value in enumerate(region.params)}
+    names = Names(made)
+    inputs: dict[Value, Buffer] = {}
     body = made.body
-    for buffer, value in zip(inputs, node.op.operands, strict=True):
-        body = renamed(body, buffer.name, f"@{names[value]}")
-    for value in dict.fromkeys(node.op.operands):
-        body = renamed(body, f"@{names[value]}", names[value])
+    buffers = [buffer for buffer in made.params if buffer.name not in made.outputs]
+    for buffer, value in zip(buffers, node.op.operands, strict=True):
+        if value in inputs:  # given twice: one parameter for both
+            body = renamed(body, buffer.name, inputs[value].name)
+        else:
+            inputs[value] = buffer
     params = [
-        Buffer(names[value], value.dtype, value.type.static_shape) for value in region.params
+        inputs.get(value) or Buffer(names.fresh("x"), value.dtype, value.type.static_shape)
+        for value in region.params
     ]
     outputs = [buffer for buffer in made.params if buffer.name in made.outputs]
     return replace(made, params=(*params, *outputs), body=body)
@@ -85,9 +88,12 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     check(not read and not joined, "the result is needed before it is complete", PassError)
     follow = _elementwise(produced, rest, region)
     stores = [stmt for stmt in walk(follow.body) if isinstance(stmt, Store)]
+    params = made.params[: len(region.params)]
     results = follow.params[len(follow.params) - len(region.results) :]
-    epilogue = _Epilogue(Names(made), tuple(stores))
-    params = tuple(buffer for buffer in made.params if buffer.name != output)
+    inputs = {
+        theirs.name: own.name for theirs, own in zip(follow.params, params, strict=False)
+    }
+    epilogue = _Epilogue(Names(made), inputs, tuple(stores))
     return replace(
         made,
         params=(*params, *results),
@@ -126,8 +132,11 @@ _PRODUCED = "produced"
 class _Epilogue:
     """Replaces stores of one element by what follows of it."""
 
-    def __init__(self, names: Names, stores: tuple[Store, ...]) -> None:
+    def __init__(
+        self, names: Names, inputs: Mapping[str, str], stores: tuple[Store, ...]
+    ) -> None:
         self.names = names
+        self.inputs = inputs  # names of what follows -> names in the kernel
         self.stores = stores
 
     def at_stores(self, block: Block, output: str) -> Block:
@@ -145,8 +154,11 @@ class _Epilogue:
         places = {axis.name: place for axis, place in pairs if isinstance(axis, Var)}
 
         def visit(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and node.buffer == _PRODUCED:
-                return Var(node.dtype, value.name)
+            match node:
+                case Load(buffer=name, dtype=dtype) if name == _PRODUCED:
+                    return Var(dtype, value.name)
+                case Load(buffer=name, dtype=dtype, indices=at):
+                    return Load(dtype, self.inputs[name], at)
             return None
 
         return (

@@ -23,6 +23,7 @@ from ..types import f32, static
 from .schedule.cost import ConvSizes, direct_cycles, winograd_cycles
 
 TILES = {f"winograd{tile}": tile for tile in POINTS}
+WORTH = 0.8  # of the direct algorithm's cycles: what gains less is not worth its rounding errors
 
 
 def winograd(fn: Function, *, target: Target, choice: str | int = "auto") -> Function:
@@ -74,8 +75,8 @@ def cheapest_algorithm(op: Conv, target: Target) -> str:
     batch, height, width, outer = static(op.infer().shape)
     sizes = ConvSizes(batch, height, width, op.weight.type.static_shape[1], outer)
     cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in TILES.items()}
-    cycles["direct"] = direct_cycles(sizes, target)
-    return min(cycles, key=lambda name: cycles[name])
+    best = min(cycles, key=lambda name: cycles[name])
+    return best if cycles[best] <= WORTH * direct_cycles(sizes, target) else "direct"
 
 
 @rewrite(Conv)

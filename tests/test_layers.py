@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"passes"}),
     frozenset({"backends"}),
     frozenset(
-        {"__init__", "__main__", "compile", "cli", "demo", "exporters", "frontends", "report"}
+        {"__init__", "__main__", "driver", "cli", "demo", "exporters", "frontends", "report"}
         | {"train"}
     ),
 )

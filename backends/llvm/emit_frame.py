@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ...errors import VerifyError
-from ...expr import Const, Expr, Load, index, simplify, substitute_vars, vars_of, walk_expr
+from ...expr import Const, Expr, Load, index, simplify, substitute_vars, vars_of
+from ...expr.nodes import children
 from ...tile.nodes import Buffer
 from .emit_calls import BoundWindow
 from .emit_scalar import Scalars
@@ -168,4 +169,4 @@ class Frame:
 
 def has_loads(expr: Expr) -> bool:
     """Whether an expression reads a buffer: then it is evaluated where it stands."""
-    return any(isinstance(node, Load) for node in walk_expr(expr))
+    return isinstance(expr, Load) or any(map(has_loads, children(expr)))

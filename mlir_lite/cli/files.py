@@ -1,28 +1,17 @@
-"""Functions from and to files: IR text with its large constants beside it, and ONNX models.
-
-`model.mlir` holds the text; `model.safetensors` beside it the constants that stand in the text as
-`resource<name>`. They are mapped into memory, not read, until a pass asks for them.
-"""
+"""Functions from and to files: IR text with its constants beside it; files written whole."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors.numpy
-
-from ..errors import ParseError, check
-from ..ir import ConstantData, Function, InFile
+from ..errors import ParseError
+from ..ir import ConstantData, Function
 from ..ir.parser import parse_functions
+from ..ir.resource_file import constants_bytes, read_constants
 from ..ir.resources import resources_of
 from ..ops.table import TABLE
-from ..types import DTYPES, TensorType
-
-# What safetensors calls the element types, where it is not their name in capitals.
-_SPELLED = {"U8": "u8", "BOOL": "bool"}
 
 
 def read_text(file: str) -> str:
@@ -46,39 +35,12 @@ def beside(file: str) -> dict[str, ConstantData]:
     return read_constants(path) if file != "-" and path.is_file() else {}
 
 
-def read_constants(path: Path) -> dict[str, ConstantData]:
-    """The tensors of a safetensors file by name, mapped when they are first used.
-
-    The format: eight bytes with the length of a JSON header, the header, and the data, to which
-    the header's offsets refer. `ParseError` for what is no such file.
-    """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        check(length < path.stat().st_size, f"{path} is no safetensors file", ParseError)
-        header = file.read(length)
-    found: dict[str, ConstantData] = {}
-    try:
-        entries = json.loads(header)
-        entries.pop("__metadata__", None)
-        for name, entry in entries.items():
-            spelled = entry["dtype"]
-            dtype = DTYPES[_SPELLED.get(spelled, spelled.lower())]
-            type_ = TensorType(tuple(entry["shape"]), dtype)
-            start = 8 + length + int(entry["data_offsets"][0])
-            found[name] = ConstantData(type_, InFile(str(path), start, type_), name)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ParseError(f"{path} is no safetensors file that can be read: {error!r}") from None
-    return found
-
-
 def write_function(fn: Function, text: str, file: str) -> None:
-    """Write a function's text, and its large constants beside it if it has any."""
+    """Write a function's text, and beside it the constants that the text names, if any."""
     write_atomically(Path(file), text.encode())
-    constants: Mapping[str, ConstantData] = resources_of(fn)
+    constants = resources_of(fn)
     if constants:
-        arrays = {name: data.array() for name, data in constants.items()}
-        target = Path(file).with_suffix(".safetensors")
-        write_atomically(target, safetensors.numpy.save(arrays))
+        write_atomically(Path(file).with_suffix(".safetensors"), constants_bytes(constants))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

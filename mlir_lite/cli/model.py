@@ -99,7 +99,9 @@ def _from_onnx(
     }
     shapes = {name: array.shape for name, array in arrays.items()}
     shapes |= {name: parsed_shape(text) for name, text in sizes.items() if name in inputs}
-    known = {name: arrays[name] for name in model.static if name in arrays} | constants
+    # To find the static inputs the model is imported once more.
+    static = model.static if arrays else frozenset()
+    known = {name: arrays[name] for name in static if name in arrays} | constants
     shapes = {name: shape for name, shape in shapes.items() if name not in known}
     try:
         fn = model.function(shapes, known)

@@ -61,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--split-input-file", action="store_true",
         help=f"treat the parts between lines `{_SPLIT}`, and functions in one part, one by one",
     )  # fmt: skip
-    add("-o", "--output", metavar="OUT", help="write there; large constants go beside it")
+    add("-o", "--output", metavar="OUT", help="write there, with the named constants beside it")
 
 
 def run(args: Namespace) -> int:
@@ -139,7 +139,7 @@ class _Watch:
     def __post_init__(self) -> None:
         if self.args.tree is not None:
             self.folder = DumpFolder(new_folder(self.args.tree, self.fn.name))
-            self.folder.write("input.mlir", str(self.fn))
+            self.folder.function("input", self.fn)
         if self.args.dump_changes:
             self.before = str(self.fn)
 

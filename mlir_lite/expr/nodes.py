@@ -1,6 +1,7 @@
 """The expression nodes: constants, variables, loads, scalar functions, casts and reductions.
 
-Indices are `i64` expressions; Python's operators build them with the obvious folding.
+Indices are `i64` expressions; Python's operators build them with the obvious folding. Nodes are
+looked up in tables all the time, so the most frequent ones hash what tells them apart, no more.
 """
 
 from __future__ import annotations
@@ -84,12 +85,18 @@ class Const(Expr):
 
     value: Scalar
 
+    def __hash__(self) -> int:
+        return hash(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Var(Expr):
     """A loop axis, a size parameter or a name bound by `Let`."""
 
     name: str
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,9 @@ class Load(Expr):
 
     buffer: str
     indices: tuple[Expr, ...]
+
+    def __hash__(self) -> int:
+        return hash((self.buffer, self.indices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,9 @@ class Apply(Expr):
 
     function: str
     args: tuple[Expr, ...]
+
+    def __hash__(self) -> int:
+        return hash((self.function, self.args))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +187,10 @@ def apply(function: str, *args: Expr) -> Expr:
         raise VerifyError(f"'{function}' takes {entry.arity} arguments, not {len(args)}")
     same = args[1:] if function == "select" else args
     first = same[0].dtype
-    if any(arg.dtype is not first and arg.dtype != first for arg in same):
-        types = ", ".join(str(arg.dtype) for arg in args)
-        raise VerifyError(f"'{function}' of unlike types: {types}")
+    for arg in same:
+        if arg.dtype is not first and arg.dtype != first:
+            types = ", ".join(str(arg.dtype) for arg in args)
+            raise VerifyError(f"'{function}' of unlike types: {types}")
     dtype = bool_ if entry.gives_bool else first
     folded = _fold(function, args, dtype)
     return folded if folded is not None else Apply(dtype, function, args)
@@ -184,37 +198,44 @@ def apply(function: str, *args: Expr) -> Expr:
 
 def _fold(function: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
     """Fold what is exact: integers and booleans; floats are left to the user's own order."""
-    if function == "select" and isinstance(args[0], Const):
-        return args[1] if args[0].value else args[2]
-    if args[0].dtype.kind == "f" or not any(type(arg) is Const for arg in args):
+    if function == "select":
+        condition, then, otherwise = args
+        if isinstance(condition, Const):
+            return then if condition.value else otherwise
         return None
-    wide = args[0].dtype in (INDEX, bool_)  # narrower integers wrap around, Python's do not
-    if wide and all(isinstance(arg, Const) for arg in args) and function in _EXACT:
-        values = [arg.value for arg in args if isinstance(arg, Const)]
-        return const(_EXACT[function](*values), dtype)
-    match function, args:
-        case "add", (x, Const(value=0)) | (Const(value=0), x):
-            return x
-        case "sub", (x, Const(value=0)):
-            return x
-        case "mul", (x, Const(value=1)) | (Const(value=1), x):
-            return x
-        case "mul", (_, Const(value=0) as zero) | (Const(value=0) as zero, _):
-            return zero
-        case "floordiv", (x, Const(value=1)):
-            return x
-        case "mod", (_, Const(value=1)):
-            return const(0, dtype)
-        case "and", (x, Const(value=True)) | (Const(value=True), x) if dtype == bool_:
-            return x
-        case "and", (_, Const(value=False)) | (Const(value=False), _) if dtype == bool_:
-            return FALSE
-        case "or", (x, Const(value=False)) | (Const(value=False), x) if dtype == bool_:
-            return x
-        case "or", (_, Const(value=True)) | (Const(value=True), _) if dtype == bool_:
-            return TRUE
+    kind = args[0].dtype.kind
+    if kind == "f":
+        return None
+    numbers = [arg.value for arg in args if isinstance(arg, Const)]
+    if not numbers:
+        return None
+    if len(numbers) == len(args):
+        # Narrower integers wrap around, Python's do not.
+        wide = args[0].dtype in (INDEX, bool_)
+        if wide and function in _EXACT:
+            return const(_EXACT[function](*numbers), dtype)
+    if len(args) != 2 or (function in ("and", "or") and kind != "b"):
+        return None
+    left, right = args
+    for number, other in ((right, left), (left, right)):
+        if not isinstance(number, Const):
+            continue
+        if number.value == _ABSORBING.get(function):
+            return number
+        if number is right or function in _COMMUTATIVE:
+            if number.value == _NEUTRAL.get(function):
+                return other
+            if function == "mod" and number.value == 1:
+                return const(0, dtype)
     return None
 
+
+# What changes nothing as the right argument, and as the left one where the order does not matter.
+_NEUTRAL: Mapping[str, Scalar] = {
+    "add": 0, "sub": 0, "mul": 1, "floordiv": 1, "and": True, "or": False,
+}
+_COMMUTATIVE = frozenset(("add", "mul", "and", "or"))
+_ABSORBING: Mapping[str, Scalar] = {"mul": 0, "and": False, "or": True}
 
 _EXACT: Mapping[str, Callable[..., Scalar]] = {
     "add": lambda a, b: a + b,
@@ -276,45 +297,48 @@ def rewrite_expr(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:
     if parts:
         new = [rewrite_expr(part, visit) for part in parts]
         if any(map(is_not, new, parts)):
-            built = _with_children(expr, tuple(new))
+            built = with_children(expr, tuple(new))
     replaced = visit(built)
     return built if replaced is None else replaced
 
 
-def _with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
+def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     """The node with other children, folded anew."""
-    match expr:
-        case Apply():
-            return apply(expr.function, *parts)
-        case Load():
-            return Load(expr.dtype, expr.buffer, parts)
-        case Cast():
-            return cast(parts[0], expr.dtype)
-        case Reduce():
-            return Reduce(expr.dtype, expr.combiner, expr.axes, parts, expr.component)
+    if isinstance(expr, Apply):
+        return apply(expr.function, *parts)
+    if isinstance(expr, Load):
+        return Load(expr.dtype, expr.buffer, parts)
+    if isinstance(expr, Cast):
+        return cast(parts[0], expr.dtype)
+    if isinstance(expr, Reduce):
+        return Reduce(expr.dtype, expr.combiner, expr.axes, parts, expr.component)
     return expr
 
 
 def substitute_vars(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     """Replace variables by expressions."""
-    if not values:
+    if isinstance(expr, Var):
+        return values.get(expr.name, expr)
+    parts = children(expr)
+    if not parts:
         return expr
-
-    def visit(node: Expr) -> Expr | None:
-        return values.get(node.name) if isinstance(node, Var) else None
-
-    return rewrite_expr(expr, visit)
+    new = [substitute_vars(part, values) for part in parts]
+    return with_children(expr, tuple(new)) if any(map(is_not, new, parts)) else expr
 
 
 def vars_of(expr: Expr) -> frozenset[str]:
     """The free variables (the axes of a `Reduce` are bound in it)."""
-    match expr:
-        case Var(name=name):
-            return frozenset((name,))
-        case Reduce(axes=axes):
-            bound = frozenset(axis for axis, _ in axes)
-            return frozenset().union(*map(vars_of, expr.values)) - bound
-    return frozenset().union(*map(vars_of, children(expr)))
+    if isinstance(expr, Var):
+        return frozenset((expr.name,))
+    found: set[str] = set()
+    for part in children(expr):
+        if isinstance(part, Var):
+            found.add(part.name)
+        elif not isinstance(part, Const):
+            found |= vars_of(part)
+    if isinstance(expr, Reduce):
+        found.difference_update(axis for axis, _ in expr.axes)
+    return frozenset(found)
 
 
 def loads_of(expr: Expr) -> Iterator[Load]:
@@ -322,5 +346,5 @@ def loads_of(expr: Expr) -> Iterator[Load]:
 
 
 def contains_reduce(expr: Expr) -> bool:
-    return any(isinstance(node, Reduce) for node in walk_expr(expr))
+    return isinstance(expr, Reduce) or any(map(contains_reduce, children(expr)))
 

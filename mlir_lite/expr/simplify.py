@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import is_not
 from typing import TypeAlias
 
 from .nodes import (
@@ -17,9 +18,10 @@ from .nodes import (
     Expr,
     Var,
     apply,
+    children,
     index,
-    rewrite_expr,
     vars_of,
+    with_children,
 )
 
 # Inclusive limits of each variable.
@@ -30,31 +32,64 @@ Linear: TypeAlias = dict[Expr | None, int]
 _UNBOUNDED = (-(2**62), 2**62)
 
 
+_SUMS = frozenset(("add", "sub", "mul", "neg"))
+_COMPARISONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne"))
+
+
 def linear(expr: Expr) -> Linear:
     """The expression as a sum of integer multiples of terms that are not sums."""
-    match expr:
-        case Const(value=value):
-            return {None: int(value)}
-        case Apply(function="add", args=(left, right)):
-            return _add(linear(left), linear(right), 1)
-        case Apply(function="sub", args=(left, right)):
-            return _add(linear(left), linear(right), -1)
-        case Apply(function="neg", args=(value,)):
-            return _add({}, linear(value), -1)
-        case Apply(function="mul", args=(left, Const(value=factor))) | Apply(
-            function="mul", args=(Const(value=factor), left)
-        ):
-            return _add({}, linear(left), int(factor))
-    return {expr: 1}
+    terms: Linear = {}
+    _gather(expr, 1, terms, None)
+    return terms
 
 
-def _add(left: Linear, right: Linear, factor: int) -> Linear:
-    total = dict(left)
-    for term, coefficient in right.items():
-        total[term] = total.get(term, 0) + factor * coefficient
-        if total[term] == 0:
-            del total[term]
-    return total
+def _gather(expr: Expr, factor: int, terms: Linear, bounds: Bounds | None) -> None:
+    """Add a multiple of an expression to `terms`; given bounds, with its atoms simplified."""
+    if isinstance(expr, Const):
+        _count(None, factor * int(expr.value), terms)
+        return
+    if not isinstance(expr, Apply) or expr.function not in _SUMS:
+        atom = expr if bounds is None else simplify(expr, bounds)
+        if atom is expr:
+            _count(expr, factor, terms)
+        else:
+            _gather(atom, factor, terms, None)
+        return
+    if expr.function == "mul":
+        _gather_product(expr, factor, terms, bounds)
+        return
+    first = -factor if expr.function == "neg" else factor
+    second = -factor if expr.function == "sub" else factor
+    _gather(expr.args[0], first, terms, bounds)
+    for right in expr.args[1:]:
+        _gather(right, second, terms, bounds)
+
+
+def _gather_product(expr: Apply, factor: int, terms: Linear, bounds: Bounds | None) -> None:
+    left, right = expr.args
+    if isinstance(right, Const):
+        _gather(left, factor * int(right.value), terms, bounds)
+    elif isinstance(left, Const):
+        _gather(right, factor * int(left.value), terms, bounds)
+    elif bounds is None:
+        _count(expr, factor, terms)
+    else:
+        _gather(apply("mul", simplify(left, bounds), simplify(right, bounds)), factor, terms, None)
+
+
+def _count(term: Expr | None, factor: int, terms: Linear) -> None:
+    total = terms.get(term, 0) + factor
+    if total:
+        terms[term] = total
+    else:
+        terms.pop(term, None)
+
+
+def _difference(left: Expr, right: Expr) -> Linear:
+    terms: Linear = {}
+    _gather(left, 1, terms, None)
+    _gather(right, -1, terms, None)
+    return terms
 
 
 def from_linear(terms: Linear) -> Expr:
@@ -76,13 +111,17 @@ def from_linear(terms: Linear) -> Expr:
 
 def bounds_of(expr: Expr, bounds: Bounds) -> tuple[int, int]:
     """Inclusive limits of an index expression (±2**62 where nothing is known)."""
+    if isinstance(expr, Const):
+        return int(expr.value), int(expr.value)
+    if isinstance(expr, Var):
+        return bounds.get(expr.name, _UNBOUNDED)
     match expr:
-        case Const(value=value):
-            return int(value), int(value)
-        case Var(name=name):
-            return bounds.get(name, _UNBOUNDED)
+        case Apply(function="mul", args=(left, right)) if not (
+            isinstance(left, Const) or isinstance(right, Const)
+        ):
+            return _UNBOUNDED
         case Apply(function="add" | "sub" | "neg" | "mul"):
-            return _linear_bounds(expr, bounds)
+            return _sum_bounds(linear(expr), bounds)
         case Apply(function="min", args=(left, right)):
             a, b = bounds_of(left, bounds), bounds_of(right, bounds)
             return min(a[0], b[0]), min(a[1], b[1])
@@ -101,39 +140,46 @@ def bounds_of(expr: Expr, bounds: Bounds) -> tuple[int, int]:
     return _UNBOUNDED
 
 
-def _linear_bounds(expr: Expr, bounds: Bounds) -> tuple[int, int]:
-    terms = linear(expr)
-    if list(terms) == [expr]:  # a product of two unknowns
-        return _UNBOUNDED
+def _sum_bounds(terms: Linear, bounds: Bounds) -> tuple[int, int]:
     low = high = terms.get(None, 0)
     for term, factor in terms.items():
         if term is None:
             continue
-        ends = [factor * end for end in bounds_of(term, bounds)]
-        low, high = low + min(ends), high + max(ends)
+        least, most = bounds_of(term, bounds)
+        if factor < 0:
+            least, most = most, least
+        low, high = low + factor * least, high + factor * most
     return max(low, _UNBOUNDED[0]), min(high, _UNBOUNDED[1])
 
 
 def simplify(expr: Expr, bounds: Bounds) -> Expr:
     """An equal expression, shorter where the limits of its variables allow it."""
+    if isinstance(expr, (Const, Var)):
+        return expr
+    if isinstance(expr, Apply) and expr.function in _SUMS and expr.dtype == INDEX:
+        terms: Linear = {}
+        _gather(expr, 1, terms, bounds)
+        return from_linear(terms)
+    parts = children(expr)
+    new = tuple([simplify(part, bounds) for part in parts])
+    built = with_children(expr, new) if any(map(is_not, new, parts)) else expr
+    found = _decided(built, bounds)
+    return built if found is None else found
 
-    def visit(node: Expr) -> Expr | None:
-        match node:
-            case Apply(function="floordiv" | "mod", args=(value, Const(value=by))) if (
-                node.dtype == INDEX and by > 0
-            ):
-                return _divide(node.function, value, int(by), bounds)
-            case Apply(function="lt" | "le" | "gt" | "ge" | "eq" | "ne", args=(left, right)) if (
-                left.dtype == INDEX
-            ):
-                return _compare(node.function, left, right, bounds)
-            case Apply(function="min" | "max", args=(left, right)) if node.dtype == INDEX:
-                return _extreme(node.function, left, right, bounds)
-            case Apply(function="add" | "sub" | "mul" | "neg") if node.dtype == INDEX:
-                return from_linear(linear(node))
+
+def _decided(expr: Expr, bounds: Bounds) -> Expr | None:
+    """What the limits make of a quotient, a comparison, or the lesser or greater of two."""
+    if not isinstance(expr, Apply) or len(expr.args) != 2 or expr.args[0].dtype != INDEX:
         return None
-
-    return rewrite_expr(expr, visit)
+    function, (left, right) = expr.function, expr.args
+    if function in ("floordiv", "mod"):
+        if isinstance(right, Const) and right.value > 0:
+            return _divide(function, left, int(right.value), bounds)
+    elif function in _COMPARISONS:
+        return _compare(function, left, right, bounds)
+    elif function in ("min", "max"):
+        return _extreme(function, left, right, bounds)
+    return None
 
 
 def _divide(function: str, value: Expr, by: int, bounds: Bounds) -> Expr | None:
@@ -150,18 +196,19 @@ def _divide(function: str, value: Expr, by: int, bounds: Bounds) -> Expr | None:
         else:
             rest[term] = factor
     remaining = from_linear(rest)
-    low, high = bounds_of(remaining, bounds)
+    low, high = _sum_bounds(rest, bounds)
     if low >= 0 and high < by:
         return from_linear(multiple) if function == "floordiv" else remaining
     if not multiple:
         return None
     if function == "mod":
         return apply("mod", remaining, index(by))
-    return from_linear(_add(multiple, {apply("floordiv", remaining, index(by)): 1}, 1))
+    _gather(apply("floordiv", remaining, index(by)), 1, multiple, None)
+    return from_linear(multiple)
 
 
 def _compare(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | None:
-    low, high = bounds_of(from_linear(_add(linear(left), linear(right), -1)), bounds)
+    low, high = _sum_bounds(_difference(left, right), bounds)
     verdicts = {
         "lt": (high < 0, low >= 0),
         "le": (high <= 0, low > 0),
@@ -175,7 +222,7 @@ def _compare(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | N
 
 
 def _extreme(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | None:
-    low, high = bounds_of(from_linear(_add(linear(left), linear(right), -1)), bounds)
+    low, high = _sum_bounds(_difference(left, right), bounds)
     if high <= 0:
         return left if function == "min" else right
     if low >= 0:

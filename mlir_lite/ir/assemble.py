@@ -90,7 +90,7 @@ class Scope:
 
 
 class Assembler:
-    """Makes operations of a table, with the large constants that a text names."""
+    """Makes operations of a table, with the constants that a text names."""
 
     def __init__(
         self, cursor: Cursor, table: OpTable, resources: Mapping[str, ConstantData]

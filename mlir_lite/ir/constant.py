@@ -1,7 +1,7 @@
 """The data of constants: an array in memory or a stretch of a file, read when it is needed.
 
 No weight is copied, hashed or printed to make a dump: only data of at most `INLINE_BYTES` is
-compared, folded and written into the text; larger data is known by its name.
+compared and folded; larger data is known by its name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Constant data as text: `[[1, 2], [3, 4]]`, one element for a uniform tensor, or its bytes.
 
-A text is exact: it reads back as the same bytes. Longer tensors, and those that decimals cannot
-say, are written as hexadecimal bytes, little-endian, as MLIR writes them.
+A text is exact: it reads back as the same bytes. What decimals cannot say is written as hexadecimal
+bytes, little-endian, as MLIR writes them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,14 @@ Element: TypeAlias = int | float | bool
 # What stands in the brackets: an element, nested lists of them, hexadecimal bytes, or nothing.
 Elements: TypeAlias = "Element | list[Elements] | str | None"
 
-MAX_LISTED = 64  # elements written one by one; bools, which have no bytes in MLIR's text, always
-
 
 def dense_text(array: Array, dtype: DType, *, mlir: bool = False) -> str:
     """What stands between `dense<` and `>`; `mlir` where it is MLIR that reads it."""
     flat = np.ascontiguousarray(array).reshape(-1)
     if flat.size == 0:
         return ""
-    uniform = _is_uniform(flat)
+    uniform = is_uniform(flat)
     listed = flat[:1] if uniform else flat
-    if dtype.kind != "b" and listed.size > MAX_LISTED:
-        return _bytes_text(listed)
     if mlir and dtype.is_float and not np.isfinite(listed.astype(np.float64)).all():
         return _bytes_text(listed)
     texts = _element_texts(listed, dtype)
@@ -46,8 +42,11 @@ def _bytes_text(flat: Array) -> str:
     return f'"0x{flat.tobytes().hex().upper()}"'
 
 
-def _is_uniform(flat: Array) -> bool:
-    raw = flat.view(np.uint8).reshape(flat.size, -1)
+def is_uniform(array: Array) -> bool:
+    """Whether all elements are the same bytes; also where there are none."""
+    if array.size == 0:
+        return True
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size, -1)
     return bool((raw == raw[0]).all())
 
 

@@ -33,7 +33,7 @@ def parse_functions(
     resources: Mapping[str, ConstantData] = NO_RESOURCES,
     file: str = "<text>",
 ) -> tuple[Function, ...]:
-    """The functions of a text. `resources` are the large constants by their names in it.
+    """The functions of a text. `resources` are the constants that it names.
 
     `ParseError` with file, line and column for whatever does not fit.
     """

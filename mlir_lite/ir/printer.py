@@ -120,7 +120,7 @@ class _Printer:
                 self._writer.write(scalar_text(value))
 
     def _constant(self, data: ConstantData, inferred: TensorType | None) -> str:
-        """Small data as `dense<…>`, else `resource<name>`; its type unless the first result's."""
+        """Few elements as `dense<…>`, else `resource<name>`; its type unless the first result's."""
         type_ = "" if data.type == inferred else f" : {data.type}"
         if data in self._resources:
             return f"resource<{name_text(self._resources[data])}>{type_}"

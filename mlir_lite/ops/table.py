@@ -30,6 +30,7 @@ from .conv_transpose import OPS as CONV_TRANSPOSE
 from .creation import OPS as CREATION
 from .cumulative import OPS as CUMULATIVE
 from .cumulative import cumprod
+from .depthwise import OPS as DEPTHWISE
 from .extreme import OPS as EXTREME
 from .extreme import argmax, argmin
 from .gate import OPS as GATE
@@ -87,6 +88,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     MATMUL,
     CONV,
     CONV_TRANSPOSE,
+    DEPTHWISE,
     PANELS,
     WINOGRAD,
     POOL,

@@ -76,15 +76,23 @@ class WinogradInput(Op):
         x, out = self.x.type, self.infer()
         dtype, (_, height, width, channels) = self.x.dtype, x.static_shape
         (low_row, _), (low_column, _) = self.padding
+        _, rows, columns = self.tiles
         at = _TileIndex.of(self.tiles, channels)
         code = _Code(computing_type(dtype))
 
         def pixel(i: int, j: int) -> Expr:
-            row = at.row * self.tile + i - low_row
-            column = at.column * self.tile + j - low_column
-            inside = all_of(row >= 0, row < height, column >= 0, column < width)
+            row, inside_rows = within(at.row, rows, i - low_row, height)
+            column, inside_columns = within(at.column, columns, j - low_column, width)
             element = Load(dtype, "x", (at.image, row, column, at.channel))
+            inside = all_of(*inside_rows, *inside_columns)
             return select(inside, cast(element, code.dtype), const(0, code.dtype))
+
+        def within(place: Expr, count: int, first: int, extent: int) -> tuple[Expr, list[Expr]]:
+            """A pixel's position by its tile's, and the conditions on it that may fail."""
+            position = place * self.tile + first
+            low = [position >= 0] if first < 0 else []
+            reaches = (count - 1) * self.tile + first >= extent
+            return position, [*low, position < extent] if reaches else low
 
         for i, row in enumerate(transformed(transform_of(self.tile).input, pixel, code.bind)):
             for j, value in enumerate(row):
@@ -234,7 +242,7 @@ _AXES = ("image", "row", "column", "c")
 
 @dataclass
 class _Code:
-    """Straight-line code under construction; values are named t0, t1, …"""
+    """Straight-line code under construction; values are named t0, t1, … by line."""
 
     dtype: DType
     lines: list[Stmt] = field(default_factory=list)
@@ -243,7 +251,7 @@ class _Code:
         """A name for a value; a name is given none."""
         if isinstance(value, Var):
             return value
-        name = f"t{sum(isinstance(line, Let) for line in self.lines)}"
+        name = f"t{len(self.lines)}"
         self.lines.append(Let(name, value))
         return Var(value.dtype, name)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 from ...target import Target
 from ...tile.interior import split_interior
 from ...tile.loops import reorder, vectorise
-from ...tile.nodes import Kernel, Let
+from ...tile.nodes import Kernel, Let, Store
+from ...tile.staging import counted_place, stage_stores
 from .analysis import Nest, nests_of
 from .loops import best_axis, lanes_of, share
+
+SET_SPAN = 4096  # addresses that far apart share a set of the nearest cache
+WAYS = 8  # lines that a set has room for
 
 
 def is_straight_line(nest: Nest) -> bool:
@@ -23,6 +29,21 @@ def schedule_straight_line(kernel: Kernel, target: Target) -> Kernel:
     axis = best_axis(kernel, nest, nest.axes, lanes)
     others = [other for other in nest.axes if other != axis]
     kernel = reorder(kernel, [*others, axis])
+    if stores_collide(kernel, nest):
+        kernel = stage_stores(kernel, axis, padding=lanes)
     if others:
         kernel = split_interior(kernel, others[-1])
     return share(vectorise(kernel, axis, lanes))
+
+
+def stores_collide(kernel: Kernel, nest: Nest) -> bool:
+    """Whether the body stores to more lines of one set of the nearest cache than it holds."""
+    stores = [stmt for stmt in nest.body if isinstance(stmt, Store)]
+    place = counted_place(stores)
+    if place is None:
+        return False
+    buffer = kernel.buffers[stores[0].target.buffer]
+    step = buffer.dtype.bytes
+    for extent in buffer.shape[place + 1 :]:
+        step *= extent
+    return len(stores) * gcd(step, SET_SPAN) > WAYS * SET_SPAN

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite.cli.files import read_constants
+from mlir_lite.ir.resource_file import read_constants
 
 from .conftest import CHAIN, LAYER, Cli
 
@@ -113,6 +113,14 @@ def test_damaged_constants_are_an_error(cli: Cli, chain: Path, data: bytes) -> N
     assert "no safetensors file" in done.err
 
 
+def test_cut_constants_are_an_error(cli: Cli, product_onnx: Path, tmp_path: Path) -> None:
+    path = tmp_path / "written.mlir"
+    cli("opt", product_onnx, "-o", path)
+    constants = path.with_suffix(".safetensors")
+    constants.write_bytes(constants.read_bytes()[:-1])
+    assert "the data of 'w' is cut short" in cli("opt", path).err
+
+
 def test_dump_after_all(cli: Cli, chain: Path) -> None:
     done = cli("opt", chain, "--passes", "constant-fold,canonicalize", "--dump-after-all")
     heads = [line for line in done.err.splitlines() if line.startswith("// -----//")]
@@ -137,6 +145,24 @@ def test_tree_dir_numbers_the_states(cli: Cli, chain: Path, tmp_path: Path) -> N
     assert sorted(path.name for path in (folder / "chain").iterdir()) == names
     assert (folder / "chain" / names[0]).read_text() == CHAIN
     assert (folder / "chain" / names[2]).read_text() == AFTER
+
+
+def test_dumps_read_back_with_their_constants(
+    cli: Cli, product_onnx: Path, tmp_path: Path
+) -> None:
+    arguments = ("--passes", "cpu", "--shape", "n=5", "--print-ir-tree-dir", tmp_path / "dumps")
+    cli("opt", product_onnx, *arguments)
+    folder = tmp_path / "dumps" / "product"
+    texts = sorted(folder.glob("*.mlir"))
+    x = np.random.default_rng(1).standard_normal((5, 64)).astype(np.float32)
+    expected = ml.evaluate(ml.from_onnx(product_onnx), x)
+    for path in texts:
+        fn = ml.parse(path.read_text(), read_constants(path.with_suffix(".safetensors")))
+        # The same sums of 64 terms, perhaps in another order.
+        np.testing.assert_allclose(ml.evaluate(fn, x), expected, rtol=1e-4, atol=1e-4)
+    # The weight is packed once: there are two versions of it, whatever the number of dumps.
+    inodes = {path.stat().st_ino for path in folder.glob("*.safetensors")}
+    assert len(inodes) == 2 < len(texts)
 
 
 def test_timing_has_a_line_a_pass_and_a_total(cli: Cli, chain: Path) -> None:

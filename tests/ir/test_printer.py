@@ -7,10 +7,6 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from xdsl.context import Context
-from xdsl.dialects.builtin import Builtin
-from xdsl.dialects.func import Func
-from xdsl.parser import Parser
 
 from mlir_lite.errors import VerifyError
 from mlir_lite.ir import ConstantData, Function, Value, parameter
@@ -19,6 +15,7 @@ from mlir_lite.ir.resources import resources_of
 from mlir_lite.location import Location
 from mlir_lite.types import Array, bool_, f32, f64, i64, u8
 
+from .mlir_tool import mlir_operations
 from .sample_ops import HERE, Constant, Emit, Everything, Matmul, build, everything
 
 
@@ -81,16 +78,28 @@ def test_every_kind_of_field_has_its_text() -> None:
         (np.array([np.nan, -np.inf], np.float32), "dense<[nan, -inf]>"),
         (np.array([-0.0, 0.0], np.float16), "dense<[-0.0, 0.0]>"),
         (np.empty((0, 3), np.float32), "dense<>"),
-        (np.arange(65, dtype=np.uint8), f'dense<"0x{bytes(range(65)).hex().upper()}">'),
+        (np.arange(16), f"dense<{list(range(16))}>"),
+        (np.zeros(1024, np.float32), "dense<0.0>"),
         (np.array([-np.nan, 1], np.float32), 'dense<"0x0000C0FF0000803F">'),
     ],
 )
-def test_small_constants_are_written_out(array: Array, text: str) -> None:
+def test_few_elements_are_written_out(array: Array, text: str) -> None:
     fn = build("f", (), lambda emit: emit(Constant(ConstantData.of(array))))
     assert text in str(fn)
 
 
-def test_large_constants_without_a_name_of_their_own_get_one() -> None:
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(17), np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.zeros(1025, np.float32)],
+)
+def test_more_elements_stand_by_name(array: Array) -> None:
+    fn = build("f", (), lambda emit: emit(Constant(ConstantData.of(array, "w"))))
+    assert "{value = resource<w>}" in str(fn)
+    assert "{value = dense_resource<w> :" in print_generic(fn)
+    assert list(resources_of(fn)) == ["w"]
+
+
+def test_constants_without_a_name_of_their_own_get_one() -> None:
     constants = [
         ConstantData.of(np.zeros(2000, np.float32)),
         ConstantData.of(np.ones(2000, np.float32), "w"),
@@ -134,14 +143,8 @@ def test_an_attribute_of_a_class_without_text_shows_as_such() -> None:
 
 @pytest.mark.parametrize("with_func", [False, True])
 def test_an_mlir_parser_reads_the_generic_form(with_func: bool) -> None:
-    context = Context(allow_unregistered=True)
-    context.load_dialect(Builtin)
-    if with_func:
-        context.load_dialect(Func)
-    module = Parser(context, print_generic(everything())).parse_module()
-    module.verify()
-    names = [str(op.attributes.get("op_name__", op.name)) for op in module.walk()]
-    assert '"mlir_lite.everything"' in names and '"mlir_lite.return"' in names
+    names = mlir_operations(print_generic(everything()), with_func=with_func)
+    assert "mlir_lite.everything" in names and "mlir_lite.return" in names
 
 
 def test_generic_form_names_values_apart_in_regions() -> None:

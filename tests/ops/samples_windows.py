@@ -10,6 +10,7 @@ import numpy as np
 
 from mlir_lite.ops.conv import Conv
 from mlir_lite.ops.conv_transpose import ConvTranspose
+from mlir_lite.ops.depthwise import DepthwiseConv
 from mlir_lite.ops.panels import PackFilters, PanelConv
 from mlir_lite.ops.pool import AveragePool, MaxPool
 from mlir_lite.ops.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
@@ -122,6 +123,24 @@ def _transposed_convolutions() -> Iterator[Sample]:
             f"of {dtype}",
             lambda x, w: ConvTranspose(x, w, (2, 2), _ONE, (1, 1), (1, 1)),
             (normal((1, 17, 3, 4), dtype), normal((17, 2, 3, 3), dtype, 1)),
+        )
+
+
+def _depthwise() -> Iterator[Sample]:
+    """Of the weight only the sizes of the windows count."""
+    for case, dtype in (
+        *((case, f32) for case in CONVOLUTIONS),
+        *((CONVOLUTIONS[5], dtype) for dtype in (f64, f16, bf16, i8, u8, i32)),
+    ):
+        yield Sample(
+            f"{case.comment}, {dtype}",
+            lambda x, taps, case=case: DepthwiseConv(
+                x, taps, case.strides, case.padding, case.dilations
+            ),
+            (
+                channels_last(normal(case.x, dtype)),
+                normal((*case.weight[2:], case.x[1]), dtype, 1),
+            ),
         )
 
 
@@ -242,6 +261,7 @@ def _resized() -> Iterator[Sample]:
 WINDOWS: tuple[Sample, ...] = (
     *_convolutions(),
     *_transposed_convolutions(),
+    *_depthwise(),
     *_panels(),
     *_poolings(),
     *_resized(),

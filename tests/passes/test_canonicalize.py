@@ -1,0 +1,225 @@
+"""canonicalize: one test a pattern, and for each that it leaves alone what only looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlir_lite.passes.canonicalize import PATTERNS, canonicalize
+
+from .expect import expect
+
+
+def unary(body: str, result: str, *, type_: str = "2x3xf32") -> str:
+    """A function of %x whose lines are `body` and whose result is a value of type `result`."""
+    value, of_type = result.split(":")
+    return f"func @f(%x: tensor<{type_}>) -> tensor<{of_type}> {{\n{body}\nreturn {value}\n}}"
+
+
+def test_reshapes_compose() -> None:
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = reshape %x {shape = [3, 2]} : tensor<3x2xf32>\n"
+            "%1 = reshape %0 {shape = [6]} : tensor<6xf32>",
+            "%1:6xf32",
+        ),
+        after=unary("%0 = reshape %x {shape = [6]} : tensor<6xf32>", "%0:6xf32"),
+    )
+
+
+def test_a_reshape_to_the_same_shape_disappears() -> None:
+    expect(
+        canonicalize,
+        before=unary("%0 = reshape %x {shape = [2, 3]} : tensor<2x3xf32>", "%0:2x3xf32"),
+        after=unary("", "%x:2x3xf32"),
+    )
+
+
+def test_transposes_compose() -> None:
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = transpose %x {perm = [1, 2, 0]} : tensor<3x4x2xf32>\n"
+            "%1 = transpose %0 {perm = [0, 2, 1]} : tensor<3x2x4xf32>",
+            "%1:3x2x4xf32",
+            type_="2x3x4xf32",
+        ),
+        after=unary(
+            "%0 = transpose %x {perm = [1, 0, 2]} : tensor<3x2x4xf32>",
+            "%0:3x2x4xf32",
+            type_="2x3x4xf32",
+        ),
+    )
+
+
+def test_transposes_that_undo_each_other_disappear() -> None:
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = transpose %x {perm = [1, 0]} : tensor<3x2xf32>\n"
+            "%1 = transpose %0 {perm = [1, 0]} : tensor<2x3xf32>",
+            "%1:2x3xf32",
+        ),
+        after=unary("", "%x:2x3xf32"),
+    )
+
+
+def test_a_transpose_that_moves_only_unit_axes_is_a_reshape() -> None:
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = transpose %x {perm = [1, 0, 2]} : tensor<3x1x4xf32>",
+            "%0:3x1x4xf32",
+            type_="1x3x4xf32",
+        ),
+        after=unary(
+            "%0 = reshape %x {shape = [3, 1, 4]} : tensor<3x1x4xf32>",
+            "%0:3x1x4xf32",
+            type_="1x3x4xf32",
+        ),
+    )
+
+
+def test_a_transpose_that_moves_data_stays() -> None:
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = transpose %x {perm = [2, 0, 1]} : tensor<4x1x3xf32>",
+            "%0:4x1x3xf32",
+            type_="1x3x4xf32",
+        ),
+    )
+
+
+def test_broadcasts_compose() -> None:
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = broadcast %x {shape = [2, 3]} : tensor<2x3xf32>\n"
+            "%1 = broadcast %0 {shape = [4, 2, 3]} : tensor<4x2x3xf32>",
+            "%1:4x2x3xf32",
+            type_="3xf32",
+        ),
+        after=unary(
+            "%0 = broadcast %x {shape = [4, 2, 3]} : tensor<4x2x3xf32>",
+            "%0:4x2x3xf32",
+            type_="3xf32",
+        ),
+    )
+
+
+def test_a_cast_to_the_same_type_disappears() -> None:
+    expect(
+        canonicalize,
+        before=unary("%0 = cast %x {dtype = f32} : tensor<2x3xf32>", "%0:2x3xf32"),
+        after=unary("", "%x:2x3xf32"),
+    )
+
+
+def test_a_cast_there_and_back_stays() -> None:
+    """f32 -> i64 -> f32 loses the fraction."""
+    expect(
+        canonicalize,
+        before=unary(
+            "%0 = cast %x {dtype = i64} : tensor<2x3xi64>\n"
+            "%1 = cast %0 {dtype = f32} : tensor<2x3xf32>",
+            "%1:2x3xf32",
+        ),
+    )
+
+
+def number(text: str, dtype: str = "f32") -> str:
+    """%c: a number repeated over 2x3."""
+    return (
+        f"%k = constant {{value = dense<{text}>}} : tensor<{dtype}>\n"
+        f"%c = broadcast %k {{shape = [2, 3]}} : tensor<2x3x{dtype}>\n"
+    )
+
+
+@pytest.mark.parametrize("operation", ["multiply %x, %c", "multiply %c, %x", "divide %x, %c"])
+def test_a_unit_factor_disappears(operation: str) -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number('1.0')}%0 = {operation} : tensor<2x3xf32>", "%0:2x3xf32"),
+        after=unary("", "%x:2x3xf32"),
+    )
+
+
+def test_one_over_x_stays() -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number('1.0')}%0 = divide %c, %x : tensor<2x3xf32>", "%0:2x3xf32"),
+    )
+
+
+@pytest.mark.parametrize("operation", ["add %x, %c", "add %c, %x", "subtract %x, %c"])
+def test_an_integer_zero_disappears(operation: str) -> None:
+    of_type = "2x3xi64"
+    expect(
+        canonicalize,
+        before=unary(
+            f"{number('0', 'i64')}%0 = {operation} : tensor<2x3xi64>", f"%0:{of_type}", type_=of_type
+        ),
+        after=unary("", f"%x:{of_type}", type_=of_type),
+    )
+
+
+@pytest.mark.parametrize(("operation", "dtype"), [("add %x, %c", "f32"), ("subtract %c, %x", "i64")])
+def test_a_float_zero_and_a_negation_stay(operation: str, dtype: str) -> None:
+    """-0.0 + 0.0 is 0.0, and 0 - x is not x."""
+    of_type = f"2x3x{dtype}"
+    zero = "0" if dtype == "i64" else "0.0"
+    expect(
+        canonicalize,
+        before=unary(
+            f"{number(zero, dtype)}%0 = {operation} : tensor<{of_type}>",
+            f"%0:{of_type}",
+            type_=of_type,
+        ),
+    )
+
+
+@pytest.mark.parametrize(("divisor", "factor"), [("4.0", "0.25"), ("-0.5", "-2.0")])
+def test_dividing_by_a_power_of_two_is_multiplying(divisor: str, factor: str) -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number(divisor)}%0 = divide %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
+        after=unary(f"{number(factor)}%0 = multiply %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
+    )
+
+
+@pytest.mark.parametrize("divisor", ["3.0", "0.0", "1e30"])
+def test_dividing_by_anything_else_stays(divisor: str) -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number(divisor)}%0 = divide %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
+    )
+
+
+def test_the_first_power_is_the_number() -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number('1.0')}%0 = power %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
+        after=unary("", "%x:2x3xf32"),
+    )
+
+
+def test_the_second_power_is_the_square() -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number('2.0')}%0 = power %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
+        after=unary("%0 = square %x : tensor<2x3xf32>", "%0:2x3xf32"),
+    )
+
+
+def test_the_third_power_stays() -> None:
+    expect(
+        canonicalize,
+        before=unary(f"{number('3.0')}%0 = power %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
+    )
+
+
+def test_every_pattern_says_before_and_after() -> None:
+    """The docstring of a pattern is its rule."""
+    for pattern in PATTERNS:
+        assert "  ->  " in (pattern.apply.__doc__ or ""), pattern.name

@@ -1,0 +1,144 @@
+"""Several nests of a kernel: how far they share loops, and their registers kept apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlir_lite.tile.nests import common_depth, fuse_leading, iterations_are_private, privatise
+from mlir_lite.tile.nodes import Kernel, Loop
+from mlir_lite.tile.parser import parse_kernel
+
+from .stepping import expect_step, same_kernel
+
+
+def two(first: str, second: str) -> Kernel:
+    """A kernel that writes the local t in one nest and reads it in the next."""
+    return parse_kernel(f"""
+        kernel @k(%x: f32[4, 4], %y: out f32[4, 4]) {{
+          buffer t: shared f32[4, 4]
+          for i in 0..4 {{ for j in 0..4 {{ t[i, j] = {first} }} }}
+          for p in 0..4 {{ for q in 0..4 {{ y[p, q] = {second} }} }}
+        }}""")
+
+
+def test_fuse_leading_keeps_only_a_row() -> None:
+    expect_step(
+        lambda kernel: fuse_leading(kernel, 1),
+        """
+        kernel @k(%x: f32[4, 5], %y: out f32[4, 5]) {
+          buffer t: shared f32[4]
+          buffer acc: register f32[]
+          for i in 0..4 {
+            acc[] = 0.0
+            for k in 0..5 { acc[] += x[i, k] }
+            t[i] = acc[]
+          }
+          for p in 0..4 { for q in 0..5 { y[p, q] = x[p, q] * t[p] } }
+        }""",
+        """
+        kernel @k(%x: f32[4, 5], %y: out f32[4, 5]) {
+          buffer t: shared f32[]
+          buffer acc: register f32[]
+          for p in 0..4 {
+            acc[] = 0.0
+            for k in 0..5 { acc[] += x[p, k] }
+            t[] = acc[]
+            for q in 0..5 { y[p, q] = x[p, q] * t[] }
+          }
+        }""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "depth"), [("t[p, q]", 2), ("t[p, 0]", 1), ("t[q, p]", 0), ("t[3 - p, q]", 0)]
+)
+def test_depth_is_how_far_local_reads_follow_the_loops(second: str, depth: int) -> None:
+    kernel = two("x[i, j]", second)
+    assert common_depth(kernel) == depth
+    if depth:
+        same_kernel(kernel, fuse_leading(kernel, depth))
+
+
+def test_an_output_that_is_read_again_counts_as_local_does() -> None:
+    """Row p of the second nest reads a column of the first, which is not there yet."""
+    kernel = parse_kernel("""
+        kernel @k(%x: f32[4, 4], %t: out f32[4, 4], %y: out f32[4]) {
+          buffer acc: register f32[]
+          for i in 0..4 { for j in 0..4 { t[i, j] = x[i, j] } }
+          for p in 0..4 {
+            acc[] = 0.0
+            for k in 0..4 { acc[] += t[k, p] }
+            y[p] = acc[]
+          }
+        }""")
+    assert common_depth(kernel) == 0
+
+
+def test_loops_of_different_extents_are_not_shared() -> None:
+    kernel = parse_kernel("""
+        kernel @k(%x: f32[4], %y: out f32[4], %z: out f32[3]) {
+          for i in 0..4 { y[i] = x[i] }
+          for j in 0..3 { z[j] = x[j] }
+        }""")
+    assert common_depth(kernel) == 0
+
+
+TWO_SUMS = """
+    kernel @k(%x: f32[4, 5], %y: out f32[4], %z: out f32[5]) {
+      buffer acc: register f32[]
+      for i in 0..4 {
+        acc[] = 0.0
+        for k in 0..5 { acc[] += x[i, k] }
+        y[i] = acc[]
+      }
+      for j in 0..5 {
+        acc[] = 0.0
+        for k.1 in 0..4 { acc[] += x[k.1, j] }
+        z[j] = acc[]
+      }
+    }"""
+
+
+def test_privatise_gives_each_nest_its_own_register() -> None:
+    first, second = TWO_SUMS.split("for j")
+    second = second.replace("acc", "acc_1")
+    first = first.replace("f32[]\n", "f32[]\n buffer acc_1: register f32[]\n", 1)
+    expect_step(privatise, TWO_SUMS, f"{first}for j{second}")
+
+
+def test_a_register_carried_on_keeps_its_name() -> None:
+    """The loop reads the total before it writes it: it goes on with what was there."""
+    expect_step(
+        privatise,
+        """
+        kernel @k(%x: f32[4], %y: out f32[4]) {
+          buffer total: register f32[]
+          total[] = 0.0
+          for i in 0..4 {
+            total[] = total[] + x[i]
+            y[i] = total[]
+          }
+        }""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "private"),
+    [
+        ("t[] = x[i]  y[i] = t[]", True),
+        ("t[] = t[] + x[i]  y[i] = t[]", False),
+        ("y[i] = t[]  t[] = x[i]", False),
+        ("t[] += x[i]  y[i] = x[i]", False),
+        ("y[i] = x[i]", True),
+    ],
+)
+def test_iterations_are_private_if_they_write_first(body: str, private: bool) -> None:
+    kernel = parse_kernel(f"""
+        kernel @k(%x: f32[4], %y: out f32[4]) {{
+          buffer t: register f32[]
+          t[] = 0.0
+          for i in 0..4 {{ {body} }}
+        }}""")
+    loop = kernel.body[-1]
+    assert isinstance(loop, Loop)
+    assert iterations_are_private(kernel, loop) == private
