@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .interpreter import evaluate as evaluate
     from .ir import Function as Function
     from .ir import Value as Value
+    from .ir import resources_of as resources_of
     from .ops import *  # noqa: F403 (the operations' own list says what is public)
 
 # Where the names live that load late; any other is looked for among the operations.
@@ -65,6 +66,7 @@ _HOMES = {
     "function": ".dsl",
     "nn": ".dsl",
     "parse": ".dsl",
+    "resources_of": ".ir",
     "specialise": ".dsl",
 }
 

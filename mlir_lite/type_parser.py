@@ -29,7 +29,8 @@ def parse_tensor_type(text: str) -> TensorType:
         raise ValueError(f"'{text}' is no tensor type, as tensor<2x3xf32> is")
     sizes, dtype, encoding = match.groups()
     if dtype not in SPELLINGS:
-        raise ValueError(f"there is no element type '{dtype}'{nearest(dtype, DTYPES)}")
+        near = nearest(dtype, DTYPES) or f"; there are {', '.join(DTYPES)}"
+        raise ValueError(f"there is no element type '{dtype}'{near}")
     sizes = sizes if encoding is None else encoding + "x"
     if _SIZES.fullmatch(sizes) is None:
         raise ValueError(f'"{encoding}" is no shape, as "64x[2*batch]" is')

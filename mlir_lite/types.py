@@ -293,12 +293,12 @@ class TensorType:
     def is_static(self) -> bool:
         return all(isinstance(entry, int) for entry in self.shape)
 
-    @property
+    @cached_property
     def static_shape(self) -> tuple[int, ...]:
         """The shape as integers; `TypeRuleError` while a size is only named."""
         return static(self.shape)
 
-    @property
+    @cached_property
     def elements(self) -> Size:
         return product(self.shape)
 

@@ -87,7 +87,7 @@ def constant_fold(fn: Function) -> Function:
             op = node.op.map_operands(values.__getitem__)
             keep = any(result in looked_up for result in node.results)
             with builder.at(node.location):
-                results = _folded(op, node, keep) or builder.emit(op)
+                results = _folded(op, node, keep) or builder.again(node, op)
             values.update(zip(node.results, results, strict=True))
     kept = [values[result] for result in fn.results]
     return builder.finish(fn.name, fn.params, kept, static=fn.static)

@@ -1,13 +1,14 @@
 """The naive kernel of a region, also where one of its operations brings a kernel along: what
 follows that operation element by element is then done where its kernel stores.
 
-    for i: {t = f(i);  out[2 * i] = t}   and   relu   ->   for i: {t = f(i);  result[2 * i] = max(t, 0)}
+    for i: {t = f(i);  out[2 * i] = t}, then relu
+      ->  for i: {t = f(i);  result[2 * i] = max(t, 0)}
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import PassError, check
 from ..expr import Const, Expr, Load, Var, rewrite_expr, substitute_vars
@@ -76,7 +77,7 @@ def _on_parameters(node: Node, region: Function, name: str) -> Kernel:
 
 
 def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function) -> Kernel:
-    """The kernel with every store of its result replaced by stores of the region's results."""
+    """The kernel with the stores of its result replaced by stores of the region's result."""
     (produced, *others) = node.results
     single = not others and produced not in region.results
     check(single, f"'{node.op.name}' has results of its own", PassError)
@@ -87,16 +88,14 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     joined = any(isinstance(stmt, Accumulate) for stmt in walk(made.body))
     check(not read and not joined, "the result is needed before it is complete", PassError)
     follow = _elementwise(produced, rest, region)
-    stores = [stmt for stmt in walk(follow.body) if isinstance(stmt, Store)]
+    (store,) = [stmt for stmt in walk(follow.body) if isinstance(stmt, Store)]
     params = made.params[: len(region.params)]
-    results = follow.params[len(follow.params) - len(region.results) :]
-    inputs = {
-        theirs.name: own.name for theirs, own in zip(follow.params, params, strict=False)
-    }
-    epilogue = _Epilogue(Names(made), inputs, tuple(stores))
+    inputs = zip(follow.params, params, strict=False)
+    names = {theirs.name: own.name for theirs, own in inputs}
+    epilogue = _Epilogue(Names(made), names, store)
     return replace(
         made,
-        params=(*params, *results),
+        params=(*params, follow.params[-1]),
         outputs=follow.outputs,
         body=epilogue.at_stores(made.body, output),
     )
@@ -116,8 +115,8 @@ def _elementwise(produced: Value, rest: list[Node], region: Function) -> Kernel:
     results_ = [values[result] for result in region.results]
     kernel = naive_kernel(builder.finish(region.name, (*params, stand_in), results_), region.name)
     nests = nests_of(kernel)
-    alone = len(nests) == 1 and not kernel.locals
-    check(alone and not nests[0].reductions, "what follows is not elementwise", PassError)
+    alone = len(nests) == 1 and not kernel.locals and not nests[0].reductions
+    check(alone, "what follows is no single elementwise nest", PassError)
     places = [at for name, at, _ in accesses(kernel.body) if name in (_PRODUCED, *kernel.outputs)]
     axes = [part for part in places[0] if not isinstance(part, Const)]
     in_order = axes == [var(axis) for axis in nests[0].axes]
@@ -129,45 +128,36 @@ def _elementwise(produced: Value, rest: list[Node], region: Function) -> Kernel:
 _PRODUCED = "produced"
 
 
+@dataclass(frozen=True)
 class _Epilogue:
     """Replaces stores of one element by what follows of it."""
 
-    def __init__(
-        self, names: Names, inputs: Mapping[str, str], stores: tuple[Store, ...]
-    ) -> None:
-        self.names = names
-        self.inputs = inputs  # names of what follows -> names in the kernel
-        self.stores = stores
+    names: Names
+    inputs: Mapping[str, str]  # buffers of what follows -> buffers of the kernel
+    follow: Store
 
     def at_stores(self, block: Block, output: str) -> Block:
         result: list[Stmt] = []
         for stmt in block:
             if isinstance(stmt, Store) and stmt.target.buffer == output:
-                result.extend(self._results(stmt))
+                result.extend(self._result(stmt))
             else:
                 result.append(map_blocks(stmt, lambda part: self.at_stores(part, output)))
         return tuple(result)
 
-    def _results(self, store: Store) -> Block:
+    def _result(self, store: Store) -> Block:
         value = Let(self.names.fresh(_PRODUCED), store.value)
-        pairs = zip(self.stores[0].target.indices, store.target.indices, strict=True)
+        target, at = self.follow.target, store.target.indices
+        pairs = zip(target.indices, at, strict=True)
         places = {axis.name: place for axis, place in pairs if isinstance(axis, Var)}
 
         def visit(node: Expr) -> Expr | None:
             match node:
                 case Load(buffer=name, dtype=dtype) if name == _PRODUCED:
                     return Var(dtype, value.name)
-                case Load(buffer=name, dtype=dtype, indices=at):
-                    return Load(dtype, self.inputs[name], at)
+                case Load(buffer=name, dtype=dtype, indices=indices):
+                    return Load(dtype, self.inputs[name], indices)
             return None
 
-        return (
-            value,
-            *(
-                Store(
-                    Ref(follow.target.buffer, store.target.indices),
-                    substitute_vars(rewrite_expr(follow.value, visit), places),
-                )
-                for follow in self.stores
-            ),
-        )
+        final = substitute_vars(rewrite_expr(self.follow.value, visit), places)
+        return value, Store(Ref(target.buffer, at), final)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..environment import Verify
 from ..errors import MlirLiteError, PassError, VerifyError, check
-from ..ir import Function, run_reference
+from ..ir import Function, Node, run_reference
 from ..ir.verify import verify as verify_function
 from ..types import Array, TensorType
 from .pipelines import Step
@@ -60,18 +60,22 @@ def run_passes(
     """
     samples = sample_inputs(fn) if verify == "each-pass" else ()
     expected = run_reference(fn, samples) if verify == "each-pass" else ()
+    verified: frozenset[Node] = frozenset()
+    after = counts(fn)
     for step in steps:
-        before = counts(fn)
+        before = after
         start = time.perf_counter()
         changed = _run(step, fn)
         seconds = time.perf_counter() - start
         if verify != "off":
-            _verify(step, changed)
+            _verify(step, changed, verified)
+            verified = frozenset(changed.nodes)
         if verify == "each-pass":
             got = run_reference(changed, samples)
             _compare(step, expected, got)
+        after = before if changed is fn else counts(changed)
         fn = changed
-        record = Record(step.name, seconds, before, counts(fn))
+        record = Record(step.name, seconds, before, after)
         _LOG.debug("%s: %.2f ms %s", step.name, 1e3 * seconds, record.summary())
         if observe is not None:
             observe(record, fn)
@@ -98,9 +102,9 @@ def _run(step: Step, fn: Function) -> Function:
         raise PassError(f"the pass '{step.name}' failed on @{fn.name}: {error}") from error
 
 
-def _verify(step: Step, fn: Function) -> None:
+def _verify(step: Step, fn: Function, verified: frozenset[Node]) -> None:
     try:
-        verify_function(fn)
+        verify_function(fn, verified)
     except VerifyError as error:
         raise PassError(f"after the pass '{step.name}' the IR is broken: {error}") from error
 

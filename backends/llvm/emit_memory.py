@@ -138,6 +138,7 @@ class Memory:
                 raw = frame.out.define_anew(
                     f"call {kind} @{name}(ptr {pointer}, {align}, {mask}, {rest})"
                 )
+                raw = self._fenced(raw, kind, dtype.bytes * lanes)
                 return from_memory(
                     frame.out, raw, dtype, lanes, native_half=frame.scalars.modern
                 )
@@ -146,6 +147,22 @@ class Memory:
             pointer = frame.out.define(f"select {active}, ptr {pointer}, ptr {base}")
         raw = frame.out.define_anew(f"load {kind}, ptr {pointer}, align {dtype.bytes}")
         return from_memory(frame.out, raw, dtype, lanes, native_half=frame.scalars.modern)
+
+    def _fenced(self, raw: str, kind: str, size: int) -> str:
+        """A masked load's result, kept apart from the arithmetic on it.
+
+        LLVM 22 folds a masked load into a masked instruction on memory (whose lanes that are off
+        cannot fault), and may then take the load out again without its mask.
+        """
+        out, is_float = self.frame.out, "float" in kind or "double" in kind
+        if size % 4:
+            return raw
+        fenced = kind if is_float else f"<{size // 4} x float>"
+        value = raw if is_float else out.define(f"bitcast {kind} {raw} to {fenced}")
+        name = f"llvm.arithmetic.fence.{suffix(fenced)}"
+        out.declare(f"declare {fenced} @{name}({fenced})")
+        value = out.define_anew(f"call {fenced} @{name}({fenced} {value})")
+        return value if is_float else out.define(f"bitcast {fenced} {value} to {kind}")
 
     def _gather(self, load: Load) -> Value:
         axis = self.frame.vector

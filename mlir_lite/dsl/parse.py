@@ -15,6 +15,7 @@ def parse(
 ) -> Function:
     """The one function of a text in the short form or in MLIR's generic form.
 
-    `resources` are the constants that the text names, as `resources_of` gives them. `ParseError` shows the place.
+    `resources` are the constants that the text names: `parse(str(fn), resources_of(fn))`.
+    `ParseError` shows the place.
     """
     return parse_with(text, TABLE, resources, file)

@@ -7,6 +7,7 @@ from .current import BUILDER, current_builder
 from .evaluate import run_reference
 from .function import Function, inline, users_of
 from .op import Element, Op, Types, constructor, multi_constructor, op, result_types, results_of
+from .resources import resources_of
 from .rewrite import Pattern, Replacement, rewrite, rewrite_all, transform
 from .value import Axes, Key, Node, Operand, Scalar, Value, is_scalar
 
@@ -39,6 +40,7 @@ __all__ = [
     "multi_constructor",
     "op",
     "parameter",
+    "resources_of",
     "result_types",
     "results_of",
     "rewrite",

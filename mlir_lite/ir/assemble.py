@@ -17,7 +17,7 @@ from .builder import OpTable
 from .constant import ConstantData, InMemory
 from .dense import Elements, dense_array
 from .op import Op, result_types
-from .schema import AttributeField, Schema, fits, schema_of
+from .schema import AttributeField, Schema, fits, kind_text, schema_of
 from .value import Node, Value
 
 
@@ -122,7 +122,7 @@ class Assembler:
             raise self._cursor.error(message, text.token) from error
         if tuple(text.results) != inferred:
             raise self._cursor.error(
-                f"'{name}': expected {_list(inferred)}, got {_list(text.results)}",
+                f"'{name}' gives {_list(inferred)}, the text says {_list(text.results)}",
                 text.types_token,
             )
         return Node(op, inferred, text.location)
@@ -150,8 +150,7 @@ class Assembler:
         if type(value) is int and not fits(value, entry.hint) and fits(0.0, entry.hint):
             value = float(value)
         if not fits(value, entry.hint):
-            hint = entry.hint.__name__ if isinstance(entry.hint, type) else entry.hint
-            message = f"the attribute '{entry.name}' is no {hint}"
+            message = f"the attribute '{entry.name}' is not of the kind {kind_text(entry.hint)}"
             raise self._cursor.error(message, read.token)
         return value
 

@@ -61,20 +61,36 @@ class Builder:
         finally:
             self.location = before
 
-    def emit(self, op: Op) -> tuple[Value, ...]:
-        """The results of `op`: new ones, or those of an equal operation emitted before."""
+    def emit(
+        self, op: Op, types: tuple[TensorType, ...] | None = None
+    ) -> tuple[Value, ...]:
+        """The results of `op`: new ones, or those of an equal operation emitted before. `types`
+        are theirs, where they are known and need not be inferred."""
         key = op.key() if op.pure else None
         if key is not None and key in self._interned:
             return self._interned[key]
         location = self.location
         if self._locate and location is UNKNOWN:
             location = caller_location()
-        try:
-            types = result_types(op)
-        except TypeRuleError as error:
-            where = "" if location is UNKNOWN else location.full()
-            raise TypeRuleError(_explain(op, str(error)), where) from None
-        node = Node(op, types, location)
+        if types is None:
+            try:
+                types = result_types(op)
+            except TypeRuleError as error:
+                where = "" if location is UNKNOWN else location.full()
+                raise TypeRuleError(_explain(op, str(error)), where) from None
+        return self._add(Node(op, types, location), key)
+
+    def again(self, node: Node, op: Op) -> tuple[Value, ...]:
+        """The results of `op`, which is the operation of a node of another function, on values of
+        the same types. The node itself becomes part of this function if it has the same values."""
+        if op is not node.op:
+            return self.emit(op, tuple(result.type for result in node.results))
+        key = op.key() if op.pure else None
+        if key is not None and key in self._interned:
+            return self._interned[key]
+        return self._add(node, key)
+
+    def _add(self, node: Node, key: object) -> tuple[Value, ...]:
         self._nodes.append(node)
         if key is not None:
             self._interned[key] = node.results

@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar, dataclass_transform
 
 from ..expr import Expr
@@ -100,7 +101,9 @@ class Op:
         """Whether the class defines `body`, `decompose`, `gradient` … itself."""
         return getattr(cls, method) is not getattr(Op, method)
 
-    @property
+    # Kept, because every pass asks for these of every operation.
+
+    @cached_property
     def operands(self) -> tuple[Value, ...]:
         """All operands in order, absent optional ones left out."""
         found: list[Value] = []
@@ -160,6 +163,10 @@ class Op:
 
     def key(self) -> object:
         """Equal keys, equal operations on the same values: what common subexpressions are."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> object:
         parts: list[object] = [type(self)]
         for name in self.operand_fields:
             entry = getattr(self, name)

@@ -141,7 +141,7 @@ class _FunctionParser:
     def _node(self) -> Node:
         cursor = self._cursor
         names = self._scope.result_names()
-        token = cursor.expect_kind("name", "an operation")
+        token = cursor.expect_kind("name", "an operation or 'return'")
         cls = self._assembler.op_class(token.text, token)
         operands = self._operands(cls)
         attributes = self._attributes()
@@ -151,7 +151,9 @@ class _FunctionParser:
         types_token = cursor.token
         types: tuple[TensorType, ...] = ()
         if names:
-            cursor.expect(":")
+            if not cursor.accept(":"):
+                what = f"expected ':' and the types that '{cls.name}' gives"
+                raise cursor.error(f"{what}, got {cursor.token}")
             types_token = cursor.token
             types = self._types()
         location = cursor.accept_location() or UNKNOWN
@@ -166,7 +168,9 @@ class _FunctionParser:
         operands: dict[str, object] = {}
         for name, arity in schema_of(cls).operands:
             if operands and not cursor.accept(","):
-                raise cursor.error(f"'{cls.name}' needs the operand '{name}', got {cursor.token}")
+                comma = "a comma and " if cursor.token.kind == "value" else ""
+                what = f"'{cls.name}' needs {comma}the operand '{name}'"
+                raise cursor.error(f"{what}, got {cursor.token}")
             operands[name] = self._operand(arity)
         if cursor.at(",") or cursor.token.kind == "value":
             takes = ", ".join(cls.operand_fields) or "nothing"

@@ -78,6 +78,7 @@ def transform(
     params: Sequence[Value] | None = None,
 ) -> Function:
     """Re-emit a function; `visit` sees each operation on its new operands and may replace it.
+    The function itself where nothing changes.
 
     A replacement keeps the types, unless `params` gives the function other parameter types.
     """
@@ -90,7 +91,7 @@ def transform(
             with builder.at(node.location):
                 replaced = visit(op)
                 if replaced is None:
-                    replaced = builder.emit(op)
+                    replaced = builder.again(node, op) if params is None else builder.emit(op)
             results = replaced if isinstance(replaced, tuple) else (replaced,)
             for old, new in zip(node.results, results, strict=True):
                 check(
@@ -100,4 +101,6 @@ def transform(
                 )
                 values[old] = new
         results = tuple(values[result] for result in fn.results)
-    return builder.finish(fn.name, new_params, results, static=fn.static)
+    made = builder.finish(fn.name, new_params, results, static=fn.static)
+    same = (made.params, made.nodes, made.results) == (fn.params, fn.nodes, fn.results)
+    return fn if same else made

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+from ..types import Dim, DType
+from .constant import ConstantData
 from .function import Function
 from .op import Op, attribute_key
 
@@ -106,6 +108,31 @@ def fits(value: object, hint: object) -> bool:
     if isinstance(hint, type):
         return type(value) is hint or hint is object
     return hint is typing.Any
+
+
+_KINDS: Mapping[object, str] = {
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    str: "string",
+    type(None): "none",
+    Dim: "size",
+    DType: "element type",
+    Function: "region",
+    ConstantData: "constant",
+}
+
+
+def kind_text(hint: object) -> str:
+    """What an attribute of this type is called in a message: `[integer, …] or none`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(kind_text, args))
+    if origin is typing.Literal:
+        return " or ".join(f'"{arg}"' for arg in args)
+    if origin is tuple:
+        return f"[{', '.join('…' if arg is Ellipsis else kind_text(arg) for arg in args)}]"
+    return _KINDS.get(hint, str(hint))
 
 
 def attribute_parts(op_: Op) -> Iterator[object]:

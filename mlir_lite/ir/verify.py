@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..errors import MlirLiteError, VerifyError
 from ..location import UNKNOWN
 from ..types import TensorType
@@ -14,11 +16,12 @@ from .value import Node, Value
 _CONTEXT = 2  # lines of the text shown before and after the fault
 
 
-def verify(fn: Function) -> None:
+def verify(fn: Function, known: Collection[Node] = ()) -> None:
     """Check a function and its regions; `VerifyError` shows the text around the fault.
 
     Parameters have different names, a value is defined once and before its uses, in the same
-    region, and the types recorded are those that the operations infer.
+    region, and the types recorded are those that the operations infer. Of the nodes in `known`,
+    which were verified as part of another function, only where they stand is checked.
     """
     static = fn.static - {param.name for param in fn.params}
     if static:
@@ -33,14 +36,16 @@ def verify(fn: Function) -> None:
         names.add(param.name)
         defined.add(param)
     for node in fn.nodes:
-        _verify_node(fn, node, defined)
+        _verify_place(fn, node, defined)
+        if node not in known:
+            _verify_node(fn, node)
         defined.update(node.results)
     for value in fn.results:
         if value not in defined:
             raise _error(fn, None, f"the result {value!r} is not defined in the function")
 
 
-def _verify_node(fn: Function, node: Node, defined: set[Value]) -> None:
+def _verify_place(fn: Function, node: Node, defined: set[Value]) -> None:
     name = node.op.name
     for value in node.op.operands:
         if value not in defined:
@@ -49,6 +54,10 @@ def _verify_node(fn: Function, node: Node, defined: set[Value]) -> None:
     for position, result in enumerate(node.results):
         if result in defined or result.node is not node or result.position != position:
             raise _error(fn, node, f"result {position} of '{name}' belongs to another operation")
+
+
+def _verify_node(fn: Function, node: Node) -> None:
+    name = node.op.name
     for part in attribute_parts(node.op):
         try:
             if isinstance(part, Function):

@@ -26,7 +26,9 @@ class Broadcast(Op):
         fits = len(kept) == self.x.rank and all(
             have in (1, want) for have, want in zip(self.x.shape, kept, strict=True)
         )
-        check(fits, f"{shape_text(self.x.shape)} does not broadcast to {shape_text(self.shape)}")
+        if not fits:
+            wanted = shape_text(self.shape)
+            check(False, f"{shape_text(self.x.shape)} does not broadcast to {wanted}")
         return self.x.type.with_shape(self.shape)
 
     def reference(self, x: Array) -> Array:

@@ -64,18 +64,22 @@ def check_alike(*values: Value) -> None:
     """The type rule of operands that must agree in shape and element type."""
     check_same_dtype(*values)
     shapes = [value.shape for value in values]
+    if all(shape == shapes[0] for shape in shapes):
+        return
     text = " and ".join(map(shape_text, shapes))
-    check(all(shape == shapes[0] for shape in shapes), f"the shapes {text} do not broadcast")
+    check(False, f"the shapes {text} do not broadcast")
 
 
 def check_same_dtype(*values: Value) -> None:
     """The type rule of operands that must agree in element type."""
+    if all(value.dtype == values[0].dtype for value in values):
+        return
     types = list(dict.fromkeys(value.dtype for value in values))
     text = " and ".join(map(str, types))
     check(
-        len(types) < 2,
+        False,
         f"the element types {text} differ, and none is converted silently; "
-        f"write x.astype(ml.{types[0] if types else f32})",
+        f"write x.astype(ml.{types[0]})",
     )
 
 
@@ -84,12 +88,11 @@ _KINDS = {"f": "floats", "i": "integers", "u": "unsigned integers", "b": "bools"
 
 def check_kind(value: Value, kinds: str) -> None:
     """The type rule of an operand whose element type must be of one of the `DType.kind`s."""
+    if value.dtype.kind in kinds:
+        return
     wanted = " or ".join(_KINDS[kind] for kind in kinds if kind != "u")
     advice = {"f": "f32", "i": "i64", "b": "bool_"}[kinds[0]]
-    check(
-        value.dtype.kind in kinds,
-        f"takes {wanted}, not {value.dtype}; write x.astype(ml.{advice})",
-    )
+    check(False, f"takes {wanted}, not {value.dtype}; write x.astype(ml.{advice})")
 
 
 def _own_type(number: object) -> DType:

@@ -69,7 +69,8 @@ class WinogradInput(Op):
         view = view[:, : rows * step : step, : columns * step : step]
         matrix = as_array(transform_of(self.tile).input)
         v = np.einsum("ik,btuckl,jl->ijbtuc", matrix, view, matrix, optimize=True)
-        return v.reshape(reach * reach, batch * rows * columns, x.shape[-1]).astype(x.dtype)
+        shape = (reach * reach, batch * rows * columns, x.shape[-1])
+        return np.asarray(v.reshape(shape)).astype(x.dtype)
 
     def kernel(self, name: str) -> Kernel:
         """A loop over tiles and channels around straight-line code."""

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from ..expr import Bounds, Expr, all_of, simplify
 from .loops import condition_points, extent_limits
-from .nodes import Block, If, Kernel, map_expressions
-from .tree import Loop, Names, chain, copy_block, rewrite_loops, tidy, var
+from .nodes import Block, If, Kernel, Loop, map_expressions
+from .tree import Names, chain, copy_block, rewrite_loops, tidy, var
 
 
 def split_interior(kernel: Kernel, axis: str) -> Kernel:
@@ -23,7 +23,7 @@ def split_interior(kernel: Kernel, axis: str) -> Kernel:
     names = Names(kernel)
 
     def change(outermost: Loop, _: Bounds) -> Block:
-        loops, _ = chain(outermost)
+        loops = chain(outermost)[0]
         depth = next((n for n, loop in enumerate(loops) if loop.axis == axis), None)
         if depth is None:
             return (outermost,)

@@ -140,7 +140,7 @@ BODIES = {
     "%0 = matmul %y, %x : tensor<3x3xf32>":
         "'matmul' (tensor<3x4xf32>, tensor<2x3xf32>): the inner sizes 4 and 2 differ",
     "%0 = matmul %x, %y : tensor<2x5xf32>":
-        "'matmul': expected tensor<2x4xf32>, got tensor<2x5xf32>",
+        "'matmul' gives tensor<2x4xf32>, the text says tensor<2x5xf32>",
     "%0 = matmul %x, %y : tensor<2x4xf23>": "no element type 'f23'; did you mean",
     "%0 = matmul %x, %y : tensor<2x>": "'tensor<2x>' is no tensor type",
     "%0 = matmul %x, %y : tensor<[2*]x4xf32>": "'2*' is no size",
@@ -150,8 +150,8 @@ BODIES = {
     "%0 = matmul %x, %y {axis = 1} : tensor<2x4xf32>": "'matmul' has no attribute 'axis'",
     "%x = matmul %x, %y : tensor<2x4xf32>": "%x is defined twice",
     "%0, %1 = matmul %x, %y : tensor<2x4xf32>": "'matmul' gives 1 results, not 2",
-    "%0 = everything %x, _ {count = 1.5} : tensor<2x3xf32>": "the attribute 'count' is no int",
-    "%0 = everything %x, _ {count = true} : tensor<2x3xf32>": "the attribute 'count' is no int",
+    "%0 = everything %x, _ {count = 1.5} : tensor<2x3xf32>": "'count' is not of the kind integer",
+    "%0 = everything %x, _ {count = true} : tensor<2x3xf32>": "'count' is not of the kind integer",
     "%0 = everything %x, _ {count = 1, count = 2} : tensor<2x3xf32>": "given twice",
     "%0 = everything %x, _ {count = 123456789012345678901} : tensor<2x3xf32>": "too large",
     "%0 = everything %x, _ {cout = 1} : tensor<2x3xf32>": "did you mean 'count'?",

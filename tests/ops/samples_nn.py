@@ -56,11 +56,18 @@ def _panels() -> Iterator[Sample]:
                     (normal(rows, dtype, 1), panels),
                 )
     yield Sample("of a batch", lambda x: PackColumns(x, 8), (normal((3, 5, 17), f32),))
-    for batch, rows in (((3,), (3, 7, 5)), ((2, 3), (2, 3, 4, 5)), ((3,), (3, 5)), ((1,), (1, 5))):
+    batches: tuple[tuple[int, tuple[int, ...]], ...] = (
+        (1, (3, 7, 5)),
+        (2, (2, 3, 4, 5)),
+        (1, (3, 5)),
+        (1, (1, 5)),
+        (1, (3, 0, 5)),
+    )
+    for leading, lhs in batches:
         yield Sample(
-            f"a batch of {batch}, {rows}",
+            f"{leading} leading axes of {lhs}",
             lambda x, panels: PanelMatmul(x, panels, 17),
-            (normal(rows, f32), normal((*batch, 3, 5, 8), f32, 1)),
+            (normal(lhs, f32), normal((*lhs[:leading], 3, 5, 8), f32, 1)),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlir_lite.errors import VerifyError
-from mlir_lite.expr import loads_of
+from mlir_lite.expr import vars_of
 from mlir_lite.tile.nodes import Kernel, Loop, Stmt, Store, walk
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.tree import (
@@ -63,8 +63,7 @@ def test_a_copied_block_has_names_of_its_own() -> None:
     together = let.with_body((*let.body, *copied))
     assert str(parse_kernel(str(together))) == str(together)
     (store,) = (stmt for stmt in walk(copied) if isinstance(stmt, Store))
-    assert str(store.value) == str(next(iter(loads_of(store.value)), store.value))
-    assert "a$1" in str(together)
+    assert vars_of(store.value) == {"a$1"}
 
 
 def test_accesses_are_reads_then_the_write_of_each_statement() -> None:
@@ -75,14 +74,14 @@ def test_accesses_are_reads_then_the_write_of_each_statement() -> None:
 def test_tidy_drops_what_runs_once_or_never() -> None:
     expect_step(
         tidy,
-        """kernel @k(%x: f32[4, 6], %y: out f32[4, 6]) {
+        """kernel @k(%x: f32[4, 6], %y: out f32[4]) {
           for i in 0..4 {
-            for j in 2..3 { y[i, j] = x[i, j] }
-            for q in 5..5 { y[i, q] = x[i, q] }
+            for j in 2..3 { y[i] = x[i, j] }
+            for q in 5..5 { y[i] = x[i, q] }
           }
         }""",
-        """kernel @k(%x: f32[4, 6], %y: out f32[4, 6]) {
-          for i in 0..4 { y[i, 2] = x[i, 2] }
+        """kernel @k(%x: f32[4, 6], %y: out f32[4]) {
+          for i in 0..4 { y[i] = x[i, 2] }
         }""",
     )
 
@@ -102,7 +101,7 @@ def test_tidy_keeps_a_condition_that_the_limits_leave_open() -> None:
 
 
 def test_tidy_divides_by_the_limits() -> None:
-    """`(i * 6 + j) // 6` is i where j is below 6."""
-    given = kernel("for i in 0..4 { for j in 0..6 { y[(i * 6 + j) div 6, (i * 6 + j) % 6] = 1.0 } }")
+    """`(i * 6 + j) floordiv 6` is i where j is below 6."""
+    given = kernel("for i in 0..4 { for j in 0..6 { y[(i * 6 + j) floordiv 6, (i * 6 + j) mod 6] = 1.0 } }")
     wanted: tuple[Stmt, ...] = kernel("for i in 0..4 { for j in 0..6 { y[i, j] = 1.0 } }").body
     assert tidy(given).body == wanted

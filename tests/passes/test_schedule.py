@@ -1,0 +1,222 @@
+"""Recipes: whatever the sizes and the target, a scheduled kernel does what the naive one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import prod
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32, i64
+from mlir_lite.passes.decompose import decompose
+from mlir_lite.passes.handmade import region_kernel
+from mlir_lite.passes.schedule import choose_tile, cost, schedule
+from mlir_lite.passes.schedule.cost import fits_registers, worth_threads
+from mlir_lite.passes.schedule.ordered import ordered_axes
+from mlir_lite.target import Target
+from mlir_lite.tile.interpreter import run_kernel
+from mlir_lite.tile.nodes import Kernel, Kind, Loop, walk
+from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import Array
+
+TARGETS = {
+    lanes: Target(f"cpu:{lanes}", vector_bytes=4 * lanes, vector_registers=32 if lanes > 8 else 16)
+    for lanes in (4, 8, 16)
+}
+LANES = pytest.mark.parametrize("lanes", TARGETS)
+
+
+def inputs(kernel: Kernel, seed: int) -> dict[str, Array]:
+    """Arrays for the parameters that are read; indices are 0 or 1."""
+    random = np.random.default_rng(seed)
+    return {
+        param.name: random.standard_normal(param.shape).astype(param.dtype.numpy)
+        if param.dtype.is_float
+        else random.integers(0, 2, param.shape).astype(param.dtype.numpy)
+        for param in kernel.params
+        if param.name not in kernel.outputs
+    }
+
+
+def check(fn: Function, lanes: int) -> Kernel:
+    """The scheduled kernel of all of a function, after comparing it with the naive one."""
+    naive = region_kernel(fn, "kernel")
+    scheduled = schedule(naive, TARGETS[lanes])
+    verify_kernel(scheduled)
+    arrays = inputs(naive, lanes)
+    want = run_kernel(naive, arrays)
+    shapes = {param.name: param.memory_shape for param in scheduled.params}
+    flat = {name: array.reshape(shapes[name]) for name, array in arrays.items()}
+    got = run_kernel(scheduled, flat)
+    for name, expected in want.items():
+        scale = float(np.max(np.abs(expected), initial=1e-30))
+        error = float(np.max(np.abs(got[name].reshape(expected.shape) - expected), initial=0.0))
+        # Sums of at most some hundreds of terms, in another order.
+        assert error <= 32 * float(np.finfo(np.float32).eps) * scale, f"{error}\n{scheduled}"
+    return scheduled
+
+
+def kinds(kernel: Kernel) -> set[Kind]:
+    return {stmt.kind for stmt in walk(kernel.body) if isinstance(stmt, Loop)}
+
+
+@LANES
+def test_products_of_every_edge(lanes: int) -> None:
+    """Sizes one, prime, and one beside a tile of the target, in each dimension."""
+    for m, n, k in product((1, 2, 7), (1, 3, lanes, lanes + 1, 2 * lanes - 1), (1, 5)):
+        check(ml.function(f32[m, k], f32[k, n])(lambda a, b: ml.relu(a @ b)), lanes)
+
+
+def random_products() -> Iterator[tuple[int, int, int, int]]:
+    random = np.random.default_rng(11)
+    for _ in range(12):
+        batch, m, n, k = (int(extent) for extent in random.integers(1, 40, 4))
+        yield min(batch, 3), m, n, k
+
+
+@pytest.mark.parametrize("sizes", random_products(), ids=str)
+def test_random_products(sizes: tuple[int, int, int, int]) -> None:
+    batch, m, n, k = sizes
+    lanes = (4, 8, 16)[sum(sizes) % 3]
+    fn = ml.function(f32[batch, m, k], f32[batch, k, n], f32[n])(lambda a, b, c: a @ b + c)
+    check(fn, lanes)
+
+
+def around(lanes: int) -> tuple[int, ...]:
+    return (1, 2, 7, lanes - 1, lanes, lanes + 1, 4 * lanes + 3)
+
+
+@LANES
+def test_elementwise_of_every_length(lanes: int) -> None:
+    for n in around(lanes):
+        check(ml.function(f32[n], f32[n])(lambda x, y: ml.exp(x) * y), lanes)
+        check(ml.function(f32[3, n], f32[n])(lambda x, b: ml.relu(x + b)), lanes)
+        check(ml.function(f32[3, n])(lambda x: x.T + 1), lanes)
+
+
+@LANES
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
+def test_reductions_of_every_length(lanes: int, axes: tuple[int, ...]) -> None:
+    for n in (*around(lanes), 9 * lanes + 1):
+        for m in (1, 5):
+            check(ml.function(f32[m, n])(lambda x: ml.sum(x, axes)), lanes)
+            check(ml.function(f32[m, n])(lambda x: ml.max(x, axes)), lanes)
+
+
+@LANES
+def test_positions_of_the_largest(lanes: int) -> None:
+    for n in around(lanes):
+        check(ml.function(f32[3, n])(lambda x: ml.argmax(x, 1)), lanes)
+        check(ml.function(f32[n, 3])(lambda x: ml.argmax(x, 0)), lanes)
+
+
+@LANES
+def test_rows_of_every_length(lanes: int) -> None:
+    for n in around(lanes):
+        check(decompose(ml.function(f32[3, n])(lambda x: ml.softmax(x, 1))), lanes)
+        check(decompose(ml.function(f32[3, n], f32[n])(ml.layer_norm)), lanes)
+
+
+@LANES
+@pytest.mark.parametrize("padding", [0, 1])
+def test_windows_of_every_edge(lanes: int, padding: int) -> None:
+    for size, channels in product((3, 4, 6), (1, 3, lanes + 1)):
+
+        @ml.function(f32[1, size, size, channels], f32[2, channels, 3, 3])
+        def conv(x: Value, w: Value) -> Value:
+            return ml.conv(x, w, padding=padding, layout="nhwc")
+
+        check(conv, lanes)
+        pooled = ml.function(f32[1, size, size, channels])(
+            lambda x: ml.max_pool(x, (3, 3), padding=padding, strides=1, layout="nhwc")
+        )
+        check(pooled, lanes)
+
+
+@LANES
+def test_an_output_read_again_in_another_order(lanes: int) -> None:
+    """The second nest reads columns of what the first writes in rows."""
+    for n in (2, 5, lanes + 1):
+
+        @ml.function(f32[n, n])
+        def f(x: Value) -> tuple[Value, Value]:
+            y = ml.exp(x)
+            return y, y.sum(0)
+
+        check(f, lanes)
+
+
+def scatter(extent: int, axis: int, reduction: str) -> Function:
+    shape = (3, extent)
+
+    @ml.function(f32[shape], i64[shape], f32[shape])
+    def f(x: Value, indices: Value, updates: Value) -> Value:
+        return ml.scatter_elements(x, indices, updates, axis, reduction)
+
+    return f
+
+
+ORDERED: dict[str, Callable[[int], Function]] = {
+    "running sum along rows": lambda n: ml.function(f32[3, n])(lambda x: ml.cumsum(x, 1)),
+    "running sum along columns": lambda n: ml.function(f32[n, 37])(lambda x: ml.cumsum(x, 0)),
+    "running sum of a vector": lambda n: ml.function(f32[n])(lambda x: ml.cumsum(x, 0)),
+    "scatter along rows": lambda n: scatter(n, 1, "none"),
+    "scatter along columns": lambda n: scatter(n, 0, "none"),
+    "scattered sums along rows": lambda n: scatter(n, 1, "add"),
+    "scattered sums along columns": lambda n: scatter(n, 0, "add"),
+}
+
+
+@LANES
+@pytest.mark.parametrize("name", ORDERED)
+def test_iterations_that_follow_one_another_stay_in_order(name: str, lanes: int) -> None:
+    for n in (2, lanes + 1, 40):
+        fn = ORDERED[name](n)
+        check(fn, lanes)
+        assert ordered_axes(region_kernel(fn, "kernel"))
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_they_stay_in_order_on_several_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outermost independent loop is dealt to threads, if there is one; the verifier looks for
+    races."""
+    monkeypatch.setattr(cost, "PARALLEL_WORK", 0)
+    kernel = check(ORDERED[name](40), 16)
+    assert (Kind.PARALLEL in kinds(kernel)) == (name != "running sum of a vector")
+
+
+def test_large_kernels_are_dealt_to_threads() -> None:
+    for fn in (
+        ml.function(f32[400, 400])(lambda x: ml.exp(x)),
+        ml.function(f32[400, 1000])(lambda x: ml.sum(x, (1,))),
+        ml.function(f32[200, 64], f32[64, 200])(lambda a, b: a @ b),
+        decompose(ml.function(f32[400, 300])(lambda x: ml.softmax(x, 1))),
+    ):
+        assert Kind.PARALLEL in kinds(check(fn, 16))
+
+
+def test_small_kernels_are_not() -> None:
+    assert Kind.PARALLEL not in kinds(check(ml.function(f32[9, 9])(lambda x: ml.exp(x)), 16))
+
+
+def test_a_sum_of_everything_is_not_dealt_to_threads() -> None:
+    """Its one total is carried from iteration to iteration."""
+    naive = region_kernel(ml.function(f32[700, 700])(lambda x: x.sum()), "kernel")
+    assert Kind.PARALLEL not in kinds(schedule(naive, TARGETS[16]))
+
+
+@LANES
+def test_the_register_tile_fits(lanes: int) -> None:
+    target = TARGETS[lanes]
+    for m, n in product((1, 2, 5, 31, 64, 1000), (1, 7, 16, 17, 100, 1000)):
+        tile = choose_tile(m, n, target, f32)
+        assert tile.rows <= m and tile.lanes == lanes
+        assert tile.rows == 1 or fits_registers(tile.rows, tile.vectors, target)
+        assert prod((tile.vectors - 1, lanes)) < n  # no vector that holds no column
+
+
+def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:
+    assert worth_threads(1e5) and not worth_threads(1e3)
