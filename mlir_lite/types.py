@@ -280,10 +280,18 @@ def ceil_div(value: Size, by: int) -> Size:
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape and element type of a value; printed as `tensor<64x784xf32>`, `tensor<f32>`."""
+    """Shape and element type of a value; printed as `tensor<64x784xf32>`, `tensor<f32>`.
+
+    `TypeRuleError` for a negative size, and for one that is not below 2**63.
+    """
 
     shape: Shape
     dtype: DType
+
+    def __post_init__(self) -> None:
+        for entry in self.shape:
+            if isinstance(entry, int) and not 0 <= entry < 1 << 63:
+                check(False, f"{self} has the size {entry}; a size is from 0 to 2**63 - 1")
 
     @property
     def rank(self) -> int:

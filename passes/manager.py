@@ -16,7 +16,14 @@ from typing import TypeAlias
 import numpy as np
 
 from ..environment import Verify
-from ..errors import MlirLiteError, PassError, VerifyError, check
+from ..errors import (
+    InputError,
+    MlirLiteError,
+    PassError,
+    UnsupportedError,
+    VerifyError,
+    check,
+)
 from ..ir import Function, Node, run_reference
 from ..ir.verify import verify as verify_function
 from ..types import Array, TensorType
@@ -55,31 +62,49 @@ def run_passes(
 ) -> Function:
     """Run the steps in order. `observe` sees each pass's record and the function after it.
 
-    Raises `PassError`, with the name of the pass, for a pass that fails, breaks the IR, or (with
-    `verify="each-pass"`) changes what the function computes.
+    Raises `PassError`, with the name of the pass and a command that shows it again, for a pass that
+    fails, breaks the IR, or (with `verify="each-pass"`) changes what the function computes.
     """
     samples = sample_inputs(fn) if verify == "each-pass" else ()
     expected = run_reference(fn, samples) if verify == "each-pass" else ()
-    verified: frozenset[Node] = frozenset()
-    after = counts(fn)
-    for step in steps:
-        before = after
+    for number, step in enumerate(steps, 1):
+        before = counts(fn)
         start = time.perf_counter()
-        changed = _run(step, fn)
-        seconds = time.perf_counter() - start
-        if verify != "off":
-            _verify(step, changed, verified)
-            verified = frozenset(changed.nodes)
-        if verify == "each-pass":
-            got = run_reference(changed, samples)
-            _compare(step, expected, got)
-        after = before if changed is fn else counts(changed)
+        try:
+            changed = step.run(fn)
+            seconds = time.perf_counter() - start
+            if verify != "off":
+                verify_function(changed)
+            if verify == "each-pass":
+                _compare(expected, run_reference(changed, samples))
+        except (InputError, UnsupportedError):  # the user's mistake: an option, an operation
+            raise
+        except Exception as error:
+            raise _pass_error(error, fn, steps[:number]) from error
         fn = changed
-        record = Record(step.name, seconds, before, after)
+        record = Record(step.name, seconds, before, counts(fn))
         _LOG.debug("%s: %.2f ms %s", step.name, 1e3 * seconds, record.summary())
         if observe is not None:
             observe(record, fn)
     return fn
+
+
+def _pass_error(error: Exception, fn: Function, steps: Sequence[Step]) -> PassError:
+    """What went wrong in, or after, the last of these steps, and how to see it again."""
+    match error:
+        case VerifyError():
+            what = "left broken IR"
+        case _Changed():
+            what = "changed what the function computes"
+        case _:
+            what = "failed"
+    text = str(error) if isinstance(error, MlirLiteError) else f"{type(error).__name__}: {error}"
+    command = f"mlir-lite opt dumps/{fn.name}/00-input.mlir --passes {','.join(map(str, steps))}"
+    return PassError(
+        f"the pass '{steps[-1].name}' {what} on @{fn.name}: {text}\n"
+        f"to reproduce it, compile with MLIR_LITE_DUMP=dumps and run\n"
+        f"  {command} --verify each-pass"
+    )
 
 
 def counts(fn: Function) -> Counter[str]:
@@ -91,22 +116,6 @@ def counts(fn: Function) -> Counter[str]:
             if isinstance(attribute, Function):
                 total += counts(attribute)
     return total
-
-
-def _run(step: Step, fn: Function) -> Function:
-    try:
-        return step.run(fn)
-    except PassError:
-        raise
-    except MlirLiteError as error:
-        raise PassError(f"the pass '{step.name}' failed on @{fn.name}: {error}") from error
-
-
-def _verify(step: Step, fn: Function, verified: frozenset[Node]) -> None:
-    try:
-        verify_function(fn, verified)
-    except VerifyError as error:
-        raise PassError(f"after the pass '{step.name}' the IR is broken: {error}") from error
 
 
 def sample_inputs(fn: Function, seed: int = 0) -> tuple[Array, ...]:
@@ -123,16 +132,19 @@ def sample(type_: TensorType, random: np.random.Generator) -> Array:
     return random.integers(0, 2, shape).astype(type_.dtype.numpy)
 
 
-def _compare(step: Step, expected: Sequence[Array], got: Sequence[Array]) -> None:
+class _Changed(MlirLiteError):
+    """The results before and after a pass differ."""
+
+
+def _compare(expected: Sequence[Array], got: Sequence[Array]) -> None:
     """Raise for results that differ by more than the order of operations explains."""
     for position, (want, have) in enumerate(zip(expected, got, strict=True)):
         error, allowed = difference(want, have)
         check(
             error <= allowed,
-            f"the pass '{step.name}' changed result {position}: it differs by {error:.3g} of the "
-            f"largest element, where {allowed:.3g} is allowed; run the passes one by one with "
-            f"`mlir-lite opt FILE --passes ... --dump-after-all` to see the step",
-            PassError,
+            f"result {position} differs by {error:.3g} of the largest element, where "
+            f"{allowed:.3g} is allowed",
+            _Changed,
         )
 
 

@@ -59,6 +59,11 @@ class Step:
     def run(self, fn: Function) -> Function:
         return PASSES[self.name](fn, **self.options)
 
+    def __str__(self) -> str:
+        """As `parse_pipeline` reads it, which supplies the target."""
+        options = ",".join(f"{key}={self.options[key]}" for key in self.options if key != "target")
+        return f"{self.name}{{{options}}}" if options else self.name
+
 
 def cpu_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step, ...]:
     """From any function of static sizes to groups ready for `lower`."""

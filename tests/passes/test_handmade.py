@@ -7,13 +7,17 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite.errors import PassError
-from mlir_lite.ir import Function, Op, run_reference
+from mlir_lite.expr import INDEX, Load, Var, index
+from mlir_lite.ir import Builder, Function, Op, Value, op, parameter, run_reference
 from mlir_lite.ops.group import Group
+from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.fuse import fuse
 from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.manager import sample_inputs
 from mlir_lite.tile.interpreter import run_kernel
+from mlir_lite.tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import TensorType, f32
 
 PIXELS = """
     func @f(%m: tensor<16x4x3xf32>, %bias: tensor<3xf32>, %rest: tensor<1x3x4x3xf32>) \
@@ -55,6 +59,35 @@ def test_elementwise_operations_join_the_kernel_before_them() -> None:
 
 def test_epilogue_is_computed_where_the_kernel_stores() -> None:
     check_kernel_of(ml.parse(PIXELS))
+
+
+@op
+class Doubled(Op):
+    """Twice its operand, made in the result itself."""
+
+    x: Value
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def kernel(self, name: str) -> Kernel:
+        i = Var(INDEX, "i")
+        (extent,) = self.x.type.static_shape
+        target, made = Ref("out", (i,)), Load(f32, "out", (i,))
+        body = (Store(target, Load(f32, "x", (i,))), Store(target, made + made))
+        params = (Buffer("x", f32, (extent,)), Buffer("out", f32, (extent,)))
+        return Kernel(name, params, ("out",), (Loop("i", index(0), index(extent), body),))
+
+
+def test_result_that_its_kernel_reads_back_stays_whole() -> None:
+    builder = Builder(TABLE)
+    x = parameter("x", TensorType((3,), f32))
+    with builder.active():
+        (y,) = builder.emit(Doubled(x))
+        result = y + 1.0
+    fn = builder.finish("f", (x,), (result,))
+    with pytest.raises(PassError, match="before it is complete"):
+        region_kernel(fn, "kernel")
 
 
 def test_operand_given_twice_is_one_parameter() -> None:

@@ -78,3 +78,15 @@ def test_one_constant_is_packed_once() -> None:
     w = random(5, 12)
     shared = ml.function(f32[3, 5], f32[5, 12])(lambda x, w: ml.relu(x @ w).sum() + (x @ w).sum())
     assert operations(packed(shared.bind({"w": w}))).count("pack_columns") == 1
+
+
+def test_a_batch_of_products_has_panels_for_each() -> None:
+    got = packed(ml.function(f32[3, 4, 5])(lambda x: x @ random(3, 5, 12)))
+    assert operations(got) == ["pack_columns", "panel_matmul"]
+
+
+def test_a_batch_that_repeats_over_another_stays() -> None:
+    """The leading axis of the left operand is not that of the right one, though as long."""
+    assert operations(packed(ml.function(f32[3, 3, 4, 5])(lambda x: x @ random(3, 5, 12)))) == [
+        "matmul"
+    ]

@@ -30,14 +30,13 @@ x = np.frombuffer(block, np.float32, count, start)
 x.flags.writeable = True
 x[:] = np.arange(count)
 
+# Rows are not cut at the padding's edges, so that the reads there are masked ones.
 @ml.function(f32[count])
-def padded(x: Value) -> Value:
-    return ml.pad(x * 2.5 + 0.5, (({low}, {high}),))
+def weights(x: Value) -> Value:
+    return ml.softmax(ml.pad(x * 2.5 + 0.5, (({low}, {high}),)))
 
-run = ml.compile(padded, threads=1)
-np.testing.assert_allclose(run(x), np.pad(x * 2.5 + 0.5, ({low}, {high})), rtol=1e-6)
-rows = ml.compile(ml.function(f32[count])(lambda x: (ml.softmax(ml.pad(x, (({low}, {high}),))))))
-rows(x)
+run = ml.compile(weights, threads=1)
+np.testing.assert_allclose(run(x), ml.evaluate(weights, x), rtol=1e-5, atol=1e-7)
 """
 
 
