@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ..errors import PassError
-from ..expr import Expr
+from ..expr import Expr, contains_reduce
 from ..ir import (
     Builder,
     Constant,
@@ -51,6 +51,7 @@ class _Part:
 
     nodes: list[Node]
     inputs: set[int] = field(default_factory=set)  # parts it depends on directly
+    kind: str = ""  # what its kernel is, once that is known (see `_kind`)
 
 
 @dataclass
@@ -60,7 +61,7 @@ class _Fusion:
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
     checked: dict[Node, tuple[Value, ...]] = field(default_factory=dict)  # `fault_operands`
-    verdicts: dict[object, bool] = field(default_factory=dict)
+    verdicts: dict[object, str] = field(default_factory=dict)  # kinds; "" where it is not worth it
 
     def run(self) -> Function:
         self.users = users_of(self.fn)
@@ -72,7 +73,8 @@ class _Fusion:
                 self.bodies[node] = record_body(node.op, types)
             if _is_repetition(node):
                 continue
-            self.parts[number] = _Part([node], self._inputs(node))
+            kind = "elementwise" if self._is_pointwise(node) else ""
+            self.parts[number] = _Part([node], self._inputs(node), kind)
             self.part_of[node] = number
             if node in self.bodies:
                 self._merge(node)
@@ -100,25 +102,58 @@ class _Fusion:
         }
         for producer in sorted(producers, reverse=True):
             mine = self.part_of[node]
-            if producer in self.parts and producer != mine and self._allowed(producer, mine):
-                self._join(producer, mine)
+            if producer in self.parts and producer != mine:
+                kind = self._joined_kind(producer, mine)
+                if kind:
+                    self._join(producer, mine, kind)
 
-    def _allowed(self, producer: int, consumer: int) -> bool:
+    def _joined_kind(self, producer: int, consumer: int) -> str:
+        """What a kernel of two parts would be; empty where they should not be one."""
         nodes = self.parts[producer].nodes + self.parts[consumer].nodes
         if len(nodes) > MOST_OPERATIONS or self._cycle(producer, consumer):
-            return False
+            return ""
         # What checks an operand's data runs before the group, so the operand must be there.
         made = {result for node in nodes for result in node.results}
         if any(_repeated(value) in made for node in nodes for value in self.checked[node]):
-            return False
+            return ""
         nodes.sort(key=self.order.__getitem__)
-        region, inputs, _ = self._region(nodes)
+        inputs, _ = self._taken(self._with_repetitions(nodes))
         if len(inputs) > MOST_INPUTS:
-            return False
+            return ""
+        if self._only_follows(self.parts[producer], self.parts[consumer]):
+            return self.parts[producer].kind
+        region, _, _ = self._region(nodes)
         key = region_key(region)  # layers repeat, and so do the trials
         if key not in self.verdicts:
-            self.verdicts[key] = self._runs_well(region, nodes)
+            self.verdicts[key] = self._tried(region, nodes)
         return self.verdicts[key]
+
+    def _is_pointwise(self, node: Node) -> bool:
+        """Whether a node computes one result, element by element, without a reduction."""
+        body = self.bodies.get(node)
+        return body is not None and len(body.results) == 1 and not contains_reduce(body.results[0])
+
+    def _only_follows(self, producer: _Part, consumer: _Part) -> bool:
+        """Whether the consumer is one operation that takes the producer's only result element by
+        element: then it is computed where that is stored, and the kernel stays what it is."""
+        (node, *others) = consumer.nodes
+        if others or not producer.kind or not self._is_pointwise(node):
+            return False
+        if any(brings_kernel(other.op) for other in producer.nodes):
+            return False
+        given = self._given(producer.nodes)
+        if len(given) != 1:
+            return False
+        (value,), inside = given, set(producer.nodes)
+        read = [part for part in node.op.operands if _repeated(part).node in inside]
+        if not read or any(part is not value for part in read):
+            return False
+        domain = prod(node.results[0].type.static_shape)
+        reads = reads_of(self.bodies[node], node.op, value, domain)
+        alone = value not in self.fn.results and set(self._final_users(value)) == {node}
+        return alone and value.shape == node.results[0].shape and all(
+            read.at_own_index for read in reads
+        )
 
     def _cycle(self, producer: int, consumer: int) -> bool:
         """Whether the consumer also depends on the producer through another part."""
@@ -133,13 +168,16 @@ class _Fusion:
                 pending.extend(self.parts[part].inputs)
         return False
 
-    def _runs_well(self, region: Function, nodes: list[Node]) -> bool:
+    def _tried(self, region: Function, nodes: list[Node]) -> str:
+        """The kind of a region's kernel, if that runs well."""
         try:
             kernel = lift_guards(region_kernel(region, "trial"))
         except PassError:
-            return False
-        if any(brings_kernel(node.op) for node in nodes):
-            return True
+            return ""
+        handmade = any(brings_kernel(node.op) for node in nodes)
+        return _kind(region, kernel) if handmade or self._runs_well(kernel, nodes) else ""
+
+    def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:
         nests = nests_of(kernel)
         heavy = [node for node in nodes if self._rereads(node)]
         local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]
@@ -170,13 +208,14 @@ class _Fusion:
         kernel = lift_guards(naive_kernel(region, "trial"))
         return as_product(kernel, nests_of(kernel)[0]) is not None
 
-    def _join(self, first: int, second: int) -> None:
+    def _join(self, first: int, second: int, kind: str) -> None:
         """Make the later part hold the nodes of both."""
         keep, drop = max(first, second), min(first, second)
         self.parts[keep].nodes = sorted(
             self.parts[first].nodes + self.parts[second].nodes, key=self.order.__getitem__
         )
         self.parts[keep].inputs |= self.parts[drop].inputs
+        self.parts[keep].kind = kind
         del self.parts[drop]
         for node in self.parts[keep].nodes:
             self.part_of[node] = keep
@@ -190,34 +229,46 @@ class _Fusion:
 
     def _region(self, nodes: list[Node]) -> tuple[Function, list[Value], list[Value]]:
         """The function of some nodes, the values it takes, and the values it gives."""
+        given = self._given(nodes)
+        nodes = self._with_repetitions(nodes)
+        inputs, numbers = self._taken(nodes)
+        builder = Builder(TABLE)
+        params = [parameter(f"x{place}", value.type) for place, value in enumerate(inputs)]
+        values = dict(zip(inputs, params, strict=True))
+        with builder.active():
+            for value in numbers:
+                assert isinstance(value.op, Constant)
+                values[value] = constant(value.op.value)
+            for node in nodes:
+                types = tuple(result.type for result in node.results)
+                with builder.at(node.location):
+                    results = builder.emit(node.op.map_operands(values.__getitem__), types)
+                values.update(zip(node.results, results, strict=True))
+        region = builder.finish("group", params, [values[value] for value in given])
+        return region, inputs, given
+
+    def _given(self, nodes: list[Node]) -> list[Value]:
+        """What some nodes compute for others, or as results of the function."""
         inside = set(nodes)
-        given = [
+        return [
             result
             for node in nodes
             for result in node.results
             if result in self.fn.results
             or any(user not in inside for user in self._final_users(result))
         ]
-        nodes = self._with_repetitions(nodes)
+
+    def _taken(self, nodes: list[Node]) -> tuple[list[Value], list[Value]]:
+        """The values that some nodes take from elsewhere, and among the operands the numbers."""
         made = {result for node in nodes for result in node.results}
-        taken = [value for node in nodes for value in node.op.operands if value not in made]
+        taken = dict.fromkeys(
+            value for node in nodes for value in node.op.operands if value not in made
+        )
         # A number stands in the kernel, unless what checks it needs it in memory.
         checked = {value for node in nodes for value in self.checked[node]}
-        numbers = {value for value in taken if _is_number(value) and value not in checked}
-        inputs = [value for value in dict.fromkeys(taken) if value not in numbers]
-        builder = Builder(TABLE)
-        params = [parameter(f"x{place}", value.type) for place, value in enumerate(inputs)]
-        values = dict(zip(inputs, params, strict=True))
-        with builder.active():
-            for value in dict.fromkeys(taken):
-                if value in numbers and isinstance(value.op, Constant):
-                    values[value] = constant(value.op.value)
-            for node in nodes:
-                with builder.at(node.location):
-                    results = builder.emit(node.op.map_operands(values.__getitem__))
-                values.update(zip(node.results, results, strict=True))
-        region = builder.finish("group", params, [values[value] for value in given])
-        return region, inputs, given
+        numbers = [value for value in taken if _is_number(value) and value not in checked]
+        inside = set(numbers)
+        return [value for value in taken if value not in inside], numbers
 
     def _final_users(self, value: Value) -> list[Node]:
         """The nodes that use a value, through broadcasts too."""
@@ -274,7 +325,8 @@ class _Fusion:
                     values.update(zip(node.results, results, strict=True))
                     return
                 region, inputs, given = self._region(part.nodes)
-                op = Group(tuple(map(value_of, inputs)), _kind(region), region)
+                kind = part.kind or _kind(region, lift_guards(region_kernel(region, "trial")))
+                op = Group(tuple(map(value_of, inputs)), kind, region)
                 values.update(zip(given, builder.emit(op), strict=True))
 
         with builder.active():
@@ -322,12 +374,11 @@ def _scattered(kernel: Kernel) -> bool:
     return False
 
 
-def _kind(region: Function) -> str:
-    """What the group is, in a word: for people who read the dump."""
+def _kind(region: Function, kernel: Kernel) -> str:
+    """What a region with this kernel is, in a word: for people who read the dump."""
     handmade = [node.op.name for node in region.nodes if brings_kernel(node.op)]
     if handmade:
         return handmade[0]
-    kernel = lift_guards(naive_kernel(region, "trial"))
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return "rows"

@@ -67,22 +67,26 @@ def run_passes(
     """
     samples = sample_inputs(fn) if verify == "each-pass" else ()
     expected = run_reference(fn, samples) if verify == "each-pass" else ()
+    verified: frozenset[Node] = frozenset()
+    after = counts(fn)
     for number, step in enumerate(steps, 1):
-        before = counts(fn)
+        before = after
         start = time.perf_counter()
         try:
             changed = step.run(fn)
             seconds = time.perf_counter() - start
             if verify != "off":
-                verify_function(changed)
+                verify_function(changed, verified)
+                verified = frozenset(changed.nodes)
             if verify == "each-pass":
                 _compare(expected, run_reference(changed, samples))
         except (InputError, UnsupportedError):  # the user's mistake: an option, an operation
             raise
         except Exception as error:
             raise _pass_error(error, fn, steps[:number]) from error
+        after = before if changed is fn else counts(changed)
         fn = changed
-        record = Record(step.name, seconds, before, counts(fn))
+        record = Record(step.name, seconds, before, after)
         _LOG.debug("%s: %.2f ms %s", step.name, 1e3 * seconds, record.summary())
         if observe is not None:
             observe(record, fn)
@@ -92,16 +96,17 @@ def run_passes(
 def _pass_error(error: Exception, fn: Function, steps: Sequence[Step]) -> PassError:
     """What went wrong in, or after, the last of these steps, and how to see it again."""
     match error:
-        case VerifyError():
-            what = "left broken IR"
         case _Changed():
-            what = "changed what the function computes"
+            what = f"changed {error}"
+        case VerifyError():
+            what = f"left broken IR: {error}"
+        case MlirLiteError():
+            what = f"failed: {error}"
         case _:
-            what = "failed"
-    text = str(error) if isinstance(error, MlirLiteError) else f"{type(error).__name__}: {error}"
+            what = f"failed: {type(error).__name__}: {error}"
     command = f"mlir-lite opt dumps/{fn.name}/00-input.mlir --passes {','.join(map(str, steps))}"
     return PassError(
-        f"the pass '{steps[-1].name}' {what} on @{fn.name}: {text}\n"
+        f"the pass '{steps[-1].name}' {what}\n"
         f"to reproduce it, compile with MLIR_LITE_DUMP=dumps and run\n"
         f"  {command} --verify each-pass"
     )
@@ -133,7 +138,7 @@ def sample(type_: TensorType, random: np.random.Generator) -> Array:
 
 
 class _Changed(MlirLiteError):
-    """The results before and after a pass differ."""
+    """A result before and after a pass differs."""
 
 
 def _compare(expected: Sequence[Array], got: Sequence[Array]) -> None:
@@ -142,8 +147,8 @@ def _compare(expected: Sequence[Array], got: Sequence[Array]) -> None:
         error, allowed = difference(want, have)
         check(
             error <= allowed,
-            f"result {position} differs by {error:.3g} of the largest element, where "
-            f"{allowed:.3g} is allowed",
+            f"result {position} by {error:.3g} of its largest element, "
+            f"where {allowed:.3g} is allowed",
             _Changed,
         )
 

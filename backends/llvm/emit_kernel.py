@@ -29,6 +29,22 @@ from .emit_scalar import Scalars
 from .emit_statements import Statements
 from .emit_text import ScopedText, Value
 
+# Take the lowest free slot of scratch memory; the i64 has a bit for each that is in use.
+_SLOT_TAKEN = """\
+  br label %look
+look:
+  %mask = load atomic i64, {used} monotonic, align 8
+  %free = xor i64 %mask, -1
+  %slot = call i64 @llvm.cttz.i64(i64 %free, i1 true)
+  %bit = shl i64 1, %slot
+  %others = xor i64 %bit, -1
+  %taken = or i64 %mask, %bit
+  %exchanged = cmpxchg {used}, i64 %mask, i64 %taken acquire monotonic
+  %won = extractvalue {{ i64, i1 }} %exchanged, 1
+  br i1 %won, label %run, label %look
+run:
+  %offset = mul i64 %slot, {size}
+  %scratch = getelementptr i8, {base}, i64 %offset"""
 STACK_BYTES = 64 << 10  # of locals in one function; what is larger lies in scratch memory
 _LO, _HI = Value("%lo", INDEX), Value("%hi", INDEX)
 
@@ -47,7 +63,7 @@ class KernelText:
 
     A task's context is an array of pointers: the parameters; then, if `common_bytes`, memory that
     the stages share; then, if `thread_bytes`, scratch memory of so many bytes a thread and the
-    address of an i64 that is 0 at the start of the stage.
+    address of an i64 that is 0 at the start of the stage (at most 64 threads).
     """
 
     name: str
@@ -104,6 +120,8 @@ def emit_kernel(
         out = ScopedText(fma=target.has_fma)
         texts += [job.function(part, name, out), job.task(name)]
         declarations |= out.declarations
+        if places.thread_bytes:
+            declarations.add("declare i64 @llvm.cttz.i64(i64, i1)")
         stages.append(Stage(f"{name}.task", part.extent))
     return KernelText(
         kernel.name,
@@ -229,16 +247,14 @@ class _Job:
             args.append(load("%common", count))
             count += 1
         if places.thread_bytes:
-            base, counter = load("%base", count), load("%counter", count + 1)
-            lines += [
-                f"  %slot = atomicrmw add {counter}, i64 1 monotonic",
-                f"  %offset = mul i64 %slot, {places.thread_bytes}",
-                f"  %scratch = getelementptr i8, {base}, i64 %offset",
-            ]
+            base, used = load("%base", count), load("%used", count + 1)
+            lines += _SLOT_TAKEN.format(used=used, base=base, size=places.thread_bytes).splitlines()
             args.append("ptr %scratch")
         args += ["i64 %lo", "i64 %hi"]
-        lines += [f"  call void {symbol(name)}({', '.join(args)})", "  ret void"]
-        body = "\n".join(lines)
+        lines.append(f"  call void {symbol(name)}({', '.join(args)})")
+        if places.thread_bytes:
+            lines.append(f"  %left = atomicrmw and {used}, i64 %others release")
+        body = "\n".join([*lines, "  ret void"])
         head = f"define void {symbol(name + '.task')}(ptr %context, i64 %lo, i64 %hi) nounwind"
         return f"{head} {{\n{body}\n}}"
 

@@ -27,7 +27,7 @@ from ...errors import check
 from .cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
-from .pool_text import POOL_BYTES, SLOT_BYTES, PoolHeader, has_futex, pool_text
+from .pool_text import PoolHeader, has_futex, pool_text
 from .threads import available_cpus, default_threads
 
 # Pauses before a waiting thread goes to sleep: some 50 to 150 µs, longer than the serial parts
@@ -101,7 +101,7 @@ def pool_code(*, futex: bool | None = None) -> PoolCode:
             for name, callback in parking.symbols.items()
         }
     library = Library([code], exports=("ml_worker", "ml_parallel", "ml_stop"), symbols=symbols)
-    worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)
+    worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)
     stop = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
     return PoolCode(
         library=library,
@@ -122,20 +122,19 @@ class _Block:
     workers: list[threading.Thread] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        size = POOL_BYTES + SLOT_BYTES * self.threads
-        self.memory = ctypes.create_string_buffer(size + _ALIGNMENT)
+        self.memory = ctypes.create_string_buffer(ctypes.sizeof(PoolHeader) + _ALIGNMENT)
         self.address = -(-ctypes.addressof(self.memory) // _ALIGNMENT) * _ALIGNMENT
 
     def start(self, code: PoolCode) -> None:
         """Zero the block and start its threads: at first, and in the child of a fork."""
-        ctypes.memset(self.address, 0, POOL_BYTES + SLOT_BYTES * self.threads)
+        ctypes.memset(self.address, 0, ctypes.sizeof(PoolHeader))
         header = PoolHeader.from_address(self.address)
         header.threads = self.threads
         oversubscribed = self.threads > available_cpus()
         header.spins = _SPINS_OVERSUBSCRIBED if oversubscribed else _SPINS
         self.workers = [
             threading.Thread(
-                target=_work, args=(code, self, index), name=f"mlir-lite-{index}", daemon=True
+                target=_work, args=(code, self), name=f"mlir-lite-{index}", daemon=True
             )
             for index in range(1, self.threads)
         ]
@@ -143,8 +142,8 @@ class _Block:
             worker.start()
 
 
-def _work(code: PoolCode, block: _Block, index: int) -> None:
-    code.worker(block.address, index, 0)
+def _work(code: PoolCode, block: _Block) -> None:
+    code.worker(block.address, 0)
 
 
 def _stop(code: PoolCode, block: _Block) -> None:

@@ -1,7 +1,9 @@
 """The LLVM text of the thread pool: `@ml_worker`, `@ml_parallel`, `@ml_stop`.
 
-A pool is one block of memory. Work is published by raising `generation` and acknowledged by each
-worker writing that number to its own slot; a worker that has spun long enough sleeps on
+A pool is one block of memory. Work is cut into chunks and published by raising `generation`; the
+threads take chunks through `ticket`, the caller from the front and the workers from the back. So
+each thread mostly meets the data it had last time, and one that comes late, or is kept from its
+processor, leaves its chunks to the others. A worker that has spun long enough sleeps on
 `generation` itself (a futex). Fields that different threads write often stand on lines apart.
 """
 
@@ -13,21 +15,25 @@ from string import Template
 from .machine import Machine
 
 # Two lines of 64 bytes: processors fetch lines in pairs, so neighbours would still disturb.
-SLOT_BYTES = 128
+_APART = 128
+CHUNKS = 4  # of work a thread: enough for a late thread to cost little
 
 
 class PoolHeader(ctypes.Structure):
-    """The start of a pool's memory; the slots of the workers follow, `SLOT_BYTES` each."""
+    """A pool's memory."""
 
     generation: int  # number of the current work; the word that sleepers wait on
     sleepers: int  # workers asleep or about to be
     task: int | None  # void (ptr context, i64 lo, i64 hi)
     context: int | None
     extent: int
+    chunks: int  # pieces that [0, extent) is cut into
     threads: int  # the caller included; 1 once the pool is stopped
     spins: int  # pauses before a worker sleeps and before a waiting caller yields
     stop: int  # 1: workers return
     busy: int  # 1: a caller is handing out work
+    ticket: int  # generation << 32 | chunks taken from the front << 16 | from the back
+    finished: int  # chunks done
 
     _fields_ = (
         ("generation", ctypes.c_int32),
@@ -35,15 +41,18 @@ class PoolHeader(ctypes.Structure):
         ("task", ctypes.c_void_p),
         ("context", ctypes.c_void_p),
         ("extent", ctypes.c_int64),
+        ("chunks", ctypes.c_int64),
         ("threads", ctypes.c_int32),
         ("spins", ctypes.c_int32),
         ("stop", ctypes.c_int32),
-        ("padding", ctypes.c_char * (SLOT_BYTES - 44)),
+        ("_after_stop", ctypes.c_char * (_APART - 52)),
         ("busy", ctypes.c_int32),
+        ("_after_busy", ctypes.c_char * (_APART - 4)),
+        ("ticket", ctypes.c_int64),
+        ("_after_ticket", ctypes.c_char * (_APART - 8)),
+        ("finished", ctypes.c_int64),
+        ("_after_finished", ctypes.c_char * (_APART - 8)),
     )
-
-
-POOL_BYTES = 2 * SLOT_BYTES  # the header, rounded up; worker i's slot is the i-th thing after it
 
 # Numbers of the system calls futex and sched_yield: the kernel's asm/unistd.h of each architecture.
 _LINUX_CALLS = {"x86_64": (202, 24), "aarch64": (98, 124), "riscv64": (98, 124)}
@@ -76,7 +85,7 @@ def pool_text(machine: Machine, *, futex: bool) -> str:
         if name != "_fields_"
     }
     functions = Template(_FUNCTIONS).substitute(
-        offsets, pause=pause, slots=str(POOL_BYTES), slot=str(SLOT_BYTES)
+        offsets, pause=pause, per_thread=str(CHUNKS)
     )
     waiting = _CALLBACKS
     if futex:
@@ -117,46 +126,70 @@ define internal void @ml_yield() nounwind {
 """
 
 _FUNCTIONS = """
-; Run the part of the published work that belongs to thread %index: extent / threads iterations,
-; one more for the first extent % threads of them.
-define internal void @ml_share(ptr %pool, i64 %index) nounwind {
-  %threads.at = getelementptr i8, ptr %pool, i64 $threads
+; Take chunks of the work of %generation and run them until none is left: from the front (%first
+; is 65536) or from the back (1). The ticket holds the generation, so that who comes late takes
+; nothing of the next work.
+define internal void @ml_share(ptr %pool, i32 %generation, i64 %first) nounwind {
+entry:
+  %ticket.at = getelementptr i8, ptr %pool, i64 $ticket
+  %finished.at = getelementptr i8, ptr %pool, i64 $finished
   %task.at = getelementptr i8, ptr %pool, i64 $task
   %context.at = getelementptr i8, ptr %pool, i64 $context
   %extent.at = getelementptr i8, ptr %pool, i64 $extent
-  %threads.i32 = load i32, ptr %threads.at
-  %threads = zext i32 %threads.i32 to i64
+  %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
   %task = load ptr, ptr %task.at
   %context = load ptr, ptr %context.at
   %extent = load i64, ptr %extent.at
-  %even = udiv i64 %extent, %threads
-  %rest = urem i64 %extent, %threads
-  %one.more = icmp ult i64 %index, %rest
-  %before = select i1 %one.more, i64 %index, i64 %rest
-  %start = mul i64 %even, %index
-  %lo = add i64 %start, %before
-  %more = zext i1 %one.more to i64
-  %size = add i64 %even, %more
-  %hi = add i64 %lo, %size
-  %empty = icmp eq i64 %size, 0
-  br i1 %empty, label %done, label %run
+  %chunks = load i64, ptr %chunks.at
+  %wide = zext i32 %generation to i64
+  %mine = shl i64 %wide, 32
+  %from.front = icmp ne i64 %first, 1
+  br label %look
+look:
+  %done = phi i64 [ 0, %entry ], [ %done, %take ], [ %done.next, %run ]
+  %ticket = load atomic i64, ptr %ticket.at acquire, align 8
+  %taken = sub i64 %ticket, %mine
+  %current = icmp ult i64 %taken, 4294967296
+  %front = lshr i64 %taken, 16
+  %back = and i64 %taken, 65535
+  %sum = add i64 %front, %back
+  %left = icmp ult i64 %sum, %chunks
+  %open = and i1 %current, %left
+  br i1 %open, label %take, label %report
+take:
+  %next = add i64 %ticket, %first
+  %exchanged = cmpxchg ptr %ticket.at, i64 %ticket, i64 %next acq_rel monotonic
+  %won = extractvalue { i64, i1 } %exchanged, 1
+  br i1 %won, label %run, label %look
 run:
+  %last = sub i64 %chunks, 1
+  %from.end = sub i64 %last, %back
+  %chunk = select i1 %from.front, i64 %front, i64 %from.end
+  %after = add i64 %chunk, 1
+  %lo.scaled = mul i64 %chunk, %extent
+  %hi.scaled = mul i64 %after, %extent
+  %lo = udiv i64 %lo.scaled, %chunks
+  %hi = udiv i64 %hi.scaled, %chunks
   call void %task(ptr %context, i64 %lo, i64 %hi)
-  br label %done
-done:
+  %done.next = add i64 %done, 1
+  br label %look
+report:
+  %none = icmp eq i64 %done, 0
+  br i1 %none, label %leave, label %add
+add:
+  %before = atomicrmw add ptr %finished.at, i64 %done release
+  br label %leave
+leave:
   ret void
 }
 
-; Thread %index: do a share of each generation after %first until told to stop.
-define void @ml_worker(ptr %pool, i64 %index, i32 %first) nounwind {
+; Take part in the work of each generation after %first until told to stop.
+define void @ml_worker(ptr %pool, i32 %first) nounwind {
 entry:
   %generation = getelementptr i8, ptr %pool, i64 $generation
   %sleepers = getelementptr i8, ptr %pool, i64 $sleepers
   %stop.at = getelementptr i8, ptr %pool, i64 $stop
   %spins.at = getelementptr i8, ptr %pool, i64 $spins
-  %slot.offset = mul i64 %index, $slot
-  %slots = getelementptr i8, ptr %pool, i64 $slots
-  %slot = getelementptr i8, ptr %slots, i64 %slot.offset
   %spins = load i32, ptr %spins.at
   br label %idle
 idle:
@@ -191,8 +224,7 @@ check:
   %stopping = icmp ne i32 %stop, 0
   br i1 %stopping, label %leave, label %work
 work:
-  call void @ml_share(ptr %pool, i64 %index)
-  store atomic i32 %new, ptr %slot release, align 4
+  call void @ml_share(ptr %pool, i32 %new, i64 1)
   br label %idle
 leave:
   ret void
@@ -214,20 +246,18 @@ done:
   ret i32 %new
 }
 
-; Wait until worker %index has acknowledged %wanted.
-define internal void @ml_join(ptr %pool, i64 %index, i32 %wanted) nounwind {
+; Wait until all chunks are done.
+define internal void @ml_join(ptr %pool, i64 %chunks) nounwind {
 entry:
-  %slot.offset = mul i64 %index, $slot
-  %slots = getelementptr i8, ptr %pool, i64 $slots
-  %slot = getelementptr i8, ptr %slots, i64 %slot.offset
+  %finished.at = getelementptr i8, ptr %pool, i64 $finished
   %spins.at = getelementptr i8, ptr %pool, i64 $spins
   %spins = load i32, ptr %spins.at
   br label %look
 look:
   %count = phi i32 [ 0, %entry ], [ %count.next, %wait ], [ 0, %yield ]
-  %now = load atomic i32, ptr %slot acquire, align 4
-  %finished = icmp eq i32 %now, %wanted
-  br i1 %finished, label %done, label %wait
+  %now = load atomic i64, ptr %finished.at acquire, align 8
+  %all = icmp eq i64 %now, %chunks
+  br i1 %all, label %done, label %wait
 wait:
   $pause
   %count.next = add i32 %count, 1
@@ -251,6 +281,10 @@ entry:
 ask:
   %threads.at = getelementptr i8, ptr %pool, i64 $threads
   %busy = getelementptr i8, ptr %pool, i64 $busy
+  %count = load i32, ptr %threads.at
+  %stopped = icmp ule i32 %count, 1
+  br i1 %stopped, label %alone, label %lock
+lock:
   %taken = cmpxchg ptr %busy, i32 0, i32 1 acquire monotonic
   %free = extractvalue { i32, i1 } %taken, 1
   br i1 %free, label %publish, label %alone
@@ -258,26 +292,31 @@ alone:
   call void %task(ptr %context, i64 0, i64 %extent)
   ret void
 publish:
+  %generation.at = getelementptr i8, ptr %pool, i64 $generation
   %task.at = getelementptr i8, ptr %pool, i64 $task
   %context.at = getelementptr i8, ptr %pool, i64 $context
   %extent.at = getelementptr i8, ptr %pool, i64 $extent
+  %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
+  %ticket.at = getelementptr i8, ptr %pool, i64 $ticket
+  %finished.at = getelementptr i8, ptr %pool, i64 $finished
+  %threads.i32 = load i32, ptr %threads.at
+  %threads = zext i32 %threads.i32 to i64
+  %most = mul i64 %threads, $per_thread
+  %few = icmp ult i64 %extent, %most
+  %chunks = select i1 %few, i64 %extent, i64 %most
   store ptr %task, ptr %task.at
   store ptr %context, ptr %context.at
   store i64 %extent, ptr %extent.at
-  %threads.i32 = load i32, ptr %threads.at
-  %threads = zext i32 %threads.i32 to i64
+  store i64 %chunks, ptr %chunks.at
+  store atomic i64 0, ptr %finished.at monotonic, align 8
+  %old = load atomic i32, ptr %generation.at monotonic, align 4
+  %coming = add i32 %old, 1
+  %wide = zext i32 %coming to i64
+  %ticket = shl i64 %wide, 32
+  store atomic i64 %ticket, ptr %ticket.at release, align 8
   %generation = call i32 @ml_publish(ptr %pool)
-  call void @ml_share(ptr %pool, i64 0)
-  br label %next
-next:
-  %worker = phi i64 [ 1, %publish ], [ %worker.next, %join ]
-  %pending = icmp ult i64 %worker, %threads
-  br i1 %pending, label %join, label %done
-join:
-  call void @ml_join(ptr %pool, i64 %worker, i32 %generation)
-  %worker.next = add i64 %worker, 1
-  br label %next
-done:
+  call void @ml_share(ptr %pool, i32 %generation, i64 65536)
+  call void @ml_join(ptr %pool, i64 %chunks)
   store atomic i32 0, ptr %busy release, align 4
   ret void
 }

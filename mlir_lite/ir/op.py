@@ -145,8 +145,12 @@ class Op:
             new = attribute(entry)
             if new is not entry:
                 changed[name] = new
-        # `replace` wants a dataclass instance, which every `@op` class is.
-        return dataclasses.replace(typing.cast(Any, self), **changed) if changed else self
+        if not changed:
+            return self
+        for name in (*self.operand_fields, *self.attribute_fields):
+            changed.setdefault(name, getattr(self, name))
+        # Every `@op` class is a dataclass, which the base class cannot say.
+        return typing.cast(Any, type(self))(**changed)
 
     def arguments(self, values: Mapping[Value, Any]) -> list[Any]:
         """Per operand field what stands for it in `values`: one entry, a tuple, or None."""
@@ -179,7 +183,9 @@ def attribute_key(entry: object) -> object:
     if isinstance(entry, ConstantData):
         return entry.key()
     if isinstance(entry, tuple):
-        return tuple(attribute_key(part) for part in entry)
+        if all(type(part) is int for part in entry):  # a shape or such: as it is
+            return entry
+        return tuple([attribute_key(part) for part in entry])
     # 1, 1.0 and True are equal in Python, not here; NaN equals itself here.
     return (type(entry), repr(entry) if isinstance(entry, float) else entry)
 

@@ -155,16 +155,17 @@ def test_one_over_x_stays() -> None:
 @pytest.mark.parametrize("operation", ["add %x, %c", "add %c, %x", "subtract %x, %c"])
 def test_an_integer_zero_disappears(operation: str) -> None:
     of_type = "2x3xi64"
+    line = f"%0 = {operation} : tensor<{of_type}>"
     expect(
         canonicalize,
-        before=unary(
-            f"{number('0', 'i64')}%0 = {operation} : tensor<2x3xi64>", f"%0:{of_type}", type_=of_type
-        ),
+        before=unary(number("0", "i64") + line, f"%0:{of_type}", type_=of_type),
         after=unary("", f"%x:{of_type}", type_=of_type),
     )
 
 
-@pytest.mark.parametrize(("operation", "dtype"), [("add %x, %c", "f32"), ("subtract %c, %x", "i64")])
+@pytest.mark.parametrize(
+    ("operation", "dtype"), [("add %x, %c", "f32"), ("subtract %c, %x", "i64")]
+)
 def test_a_float_zero_and_a_negation_stay(operation: str, dtype: str) -> None:
     """-0.0 + 0.0 is 0.0, and 0 - x is not x."""
     of_type = f"2x3x{dtype}"

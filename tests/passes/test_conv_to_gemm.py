@@ -85,7 +85,7 @@ def test_filters_that_do_not_overlap_are_a_product_whose_columns_are_spread() ->
     [
         spreading(APART.replace("strides = [2, 2]", "strides = [1, 1]"), "1x3x4x4xf32"),
         spreading(APART.replace("[[0, 0], [0, 0]]", "[[1, 0], [0, 0]]"), "1x3x6x4xf32"),
-        spreading(APART.replace("output_padding = [0, 0]", "output_padding = [1, 0]"), "1x5x6x4xf32"),
+        spreading(APART.replace("g = [0, 0]", "g = [1, 0]"), "1x5x6x4xf32"),
     ],
     ids=["overlap", "padding", "output padding"],
 )

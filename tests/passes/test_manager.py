@@ -93,9 +93,7 @@ def test_a_pass_that_changes_the_result_is_named(plant: Plant) -> None:
         run_passes(FN, STEPS, verify="each-pass")
     first, _, command = str(raised.value).splitlines()
     name = FN.name
-    assert first.startswith(
-        f"the pass 'planted' changed what the function computes on @{name}: result 0 differs by "
-    )
+    assert first.startswith("the pass 'planted' changed result 0 by ")
     passes = "canonicalize{fuel=2},planted"
     wanted = f"  mlir-lite opt dumps/{name}/00-input.mlir --passes {passes} --verify each-pass"
     assert command == wanted
@@ -110,14 +108,14 @@ def test_what_it_changes_is_seen_only_by_running_it(plant: Plant, level: Verify)
 @pytest.mark.parametrize("level", ["structure", "each-pass"])
 def test_a_pass_that_leaves_broken_ir_is_named(plant: Plant, level: Verify) -> None:
     plant(broken)
-    message = r"'planted' left broken IR on @.*'add' has tensor<3x2xf32>, its type rule says"
+    message = r"'planted' left broken IR: .*'add' has tensor<3x2xf32>, its type rule says"
     with pytest.raises(PassError, match=message):
         run_passes(FN, STEPS, verify=level)
 
 
 def test_a_pass_that_fails_is_named_whatever_it_raises(plant: Plant) -> None:
     plant(failing)
-    with pytest.raises(PassError, match="the pass 'planted' failed on @.*: KeyError: ") as raised:
+    with pytest.raises(PassError, match=r"the pass 'planted' failed: KeyError") as raised:
         run_passes(FN, STEPS, verify="off")
     assert isinstance(raised.value.__cause__, KeyError)
 
@@ -128,7 +126,7 @@ def test_the_users_own_mistakes_stay_what_they_are(plant: Plant, kind: type[Exce
         raise kind("the user may not")
 
     plant(complaining)
-    with pytest.raises(kind, match="^the user may not$"):
+    with pytest.raises(kind, match=r"^the user may not$"):
         run_passes(FN, STEPS)
 
 

@@ -102,6 +102,7 @@ def test_tidy_keeps_a_condition_that_the_limits_leave_open() -> None:
 
 def test_tidy_divides_by_the_limits() -> None:
     """`(i * 6 + j) floordiv 6` is i where j is below 6."""
-    given = kernel("for i in 0..4 { for j in 0..6 { y[(i * 6 + j) floordiv 6, (i * 6 + j) mod 6] = 1.0 } }")
+    place = "(i * 6 + j) floordiv 6, (i * 6 + j) mod 6"
+    given = kernel(f"for i in 0..4 {{ for j in 0..6 {{ y[{place}] = 1.0 }} }}")
     wanted: tuple[Stmt, ...] = kernel("for i in 0..4 { for j in 0..6 { y[i, j] = 1.0 } }").body
     assert tidy(given).body == wanted
