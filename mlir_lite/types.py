@@ -77,9 +77,9 @@ DTYPES: Mapping[str, DType] = {
 def dtype_of(array: Array) -> DType:
     """The element type of a NumPy array; `TypeRuleError` for one the compiler does not have."""
     for dtype in DTYPES.values():
-        if dtype.bits == max(1, 8 * array.dtype.itemsize) or dtype is bool_:
-            if dtype.numpy == array.dtype:
-                return dtype
+        # The width first: asking for `numpy` of bf16 loads a package.
+        if dtype.bytes == array.dtype.itemsize and dtype.numpy == array.dtype:
+            return dtype
     have = ", ".join(DTYPES)
     check(False, f"no element type for NumPy's {array.dtype}; the compiler has {have}")
     raise AssertionError

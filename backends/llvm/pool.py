@@ -74,7 +74,7 @@ class PoolCode:
     """The compiled pool functions of this process; `symbols` is what executables link against."""
 
     library: Library
-    worker: Callable[[int, int, int], None]
+    worker: Callable[[int, int], None]
     stop: Callable[[int], None]
     parking: _Parking
     symbols: Mapping[str, int]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..dsl import function, nn
 from ..ir import Function, Value
-from ..ops import relu
+from ..ops import relu, softmax
 from ..types import f32
 from .assets import NORM_EPSILON, load
 
 
 class DigitClassifier(nn.Module):
-    """Images `(batch, 1, 8, 8)` of values 0..1 to scores `(batch, 10)`."""
+    """Images `(batch, 1, 8, 8)` of values 0..1 to probabilities `(batch, 10)`."""
 
     conv1: nn.Conv2d = nn.Conv2d(1, 16, 3, padding=1, bias=False)
     norm1: nn.BatchNorm2d = nn.BatchNorm2d(16, NORM_EPSILON)
@@ -26,7 +26,7 @@ class DigitClassifier(nn.Module):
         x = relu(self.norm1(self.conv1(images)))
         x = self.pool(relu(self.norm2(self.conv2(x))))
         x = self.pool(relu(self.norm3(self.conv3(x))))
-        return self.fc2(relu(self.fc1(x.flatten(1))))
+        return softmax(self.fc2(relu(self.fc1(x.flatten(1)))))
 
 
 def digits() -> Function:

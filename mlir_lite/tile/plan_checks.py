@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from ..errors import VerifyError
-from ..expr import INDEX, Bounds, Var, bounds_of
+from ..expr import INDEX, Bounds, Expr, Var, bounds_of
 from ..expr.simplify import from_linear, linear
 from .access_checks import AccessChecks, Site
 from .conditions import conditional_bounds
@@ -270,17 +270,22 @@ def _is_safe(
     """No read of one site meets an earlier write of the other."""
     source = from_linear(flat_index(reading.access.indices, read.shape))
     target = from_linear(flat_index(writing.access.indices, written.shape))
+    apart = [source - target]
+    places: list[tuple[Expr, ...]] = [(source,), (target,)]
+    shape: tuple[int, ...] = (read.elements,)
+    if read.shape == written.shape:  # pieces of a matrix often lie apart in one dimension only
+        places, shape = [reading.access.indices, writing.access.indices], read.shape
+        apart += [mine - theirs for mine, theirs in zip(*places, strict=True)]
     bounds = _narrowed(checks.bounds, reading, writing)
-    for mine, theirs in zip(reading.loops, writing.loops, strict=False):
-        if mine is not theirs:
+    for outer, other in zip(reading.loops, writing.loops, strict=False):
+        if outer is not other:
             break
-        inner = names_bound_in(mine.body)
-        places = [(source,), (target,)]
-        if not distinct(mine.axis, places, (read.elements,), inner, bounds):
+        inner = names_bound_in(outer.body)
+        if not distinct(outer.axis, places, shape, inner, bounds):
             return False
     # In one iteration of the loops around both, the order of the text counts.
-    low, high = bounds_of(from_linear(linear(source - target)), bounds)
-    return in_order or low > 0 or high < 0
+    limits = [bounds_of(from_linear(linear(difference)), bounds) for difference in apart]
+    return in_order or any(low > 0 or high < 0 for low, high in limits)
 
 
 def _narrowed(bounds: Bounds, reading: Site, writing: Site) -> Bounds:

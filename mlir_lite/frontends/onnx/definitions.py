@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from ...errors import ParseError
+from ...errors import ParseError, check
 from .weights import text
 
 Readable: TypeAlias = Callable[[str, int], bool]
+_Callee: TypeAlias = tuple[str, str, str]  # domain, name and overload of a function
 
 # Definitions may use operators that have one themselves.
 _MOST_ROUNDS = 4
+
+# A function that calls another twice, and so on thirty times, is a short file and 2**30 nodes.
+_MOST_NODES = 100_000
+_MOST_DEPTH = 100  # the package's own limit
 
 
 def version_in_force(op_type: str, domain: str, opset: int) -> int | None:
@@ -42,6 +47,7 @@ def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
     import onnx.inliner
 
     if model.functions:
+        _check_growth(model)
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
@@ -64,6 +70,45 @@ def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
     return model
 
 
+def _check_growth(model: Any) -> None:
+    """`ParseError` where the functions written out would be more nodes than any network has."""
+    bodies = {
+        (function.domain, function.name, function.overload): [
+            _callee(node) for node in _nodes(function)
+        ]
+        for function in model.functions
+    }
+    # What each function comes to, where calls nested deeper than the round count as one node.
+    sizes: dict[_Callee, int] = {}
+    for _ in range(_MOST_DEPTH):
+        found = {
+            name: min(sum(sizes.get(callee, 1) for callee in body), _MOST_NODES + 1)
+            for name, body in bodies.items()
+        }
+        if found == sizes:
+            break
+        sizes = found
+    total = sum(sizes.get(_callee(node), 1) for node in _nodes(model.graph))
+    check(
+        total <= _MOST_NODES,
+        f"the functions of the model, written out, are more than {_MOST_NODES} nodes",
+        ParseError,
+    )
+
+
+def _callee(node: Any) -> _Callee:
+    return node.domain, node.op_type, node.overload
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph or a function, and of the branches in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
 def _with_defaults(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
     """A copy in which the operators to be written out have all their attributes."""
     copy = type(model)()
@@ -78,10 +123,7 @@ def _with_defaults(model: Any, opsets: Mapping[str, int], readable: Readable) ->
 
 def _defined(graph: Any, opsets: Mapping[str, int], readable: Readable) -> Iterator[Any]:
     """The nodes of a graph, and of its branches, whose operator has only a definition."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _defined(attribute.g, opsets, readable)
+    for node in _nodes(graph):
         if node.domain not in ("", "ai.onnx"):
             continue
         op_type = text(node.op_type)
