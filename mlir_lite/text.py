@@ -16,7 +16,7 @@ from .errors import ParseError
 from .location import UNKNOWN, Location
 
 # Names as MLIR's suffix identifiers: dots join words, as in `i.o` and `layer.0.weight`.
-_NAME = r"[A-Za-z_]\w*(?:\.\w+)*"
+_NAME = r"[A-Za-z_][\w$]*(?:\.[\w$]+)*"  # MLIR's names may hold a dollar sign, too
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _IDENTIFIER = re.compile(_NAME, re.ASCII)
 _TOKEN = re.compile(

@@ -85,6 +85,11 @@ def dtype_of(array: Array) -> DType:
     raise AssertionError
 
 
+# Far above what a network's sizes are: squaring one twenty times must not fill the memory.
+_MOST_FACTORS = 64
+_MOST_TERMS = 4096
+
+
 @dataclass(frozen=True)
 class Dim:
     """A size known by name only: a sum of products of atoms, in a normal form.
@@ -132,8 +137,13 @@ class Dim:
 
     def __mul__(self, other: Size) -> Size:
         product: dict[tuple[Atom, ...], int] = {}
+        factors = Dim._terms(other)
+        few = len(self.terms) * len(factors) <= _MOST_TERMS
+        check(few, f"a size is a product of sums that has more than {_MOST_TERMS} terms")
         for left, a in self.terms:
-            for right, b in Dim._terms(other).items():
+            for right, b in factors.items():
+                small = len(left) + len(right) <= _MOST_FACTORS
+                check(small, f"a size is a product of more than {_MOST_FACTORS} factors")
                 atoms = tuple(sorted(left + right, key=str))
                 product[atoms] = product.get(atoms, 0) + a * b
         return Dim._make(product)

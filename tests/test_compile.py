@@ -85,17 +85,17 @@ def test_stages_are_those_of_the_sizes_compiled_last() -> None:
     assert "tensor<9x8xf32>" in run.stages["graph"] and "[batch]" not in run.stages["graph"]
 
 
-def test_a_static_value_decides_a_shape() -> None:
-    @ml.function(f32[2, 6], i64[2], static=["shape"])
-    def f(x: Value, shape: Value) -> Value:
-        return ml.reshape(x + 1, shape) * 2
+def test_each_static_value_is_compiled_for_once() -> None:
+    @ml.function(f32[3], i64[()], static=["n"])
+    def f(x: Value, n: Value) -> Value:
+        return x * ml.broadcast(n.astype(ml.f32), (3,))
 
-    x = np.arange(12, dtype=np.float32).reshape(2, 6)
     run = ml.compile(f)
-    for shape in (np.array([3, 4]), np.array([12, 1])):
-        y = run(x, shape)
-        assert np.shape(y) == tuple(shape)
-        assert_same(y, ml.evaluate(f, x, shape))
+    x = np.arange(3, dtype=np.float32)
+    for factor in (2, 5, 2):
+        np.testing.assert_array_equal(run(x, np.array(factor)), x * factor)
+    assert run.program.params == ("x",)
+    assert run.for_arrays({"x": x, "n": np.array(2)}) is run.for_arrays({"x": x, "n": np.array(2)})
 
 
 # Arguments and results
@@ -114,7 +114,7 @@ def test_arrays_by_place_and_by_name() -> None:
 @pytest.mark.parametrize(
     ("place", "named", "message"),
     [
-        (2, (), r"3 arrays \(x, w, b\), got 2"),
+        (2, (), r"expected 3 arrays \('x', 'w', 'b'\), got 2"),
         (3, ("b",), "b given by place and by name"),
         (2, ("bias",), "no parameter bias; it has x, w, b"),
     ],
@@ -123,7 +123,7 @@ def test_arguments_that_do_not_fit(place: int, named: tuple[str, ...], message: 
     arrays = random(layer, batch=4)
     run = ml.compile(ml.specialise(layer, {"batch": 4}))
     with pytest.raises(InputError, match=message):
-        run(*arrays[:place], **{name: arrays[2] for name in named})
+        run(*arrays[:place], **dict.fromkeys(named, arrays[2]))
 
 
 def test_a_result_can_be_written_where_the_caller_wants_it() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ...errors import VerifyError
-from ...expr import Const, Expr, Load, index, simplify, substitute_vars, vars_of
+from ...expr import Const, Expr, Load, Var, index, simplify, substitute_vars, vars_of
 from ...expr.nodes import children
 from ...tile.nodes import Buffer
 from .emit_calls import BoundWindow
@@ -85,12 +85,13 @@ class Frame:
         """Whether the value differs by lane."""
         if self.vector is None or self.lane is not None:
             return False
-        return any(self._variable_varies(name) for name in vars_of(expr))
+        if isinstance(expr, Var):
+            return self._variable_varies(expr.name)
+        return any(map(self._variable_varies, vars_of(expr)))
 
     def depth_of(self, expr: Expr) -> int:
         """The outermost scope in whose head an expression without loads can be computed."""
-        depths = (self._variable_depth(name) for name in vars_of(expr))
-        return max(depths, default=0)
+        return max(map(self._variable_depth, vars_of(expr)), default=0)
 
     def _variable_varies(self, name: str) -> bool:
         if name in self.replaced:

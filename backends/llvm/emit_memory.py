@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...errors import UnsupportedError
-from ...expr import INDEX, Const, Expr, Load, Var, index, vars_of
+from ...expr import INDEX, Const, Expr, Load, Var, index
 from ...tile.nodes import Buffer, Ref, Space
 from ...types import i32
 from .emit_convert import from_memory, to_memory
@@ -81,18 +81,18 @@ class Memory:
     def _bound(self, place: Place) -> dict[Expr | None, int] | None:
         """The position with replaced variables put in; None where that needs simplifying."""
         terms: dict[Expr | None, int] = {}
-        constant = 0
+        constant, replaced = 0, self.frame.replaced
         for term, factor in place.terms.items():
             if term is None:
                 constant += factor
             elif not isinstance(term, Var):
-                if not vars_of(term).isdisjoint(self.frame.replaced):
+                if not place.variables[term].isdisjoint(replaced):
                     return None
                 terms[term] = factor
-            elif term.name not in self.frame.replaced:
+            elif term.name not in replaced:
                 terms[term] = factor
             else:
-                value = self.frame.replaced[term.name]
+                value = replaced[term.name]
                 if not isinstance(value, Const):
                     return None
                 constant += factor * int(value.value)

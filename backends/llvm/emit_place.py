@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...expr import Bounds, Expr, bounds_of, index, simplify, vars_of
+from ...expr import Bounds, Expr, Var, bounds_of, index, simplify, vars_of
 from ...expr.simplify import linear
 from ...tile.nodes import Buffer
 
@@ -22,10 +22,14 @@ class Place:
     terms: Mapping[Expr | None, int]
     in_range: bool
     limits: tuple[tuple[str, tuple[int, int] | None], ...]
+    variables: Mapping[Expr | None, frozenset[str]]  # of the terms that are more than one
 
     def holds(self, bounds: Bounds) -> bool:
         """Whether the variables have these limits still."""
-        return all(bounds.get(name) == limit for name, limit in self.limits)
+        for name, limit in self.limits:
+            if bounds.get(name) != limit:
+                return False
+        return True
 
 
 def flat_place(buffer: Buffer, at: tuple[Expr, ...], bounds: Bounds) -> Place:
@@ -40,7 +44,11 @@ def flat_place(buffer: Buffer, at: tuple[Expr, ...], bounds: Bounds) -> Place:
         memory = tuple(simplify(part, bounds) for part in buffer.layout.apply(at))
     terms = linear(simplify(flat_index(memory, buffer.memory_shape), bounds))
     names = sorted(frozenset().union(*(vars_of(part) for part in at)))
-    return Place(buffer, at, terms, in_range, tuple((name, bounds.get(name)) for name in names))
+    limits = tuple((name, bounds.get(name)) for name in names)
+    variables = {
+        term: vars_of(term) for term in terms if not (term is None or isinstance(term, Var))
+    }
+    return Place(buffer, at, terms, in_range, limits, variables)
 
 
 def flat_index(at: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:

@@ -87,6 +87,7 @@ class ScopedText(LlvmText):
     block: str = "entry"  # the basic block that the innermost scope's lines are in
     _hoist: int | None = None
     _labels: int = 0
+    _written: set[str] = field(default_factory=set)  # every instruction there was in any scope
 
     def __post_init__(self) -> None:
         self._aim()
@@ -125,14 +126,14 @@ class ScopedText(LlvmText):
 
     def define(self, expression: str) -> str:
         """The name of this pure instruction's result; written unless it is there already."""
-        if self._hoist is None:
-            target = self.scopes[-1].names
-            known = self._find(expression, len(self.scopes))
-        else:
-            target = self.scopes[self._hoist].head_names
-            known = self._find(expression, self._hoist) or target.get(expression)
-        if known is not None:
-            return known
+        hoist = self._hoist
+        target = self.scopes[-1].names if hoist is None else self.scopes[hoist].head_names
+        if expression in self._written:
+            known = self._find(expression, len(self.scopes) if hoist is None else hoist)
+            known = known or target.get(expression)
+            if known is not None:
+                return known
+        self._written.add(expression)
         target[expression] = name = super().define(expression)
         return name
 

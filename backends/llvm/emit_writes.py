@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...expr import index, vars_of
 from ...tile.nodes import Accumulate, Async, Block, Call, If, Kind, Let, Loop, Space, Store, Window
@@ -21,19 +21,18 @@ class Writes:
     frame: Frame
     memory: Memory
     callees: Callees
+    _used: dict[int, frozenset[str] | None] = field(default_factory=dict)
 
     def units(self, body: Block) -> tuple[Key, ...]:
         """The units of register buffers that a block writes, each once, in order."""
         return tuple(dict.fromkeys(self._writes(body)))
 
     def _writes(self, body: Block) -> Iterator[Key]:
-        in_registers = [
-            ref for ref in written_refs(body, self.callees)
-            if self.frame.buffer_of(ref.buffer).space is Space.REGISTER
-        ]
-        if not in_registers:
+        if id(body) not in self._used:  # a loop's body is followed once for each iteration
+            self._used[id(body)] = self._register_variables(body)
+        used = self._used[id(body)]
+        if used is None:
             return
-        used = frozenset().union(*(vars_of(part) for ref in in_registers for part in ref.indices))
         for stmt in body:
             match stmt:
                 case Loop():
@@ -58,6 +57,16 @@ class Writes:
                 case Accumulate(targets=targets):
                     for target in targets:
                         yield from self.memory.register_units(target)
+
+    def _register_variables(self, body: Block) -> frozenset[str] | None:
+        """The variables that index registers which a block writes; None if it writes none."""
+        in_registers = [
+            ref for ref in written_refs(body, self.callees)
+            if self.frame.buffer_of(ref.buffer).space is Space.REGISTER
+        ]
+        if not in_registers:
+            return None
+        return frozenset().union(*(vars_of(part) for ref in in_registers for part in ref.indices))
 
     def _loop_writes(self, loop: Loop, used: frozenset[str]) -> Iterator[Key]:
         frame = self.frame

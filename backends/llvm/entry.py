@@ -27,6 +27,7 @@ from .arrays import (
 from .entry_text import MOST_OBJECTS, Fault, decode
 from .jit import Library
 from .numpy_header import ArrayHeader
+from .results import allocator
 from .state import State
 
 # What a status other than 0 means to the user: an error naming operation and line.
@@ -65,11 +66,7 @@ class Entry:
         state.status = ctypes.addressof(self._status)
         state.types = ctypes.addressof(self._types)
         self._state_address = ctypes.addressof(state)
-        self._allocations = [
-            (spec.type.static_shape, spec.type.dtype.numpy)
-            for spec in results
-            if spec.donor is None
-        ]
+        self._allocations = [allocator(spec) for spec in results if spec.donor is None]
         self._donates = len(self._allocations) < len(self._results)
         self._run = _function(library, "ml_run", 2)
         self._call = self._checked_call(header)
@@ -88,7 +85,7 @@ class Entry:
         if len(arrays) != len(self._parameters):
             raise wrong_count(len(arrays), self._parameters, "arrays")
         if out is None:
-            results = [np.empty(shape, dtype) for shape, dtype in self._allocations]
+            results = [allocate() for allocate in self._allocations]
         else:
             results = list(out)
             if len(results) != len(self._allocations):

@@ -285,9 +285,11 @@ def children(expr: Expr) -> tuple[Expr, ...]:
 
 def walk_expr(expr: Expr) -> Iterator[Expr]:
     """Every node, parents first."""
-    yield expr
-    for child in children(expr):
-        yield from walk_expr(child)
+    pending = [expr]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending.extend(reversed(children(node)))
 
 
 def rewrite_expr(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from math import prod
+from operator import is_not
 from typing import TypeAlias
 
 from ..expr import Expr, rewrite_expr, substitute_vars
@@ -227,15 +229,15 @@ class Kernel:
 
 def expressions_of(stmt: Stmt) -> tuple[Expr, ...]:
     """The expressions that stand directly in a statement (not those in nested blocks)."""
+    if isinstance(stmt, Store):
+        return (*stmt.target.indices, stmt.value)
+    if isinstance(stmt, Let):
+        return (stmt.value,)
     match stmt:
         case Loop(start=start, stop=stop):
             return (start, stop)
         case If(condition=condition):
             return (condition,)
-        case Let(value=value):
-            return (value,)
-        case Store(target=target, value=value):
-            return (*target.indices, value)
         case Accumulate(targets=targets, values=values):
             return (*(part for target in targets for part in target.indices), *values)
         case Call(windows=windows, scalars=scalars):
@@ -263,46 +265,56 @@ def walk(block: Block) -> Iterator[Stmt]:
 
 def map_blocks(stmt: Stmt, visit: Callable[[Block], Block]) -> Stmt:
     """The statement with its nested blocks replaced."""
+    if isinstance(stmt, Loop):
+        return Loop(stmt.axis, stmt.start, stmt.stop, visit(stmt.body), stmt.kind)
+    if isinstance(stmt, If):
+        return If(stmt.condition, visit(stmt.then), visit(stmt.otherwise))
+    if isinstance(stmt, Async):
+        return Async(stmt.group, visit(stmt.body))
+    return stmt
+
+
+def map_own(stmt: Stmt, visit: Callable[[Expr], Expr]) -> Stmt:
+    """The statement with the expressions that stand directly in it replaced."""
+    old = expressions_of(stmt)
+    new = tuple([visit(expr) for expr in old])
+    if not any(map(is_not, new, old)):
+        return stmt
+    parts = iter(new)
+
+    def ref(target: Ref) -> Ref:
+        return Ref(target.buffer, tuple(islice(parts, len(target.indices))))
+
     match stmt:
-        case Loop() | Async():
-            return replace(stmt, body=visit(stmt.body))
+        case Loop():
+            return Loop(stmt.axis, next(parts), next(parts), stmt.body, stmt.kind)
         case If():
-            return replace(stmt, then=visit(stmt.then), otherwise=visit(stmt.otherwise))
+            return If(next(parts), stmt.then, stmt.otherwise)
+        case Let():
+            return Let(stmt.name, next(parts))
+        case Store():
+            return Store(ref(stmt.target), next(parts))
+        case Accumulate():
+            targets = tuple([ref(target) for target in stmt.targets])
+            return Accumulate(stmt.combiner, targets, tuple(parts))
+        case Call():
+            windows = tuple(
+                [
+                    Window(window.buffer, tuple(islice(parts, len(window.offsets))))
+                    for window in stmt.windows
+                ]
+            )
+            return Call(stmt.callee, windows, tuple(parts))
     return stmt
 
 
 def map_expressions(block: Block, visit: Callable[[Expr], Expr]) -> Block:
     """Every expression of a block, nested blocks included, replaced."""
 
-    def ref(target: Ref) -> Ref:
-        return Ref(target.buffer, tuple(visit(part) for part in target.indices))
+    def nested(inner: Block) -> Block:
+        return map_expressions(inner, visit)
 
-    def one(stmt: Stmt) -> Stmt:
-        stmt = map_blocks(stmt, lambda inner: map_expressions(inner, visit))
-        match stmt:
-            case Loop():
-                return replace(stmt, start=visit(stmt.start), stop=visit(stmt.stop))
-            case If():
-                return replace(stmt, condition=visit(stmt.condition))
-            case Let():
-                return replace(stmt, value=visit(stmt.value))
-            case Store():
-                return Store(ref(stmt.target), visit(stmt.value))
-            case Accumulate():
-                return Accumulate(
-                    stmt.combiner,
-                    tuple(ref(target) for target in stmt.targets),
-                    tuple(visit(value) for value in stmt.values),
-                )
-            case Call():
-                windows = tuple(
-                    Window(window.buffer, tuple(visit(part) for part in window.offsets))
-                    for window in stmt.windows
-                )
-                return Call(stmt.callee, windows, tuple(visit(part) for part in stmt.scalars))
-        return stmt
-
-    return tuple(one(stmt) for stmt in block)
+    return tuple([map_own(map_blocks(stmt, nested), visit) for stmt in block])
 
 
 def substitute_block(block: Block, values: Mapping[str, Expr]) -> Block:

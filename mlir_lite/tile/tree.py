@@ -21,10 +21,9 @@ from .nodes import (
     Ref,
     Stmt,
     Store,
-    blocks_of,
     expressions_of,
     map_blocks,
-    map_expressions,
+    map_own,
     substitute_block,
     walk,
 )
@@ -187,7 +186,7 @@ def tidy(kernel: Kernel) -> Kernel:
     def visit(block: Block, bounds: Mapping[str, tuple[int, int]]) -> Block:
         result: list[Stmt] = []
         for stmt in block:
-            stmt = _simplified(stmt, bounds)
+            stmt = map_own(stmt, lambda expr: simplify(expr, bounds))
             match stmt:
                 case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 0:
                     continue
@@ -211,10 +210,3 @@ def tidy(kernel: Kernel) -> Kernel:
 
     return kernel.with_body(visit(kernel.body, {}))
 
-
-def _simplified(stmt: Stmt, bounds: Bounds) -> Stmt:
-    """The statement with its own expressions simplified, nested blocks left alone."""
-    hollow = map_blocks(stmt, lambda _: ())
-    (simple,) = map_expressions((hollow,), lambda expr: simplify(expr, bounds))
-    blocks = iter(blocks_of(stmt))
-    return map_blocks(simple, lambda _: next(blocks))

@@ -1,4 +1,4 @@
-"""plan-memory: the arena is as small as the steps' reads and writes allow, and in place where legal."""
+"""plan-memory: the arena is as small as the steps' reads and writes allow."""
 
 from __future__ import annotations
 
