@@ -1,33 +1,100 @@
-"""What a backend is: it turns a Program into something that runs."""
+"""What a backend is: it turns a planned Program into something that runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
+from ..errors import InputError, check
 from ..ir import ConstantData
+from ..target import Target
 from ..tile.program import Memory, Program
 from ..types import Array
 
+Results: TypeAlias = Array | tuple[Array, ...]
+Texts: TypeAlias = Mapping[str, Callable[[], str]]  # of the stages, each made when it is asked for
+
 
 class Executable(Protocol):
-    """A compiled function. `stages` holds the text of every stage by name."""
+    """A compiled program, callable with arrays in the order of `parameters` or by name."""
 
     @property
-    def stages(self) -> Mapping[str, str]: ...
+    def parameters(self) -> tuple[str, ...]: ...
+
+    @property
+    def stages(self) -> Mapping[str, str]:
+        """The text of every stage, by name."""
+
+    @property
+    def program(self) -> Program: ...
 
     @property
     def memory(self) -> Memory: ...
 
-    def __call__(self, *arrays: object, out: object = None, **named: object) -> Results: ...
+    @property
+    def compile_seconds(self) -> Mapping[str, float]:
+        """The time of each step of compilation."""
+
+    def __call__(
+        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+    ) -> Results: ...
+
+    def clone(self) -> Executable:
+        """Another executable of the same code, to call at the same time."""
 
 
 class Backend(Protocol):
-    """A way to run Programs."""
+    """A way to run programs made for `target`."""
+
+    @property
+    def target(self) -> Target: ...
 
     def compile(
-        self, program: Program, constants: Mapping[str, ConstantData], *, threads: int | None
-    ) -> Executable: ...
+        self,
+        program: Program,
+        constants: Mapping[str, ConstantData],
+        *,
+        threads: int | None,
+        stages: Texts,
+        seconds: Mapping[str, float],
+    ) -> Executable:
+        """Make the program run. `stages` and `seconds` are those of the steps before."""
+
+    def stage_texts(self, program: Program) -> Texts:
+        """The texts that this backend makes of a program."""
 
 
-Results = Array | tuple[Array, ...]
+class Stages(Mapping[str, str]):
+    """Texts by name, made when they are first read."""
+
+    def __init__(self, makers: Texts) -> None:
+        self._makers = dict(makers)
+        self._texts: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._texts:
+            self._texts[name] = self._makers[name]()
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def in_order(
+    names: Sequence[str], arrays: Sequence[object], named: Mapping[str, object]
+) -> list[object]:
+    """Arrays given by place, then those given by name, in the order of `names`.
+
+    `InputError` for a name that is unknown, missing, or given twice.
+    """
+    unknown = sorted(set(named) - set(names))
+    have = ", ".join(names)
+    check(not unknown, f"no parameter {', '.join(unknown)}; it has {have}", InputError)
+    twice = [name for name in names[: len(arrays)] if name in named]
+    check(not twice, f"{', '.join(twice)} given by place and by name", InputError)
+    missing = [name for name in names[len(arrays) :] if name not in named]
+    check(not missing, f"missing {', '.join(missing)}", InputError)
+    return [*arrays, *(named[name] for name in names[len(arrays) :])]

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
+from .backends import base
 from .backends.llvm.backend import CpuBackend, cpu_target
-from .backends.llvm.executable import CpuExecutable
+from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
 from .errors import InputError, check
@@ -29,6 +30,7 @@ from .tile.program import Memory, Program
 from .types import Array
 
 _LOG = logging.getLogger("mlir_lite")
+_DUMPED = {"tile": "program.tile", "llvm": "program.ll"}  # names of files by stage
 
 
 # Named sizes, and the bytes of static parameters.
@@ -57,7 +59,8 @@ def compile(
     observe: Observer | None = None,
     dump: str | Path | None = None,
 ) -> Executable:
-    """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another.
+    """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another, and
+    "reference" runs the scheduled kernels in the interpreter, slowly and strictly.
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
@@ -72,12 +75,19 @@ def compile(
     return Executable(fn, target, threads, options)
 
 
+def backend_of(target: str) -> base.Backend:
+    """The backend that a target's name asks for."""
+    if target == "reference":
+        return ReferenceBackend(cpu_target("cpu:avx512", 1)[0])
+    return CpuBackend(*cpu_target(target))
+
+
 def lower_for(
     fn: Function, target: str, options: Options
-) -> tuple[CpuBackend, Function, Lowered, Program, dict[str, float]]:
+) -> tuple[base.Backend, Function, Lowered, Program, dict[str, float]]:
     """Everything before machine code: the backend, the function of groups, the planned program,
     and the seconds of each step."""
-    backend = CpuBackend(*cpu_target(target))
+    backend = backend_of(target)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -102,14 +112,15 @@ def lower_for(
     program = plan_memory(lowered)
     lap("plan")
     if dumps is not None:
-        dumps.text("program.tile", str(program))
-        dumps.text("program.ll", backend.stage_texts(program)["llvm"]())
+        for name, text in backend.stage_texts(program).items():
+            if name != "asm":  # made from "llvm" at a cost
+                dumps.text(_DUMPED.get(name, name), text())
     return backend, fused, lowered, program, seconds
 
 
 def compile_static(
     fn: Function, target: str, threads: int | None, options: Options
-) -> CpuExecutable:
+) -> base.Executable:
     """Compile a function whose sizes are all known."""
     backend, fused, lowered, program, seconds = lower_for(fn, target, options)
     stages: dict[str, Callable[[], str]] = {
@@ -132,7 +143,7 @@ class Executable:
     target: str
     threads: int | None
     options: Options
-    _made: dict[Key, CpuExecutable] = field(default_factory=dict)
+    _made: dict[Key, base.Executable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.function.sizes and not self.function.static:
@@ -151,7 +162,7 @@ class Executable:
         executable = self.for_arrays(given)
         return executable(*(given[name] for name in executable.parameters), out=out)
 
-    def for_arrays(self, arrays: Mapping[str, Array]) -> CpuExecutable:
+    def for_arrays(self, arrays: Mapping[str, Array]) -> base.Executable:
         """The executable for the sizes of these arrays and the values of the static ones,
         compiled if they are new. It takes the arrays that are not static."""
         sizes = solve_sizes(self.function, list(arrays.values()))
@@ -160,7 +171,7 @@ class Executable:
 
     def for_sizes(
         self, sizes: Mapping[str, int], values: Mapping[str, Array] = MappingProxyType({})
-    ) -> CpuExecutable:
+    ) -> base.Executable:
         """The executable for these named sizes and values of static parameters."""
         known = tuple(sorted((name, array.tobytes()) for name, array in values.items()))
         key: Key = (*sorted(sizes.items()), *known)
@@ -169,7 +180,7 @@ class Executable:
             self._made[key] = compile_static(fixed, self.target, self.threads, self.options)
         return self._made[key]
 
-    def _latest(self) -> CpuExecutable:
+    def _latest(self) -> base.Executable:
         check(
             self._made,
             f"@{self.function.name} has the named sizes {', '.join(sorted(self.function.sizes))}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from ...ir import ConstantData
 from ...target import Target, named_target
 from ...tile.program import Program, Role
 from ...types import Array, TensorType
+from ..base import Stages, Texts
 from .arrays import ArraySpec
 from .cache import default_cache
 from .emit_program import BODY, ProgramText, emit_program
@@ -64,7 +65,7 @@ class CpuBackend:
         constants: Mapping[str, ConstantData],
         *,
         threads: int | None = None,
-        stages: Mapping[str, Callable[[], str]] = MappingProxyType({}),
+        stages: Texts = MappingProxyType({}),
         seconds: Mapping[str, float] = MappingProxyType({}),
     ) -> CpuExecutable:
         """Emit, compile, link, and evaluate the constants. `stages` gives the texts of earlier
@@ -102,7 +103,7 @@ class CpuBackend:
 
     def stage_texts(
         self, program: Program, text: ProgramText | None = None
-    ) -> dict[str, Callable[[], str]]:
+    ) -> Texts:
         """The texts this backend makes of a program, each computed when it is asked for."""
 
         def modules() -> tuple[str, ...]:
@@ -113,25 +114,6 @@ class CpuBackend:
             "llvm": lambda: "\n".join(modules()),
             "asm": lambda: "\n".join(assembly(module, self.machine) for module in modules()),
         }
-
-
-class Stages(Mapping[str, str]):
-    """Texts by name, made when they are first read."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], str]]) -> None:
-        self._makers = dict(makers)
-        self._texts: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self._texts:
-            self._texts[name] = self._makers[name]()
-        return self._texts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
 
 
 class _Clock:

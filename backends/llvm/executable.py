@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...errors import InputError, RunError, check
+from ...errors import RunError
 from ...tile.program import Memory, Program
 from ...types import Array
+from ..base import Results, in_order
 from .arrays import ArraySpec
 from .emit_program import ProgramText
 from .entry import Entry
@@ -96,28 +97,16 @@ class CpuExecutable:
 
     def __call__(
         self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
-    ) -> Array | tuple[Array, ...]:
+    ) -> Results:
         """Run. Gives one array, or a tuple where the function has several results.
 
         `out` takes the result(s), so that the call allocates nothing.
         """
-        given = self._ordered(arrays, named) if named else arrays
+        given = in_order(self.parameters, arrays, named) if named else arrays
         buffers = (out,) if isinstance(out, np.ndarray) else out
         with self._lock:
             results = self._entry(given, buffers)
         return results[0] if len(results) == 1 else results
-
-    def _ordered(self, arrays: Sequence[object], named: Mapping[str, object]) -> list[object]:
-        """Positional arrays, then those given by name, in the order of the parameters."""
-        names = self.parameters
-        unknown = sorted(set(named) - set(names))
-        check(not unknown, f"no parameter {', '.join(unknown)}; it has {', '.join(names)}",
-              InputError)
-        twice = [name for name in names[: len(arrays)] if name in named]
-        check(not twice, f"{', '.join(twice)} given by place and by name", InputError)
-        missing = [name for name in names[len(arrays) :] if name not in named]
-        check(not missing, f"missing {', '.join(missing)}", InputError)
-        return [*arrays, *(named[name] for name in names[len(arrays) :])]
 
     def _fault(self, code: int) -> Exception:
         fault = self._code.program.faults.get(code)

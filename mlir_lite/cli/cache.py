@@ -12,6 +12,7 @@ from argparse import ArgumentParser, Namespace
 from ..backends.llvm.cache import CacheEntry, default_cache
 from ..backends.llvm.emit_program import emit_program
 from ..driver import Options, lower_for
+from .compile import machine_backend
 from .layout import bytes_text, table
 from .model import add_model_arguments, load_static
 
@@ -58,7 +59,7 @@ def _row(entry: CacheEntry) -> tuple[str, ...]:
 def _explain(args: Namespace) -> None:
     fn = load_static(args).function
     backend, _, _, program, _ = lower_for(fn, args.target, Options())
-    cache = default_cache()
+    cache, machine = default_cache(), machine_backend(backend).machine
     modules = emit_program(program, backend.target).modules
     for number, text in enumerate(modules, start=1):
-        print(f"module {number} of {len(modules)}: {cache.explain(text, backend.machine)}")
+        print(f"module {number} of {len(modules)}: {cache.explain(text, machine)}")

@@ -13,6 +13,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ..backends.base import Backend
 from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.cache import default_cache
 from ..backends.llvm.emit_program import emit_program
@@ -20,7 +21,7 @@ from ..backends.llvm.jit import compile_objects
 from ..backends.llvm.threads import default_threads
 from ..driver import Options, lower_for
 from ..environment import dump_folder, verify_level
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
 from ..ir import Function
 from ..tile.program import Program
 from .files import emit, write_atomically, write_function
@@ -76,9 +77,11 @@ def run(args: Namespace) -> int:
         case "plan":
             emit(plan_text(program), args.output)
         case "object":
-            _emit_objects(backend, program, args.output)
+            _emit_objects(machine_backend(backend), program, args.output)
+        case "tile":
+            emit(str(program), args.output)
         case stage:
-            emit(backend.stage_texts(program)[stage](), args.output)
+            emit(machine_backend(backend).stage_texts(program)[stage](), args.output)
     if args.timing:
         times = ", ".join(f"{name} {seconds_text(took)}" for name, took in seconds.items())
         print(f"compiled @{fn.name} up to the plan: {times}", file=sys.stderr)
@@ -91,6 +94,13 @@ def _emit_function(fn: Function, output: str | None) -> None:
         emit(str(fn), output)
     else:
         write_function(fn, str(fn), output)
+
+
+def machine_backend(backend: Backend) -> CpuBackend:
+    """The backend, if it makes machine code."""
+    if not isinstance(backend, CpuBackend):
+        raise UnsupportedError(f"the target '{backend.target.name}' has no machine code here")
+    return backend
 
 
 def _emit_objects(backend: CpuBackend, program: Program, output: str | None) -> None:

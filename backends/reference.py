@@ -1,0 +1,84 @@
+"""The reference backend: runs a Program in the tile interpreter, as it was planned and scheduled.
+
+Slow, and strict: a read out of bounds, a race or a wrong memory plan is an error here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError, check
+from ..ir import ConstantData
+from ..target import Target
+from ..tile.interpreter import run_program
+from ..tile.program import Memory, Program
+from ..tile.verify import verify_kernel, verify_program
+from ..types import Array
+from .base import Results, Stages, Texts, in_order
+
+
+@dataclass(frozen=True)
+class ReferenceExecutable:
+    """A program in the interpreter."""
+
+    program: Program
+    constants: Mapping[str, Array]
+    stages: Mapping[str, str]
+    compile_seconds: Mapping[str, float]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return self.program.params
+
+    @property
+    def memory(self) -> Memory:
+        assert self.program.memory is not None
+        return self.program.memory
+
+    def __call__(
+        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+    ) -> Results:
+        given = [np.asarray(array) for array in in_order(self.parameters, arrays, named)]
+        with np.errstate(all="ignore"):
+            results = run_program(self.program, given, self.constants)
+        if out is not None:
+            places = [out] if isinstance(out, np.ndarray) else list(out)
+            count = f"{len(results)} results, {len(places)} arrays in out"
+            check(len(places) == len(results), count, InputError)
+            for place, result in zip(places, results, strict=True):
+                place[...] = result
+            results = tuple(places)
+        return results[0] if len(results) == 1 else results
+
+    def clone(self) -> ReferenceExecutable:
+        return self
+
+
+@dataclass(frozen=True)
+class ReferenceBackend:
+    """Verifies every kernel and the plan, then interprets."""
+
+    target: Target
+
+    def compile(
+        self,
+        program: Program,
+        constants: Mapping[str, ConstantData],
+        *,
+        threads: int | None,
+        stages: Texts,
+        seconds: Mapping[str, float],
+    ) -> ReferenceExecutable:
+        """`threads` changes nothing: the interpreter has one."""
+        for kernel in program.kernels:
+            verify_kernel(kernel)
+        verify_program(program)
+        data = {name: constant.array() for name, constant in constants.items()}
+        texts = Stages({**stages, **self.stage_texts(program)})
+        return ReferenceExecutable(program, data, texts, seconds)
+
+    def stage_texts(self, program: Program) -> Texts:
+        return {"tile": lambda: str(program)}
