@@ -22,8 +22,9 @@ def inputs() -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
 def test_it_agrees_with_machine_code_and_with_the_oracle() -> None:
     given = inputs()
     interpreted = ml.compile(classifier, target="reference")(*given)
-    np.testing.assert_allclose(interpreted, ml.compile(classifier)(*given), rtol=1e-6)
-    np.testing.assert_allclose(interpreted, ml.evaluate(classifier, *given), rtol=1e-6)
+    # A sum of twelve products and an exponential in float32: some ten roundings.
+    np.testing.assert_allclose(interpreted, ml.compile(classifier)(*given), rtol=1e-5)
+    np.testing.assert_allclose(interpreted, ml.evaluate(classifier, *given), rtol=1e-5)
 
 
 def test_its_tile_text_is_the_program_that_ran() -> None:
