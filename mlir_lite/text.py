@@ -17,11 +17,12 @@ from .location import UNKNOWN, Location
 
 # Names as MLIR's suffix identifiers: dots join words, as in `i.o` and `layer.0.weight`.
 _NAME = r"[A-Za-z_][\w$]*(?:\.[\w$]+)*"  # MLIR's names may hold a dollar sign, too
-_STRING = r'"(?:[^"\\\n]|\\.)*"'
+# The doubled quantifiers never go back: an open string of megabytes is an error at once.
+_STRING = r'"(?:[^"\\\n]++|\\.)*+"'
 _IDENTIFIER = re.compile(_NAME, re.ASCII)
 _TOKEN = re.compile(
     rf"""
-      (?P<skip>(?:[ \t\r\n]+|//[^\n]*)+)
+      (?P<skip>(?:[ \t\r\n]++|//[^\n]*+)++)
     | (?P<type>tensor<[^<>\n]*>)
     | (?P<name>{_NAME})
     | (?P<value>%(?:{_NAME}|\d+|{_STRING}))
@@ -292,6 +293,8 @@ class Cursor:
         negative = self.accept("-")
         self.advance()
         value = math.nan if token.text == "nan" else float(token.text)
+        if token.kind == "float" and math.isinf(value):
+            raise self.error("the number is too large for a float of 64 bits", token)
         return -value if negative else value
 
     def accept_location(self) -> Location | None:

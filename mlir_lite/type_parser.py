@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from .errors import TypeRuleError
 from .text import MAX_DIGITS, Cursor, nearest
 from .types import DTYPES, Dim, DType, Quotient, Shape, Size, TensorType, bool_, u8
 
@@ -19,6 +20,7 @@ _TENSOR = re.compile(rf'tensor<((?:{_ENTRY})*)([A-Za-z]\w*)(?:\s*,\s*"([^"]*)")?
 _SIZES = re.compile(rf"(?:{_ENTRY})*")
 _SIZE_TOKEN = re.compile(r"\d+|[^\W\d]\w*|\S")
 _MAX_DEPTH = 32  # nested quotients of a size
+_MAX_LENGTH = 4096  # characters of a size
 
 
 @lru_cache(maxsize=4096)
@@ -34,7 +36,10 @@ def parse_tensor_type(text: str) -> TensorType:
     sizes = sizes if encoding is None else encoding + "x"
     if _SIZES.fullmatch(sizes) is None:
         raise ValueError(f'"{encoding}" is no shape, as "64x[2*batch]" is')
-    return TensorType(_shape(sizes), SPELLINGS[dtype])
+    try:
+        return TensorType(_shape(sizes), SPELLINGS[dtype])
+    except TypeRuleError as error:  # a named size that comes to a negative number
+        raise ValueError(str(error)) from None
 
 
 def _shape(text: str) -> Shape:
@@ -58,8 +63,13 @@ def _integer(digits: str) -> int:
 @lru_cache(maxsize=4096)
 def parse_size(text: str) -> Size:
     """A size, as `2*batch+1` or `((n+1)/(2))`; ValueError where it is none."""
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(f"a size is written with at most {_MAX_LENGTH} characters")
     reader = _SizeReader(text)
-    value = reader.sum()
+    try:
+        value = reader.sum()
+    except TypeRuleError as error:  # arithmetic beyond any network's
+        raise ValueError(str(error)) from None
     reader.expect("")
     return value
 
@@ -122,6 +132,8 @@ class _SizeReader:
         for token in (")", "/", "("):
             self.expect(token)
         bottom = self.sum()
+        if bottom == 0:
+            raise ValueError(f"'{self._text}' divides by zero")
         self.expect(")")
         self.expect(")")
         self._depth -= 1

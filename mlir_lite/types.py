@@ -87,7 +87,7 @@ def dtype_of(array: Array) -> DType:
 
 # Far above what a network's sizes are: squaring one twenty times must not fill the memory.
 _MOST_FACTORS = 64
-_MOST_TERMS = 4096
+_MOST_TERMS = 1024
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Dim:
             return 0
         if set(kept) == {()}:
             return kept[()]
+        check(len(kept) <= _MOST_TERMS, f"a size is a sum of more than {_MOST_TERMS} terms")
         return Dim(tuple(sorted(kept.items(), key=lambda term: (str(term[0]), term[1]))))
 
     @staticmethod

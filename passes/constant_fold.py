@@ -32,7 +32,7 @@ from ..ops.index import Gather
 from ..ops.table import TABLE
 from ..tile.interpreter import run_kernel
 from ..types import Array
-from .naive import STATUS, check_kernel, fault_operands
+from .faults import STATUS, check_kernel, fault_operands
 
 MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
 

@@ -26,14 +26,16 @@ from ..ops.constant import constant
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
-from ..tile.nests import common_depth
+from ..tile.nests import common_depth, row_shape
 from ..tile.nodes import Kernel, Space, Store, walk
 from ..tile.reductions import lift_guards
 from ..tile.tree import var
+from .bodies import Body, reads_of, record_body
+from .faults import fault_operands
 from .handmade import brings_kernel, region_kernel
-from .naive import Body, fault_operands, naive_kernel, reads_of, record_body
+from .naive import naive_kernel
 from .regions import region_key
-from .schedule.analysis import as_product, nests_of
+from .schedule.analysis import as_product, has_straight_axis, nests_of
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
@@ -186,11 +188,13 @@ class _Fusion:
                 return len(nests[0].reductions) <= 1 or not nests[0].loops
             if len(heavy) > 1 or _scattered(kernel):
                 return False
-            return as_product(kernel, nests[0]) is not None or not self._is_product(heavy[0])
+            return as_product(kernel, nests[0]) is not None or self._still_straight(
+                kernel, heavy[0]
+            )
         if heavy:
             return False
         depth = common_depth(kernel)
-        row = sum(prod(buffer.shape[depth:]) * buffer.dtype.bytes for buffer in local)
+        row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
         return row <= (ROW_BYTES if depth else ROW_BYTES // 4)
 
     def _rereads(self, node: Node) -> bool:
@@ -203,10 +207,15 @@ class _Fusion:
             for read in reads_of(body, node.op, value, domain)
         )
 
-    def _is_product(self, node: Node) -> bool:
+    def _still_straight(self, kernel: Kernel, node: Node) -> bool:
+        """Whether a node that alone is no product, but may run in whole vectors, still does so in
+        this kernel."""
         region, _, _ = self._region([node])
-        kernel = lift_guards(naive_kernel(region, "trial"))
-        return as_product(kernel, nests_of(kernel)[0]) is not None
+        alone = lift_guards(naive_kernel(region, "trial"))
+        (nest,) = nests_of(alone)
+        if as_product(alone, nest) is not None:
+            return False
+        return has_straight_axis(kernel, nests_of(kernel)[0]) or not has_straight_axis(alone, nest)
 
     def _join(self, first: int, second: int, kind: str) -> None:
         """Make the later part hold the nodes of both."""
@@ -279,8 +288,8 @@ class _Fusion:
         return found
 
     def _with_repetitions(self, nodes: list[Node]) -> list[Node]:
-        """The nodes and the broadcasts they read, which every group does for itself; not those
-        whose data is checked before the group runs."""
+        """The nodes and, right before the first that reads it, each broadcast, which every group
+        does for itself; not those whose data is checked before the group runs."""
         needed: dict[Node, None] = {}
         checked = {value for node in nodes for value in self.checked[node]}
 
@@ -294,7 +303,8 @@ class _Fusion:
 
         for node in nodes:
             visit(node)
-        return sorted({**needed, **dict.fromkeys(nodes)}, key=self.order.__getitem__)
+            needed[node] = None
+        return list(needed)
 
     def _emit(self) -> Function:
         """The function with each part of several operations as a group, in dependence order."""

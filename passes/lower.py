@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..errors import UnsupportedError, check
-from ..expr import INDEX, Load, Var, index, loads_of
+from ..expr import INDEX, Load, Var, index
 from ..ir import Constant, ConstantData, Function, Node, Value
 from ..location import UNKNOWN
 from ..ops.shape import Reshape
 from ..target import Target
-from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store, expressions_of, walk
+from ..tile.in_place import is_elementwise
+from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Program, Role, Slot, View
-from ..tile.reductions import lift_guards
 from ..types import TensorType
+from .faults import STATUS, check_kernel, fault_operands
 from .handmade import region_kernel
-from .naive import STATUS, check_kernel, fault_operands
 from .regions import region_key, region_of
 from .schedule import schedule
 
@@ -180,9 +180,9 @@ class _Lowerer:
         key = region_key(region)
         if key not in self.kernels:
             name = self._fresh(kernel_name(region))
-            naive = region_kernel(region, name)
-            self.kernels[key] = schedule(naive, self.target)
-            self.shares.update((name, *pair) for pair in sharing_pairs(naive))
+            kernel = schedule(region_kernel(region, name), self.target)
+            self.kernels[key] = kernel
+            self.shares.update((name, *pair) for pair in sharing_pairs(kernel))
         return self.kernels[key]
 
 
@@ -214,32 +214,12 @@ def copy_kernel(name: str, type_: TensorType) -> Kernel:
 
 
 def sharing_pairs(kernel: Kernel) -> list[tuple[str, str]]:
-    """(input, output) parameters that may be one memory: of one size, the kernel a single nest,
-    and every read of the input at the very index that is written next."""
-    stores = [
-        stmt
-        for stmt in walk(lift_guards(kernel).body)
-        if isinstance(stmt, Store) and stmt.target.buffer in kernel.outputs
+    """(input, output) parameters that may be one memory."""
+    outputs = [param for param in kernel.params if param.name in kernel.outputs]
+    inputs = [param for param in kernel.params if param.name not in kernel.outputs]
+    return [
+        (read.name, written.name)
+        for read in inputs
+        for written in outputs
+        if is_elementwise(kernel, read, written)
     ]
-    if len(stores) != 1 or len(kernel.body) != 1:
-        return []
-    (store,) = stores
-    output = kernel.buffers[store.target.buffer]
-    pairs: list[tuple[str, str]] = []
-    for buffer in kernel.params:
-        if buffer.name in kernel.outputs or buffer.dtype.bytes != output.dtype.bytes:
-            continue
-        if buffer.shape != output.shape:
-            continue
-        inside = [load for load in loads_of(store.value) if load.buffer == buffer.name]
-        everywhere = [
-            load
-            for stmt in walk(kernel.body)
-            for expr in expressions_of(stmt)
-            for load in loads_of(expr)
-            if load.buffer == buffer.name
-        ]
-        same = all(load.indices == store.target.indices for load in inside)
-        if inside and same and len(inside) == len(everywhere):
-            pairs.append((buffer.name, output.name))
-    return pairs

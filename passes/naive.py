@@ -13,11 +13,9 @@ from math import prod
 from ..errors import PassError, check
 from ..expr import (
     COMBINERS,
-    FUNCTIONS,
     INDEX,
     Apply,
     Cast,
-    Const,
     Expr,
     Load,
     Reduce,
@@ -26,67 +24,16 @@ from ..expr import (
     const,
     contains_reduce,
     index,
-    loads_of,
     rewrite_expr,
     substitute_vars,
-    walk_expr,
 )
 from ..expr.nodes import children
-from ..ir import Constant, Function, Node, Op, Value, users_of
-from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Loop, Ref, Space, Stmt, Store
+from ..ir import Constant, Function, Node, Value, users_of
+from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import tidy
-from ..types import TensorType, static
+from .bodies import Body, Read, cost_of, reads_of, record_body
 
-STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
 CHEAP = 2  # an expression of this cost may be computed again for every use
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """An operand inside a body: reading it leaves a `Load` of a stand-in buffer."""
-
-    name: str
-    type: TensorType
-
-    def __getitem__(self, at: Expr | tuple[Expr, ...]) -> Expr:
-        return Load(self.type.dtype, self.name, at if isinstance(at, tuple) else (at,))
-
-
-@dataclass(frozen=True)
-class Body:
-    """An operation's body over the axes `at`: one expression per result, operands as loads of
-    "0", "1", … (their position)."""
-
-    at: tuple[Var, ...]
-    results: tuple[Expr, ...]
-
-
-def record_body(op: Op, results: tuple[TensorType, ...]) -> Body:
-    """Run `op.body` once on axes `d0, d1, …`."""
-    stand_ins = {
-        value: Recorded(str(position), value.type)
-        for position, value in enumerate(dict.fromkeys(op.operands))
-    }
-    at = tuple(Var(INDEX, f"d{axis}") for axis in range(results[0].rank))
-    arguments = op.arguments(stand_ins)
-    made = op.body(at, *arguments)
-    exprs = made if isinstance(made, tuple) else (made,)
-    for expr, type_ in zip(exprs, results, strict=True):
-        check(
-            expr.dtype == type_.dtype,
-            f"the body of '{op.name}' gives {expr.dtype}, its type rule {type_.dtype}",
-            PassError,
-        )
-    return Body(at, exprs)
-
-
-def cost_of(expr: Expr) -> int:
-    """Additions that an expression is worth."""
-    return sum(
-        FUNCTIONS[node.function].cost if isinstance(node, Apply) else 0
-        for node in walk_expr(expr)
-        if node.dtype != INDEX
-    )
 
 
 @dataclass(frozen=True)
@@ -103,7 +50,6 @@ class Lowering:
 
     fn: Function
     name: str
-    names: Mapping[Value, str] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
     inlined: dict[Value, tuple[Node, int]] = field(default_factory=dict)
     buffers: dict[Value, Buffer] = field(default_factory=dict)
@@ -315,48 +261,6 @@ class Lowering:
         return tuple(names)
 
 
-@dataclass(frozen=True)
-class Read:
-    """A place where a body reads an operand: how often in all, and whether at the body's index."""
-
-    count: int
-    at_own_index: bool
-    reduced: bool = False  # inside a reduction
-
-
-def reads_of(body: Body, op: Op, value: Value, domain: int) -> list[Read]:
-    """How a body, computed `domain` times, reads an operand."""
-    position = str(list(dict.fromkeys(op.operands)).index(value))
-    found: list[Read] = []
-    for expr in body.results:
-        found += _reads_in(expr, position, body.at, domain, value.type.static_shape)
-    return found
-
-
-def _reads_in(
-    expr: Expr, operand: str, at: tuple[Var, ...], domain: int, shape: tuple[int, ...]
-) -> list[Read]:
-    match expr:
-        case Reduce(axes=axes, values=values):
-            inner = domain * prod(extent for _, extent in axes)
-            return [
-                Read(read.count, False, True)
-                for value in values
-                for read in _reads_in(value, operand, at, inner, shape)
-            ]
-        case Load(buffer=name, indices=indices) if name == operand:
-            own = all(
-                position == axis or (extent == 1 and isinstance(position, Const))
-                for position, axis, extent in zip(indices, at, shape, strict=False)
-            ) and len(indices) == len(at)
-            return [Read(domain, own)]
-    return [
-        read
-        for child in children(expr)
-        for read in _reads_in(child, operand, at, domain, shape)
-    ]
-
-
 def _outer_reduces(expr: Expr) -> list[Reduce]:
     if isinstance(expr, Reduce):
         return [expr]
@@ -382,45 +286,3 @@ def _replaced(expr: Expr, parts: Mapping[Reduce, Expr]) -> Expr:
 def naive_kernel(fn: Function, name: str) -> Kernel:
     """The naive kernel of a group's function."""
     return Lowering(fn, name).kernel()
-
-
-def check_kernel(op: Op, name: str, status: int) -> tuple[Kernel, str] | None:
-    """A kernel that writes `status` where the operands' data is a fault of the operation, and what
-    the fault is; None for an operation without faults. Its parameters are `fault_operands`."""
-    fault = _recorded_fault(op)
-    if fault is None:
-        return None
-    at, condition, message = fault
-    block: Block = (If(condition, (Store(Ref(STATUS, (index(0),)), index(status)),)),)
-    for axis, extent in zip(reversed(at), reversed(static(op.fault_shape)), strict=True):
-        block = (Loop(axis.name, index(0), index(extent), block),)
-    operands = list(dict.fromkeys(op.operands))
-    params = [
-        Buffer(f"x{operands.index(value)}", value.dtype, value.type.static_shape)
-        for value in fault_operands(op)
-    ]
-    kernel = Kernel(name, (*params, Buffer(STATUS, INDEX, (1,))), (STATUS,), block)
-    return tidy(kernel), message
-
-
-def fault_operands(op: Op) -> tuple[Value, ...]:
-    """The operands whose data an operation's faults depend on."""
-    fault = _recorded_fault(op)
-    if fault is None:
-        return ()
-    read = {load.buffer for load in loads_of(fault[1])}
-    operands = list(dict.fromkeys(op.operands))
-    return tuple(value for place, value in enumerate(operands) if f"x{place}" in read)
-
-
-def _recorded_fault(op: Op) -> tuple[tuple[Var, ...], Expr, str] | None:
-    """The axes, the condition and the message of an operation's fault."""
-    if not type(op).has("fault") or 0 in op.fault_shape:
-        return None
-    stand_ins = {
-        value: Recorded(f"x{place}", value.type)
-        for place, value in enumerate(dict.fromkeys(op.operands))
-    }
-    at = tuple(Var(INDEX, f"i{axis}") for axis in range(len(op.fault_shape)))
-    found = op.fault(at, *op.arguments(stand_ins))
-    return None if found is None else (at, *found)

@@ -32,13 +32,13 @@ def pack_matmul(target: Target) -> Pattern:
         """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of constant matrices w"""
         if not isinstance(op.rhs.op, Constant) or not op.lhs.type.is_static:
             return None
-        *batch, _, columns = op.rhs.type.static_shape
+        *batch, depth, columns = op.rhs.type.static_shape
         if batch and op.lhs.shape[:-2] != tuple(batch):
             return None
         rows = prod(op.lhs.type.static_shape[len(batch) : -1])
         if not rows or not columns:
             return None
-        width = choose_tile(rows, columns, target, op.rhs.dtype).columns
+        width = choose_tile(rows, columns, target, op.rhs.dtype, depth=depth).columns
         return panel_matmul(op.lhs, pack_columns(op.rhs, width), columns)
 
     return pack
@@ -60,9 +60,10 @@ def pack_conv(target: Target) -> Pattern:
             return None
         result = static(op.infer().shape)
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
-        width = choose_tile(max(1, rows), out, target, op.weight.dtype).columns
+        depth, pixels = per_group * prod(kernel), prod(result[:-1])
+        tile = choose_tile(max(1, rows), out, target, op.weight.dtype, depth=depth if pixels > 1 else 1)
         x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
-        return panel_conv(x, pack_filters(op.weight, width), out, op.strides, op.dilations)
+        return panel_conv(x, pack_filters(op.weight, tile.columns), out, op.strides, op.dilations)
 
     return pack
 

@@ -17,6 +17,7 @@ from ...types import Array, TensorType
 from ..base import Stages, Texts
 from .arrays import ArraySpec
 from .cache import default_cache
+from .emit_instructions import native_instructions
 from .emit_program import BODY, ProgramText, emit_program
 from .entry_text import entry_exports, entry_text
 from .executable import Code, CpuExecutable
@@ -78,7 +79,7 @@ class CpuBackend:
         )
         report = dict(seconds)
         clock = _Clock(report)
-        text = emit_program(program, self.target)
+        text = self.emit(program)
         parameters = tuple(ArraySpec(name, program.slot(name).type) for name in program.params)
         results = tuple(ArraySpec(name, program.slot(name).type) for name in program.results)
         header = array_header()
@@ -101,13 +102,18 @@ class CpuBackend:
         code = Code(program, text, library, data, texts, parameters, results, report)
         return CpuExecutable(code, threads)
 
+    def emit(self, program: Program) -> ProgramText:
+        """The LLVM texts of a program, with the instructions that the machine has."""
+        instructions = native_instructions(self.machine)
+        return emit_program(program, self.target, instructions=instructions)
+
     def stage_texts(
         self, program: Program, text: ProgramText | None = None
     ) -> Texts:
         """The texts this backend makes of a program, each computed when it is asked for."""
 
         def modules() -> tuple[str, ...]:
-            return (text or emit_program(program, self.target)).modules
+            return (text or self.emit(program)).modules
 
         return {
             "tile": lambda: str(program),

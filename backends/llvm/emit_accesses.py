@@ -44,11 +44,6 @@ def access_sites(
             yield from access_sites(nested, callees, inner)
 
 
-def buffers_used(block: Block, callees: Callees) -> frozenset[str]:
-    """The buffers that a block reads or writes."""
-    return frozenset(site.buffer for site in access_sites(block, callees))
-
-
 def written_refs(block: Block, callees: Callees) -> Iterator[Ref]:
     """What a block writes; of a call, the start of each window that the callee writes."""
     for stmt in walk(block):

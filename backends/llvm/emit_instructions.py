@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...expr import INDEX, Load, Var
+from ...expr import INDEX, Load, Var, index
 from ...tile.instructions import LANES
 from ...tile.nodes import Proc, Ref
 from .emit_expr import Evaluator
@@ -63,3 +63,13 @@ def emit_dot(rule: DotRule, callee: Proc, evaluator: Evaluator) -> bool:
         name = out.call(kind, rule.intrinsic, f"{kind} {total.name}", *parts)
         memory.store(Ref(acc.name, (lane,)), Value(name, acc.dtype, LANES))
     return True
+
+
+def emit_prefetch(callee: Proc, evaluator: Evaluator) -> None:
+    """Ask for the line of the one element that the window at hand begins with."""
+    (line,) = callee.params
+    pointer = evaluator.memory.address(line.name, (index(0),))
+    out = evaluator.frame.out
+    out.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    # For reading, to be kept in the second cache: it will not be used at once.
+    out.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 2, i32 1)")

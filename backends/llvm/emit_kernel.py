@@ -14,15 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...expr import INDEX, Const, Var
-from ...expr.simplify import linear
+from ...expr.simplify import linear_sum
 from ...target import Target
 from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, Stmt
 from ...tile.program import ALIGNMENT
-from .emit_accesses import access_sites, buffers_used
+from .emit_accesses import Site, access_sites
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Frame
-from .emit_place import flat_index
 from .emit_private import privatise
 from .emit_registers import Registers, unit_lanes
 from .emit_scalar import Scalars
@@ -79,9 +78,15 @@ class _Part:
     """A stage before it is emitted; `start` is where a parallel axis begins."""
 
     body: Block
+    sites: tuple[Site, ...]
     loop: Loop | None = None
     start: int = 0
     extent: int = 1
+
+    @property
+    def buffers(self) -> frozenset[str]:
+        """The buffers that it reads or writes."""
+        return frozenset(site.buffer for site in self.sites)
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,8 @@ def emit_kernel(
     kernel = privatise(kernel)
     callees = Callees(kernel)
     kernel = replace(kernel, locals=kernel.locals + callees.locals())
-    parts = tuple(_parts(kernel.body))
-    places = _places(kernel, parts, callees)
+    parts = tuple(_parts(kernel.body, callees))
+    places = _places(kernel, parts)
     job = _Job(kernel, target, aliased, instructions, places, callees)
     texts: list[str] = []
     declarations: set[str] = set()
@@ -133,8 +138,12 @@ def emit_kernel(
     )
 
 
-def _parts(body: Block) -> Iterator[_Part]:
+def _parts(body: Block, callees: Callees) -> Iterator[_Part]:
     """Parallel loops, and what stands between them."""
+
+    def sites(block: Block) -> tuple[Site, ...]:
+        return tuple(access_sites(block, callees))
+
     serial: list[Stmt] = []
     for stmt in body:
         match stmt:
@@ -142,18 +151,19 @@ def _parts(body: Block) -> Iterator[_Part]:
                 stop > start + 1
             ):
                 if serial:
-                    yield _Part(tuple(serial))
+                    yield _Part(tuple(serial), sites(tuple(serial)))
                     serial = []
-                yield _Part(stmt.body, stmt, int(start), int(stop) - int(start))
+                extent = int(stop) - int(start)
+                yield _Part(stmt.body, sites(stmt.body), stmt, int(start), extent)
             case _:
                 serial.append(stmt)
     if serial:
-        yield _Part(tuple(serial))
+        yield _Part(tuple(serial), sites(tuple(serial)))
 
 
-def _places(kernel: Kernel, parts: tuple[_Part, ...], callees: Callees) -> _Places:
+def _places(kernel: Kernel, parts: tuple[_Part, ...]) -> _Places:
     """Common memory for locals of several stages, thread memory for what the stack cannot hold."""
-    using = [buffers_used(part.body, callees) for part in parts]
+    using = [part.buffers for part in parts]
     common: dict[str, int] = {}
     thread: dict[str, int] = {}
     common_bytes = thread_bytes = stack_bytes = 0
@@ -213,8 +223,8 @@ class _Job:
         frame = Frame(out, scalars, self.kernel.buffers)
         for number, param in enumerate(self.kernel.params):
             frame.pointers[param.name] = f"%p{number}"
-        self._place_locals(buffers_used(part.body, self.callees), frame)
-        units = _units(self.kernel, part, self.callees)
+        self._place_locals(part.buffers, frame)
+        units = _units(self.kernel, part)
         registers = Registers(out, scalars, self.kernel.buffers, units)
         evaluator = Evaluator(frame, registers, self.aliased)
         return Statements(frame, registers, evaluator, self.callees, self.instructions)
@@ -272,17 +282,17 @@ def _share(part: _Part, statements: Statements) -> None:
     statements.counted(axis, first, end, part.body, may_be_empty=True)
 
 
-def _units(kernel: Kernel, part: _Part, callees: Callees) -> dict[str, int]:
+def _units(kernel: Kernel, part: _Part) -> dict[str, int]:
     """How many lanes each register buffer is kept in (see `emit_registers`)."""
     units: dict[str, int] = {}
     buffers = kernel.buffers
-    for site in access_sites(part.body, callees):
+    for site in part.sites:
         buffer = buffers[site.buffer]
         if buffer.space is not Space.REGISTER or site.vector is None:
             continue
         axis = Var(INDEX, site.vector.name)
         memory = buffer.layout.apply(site.indices) if buffer.layout else site.indices
-        terms = linear(flat_index(memory, buffer.memory_shape))
+        terms = linear_sum(zip(memory, buffer.strides, strict=True))
         if terms.pop(axis, 0) != 1:
             continue
         first = terms.pop(None, 0) + site.vector.start

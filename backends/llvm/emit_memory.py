@@ -284,6 +284,10 @@ class Memory:
     def _in_registers(self, access: Access) -> bool:
         return access.buffer.space is Space.REGISTER
 
+    def address(self, name: str, at: tuple[Expr, ...]) -> str:
+        """The address of an element, in range or not."""
+        return self._pointer(self.access(name, at))
+
     def _pointer(self, access: Access) -> str:
         base = self.frame.pointers[access.buffer.name]
         return self.indices.pointer(base, memory_type(access.buffer.dtype), access.offset)

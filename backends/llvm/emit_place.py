@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...expr import Bounds, Expr, Var, bounds_of, index, simplify, vars_of
-from ...expr.simplify import linear
+from ...expr import Bounds, Expr, Var, bounds_of, simplify, vars_of
+from ...expr.simplify import linear_sum
 from ...tile.nodes import Buffer
 
 
@@ -26,10 +26,7 @@ class Place:
 
     def holds(self, bounds: Bounds) -> bool:
         """Whether the variables have these limits still."""
-        for name, limit in self.limits:
-            if bounds.get(name) != limit:
-                return False
-        return True
+        return all(bounds.get(name) == limit for name, limit in self.limits)
 
 
 def flat_place(buffer: Buffer, at: tuple[Expr, ...], bounds: Bounds) -> Place:
@@ -42,18 +39,10 @@ def flat_place(buffer: Buffer, at: tuple[Expr, ...], bounds: Bounds) -> Place:
     memory = at
     if buffer.layout is not None:
         memory = tuple(simplify(part, bounds) for part in buffer.layout.apply(at))
-    terms = linear(simplify(flat_index(memory, buffer.memory_shape), bounds))
+    terms = linear_sum(zip(memory, buffer.strides, strict=True), bounds)
     names = sorted(frozenset().union(*(vars_of(part) for part in at)))
     limits = tuple((name, bounds.get(name)) for name in names)
     variables = {
         term: vars_of(term) for term in terms if not (term is None or isinstance(term, Var))
     }
     return Place(buffer, at, terms, in_range, limits, variables)
-
-
-def flat_index(at: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
-    """The row-major position of an index in memory of this shape."""
-    total: Expr = index(0)
-    for part, size in zip(at, shape, strict=True):
-        total = total * size + part
-    return total

@@ -35,14 +35,21 @@ class Registers:
         buffer = self.buffers[key[0]]
         return Value(self.names.get(key, "poison"), buffer.dtype, self.units[key[0]])
 
-    def keys(self, buffer: str, elements: Iterable[int]) -> tuple[Key, ...]:
+    def keys(self, buffer: str, elements: range) -> tuple[Key, ...]:
         """The units that hold these elements."""
-        numbers = dict.fromkeys(element // self.units[buffer] for element in elements)
+        lanes = self.units[buffer]
+        numbers: Iterable[int]
+        if elements.step == 1:
+            numbers = range(elements[0] // lanes, elements[-1] // lanes + 1)
+        else:
+            numbers = dict.fromkeys(element // lanes for element in elements)
         return tuple((buffer, number) for number in numbers)
 
     def read(self, buffer: str, elements: range) -> Value:
         """The elements as one value, of as many lanes."""
         self._check(buffer, elements)
+        if self._is_column(buffer, elements):
+            return self._column(buffer, elements)
         if not self._whole(buffer, elements):
             lanes = [self._element(buffer, element) for element in elements]
             return lanes[0] if len(lanes) == 1 else self._gathered(lanes)
@@ -78,6 +85,37 @@ class Registers:
         size = self.units[buffer]
         aligned = elements.start % size == 0 and len(elements) % size == 0
         return aligned and (elements.step == 1 or len(elements) == 1)
+
+    def _is_column(self, buffer: str, elements: range) -> bool:
+        """Whether elements are those of one lane in as many units as a unit has lanes."""
+        size = self.units[buffer]
+        square = len(elements) == size > 1 and elements.step % size == 0
+        return square and size & (size - 1) == 0
+
+    def _column(self, buffer: str, elements: range) -> Value:
+        """One lane of each of `size` units, by exchanging ever smaller blocks of the square:
+
+        with `d` from half the size down to 1, rows r and r + d, where r has no d in it, become
+        the lanes of both without d in them, and those with d. (Eklundh, 1972.) What columns share
+        is written once.
+        """
+        size = self.units[buffer]
+        first, lane = divmod(elements.start, size)
+        units = [self.unit((buffer, first + row * elements.step // size)) for row in range(size)]
+
+        def exchanged(distance: int, row: int) -> Value:
+            if distance == size:
+                return units[row]
+            a = exchanged(2 * distance, row & ~distance)
+            b = exchanged(2 * distance, row | distance)
+            shift = distance if row & distance else 0
+            lanes = ", ".join(
+                f"i32 {place - distance + shift + size if place & distance else place + shift}"
+                for place in range(size)
+            )
+            return Value(self._shuffled(a, b, size, lanes), a.dtype, size)
+
+        return exchanged(1, lane)
 
     def _check(self, buffer: str, elements: range) -> None:
         ends = (elements[0], elements[-1])

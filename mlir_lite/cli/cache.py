@@ -10,7 +10,6 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from ..backends.llvm.cache import CacheEntry, default_cache
-from ..backends.llvm.emit_program import emit_program
 from ..driver import Options, lower_for
 from .compile import machine_backend
 from .layout import bytes_text, table
@@ -59,7 +58,7 @@ def _row(entry: CacheEntry) -> tuple[str, ...]:
 def _explain(args: Namespace) -> None:
     fn = load_static(args).function
     backend, _, _, program, _ = lower_for(fn, args.target, Options())
-    cache, machine = default_cache(), machine_backend(backend).machine
-    modules = emit_program(program, backend.target).modules
+    cache, cpu = default_cache(), machine_backend(backend)
+    modules = cpu.emit(program).modules
     for number, text in enumerate(modules, start=1):
-        print(f"module {number} of {len(modules)}: {cache.explain(text, machine)}")
+        print(f"module {number} of {len(modules)}: {cache.explain(text, cpu.machine)}")

@@ -16,7 +16,6 @@ from pathlib import Path
 from ..backends.base import Backend
 from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.cache import default_cache
-from ..backends.llvm.emit_program import emit_program
 from ..backends.llvm.jit import compile_objects
 from ..backends.llvm.threads import default_threads
 from ..driver import Options, lower_for
@@ -107,7 +106,7 @@ def _emit_objects(backend: CpuBackend, program: Program, output: str | None) -> 
     """The object file; of several modules `x.1.o`, `x.2.o`, … where the output is `x.o`."""
     if output is None or output == "-":
         raise InputError("object files are not text: say where to write them, with -o OUT")
-    modules = emit_program(program, backend.target).modules
+    modules = backend.emit(program).modules
     workers = default_threads()
     objects = compile_objects(modules, backend.machine, cache=default_cache(), workers=workers)
     path = Path(output)

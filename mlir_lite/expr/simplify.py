@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import is_not
 from typing import TypeAlias
 
@@ -40,6 +40,15 @@ def linear(expr: Expr) -> Linear:
     """The expression as a sum of integer multiples of terms that are not sums."""
     terms: Linear = {}
     _gather(expr, 1, terms, None)
+    return terms
+
+
+def linear_sum(parts: Iterable[tuple[Expr, int]], bounds: Bounds | None = None) -> Linear:
+    """The sum of these multiples of expressions, simplified by the limits of their variables if
+    they are given."""
+    terms: Linear = {}
+    for expr, factor in parts:
+        _gather(expr, factor, terms, bounds)
     return terms
 
 
@@ -232,14 +241,20 @@ def _extreme(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | N
 
 def affine(expr: Expr, name: str) -> tuple[int, Expr] | None:
     """`(factor, rest)` with `expr == factor * name + rest`; None where it is not of that form."""
+    terms = linear(expr)
+    factor = factor_of(name, terms)
+    if factor is None:
+        return None
+    terms.pop(Var(INDEX, name), None)
+    return factor, from_linear(terms)
+
+
+def factor_of(name: str, terms: Linear) -> int | None:
+    """The factor of a variable in a sum; None where another term depends on it."""
     factor = 0
-    rest: Linear = {}
-    for term, coefficient in linear(expr).items():
-        if isinstance(term, Var) and term.name == name:
-            factor = coefficient
+    for term, coefficient in terms.items():
+        if isinstance(term, Var):
+            factor = coefficient if term.name == name else factor
         elif term is not None and name in vars_of(term):
             return None
-        else:
-            rest[term] = coefficient
-    return factor, from_linear(rest)
-
+    return factor

@@ -3,8 +3,8 @@
     from mlir_lite.frontends.onnx_backend import MlirLiteBackend
     outputs = MlirLiteBackend.run_model(model, [x])
 
-A model is read anew for every combination of input shapes; inputs whose value decides a shape
-become constants.
+A model is compiled for every combination of input shapes that it meets; inputs whose value
+decides a shape become constants.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..driver import compile
 from ..errors import InputError, check, missing_extra
-from ..interpreter import evaluate
 from ..ir import Function, results_of
 from ..types import Array
 from .onnx import OnnxModel
@@ -27,20 +27,26 @@ try:
 except ImportError:
     raise missing_extra("onnx", "onnx") from None
 
-Run: TypeAlias = Callable[[Function, Sequence[Array]], Sequence[Array]]
+Runnable: TypeAlias = Callable[..., Array | tuple[Array, ...]]  # takes the parameters in order
+Make: TypeAlias = Callable[[Function], Runnable]
+
+# Of each input the name, the shape and, where the value decides a shape, that value.
+_Key: TypeAlias = tuple[tuple[str, tuple[int, ...], bytes], ...]
 
 
-def interpret(fn: Function, inputs: Sequence[Array]) -> Sequence[Array]:
-    """Run a function in NumPy."""
-    return results_of(evaluate(fn, *inputs))
+def compiled(fn: Function) -> Runnable:
+    """Machine code for one thread: the models of such suites are too small for more."""
+    return compile(fn, threads=1)
 
 
 class PreparedModel(BackendRep):  # type: ignore[misc]  # the package has no types
-    """A model that runs: each call imports it for the shapes it is given."""
+    """A model that runs. `make` turns a function of static sizes into what computes it."""
 
-    def __init__(self, model: OnnxModel, run: Run = interpret) -> None:
+    def __init__(self, model: OnnxModel, make: Make = compiled) -> None:
         self.model = model
-        self._run = run
+        self._make = make
+        self._static: dict[_Key, frozenset[str]] = {}  # which values decide shapes, by shapes
+        self._made: dict[_Key, Runnable] = {}
 
     def run(
         self, inputs: Sequence[Array] | Mapping[str, Array] | Array, **_: Any
@@ -50,9 +56,16 @@ class PreparedModel(BackendRep):  # type: ignore[misc]  # the package has no typ
         The interface allows options that this backend does not have.
         """
         arrays = self._by_name(inputs)
-        fn, static = self.import_for(arrays)
+        shapes = _key(arrays, frozenset())
+        static = self._static.get(shapes, frozenset())
+        runnable = self._made.get(_key(arrays, static))
+        if runnable is None:
+            fn, static = self.import_for(arrays)
+            runnable = self._make(fn)
+            self._static[shapes] = static
+            self._made[_key(arrays, static)] = runnable
         rest = [array for name, array in arrays.items() if name not in static]
-        return tuple(np.asarray(output) for output in self._run(fn, rest))
+        return tuple(np.asarray(output) for output in results_of(runnable(*rest)))
 
     def import_for(self, arrays: Mapping[str, Array]) -> tuple[Function, frozenset[str]]:
         """The function for these inputs, and the names of those that became constants."""
@@ -76,7 +89,14 @@ class PreparedModel(BackendRep):  # type: ignore[misc]  # the package has no typ
             check(len(listed) == len(names), f"{len(listed)} inputs for {names}", InputError)
             given = dict(zip(names, listed, strict=True))
         check(set(given) == set(names), f"inputs {sorted(given)} for {names}", InputError)
-        return {name: np.asarray(given[name]) for name in names}
+        return {name: np.asarray(given[name], order="C") for name in names}
+
+
+def _key(arrays: Mapping[str, Array], static: frozenset[str]) -> _Key:
+    return tuple(
+        (name, array.shape, array.tobytes() if name in static else b"")
+        for name, array in arrays.items()
+    )
 
 
 class MlirLiteBackend(Backend):  # type: ignore[misc]  # the package has no types

@@ -74,13 +74,13 @@ def dense_array(elements: Elements, type_: TensorType) -> Array:
     """The tensor of a text's elements; `InputError` where they do not fit the type."""
     shape = type_.static_shape
     count = int(np.prod(shape, dtype=object))
+    check(count < 1 << 40, f"{type_} is too large", InputError)
     if elements is None:
         check(count == 0, f"{type_} has {count} elements, got none", InputError)
         return np.empty(shape, type_.dtype.numpy)
     if isinstance(elements, str):
         return _from_bytes(elements, type_, count)
     if not isinstance(elements, list):
-        check(count < 1 << 40, f"{type_} is too large", InputError)
         return np.broadcast_to(_convert([elements], type_.dtype).reshape(()), shape)
     flat: list[Element] = []
     _flatten(elements, shape, type_, flat)
@@ -109,12 +109,17 @@ def _convert(flat: list[Element], dtype: DType) -> Array:
             "f": not isinstance(entry, bool),
         }.get(dtype.kind, type(entry) is int)
         check(fits, f"{entry!r} is no element of a tensor of {dtype}", InputError)
+    outside = f"an element is out of the range of {dtype}"
     try:
-        if dtype.is_float:
-            return np.array(flat, np.float64).astype(dtype.numpy)
-        return np.array(flat, dtype.numpy)
+        if not dtype.is_float:
+            return np.array(flat, dtype.numpy)
+        wide = np.array(flat, np.float64)
     except OverflowError:
-        raise InputError(f"an element is out of the range of {dtype}") from None
+        raise InputError(outside) from None
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(dtype.numpy)
+    check(bool((np.isinf(narrow) == np.isinf(wide)).all()), outside, InputError)
+    return narrow
 
 
 def _from_bytes(digits: str, type_: TensorType, count: int) -> Array:

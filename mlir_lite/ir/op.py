@@ -150,7 +150,8 @@ class Op:
         for name in (*self.operand_fields, *self.attribute_fields):
             changed.setdefault(name, getattr(self, name))
         # Every `@op` class is a dataclass, which the base class cannot say.
-        return typing.cast(Any, type(self))(**changed)
+        made: Op = typing.cast(Any, type(self))(**changed)
+        return made
 
     def arguments(self, values: Mapping[Value, Any]) -> list[Any]:
         """Per operand field what stands for it in `values`: one entry, a tuple, or None."""

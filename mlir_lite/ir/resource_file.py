@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from operator import index
 from pathlib import Path
 
 import safetensors.numpy
 
-from ..errors import ParseError, check
+from ..errors import ParseError, TypeRuleError, check
 from ..types import DTYPES, TensorType
 from .constant import ConstantData, InFile
 
@@ -37,13 +38,16 @@ def read_constants(path: Path) -> dict[str, ConstantData]:
         for name, entry in entries.items():
             spelled = entry["dtype"]
             dtype = DTYPES[_SPELLED.get(spelled, spelled.lower())]
-            type_ = TensorType(tuple(entry["shape"]), dtype)
-            start, end = entry["data_offsets"]
-            fits = end - start == type_.nbytes and 8 + length + end <= path.stat().st_size
+            type_ = TensorType(tuple(map(index, entry["shape"])), dtype)
+            start, end = map(index, entry["data_offsets"])
+            inside = 0 <= start <= end <= path.stat().st_size - 8 - length
+            fits = inside and end - start == type_.nbytes
             check(fits, f"{path}: the data of '{name}' is cut short", ParseError)
             data = InFile(str(path), 8 + length + start, type_)
             found[name] = ConstantData(type_, data, name)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, TypeRuleError
+    ) as error:
         raise ParseError(f"{path} is no safetensors file that can be read: {error!r}") from None
     return found
 

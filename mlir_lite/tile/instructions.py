@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..expr import INDEX, Expr, Load, Var, cast, index
-from ..types import DType, bf16, f32, i8, i32, u8
+from ..types import DType, bf16, f16, f32, f64, i8, i32, u8
 from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 
 
@@ -60,6 +60,19 @@ def _dot(name: str, total: DType, left: DType, right: DType, pair_order: Expr, d
     )
 
 
+def prefetch_name(dtype: DType) -> str:
+    """The instruction that asks for the cache line of an element of this type."""
+    return f"prefetch_{dtype}"
+
+
+def _prefetch(dtype: DType) -> Instruction:
+    """Has no effect on values; its element need not be inside of the buffer."""
+    line = Buffer("line", dtype, (1,))
+    return Instruction(
+        Proc(prefetch_name(dtype), (line,), (), ()), (), "Ask for a cache line before it is needed."
+    )
+
+
 _Q = Var(INDEX, "q")
 
 INSTRUCTIONS: Mapping[str, Instruction] = {
@@ -77,5 +90,6 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             ("acc",),
             "AVX-512 BF16: bf16 x bf16 products, two to a lane, added to f32.",
         ),
+        *(_prefetch(dtype) for dtype in (f64, f32, f16, bf16, i32, i8, u8)),
     )
 }

@@ -4,6 +4,7 @@ has in registers apart.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import VerifyError, check
@@ -50,31 +51,43 @@ def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
             for own, common in zip(loops[:depth], outer, strict=True)
         }
         inner.extend(substitute_block(nest(loops[depth:], body), rename))
-    names = frozenset(
-        buffer.name
+    first = {
+        buffer.name: [*_long(buffer), len(buffer.shape)][depth]
         for buffer in kernel.locals
-        if buffer.space is Space.SHARED and len(buffer.shape) >= depth
-    )
-    body = _shortened(tuple(inner), names, depth)
+        if buffer.space is Space.SHARED and len(_long(buffer)) >= depth
+    }
+    body = _shortened(tuple(inner), first)
     shrunk = tuple(
-        replace(buffer, shape=buffer.shape[depth:]) if buffer.name in names else buffer
+        replace(buffer, shape=buffer.shape[first.get(buffer.name, 0) :])
         for buffer in kernel.locals
     )
     return tidy(replace(kernel, body=nest(outer, body), locals=shrunk))
 
 
-def _shortened(block: Block, names: frozenset[str], depth: int) -> Block:
+def _long(buffer: Buffer) -> list[int]:
+    """The dimensions that have a loop: not those of one element."""
+    return [place for place, extent in enumerate(buffer.shape) if extent != 1]
+
+
+def row_shape(buffer: Buffer, depth: int) -> tuple[int, ...]:
+    """The sizes, other than 1, that `fuse_leading` leaves of a local buffer."""
+    return tuple(buffer.shape[place] for place in _long(buffer)[depth:])
+
+
+def _shortened(block: Block, first: Mapping[str, int]) -> Block:
+    """Accesses to these buffers without the indices before the `first` that stays."""
+
     def expression(expr: Expr) -> Expr:
         def visit(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and node.buffer in names:
-                return Load(node.dtype, node.buffer, node.indices[depth:])
+            if isinstance(node, Load) and node.buffer in first:
+                return Load(node.dtype, node.buffer, node.indices[first[node.buffer] :])
             return None
 
         return rewrite_expr(expr, visit)
 
     return map_refs(
         map_expressions(block, expression),
-        lambda ref: Ref(ref.buffer, ref.indices[depth:]) if ref.buffer in names else ref,
+        lambda ref: Ref(ref.buffer, ref.indices[first.get(ref.buffer, 0) :]),
     )
 
 
@@ -96,8 +109,9 @@ def common_depth(kernel: Kernel) -> int:
             return level
         for top, loop in zip(tops, loops, strict=True):
             for name, indices, _ in accesses((top,)):
+                places = _long(kernel.buffers[name])
                 if name in shared and (
-                    len(indices) <= level or indices[level] != var(loop.axis)
+                    len(places) <= level or indices[places[level]] != var(loop.axis)
                 ):
                     return level
     return depth

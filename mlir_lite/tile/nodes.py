@@ -86,6 +86,12 @@ class Buffer:
     def elements(self) -> int:
         return prod(self.memory_shape)
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """How many elements each index of its memory counts."""
+        shape = self.memory_shape
+        return tuple([prod(shape[axis + 1 :]) for axis in range(len(shape))])
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:

@@ -4,36 +4,58 @@ reads and writes alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 from ..errors import VerifyError
-from ..expr import INDEX, Bounds, Expr, Var, bounds_of
-from ..expr.simplify import from_linear, linear
-from .access_checks import AccessChecks, Site
-from .conditions import conditional_bounds
-from .dependence import distinct, flat_index, names_bound_in
-from .nodes import Accumulate, Async, Buffer, Kernel
+from .access_checks import AccessChecks
+from .in_place import is_elementwise
+from .nodes import Accumulate, Buffer, Kernel
 from .program import ALIGNMENT, CallStep, Program, Role, Slot, View
-from .scopes import walk_scoped
 
 STATUS = "status"  # the slot of the status word: read by the caller after every step
 
 
-def live_bytes(program: Program) -> list[int]:
-    """For each step the bytes of the arena's slots that hold something needed, each rounded up
-    to the alignment. A slot is live from its first use to its last."""
+def live_bytes(program: Program, *, in_place: bool = True) -> list[int]:
+    """For each step the bytes of the arena that no plan can do without.
+
+    They are those of the slots live then, from their first use to their last, each rounded up to
+    the alignment; with `in_place` without those of the results that can take the place of an
+    operand used last. The offsets that a plan has given do not count.
+    """
     lives = _lives(program)
-    arena = [slot for slot in program.slots if slot.role == Role.ARENA and slot.name in lives]
-    return [
-        sum(
-            -(-slot.type.nbytes // ALIGNMENT) * ALIGNMENT
-            for slot in arena
-            if lives[slot.name][0] <= step <= lives[slot.name][1]
+    sizes = {
+        slot.name: -(-slot.type.nbytes // ALIGNMENT) * ALIGNMENT
+        for slot in program.slots
+        if _in_arena(slot) and slot.name in lives
+    }
+    totals: list[int] = []
+    for number, step in enumerate(program.steps):
+        alive = [name for name in sizes if lives[name][0] <= number <= lives[name][1]]
+        total = sum(sizes[name] for name in alive)
+        if in_place:
+            ends = {name for name in alive if lives[name][1] == number}
+            starts = {name for name in alive if lives[name][0] == number}
+            total -= sum(sizes[name] for name in _in_place(program, step, ends, starts))
+        totals.append(total)
+    return totals
+
+
+def _in_place(program: Program, step: CallStep, ends: Set[str], starts: Set[str]) -> set[str]:
+    """Which of the slots that start in a step may lie where one that ends in it lay."""
+    kernel = program.kernel(step.kernel)
+    bound: dict[str, list[Buffer]] = {}
+    for param, view in zip(kernel.params, step.args, strict=True):
+        bound.setdefault(view.slot, []).append(param)
+    return {
+        result
+        for result in starts
+        if any(
+            all(is_elementwise(kernel, read, bound[result][0]) for read in bound[operand])
+            for operand in ends - starts
         )
-        for step in range(len(program.steps))
-    ]
+    }
 
 
 def verify_program(program: Program) -> None:
@@ -239,62 +261,3 @@ def _read_first(kernel: Kernel) -> Iterator[str]:
         joins = isinstance(access.stmt, Accumulate)
         if access.buffer in kernel.outputs and (joins or not access.writes):
             yield access.buffer
-
-
-def is_elementwise(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
-    """Proven: with both parameters in one place, no element is read after it is overwritten."""
-    same_size = (read.dtype.bytes, read.elements) == (written.dtype.bytes, written.elements)
-    if not same_size or (read.layout, written.layout) != (None, None):
-        return False
-    checks = AccessChecks(kernel)
-    if any(isinstance(stmt, Async) for stmt in walk_scoped(checks.body)):
-        return False
-    sites = list(enumerate(checks.sites(checks.body)))
-    reads = [(at, site) for at, site in sites if site.access.buffer == read.name]
-    writes = [(at, site) for at, site in sites if site.access.buffer == written.name]
-    stores = [(at, site) for at, site in writes if site.access.writes]
-    return all(
-        _is_safe(checks, earlier, later, at <= when, read, written)
-        for (at, earlier), (when, later) in product(reads, stores)
-    )
-
-
-def _is_safe(
-    checks: AccessChecks,
-    reading: Site,
-    writing: Site,
-    in_order: bool,
-    read: Buffer,
-    written: Buffer,
-) -> bool:
-    """No read of one site meets an earlier write of the other."""
-    source = from_linear(flat_index(reading.access.indices, read.shape))
-    target = from_linear(flat_index(writing.access.indices, written.shape))
-    apart = [source - target]
-    places: list[tuple[Expr, ...]] = [(source,), (target,)]
-    shape: tuple[int, ...] = (read.elements,)
-    if read.shape == written.shape:  # pieces of a matrix often lie apart in one dimension only
-        places, shape = [reading.access.indices, writing.access.indices], read.shape
-        apart += [mine - theirs for mine, theirs in zip(*places, strict=True)]
-    bounds = _narrowed(checks.bounds, reading, writing)
-    for outer, other in zip(reading.loops, writing.loops, strict=False):
-        if outer is not other:
-            break
-        inner = names_bound_in(outer.body)
-        if not distinct(outer.axis, places, shape, inner, bounds):
-            return False
-    # In one iteration of the loops around both, the order of the text counts.
-    limits = [bounds_of(from_linear(linear(difference)), bounds) for difference in apart]
-    return in_order or any(low > 0 or high < 0 for low, high in limits)
-
-
-def _narrowed(bounds: Bounds, reading: Site, writing: Site) -> Bounds:
-    """The limits of the axes where both accesses happen: a masked vector ends at its condition."""
-    narrowed = dict(bounds)
-    for site, other in ((reading, writing), (writing, reading)):
-        shared = {loop.axis for loop in other.loops}
-        for loop in site.loops:
-            if loop.axis not in shared:
-                axis = Var(INDEX, loop.axis)
-                narrowed[loop.axis] = conditional_bounds(axis, site.conditions, bounds)
-    return narrowed

@@ -4,9 +4,10 @@ lifting guards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from typing import TypeAlias, TypeVar
 
 from ..expr import (
     COMBINERS,
@@ -46,12 +47,16 @@ from .tree import (
     copy_block,
     extent_of,
     has_constant_limits,
+    loops_of,
     map_refs,
     nest,
     rewrite_loops,
     tidy,
     var,
 )
+
+T = TypeVar("T")
+Place: TypeAlias = tuple[Expr, ...]  # the indices of an access
 
 
 def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
@@ -60,8 +65,16 @@ def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
 
     for i: {acc = 0; for k: acc += f; y[i] = acc}
       ->  for i: acc[i] = 0;  for k: for i$1: acc[i$1] += f;  for i$2: y[i$2] = acc[i$2]
+
+    The lanes of a vector loop lie side by side: its axis is the last of the accumulators' axes.
     """
     names = Names(kernel)
+    in_lanes = any(loop.kind is Kind.VECTOR for loop in loops_of(kernel, axes[-1]))
+    leading = len(axes) - 1 if in_lanes else len(axes)
+
+    def around(outer: tuple[T, ...], own: tuple[T, ...]) -> tuple[T, ...]:
+        return (*outer[:leading], *own, *outer[leading:])
+
     grown: dict[str, Buffer] = {}
 
     def change(loop: Loop, _: Bounds) -> Block:
@@ -74,7 +87,7 @@ def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
         private = _registers_in(kernel, body)
         for name in private:
             buffer = kernel.buffers[name]
-            shape = (*extents, *buffer.shape)
+            shape = around(extents, buffer.shape)
             # Cut copies of a tile share a name; the buffer takes the largest.
             before = grown[name].shape if name in grown else shape
             grown[name] = replace(buffer, shape=tuple(map(max, before, shape)))
@@ -82,34 +95,21 @@ def sink(kernel: Kernel, axes: Sequence[str]) -> Kernel:
             var(present[axis].axis) - present[axis].start if axis in present else index(0)
             for axis in axes
         )
-        body = _indexed(body, private, at)
+        body = _indexed(body, private, lambda own: around(at, own))
         return _pushed(tile, body, names, first=True)
 
     result = rewrite_loops(kernel, axes, change)
     ranks = {name: len(buffer.shape) for name, buffer in grown.items()}
     buffers = tuple(grown.get(buffer.name, buffer) for buffer in kernel.locals)
-    return tidy(replace(result, body=_ranked(result.body, ranks), locals=buffers))
-
-
-def _ranked(block: Block, ranks: Mapping[str, int]) -> Block:
-    """Give accesses outside of every tile (whose loops all ran once) the accumulators' rank."""
-
-    def padded(name: str, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        missing = ranks.get(name, len(indices)) - len(indices)
-        return (*(index(0),) * missing, *indices)
-
-    def expression(expr: Expr) -> Expr:
-        def visit(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and len(node.indices) < ranks.get(node.buffer, 0):
-                return Load(node.dtype, node.buffer, padded(node.buffer, node.indices))
-            return None
-
-        return rewrite_expr(expr, visit)
-
-    return map_refs(
-        map_expressions(block, expression),
-        lambda ref: Ref(ref.buffer, padded(ref.buffer, ref.indices)),
+    # Accesses outside of every tile, whose loops all ran once, get the accumulators' rank.
+    zeros = (index(0),) * len(axes)
+    body = _indexed(
+        result.body,
+        frozenset(grown),
+        lambda own: around(zeros, own),
+        where=lambda name, own: len(own) < ranks[name],
     )
+    return tidy(replace(result, body=body, locals=buffers))
 
 
 def _registers_in(kernel: Kernel, block: Block) -> frozenset[str]:
@@ -122,21 +122,26 @@ def _registers_in(kernel: Kernel, block: Block) -> frozenset[str]:
     )
 
 
-def _indexed(block: Block, names: frozenset[str], at: tuple[Expr, ...]) -> Block:
-    """Put `at` before the indices of every access to these buffers."""
+def _indexed(
+    block: Block,
+    names: frozenset[str],
+    change: Callable[[Place], Place],
+    *,
+    where: Callable[[str, Place], bool] = lambda name, own: True,
+) -> Block:
+    """Change the indices of every access to these buffers (or of those that `where` picks)."""
 
-    def expression(expr: Expr) -> Expr:
-        def visit(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and node.buffer in names:
-                return Load(node.dtype, node.buffer, (*at, *node.indices))
-            return None
+    def visit(node: Expr) -> Expr | None:
+        if isinstance(node, Load) and node.buffer in names and where(node.buffer, node.indices):
+            return Load(node.dtype, node.buffer, change(node.indices))
+        return None
 
-        return rewrite_expr(expr, visit)
+    def moved(ref: Ref) -> Ref:
+        if ref.buffer in names and where(ref.buffer, ref.indices):
+            return Ref(ref.buffer, change(ref.indices))
+        return ref
 
-    return map_refs(
-        map_expressions(block, expression),
-        lambda ref: Ref(ref.buffer, (*at, *ref.indices)) if ref.buffer in names else ref,
-    )
+    return map_refs(map_expressions(block, lambda expr: rewrite_expr(expr, visit)), moved)
 
 
 def _pushed(tile: list[Loop], body: Block, names: Names, *, first: bool) -> Block:

@@ -1,13 +1,38 @@
-"""A schedule step that gathers scattered stores in a scratch buffer, to write them in long runs."""
+"""Schedule steps that gather what is scattered in memory in a local buffer, so that memory is
+written, or read, in long runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ..expr import Bounds, Const, Expr, Load, index, simplify, substitute_vars
-from .nodes import Block, Buffer, Kernel, Loop, Ref, Space, Store
-from .tree import Names, accesses, extent_of, rewrite_loops, var
+from ..expr import (
+    Bounds,
+    Const,
+    Expr,
+    Load,
+    index,
+    loads_of,
+    rewrite_expr,
+    simplify,
+    substitute_vars,
+)
+from .nodes import (
+    Block,
+    Buffer,
+    Kernel,
+    Kind,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    expressions_of,
+    map_expressions,
+    substitute_block,
+    walk,
+)
+from .tree import Names, accesses, base, chain, extent_of, nest, rewrite_loops, var
 
 
 def stage_stores(kernel: Kernel, axis: str, *, padding: int = 0) -> Kernel:
@@ -51,6 +76,85 @@ def stage_stores(kernel: Kernel, axis: str, *, padding: int = 0) -> Kernel:
 
     changed = rewrite_loops(kernel, (axis,), change)
     return replace(changed, locals=kernel.locals + tuple(added))
+
+
+def stage_tiles(kernel: Kernel, row: str, lane: str, buffers: Collection[str], size: int) -> Kernel:
+    """Read the tiles of `buffers` that lie the other way round line by line into registers. Both
+    loops have at most `size` iterations; the new ones are `row` and `lane` with `.t` after them.
+
+    for r: for l: y[r, l] = f(x[l, r])
+      ->  unroll l.t: for r.t: tile[l.t, r.t] = x[l.t, r.t];  for r: for l: y[r, l] = f(tile[l, r])
+    """
+    names = Names(kernel)
+    added: list[Buffer] = []
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        loops, body = chain(loop)
+        if [base(entry.axis) for entry in loops] != [row, lane]:
+            return (loop,)
+        rows, lanes = loops
+        found = dict.fromkeys(
+            load for stmt in walk(body) for expr in expressions_of(stmt) for load in loads_of(expr)
+            if load.buffer in buffers
+        )
+        tiles: dict[Expr, Expr] = {}
+        fills: list[Stmt] = []
+        for load in found:
+            tile = Buffer(names.fresh("tile"), load.dtype, (size, size), Space.REGISTER)
+            added.append(tile)
+            at = (var(lanes.axis) - lanes.start, var(rows.axis) - rows.start)
+            tiles[load] = Load(load.dtype, tile.name, at)
+            fill = Store(Ref(tile.name, at), load)
+            unrolled = replace(lanes, kind=Kind.UNROLL)
+            fills += _renamed([unrolled, rows], fill, names, "t")
+        body = map_expressions(body, lambda expr: rewrite_expr(expr, tiles.get))
+        return (*fills, replace(rows, body=(replace(lanes, body=body),)))
+
+    changed = rewrite_loops(kernel, (row,), change)
+    return replace(changed, locals=kernel.locals + tuple(added))
+
+
+def stage_reads(kernel: Kernel, outer: str, buffer: str, along: Sequence[str]) -> Kernel:
+    """Copy what an iteration of `outer` reads of a buffer into scratch, where it lies side by side
+    in the order of the axes `along` inside of it; the loops of the copy have `.p` in their names.
+
+    for n.o: for m: for k: for n.i: .. b[k, n.o * 8 + n.i]
+      ->  for n.o: {for k.p: for n.i.p: panel[k.p, n.i.p] = b[k.p, n.o * 8 + n.i.p];
+                    for m: for k: for n.i: .. panel[k, n.i]}
+    """
+    names = Names(kernel)
+    added: list[Buffer] = []
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        loops = {base(stmt.axis): stmt for stmt in walk(loop.body) if isinstance(stmt, Loop)}
+        found = list(dict.fromkeys(
+            load for stmt in walk(loop.body) for expr in expressions_of(stmt)
+            for load in loads_of(expr) if load.buffer == buffer
+        ))
+        if len(found) != 1 or not all(axis in loops for axis in along):
+            return (loop,)
+        (load,) = found
+        inner = [loops[axis] for axis in along]
+        panel = Buffer(
+            names.fresh("panel"), load.dtype, tuple(map(extent_of, inner)), Space.SHARED
+        )
+        added.append(panel)
+        at = tuple(var(entry.axis) - entry.start for entry in inner)
+        staged = {load: Load(load.dtype, panel.name, at)}
+        copied = Store(Ref(panel.name, at), load)
+        fill = _renamed(inner, copied, names, "p")
+        body = map_expressions(loop.body, lambda expr: rewrite_expr(expr, staged.get))
+        return (replace(loop, body=(*fill, *body)),)
+
+    changed = rewrite_loops(kernel, (outer,), change)
+    return replace(changed, locals=kernel.locals + tuple(added))
+
+
+def _renamed(loops: Sequence[Loop], stmt: Stmt, names: Names, mark: str) -> Block:
+    """A statement in these loops, their axes renamed."""
+    new = {loop.axis: names.copy(f"{base(loop.axis)}.{mark}") for loop in loops}
+    body = substitute_block((stmt,), {axis: var(name) for axis, name in new.items()})
+    return nest([replace(loop, axis=new[loop.axis]) for loop in loops], body)
 
 
 def counted_place(stores: Sequence[Store]) -> int | None:

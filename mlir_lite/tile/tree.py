@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import VerifyError
-from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, loads_of, simplify
+from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, simplify
 from .nodes import (
     Accumulate,
     Block,
@@ -21,12 +21,12 @@ from .nodes import (
     Ref,
     Stmt,
     Store,
-    expressions_of,
     map_blocks,
     map_own,
     substitute_block,
     walk,
 )
+from .scopes import loads_in, targets_of
 
 
 def base(axis: str) -> str:
@@ -145,14 +145,10 @@ def nest(loops: list[Loop], body: Block) -> Block:
 def accesses(block: Block) -> Iterator[tuple[str, tuple[Expr, ...], bool]]:
     """Every access in a block: buffer, indices, and whether it is a write."""
     for stmt in walk(block):
-        for expr in expressions_of(stmt):
-            for load in loads_of(expr):
-                yield load.buffer, load.indices, False
-        if isinstance(stmt, Store):
-            yield stmt.target.buffer, stmt.target.indices, True
-        elif isinstance(stmt, Accumulate):
-            for target in stmt.targets:
-                yield target.buffer, target.indices, True
+        for load in loads_in(stmt):
+            yield load.buffer, load.indices, False
+        for target in targets_of(stmt):
+            yield target.buffer, target.indices, True
 
 
 def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:

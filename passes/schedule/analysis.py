@@ -10,13 +10,12 @@ from ...expr import (
     Apply,
     Expr,
     Load,
-    affine,
     bounds_of,
-    index,
     loads_of,
     vars_of,
     walk_expr,
 )
+from ...expr.simplify import factor_of, linear_sum
 from ...tile.nodes import (
     Accumulate,
     Block,
@@ -29,7 +28,7 @@ from ...tile.nodes import (
     expressions_of,
     walk,
 )
-from ...tile.tree import chain, extent_of, has_constant_limits
+from ...tile.tree import accesses, chain, extent_of, has_constant_limits
 
 
 @dataclass(frozen=True)
@@ -85,20 +84,11 @@ def reduction_loops(loop: Loop) -> list[Loop]:
         loops.append(inner[0])
 
 
-def flat_index(buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
-    """The index counted in elements of memory."""
-    if buffer.layout is not None:
-        indices = buffer.layout.apply(indices)
-    flat: Expr = index(0)
-    for position, extent in zip(indices, buffer.memory_shape, strict=True):
-        flat = flat * extent + position
-    return flat
-
-
 def stride(buffer: Buffer, indices: tuple[Expr, ...], axis: str) -> int | None:
     """How many elements an access moves when the axis moves by one; None if that varies."""
-    found = affine(flat_index(buffer, indices), axis)
-    return None if found is None else found[0]
+    if buffer.layout is not None:
+        indices = buffer.layout.apply(indices)
+    return factor_of(axis, linear_sum(zip(indices, buffer.strides, strict=True)))
 
 
 def updates(block: Block) -> list[Accumulate]:
@@ -121,6 +111,16 @@ def vector_cost(kernel: Kernel, block: Block, axis: str, lanes: int, extent: int
     used = min(lanes, extent) if extent else 1
     rounded = -(-extent // lanes) * lanes
     return (total + 1) / used * (rounded / extent if extent else 1)
+
+
+def has_straight_axis(kernel: Kernel, nest: Nest) -> bool:
+    """Whether there is an axis of the result along which all accesses are whole vectors or one
+    element for all lanes."""
+    places = [(name, indices) for name, indices, _ in accesses(nest.body)]
+    return any(
+        all(stride(kernel.buffers[name], indices, axis) in (0, 1) for name, indices in places)
+        for axis in nest.axes
+    )
 
 
 def work_cycles(kernel: Kernel) -> float:
@@ -164,6 +164,11 @@ class Product:
     left: Load
     right: Load
     panel: int | None
+
+    @property
+    def right_axes(self) -> frozenset[str]:
+        """The axes that the operand of the columns depends on."""
+        return _vars(self.right)
 
 
 def as_product(kernel: Kernel, nest: Nest) -> Product | None:

@@ -14,6 +14,9 @@ from ...types import DType, f32
 FMAS_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
+PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
+STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
+STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 
 
@@ -60,11 +63,21 @@ def product_cycles(m: int, n: int, tile: Tile) -> float:
 
 
 def choose_tile(
-    m: int, n: int, target: Target, dtype: DType, *, columns: int | None = None
+    m: int,
+    n: int,
+    target: Target,
+    dtype: DType,
+    *,
+    columns: int | None = None,
+    depth: int = 1,
 ) -> Tile:
-    """The register tile with the least cycles; `columns` fixes its width (packed panels)."""
+    """The register tile with the least cycles; `columns` fixes its width (packed panels).
+
+    Where rows share a panel, `depth` elements deep, it is no wider than stays in the second cache.
+    """
     lanes = target.lanes(dtype)
-    widest = max(1, min(4, -(-n // lanes)))
+    kept = target.l2_bytes // (depth * target.vector_bytes) if m > 1 else 4
+    widest = max(1, min(4, -(-n // lanes), max(2, kept)))
     widths = range(1, widest + 1) if columns is None else (columns // lanes,)
     candidates = [
         Tile(rows, vectors, lanes)
@@ -79,9 +92,38 @@ def choose_tile(
     )
 
 
+def panels_first(row_bytes: int, columns: int, tile: Tile, target: Target) -> bool:
+    """Whether the panels of a product's right operand go outermost, all rows inside: where that
+    operand (`row_bytes` to a column) would leave the nearest caches between two rows of tiles,
+    and its panels are enough for all threads."""
+    panels = -(-columns // tile.columns)
+    return row_bytes * columns > target.l2_bytes // 2 and panels >= 2 * target.threads
+
+
+def worth_packing(rows: int, depth: int, step: int, tile: Tile, target: Target) -> bool:
+    """Whether a panel of the right operand is copied together before the rows stream by: where
+    its `depth` rows, `step` bytes apart, meet in the same few sets of the nearest cache, and there
+    are tiles of rows enough to make good for the copy."""
+    apart = step & -step  # the power of two that decides which sets a row may be in
+    return depth * apart > target.l1_bytes and rows >= PACKING_TILES * tile.rows
+
+
+def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
+    """Whether a matrix that one row is multiplied by is read row by row, not in panels: where it
+    comes from far away and its rows are long."""
+    return matrix_bytes > target.l1_bytes and columns >= STREAMED_COLUMNS // 4
+
+
 def worth_threads(cycles: float) -> bool:
     """Whether work of this many cycles is worth dispatching to other threads."""
     return cycles >= PARALLEL_WORK
+
+
+def worth_turning(rows: int, columns: int, lanes: int) -> bool:
+    """Whether a tile is better read in vectors and turned in registers than element by element:
+    `lanes * log2(lanes)` shuffles against a load and an insertion each."""
+    high, wide = min(rows, lanes), min(columns, lanes)
+    return wide + lanes * (lanes.bit_length() - 1) < 2 * high * wide
 
 
 # Winograd convolution

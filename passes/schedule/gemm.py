@@ -4,7 +4,8 @@
       acc[m.i, n.i] = 0;  for k: acc[m.i, n.i] += a[m, k] * b[k, n];  out[m, n] = f(acc[m.i, n.i])
 
 with `m.i` unrolled and `n.i` in vectors, so that the accumulators stay in registers. The packed
-panel of the right operand stays in the nearest caches while the rows stream by.
+panel of the right operand stays in the nearest caches while the rows stream by. A right operand
+larger than the caches is read once, its panels outermost: `parallel n.o: for m.o: ..`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from __future__ import annotations
 from math import prod
 
 from ...target import Target
-from ...tile.loops import Tail, chunk, distribute, mark, partition, reorder, split
+from ...tile.loops import Tail, chunk, distribute, mark, partition, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind
+from ...tile.prefetch import prefetch_next
 from ...tile.reductions import sink
+from ...tile.staging import stage_reads
 from ...tile.tree import extent_of, loops_of
-from .analysis import Nest, Product
-from .cost import Tile, choose_tile, product_cycles, worth_threads
+from .analysis import Nest, Product, stride
+from .cost import (
+    Tile,
+    choose_tile,
+    panels_first,
+    product_cycles,
+    worth_packing,
+    worth_threads,
+)
 
 CHUNKS = 8  # pieces the rows are dealt to threads in; fixed, so that no result depends on threads
 
@@ -29,43 +39,71 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     dtype = kernel.buffers[product.right.buffer].dtype
     tile = choose_tile(rows, columns, target, dtype, columns=product.panel)
     outer = [axis for axis in nest.axes if axis not in (m, n)]
-    cycles = product_cycles(rows, columns, tile) * prod(
-        extent_of(loop) for loop in (*nest.loops, *nest.reductions[0])
-        if loop.axis not in (m, n)
-    )
+    batch = [axis for axis in outer if axis in product.right_axes]
+    windows = [axis for axis in outer if axis not in batch]
+    depth = prod(extent_of(loop) for loop in nest.reductions[0])
+    cycles = product_cycles(rows, columns, tile) * depth * prod(map(nest.extent, outer))
     shared = worth_threads(cycles)
-    kernel = reorder(kernel, [*outer, m, n])
-    kernel = _tile_rows(kernel, m, rows, tile, in_chunks=shared and not outer)
-    kernel = _tile_columns(kernel, m, n, columns, tile)
-    kernel = reorder(kernel, [f"{n}.o", f"{m}.o", f"{m}.i", f"{n}.i.o", f"{n}.i.i"])
+    register_tile = [f"{m}.i", f"{n}.i.o", f"{n}.i.i"]
+    packed = product.panel is None and worth_packing(
+        rows, depth, _row_step(kernel, product) * dtype.bytes, tile, target
+    )
+    if packed or panels_first(depth * dtype.bytes, columns, tile, target):
+        kernel = reorder(kernel, [*batch, n, *windows, m])
+        kernel = _cut_columns(kernel, n, columns, tile)
+        kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
+        if packed:
+            along = (*product.reduction, f"{n}.i")
+            kernel = stage_reads(kernel, f"{n}.o", product.right.buffer, along)
+            kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
+        kernel = _cut_rows(kernel, m, rows, tile)
+        kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
+        kernel = reorder(kernel, register_tile)
+        sharers = [*batch[:1], f"{n}.o", *windows[:1]]
+        rounds = (*windows, f"{m}.o")
+    else:
+        kernel = reorder(kernel, [*outer, m, n])
+        kernel = _cut_rows(kernel, m, rows, tile)
+        if shared and not outer and rows // tile.rows >= CHUNKS:
+            kernel = chunk(kernel, f"{m}.o", -(-(rows // tile.rows) // CHUNKS))
+        kernel = _cut_columns(kernel, n, columns, tile, inside=(f"{m}.i", f"{m}.o"))
+        kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
+        kernel = reorder(kernel, [f"{n}.o", f"{m}.o", *register_tile])
+        sharers = [*outer[:1], f"{m}.o.c", f"{n}.o"]
+        rounds = None
     kernel = mark(kernel, f"{m}.i", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.o", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.i", Kind.VECTOR)
-    kernel = sink(kernel, (f"{m}.i", f"{n}.i.o", f"{n}.i.i"))
-    return _share(kernel, [*outer[:1], f"{m}.o.c", f"{n}.o"]) if shared else kernel
+    kernel = sink(kernel, register_tile)
+    if rounds is not None and product.panel:
+        kernel = prefetch_next(kernel, product.right.buffer, f"{n}.o", product.reduction[0], rounds)
+    return _share(kernel, sharers) if shared else kernel
 
 
-def _tile_rows(kernel: Kernel, m: str, rows: int, tile: Tile, *, in_chunks: bool) -> Kernel:
-    """Cut the rows into register tiles (the last one shorter) and those into chunks."""
+def _row_step(kernel: Kernel, product: Product) -> int:
+    """Elements from one row of the right operand to the next."""
+    buffer, inner = kernel.buffers[product.right.buffer], product.reduction[-1]
+    return stride(buffer, product.right.indices, inner) or 0
+
+
+def _cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:
+    """Cut the rows into register tiles (the last one shorter)."""
     if not m:
         return kernel
     kernel = partition(kernel, m, [rows // tile.rows * tile.rows])
-    kernel = split(kernel, m, tile.rows, tail=Tail.CUT)
-    tiles = rows // tile.rows
-    if in_chunks and tiles >= CHUNKS:
-        kernel = chunk(kernel, f"{m}.o", -(-tiles // CHUNKS))
-    return kernel
+    return split(kernel, m, tile.rows, tail=Tail.CUT)
 
 
-def _tile_columns(kernel: Kernel, m: str, n: str, columns: int, tile: Tile) -> Kernel:
-    """Cut the columns into panels (the last one narrower) and those into vectors."""
+def _cut_columns(
+    kernel: Kernel, n: str, columns: int, tile: Tile, inside: tuple[str, ...] = ()
+) -> Kernel:
+    """Cut the columns into panels (the last one narrower), each with loops `inside` of its own."""
     rest = columns % tile.columns
     if rest and columns > rest:
         kernel = partition(kernel, n, [columns - rest])
-        for axis in (f"{m}.i", f"{m}.o"):
+        for axis in inside:
             kernel = distribute(kernel, axis, (n,))
-    kernel = split(kernel, n, tile.columns, tail=Tail.CUT)
-    return split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
+    return split(kernel, n, tile.columns, tail=Tail.CUT)
 
 
 def _share(kernel: Kernel, candidates: list[str]) -> Kernel:

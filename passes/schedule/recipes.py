@@ -17,7 +17,9 @@ from .loops import (
     schedule_rows,
 )
 from .ordered import ordered_axes, schedule_ordered
+from .stream import is_streamed, schedule_streamed
 from .straight_line import is_straight_line, schedule_straight_line
+from .turned import as_turned, schedule_turned
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
@@ -36,11 +38,16 @@ def _scheduled(kernel: Kernel, target: Target) -> Kernel:
         return schedule_rows(kernel, target)
     if is_straight_line(nests[0]):
         return schedule_straight_line(kernel, target)
-    if not nests[0].reductions:
-        return schedule_elementwise(kernel, target)
     flat = collapse_all(kernel)
     (nest,) = nests_of(flat)
+    if not nest.reductions:
+        turned = as_turned(flat, nest, target)
+        if turned is not None:
+            return schedule_turned(flat, nest, turned, target)
+        return schedule_elementwise(flat, target)
     product = as_product(flat, nest)
+    if product is not None and is_streamed(flat, nest, product, target):
+        return schedule_streamed(flat, product, target)
     if product is not None and (product.panel or 0) % lanes_of(flat, target) == 0:
         return schedule_product(flat, nest, product, target)
     return schedule_reduction(kernel, target)

@@ -67,11 +67,15 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = terminalreporter.config.stash[LEDGER].lines()
-    if lines:
-        terminalreporter.section("real models")
-    for line in lines:
-        terminalreporter.write_line(line)
+    ledger = terminalreporter.config.stash[LEDGER]
+    for title, lines in (
+        ("real models", ledger.lines()),
+        ("memory plans of real models", ledger.plan_lines()),
+    ):
+        if lines:
+            terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def _model(item: pytest.Item) -> RealModel | None:

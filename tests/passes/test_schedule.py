@@ -96,6 +96,15 @@ def test_elementwise_of_every_length(lanes: int) -> None:
 
 
 @LANES
+def test_transposes_of_every_edge(lanes: int) -> None:
+    """Alone, beside an operand that lies along the result, and with a batch around."""
+    for m, n in product(around(lanes), repeat=2):
+        check(ml.function(f32[m, n])(lambda x: x.T * 2), lanes)
+        check(ml.function(f32[m, n], f32[n, m])(lambda x, y: x.T * y + x.T), lanes)
+        check(ml.function(f32[2, m, 3, n])(lambda x: ml.transpose(x, (0, 3, 2, 1))), lanes)
+
+
+@LANES
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
 def test_reductions_of_every_length(lanes: int, axes: tuple[int, ...]) -> None:
     for n in (*around(lanes), 9 * lanes + 1):
@@ -116,6 +125,40 @@ def test_rows_of_every_length(lanes: int) -> None:
     for n in around(lanes):
         check(decompose(ml.function(f32[3, n])(lambda x: ml.softmax(x, 1))), lanes)
         check(decompose(ml.function(f32[3, n], f32[n])(ml.layer_norm)), lanes)
+
+
+@LANES
+def test_operands_both_ways_round(lanes: int) -> None:
+    n = 2 * lanes + 3
+
+    @ml.function(f32[n, lanes], f32[lanes, n], f32[n])
+    def both_ways(x: Value, y: Value, b: Value) -> Value:
+        return ml.transpose(x, (1, 0)) * y + b
+
+    kernel = check(both_ways, lanes)
+    assert {local.shape for local in kernel.locals} == {(lanes, lanes)}
+
+
+@LANES
+def test_a_panel_of_colliding_rows_is_copied(lanes: int) -> None:
+    @ml.function(f32[200, 40], f32[40, 1024])
+    def matmul(x: Value, y: Value) -> Value:
+        return ml.matmul(x, y)
+
+    kernel = check(matmul, lanes)
+    assert any(local.name == "panel" for local in kernel.locals)
+
+
+@LANES
+def test_a_row_by_a_matrix_streams_it(lanes: int) -> None:
+    for k, n in ((64, 1024), (67, 1027), (129, 300)):
+
+        @ml.function(f32[1, k], f32[k, n], f32[n])
+        def linear(x: Value, y: Value, b: Value) -> Value:
+            return ml.relu(ml.matmul(x, y) + b)
+
+        kernel = check(linear, lanes)
+        assert any(local.name == "total" for local in kernel.locals)
 
 
 @LANES

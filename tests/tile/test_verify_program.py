@@ -10,8 +10,8 @@ import pytest
 from mlir_lite.errors import VerifyError
 from mlir_lite.expr import Expr, apply, const, index
 from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.in_place import is_elementwise
 from mlir_lite.tile.nodes import Buffer, Kernel, Space, Stmt
-from mlir_lite.tile.plan_checks import is_elementwise
 from mlir_lite.tile.program import CallStep, Memory, Program, Role, Slot, View
 from mlir_lite.tile.verify import live_bytes, verify_program
 from mlir_lite.types import f32, i64
@@ -85,11 +85,20 @@ def test_wrong_aliasing_is_caught_as_the_interpreter_shows_it() -> None:
 
 
 def test_live_bytes_are_rounded_and_count_both_ends_of_a_step() -> None:
-    assert live_bytes(chain(0, 128, 256)) == [128, 256, 256, 128]
     program = chain(0, 128, 256)
+    assert live_bytes(program, in_place=False) == [128, 256, 256, 128]
     late = CallStep("same", (View("a"), View("out")))
     longer = replace(program, steps=(*program.steps, late))
-    assert live_bytes(longer) == [128, 256, 384, 256, 128]
+    assert live_bytes(longer, in_place=False) == [128, 256, 384, 256, 128]
+
+
+def test_a_result_needs_no_memory_of_its_own_where_an_operand_dies() -> None:
+    program = chain(0, 128, 256)
+    assert live_bytes(program) == [128, 128, 128, 128]
+    assert live_bytes(chain(0, 128, 256, middle="reversed")) == [128, 256, 128, 128]
+    again = CallStep("same", (View("a"), View("out")))
+    longer = replace(program, steps=(*program.steps, again))
+    assert live_bytes(longer) == [128, 256, 256, 256, 128]
 
 
 def test_the_status_word_is_always_live() -> None:
@@ -107,7 +116,7 @@ def test_the_status_word_is_always_live() -> None:
         memory=Memory(448, 0),
     )
     verify_program(program)
-    assert live_bytes(program) == [192, 320, 320, 192]
+    assert live_bytes(program, in_place=False) == [192, 320, 320, 192]
     moved = replace(program, slots=(*program.slots[:-1], replace(status, offset=0)))
     rejects(moved, "'(a|status)' and '(a|status)' overlap in the arena")
 
@@ -202,7 +211,15 @@ def rows(*body: Stmt, flat: bool = False) -> Kernel:
     return Kernel("rows", (Buffer("x", f32, (M, N)), y), ("y",), body)
 
 
-i, j, q = v("i"), v("j"), v("q")
+def chunked(last: Expr | int) -> Kernel:
+    """The first M - 1 rows in chunks of two, the last one of them shorter; then row `last`."""
+    end = apply("min", index(2), index(M - 1) - c * 2)
+    row = c * 2 + i
+    first = loop("c", 2, loop("i", end, loop("j", N, st("y", (row, j), ld("x", row, j)))))
+    return rows(first, loop("q", N, st("y", (last, q), ld("x", last, q))))
+
+
+c, i, j, q = v("c"), v("i"), v("j"), v("q")
 PLUS = ld("x", i, j) + 1.0
 TAIL = st("y", (i, q + 4), ld("x", i, q + 4))
 IN_PLACE = {
@@ -217,6 +234,7 @@ IN_PLACE = {
         )
     ),
     "tail": rows(loop("i", M, loop("j", 4, st("y", (i, j), PLUS)), loop("q", 2, TAIL))),
+    "chunks": chunked(M - 1),
 }
 NOT_IN_PLACE = {
     "transpose": rows(loop("i", M, loop("j", N, st("y", (i, j), ld("x", j % M, i))))),
@@ -230,6 +248,7 @@ NOT_IN_PLACE = {
     "matrix-vector": rows(
         loop("i", M, loop("j", N, st("y", (i, j), ld("x", apply("max", i - 1, index(0)), j))))
     ),
+    "overlapping chunks": chunked(M - 2),
 }
 
 

@@ -9,14 +9,15 @@ from ...errors import ParseError, check
 from ...ops.slice import slice_axis
 from ...types import Size
 from .call import Call, Results
-from .sizes import Operand, Sizes, as_value, normal_axis, number
+from .sizes import Operand, Sizes, as_value, is_short, normal_axis, number
 from .weights import element_type
 
 
 def gather(call: Call) -> Results:
     x, indices = call.operand(0), call.operand(1)
     axis = normal_axis(call.int_("axis", 0), len(x.shape))
-    if isinstance(x, Sizes) and isinstance(indices, Sizes):
+    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    if isinstance(x, Sizes) and isinstance(indices, Sizes) and is_short(shape):
         return _taken(x, indices, axis)
     return ops.gather(as_value(x), as_value(indices), axis)
 

@@ -28,6 +28,7 @@ from .sizes import (
     Window,
     as_value,
     compare,
+    is_short,
     normal_axis,
     number,
     reshape_target,
@@ -74,15 +75,10 @@ def constant_of_shape(call: Call) -> Results:
     check(value.size == 1, "the value is not one number", ParseError)
     shape = _sizes(call.integers(0))
     dtype = dtype_of(value)
-    if dtype.kind in "ib" and len(shape) <= 1 and _is_short(shape):
+    if dtype.kind in "ib" and len(shape) <= 1 and is_short(shape):
         fill = value.reshape(()).item()
         return Sizes.of([fill] * number(product(shape), "the size"), dtype).reshaped(shape)
     return ops.broadcast(lift(value.reshape(())), shape)
-
-
-def _is_short(shape: Shape) -> bool:
-    elements = product(shape)
-    return isinstance(elements, int) and elements <= MAX_KNOWN
 
 
 def _sizes(entries: Sequence[Size]) -> Shape:
@@ -187,7 +183,7 @@ def expand(call: Call) -> Results:
     have, want = call.shape(0), _sizes(call.integers(1))
     common = broadcast_shapes(have, want)
     x = call.operand(0)
-    if isinstance(x, Sizes) and _is_short(common):
+    if isinstance(x, Sizes) and is_short(common):
         return x.with_entries(np.broadcast_to(x.entries, static(common)))
     return ops.broadcast(as_value(x), common)
 
@@ -205,7 +201,8 @@ def concat(call: Call) -> Results:
     check(operands, "there is nothing to join", ParseError)
     axis = normal_axis(call.int_("axis"), len(operands[0].shape))
     known = [operand for operand in operands if isinstance(operand, Sizes)]
-    if len(known) == len(operands):
+    short = is_short([sum(operand.entries.size for operand in known)])
+    if len(known) == len(operands) and short:
         return known[0].with_entries(np.concatenate([entry.entries for entry in known], axis))
     return ops.concat([as_value(operand) for operand in operands], axis)
 

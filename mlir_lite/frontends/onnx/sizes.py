@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, Value, current_builder
-from ...types import Array, Dim, DType, Quotient, Shape, Size, bool_
+from ...types import Array, Dim, DType, Quotient, Shape, Size, bool_, product
 
 # Larger tensors are data, not shapes.
 MAX_KNOWN = 1024
@@ -87,6 +87,12 @@ def as_value(operand: Operand) -> Value:
     return current_builder().table.lift(ConstantData.of(operand.array()))
 
 
+def is_short(shape: Sequence[Size]) -> bool:
+    """Whether a tensor of this shape is taken for sizes, not for data."""
+    elements = product(shape)
+    return isinstance(elements, int) and elements <= MAX_KNOWN
+
+
 def elementwise(
     dtype: DType | None, fold: Callable[..., Size | None], *operands: Operand
 ) -> Sizes | None:
@@ -96,6 +102,8 @@ def elementwise(
     """
     known = [operand for operand in operands if isinstance(operand, Sizes)]
     if len(known) < len(operands):
+        return None
+    if not is_short(np.broadcast_shapes(*(operand.shape for operand in known))):
         return None
     entries = np.frompyfunc(fold, len(known), 1)(*(operand.entries for operand in known))
     result = Sizes(np.asarray(entries, object), dtype or known[-1].dtype)

@@ -1,0 +1,92 @@
+"""Which parameters of a kernel may be one memory: a result that takes an operand's place.
+
+Proven from the kernel's own accesses, in the order in which they happen:
+
+    for i in 0..n: y[i] = x[i] + x[i]    ->  y may lie where x lies
+    for i in 0..n: y[i] = x[n - 1 - i]   ->  it may not: the second half reads what was overwritten
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from ..expr import INDEX, Bounds, Expr, Var, loads_of
+from ..expr.simplify import from_linear, linear
+from .access_checks import AccessChecks, Site
+from .conditions import conditional_bounds, loop_conditions
+from .dependence import distinct, flat_index, names_bound_in
+from .nodes import Async, Buffer, Kernel
+from .scopes import walk_scoped
+
+
+def is_elementwise(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
+    """Proven: with both parameters in one place, no element is read after it is overwritten."""
+    same_size = (read.dtype.bytes, read.elements) == (written.dtype.bytes, written.elements)
+    if not same_size or (read.layout, written.layout) != (None, None):
+        return False
+    checks = AccessChecks(kernel)
+    if any(isinstance(stmt, Async) for stmt in walk_scoped(checks.body)):
+        return False
+    sites = list(enumerate(checks.sites(checks.body)))
+    reads = [(at, site) for at, site in sites if site.access.buffer == read.name]
+    writes = [(at, site) for at, site in sites if site.access.buffer == written.name]
+    stores = [(at, site) for at, site in writes if site.access.writes]
+    return all(
+        _is_safe(checks, earlier, later, at <= when, read, written)
+        for (at, earlier), (when, later) in product(reads, stores)
+    )
+
+
+def _is_safe(
+    checks: AccessChecks,
+    reading: Site,
+    writing: Site,
+    in_order: bool,
+    read: Buffer,
+    written: Buffer,
+) -> bool:
+    """No read of one site meets an earlier write of the other."""
+    source = from_linear(flat_index(reading.access.indices, read.shape))
+    target = from_linear(flat_index(writing.access.indices, written.shape))
+    apart = [source - target]
+    places: list[tuple[Expr, ...]] = [(source,), (target,)]
+    shape: tuple[int, ...] = (read.elements,)
+    if read.shape == written.shape:  # pieces of a matrix often lie apart in one dimension only
+        places, shape = [reading.access.indices, writing.access.indices], read.shape
+        apart += [mine - theirs for mine, theirs in zip(*places, strict=True)]
+    bounds = _narrowed(checks.bounds, reading, writing)
+    for outer, other in zip(reading.loops, writing.loops, strict=False):
+        if outer is not other:
+            break
+        inner = names_bound_in(outer.body)
+        if not distinct(outer.axis, places, shape, inner, bounds):
+            return False
+    if in_order:  # in one iteration of the loops around both, the order of the text counts
+        return True
+    held = [checks.plain(condition) for condition in _held(reading, writing)]
+    limits = [
+        conditional_bounds(from_linear(linear(difference)), held, bounds) for difference in apart
+    ]
+    return any(low > 0 or high < 0 for low, high in limits)
+
+
+def _held(*sites: Site) -> Iterator[Expr]:
+    """What is true where all of these accesses happen, whatever the data."""
+    for site in sites:
+        limits = (limit for loop in site.loops for limit in loop_conditions(loop))
+        for condition in (*site.conditions, *limits):
+            if not any(loads_of(condition)):
+                yield condition
+
+
+def _narrowed(bounds: Bounds, reading: Site, writing: Site) -> Bounds:
+    """The limits of the axes where both accesses happen: a masked vector ends at its condition."""
+    narrowed = dict(bounds)
+    for site, other in ((reading, writing), (writing, reading)):
+        shared = {loop.axis for loop in other.loops}
+        for loop in site.loops:
+            if loop.axis not in shared:
+                axis = Var(INDEX, loop.axis)
+                narrowed[loop.axis] = conditional_bounds(axis, site.conditions, bounds)
+    return narrowed

@@ -1,0 +1,128 @@
+"""A schedule step that asks for memory before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from math import prod
+
+from ..expr import Expr, affine, apply, index, loads_of, simplify, substitute_vars
+from .instructions import prefetch_name
+from .nodes import Block, Call, Kernel, Loop, Stmt, Window, expressions_of, map_blocks, walk
+from .tree import base, chain, extent_of, has_constant_limits, var
+
+LINE_BYTES = 64  # what a cache is filled by
+
+
+def prefetch_next(
+    kernel: Kernel, buffer: str, axis: str, reduction: str, repeats: Collection[str]
+) -> Kernel:
+    """While a reduction reads the piece of `buffer` that belongs to one iteration of `axis`, ask
+    for the piece that the next iteration reads: some lines a step, over as many of the
+    iterations of the loops `repeats` as it takes. Pieces must follow one another in memory.
+
+    for n: for m: {acc = 0; for k: acc += a[m, k] * b[n, k]; ..}
+      ->  for n: for m: {acc = 0; for k: {prefetch(b[n, m * K + k + K]);  acc += ..}; ..}
+    """
+    return kernel.with_body(_Prefetch(kernel, buffer, axis, reduction, repeats).block(kernel.body))
+
+
+@dataclass(frozen=True)
+class _Prefetch:
+    kernel: Kernel
+    buffer: str
+    axis: str
+    reduction: str
+    repeats: Collection[str]
+
+    def block(self, block: Block, outside: tuple[Loop, ...] = ()) -> Block:
+        """The block with requests in the first of the reductions that share a piece: the others
+        find the next piece asked for."""
+        result: list[Stmt] = []
+        done = False
+        for stmt in block:
+            if not isinstance(stmt, Loop):
+                result.append(map_blocks(stmt, lambda part: self.block(part, outside)))
+                continue
+            inside = any(base(loop.axis) == self.axis for loop in outside)
+            changed: Stmt = stmt
+            if not (done and inside):
+                if base(stmt.axis) == self.reduction:
+                    changed = self._requests(stmt, outside)
+                else:
+                    changed = replace(stmt, body=self.block(stmt.body, (*outside, stmt)))
+                done = changed != stmt
+            result.append(changed)
+        return tuple(result)
+
+    def _requests(self, first: Loop, outside: tuple[Loop, ...]) -> Loop:
+        """The reduction with requests at the start of its innermost body."""
+        loops, body = self._reduction(first)
+        rounds = [loop for loop in outside if base(loop.axis) in self.repeats]
+        pieces = [loop for loop in outside if base(loop.axis) == self.axis]
+        known = all(has_constant_limits(loop) for loop in (*rounds, *loops))
+        place = self._place(body, first)
+        if not pieces or not known or place is None:
+            return first
+        buffer = self.kernel.buffers[self.buffer]
+        moved = affine(place[-1] + self._flat(place[:-1]), pieces[0].axis)
+        if moved is None:
+            return first
+        size = moved[0]
+        line = LINE_BYTES // buffer.dtype.bytes
+        steps = prod(map(extent_of, loops))
+        count = -(-size // (line * steps * prod(map(extent_of, rounds))))
+        most = -(-size // (line * steps * count)) - 1
+        turn = apply("min", _counted(rounds), index(most)) if rounds else index(0)
+        at = (turn * steps + _counted(loops)) * (count * line) + size
+        requests = tuple(
+            Call(
+                prefetch_name(buffer.dtype),
+                (Window(self.buffer, (*place[:-1], simplify(place[-1] + at + part * line, {}))),),
+            )
+            for part in range(count)
+        )
+        inner: Block = (*requests, *body)
+        for loop in reversed(loops):
+            inner = (replace(loop, body=inner),)
+        (made,) = inner
+        assert isinstance(made, Loop)
+        return made
+
+    def _reduction(self, first: Loop) -> tuple[list[Loop], Block]:
+        """The serial loops of a reduction, and the body of the innermost."""
+        loops, _ = chain(first)
+        serial = [loop for loop in loops if loop.kind is first.kind]
+        return serial, serial[-1].body
+
+    def _place(self, body: Block, first: Loop) -> tuple[Expr, ...] | None:
+        """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
+        axes = {loop.axis for loop in (first, *_loops((first,)))}
+        start = {axis: index(0) for axis in axes}
+        for stmt in walk(body):
+            for expr in expressions_of(stmt):
+                for load in loads_of(expr):
+                    if load.buffer == self.buffer:
+                        places = (substitute_vars(part, start) for part in load.indices)
+                        return tuple(simplify(part, {}) for part in places)
+        return None
+
+    def _flat(self, leading: tuple[Expr, ...]) -> Expr:
+        """The position in memory of an index whose last part is 0."""
+        flat: Expr = index(0)
+        shape = self.kernel.buffers[self.buffer].memory_shape
+        for part, extent in zip(leading, shape, strict=False):
+            flat = flat * extent + part
+        return flat * shape[-1]
+
+
+def _loops(block: Block) -> list[Loop]:
+    return [stmt for stmt in walk(block) if isinstance(stmt, Loop)]
+
+
+def _counted(loops: list[Loop]) -> Expr:
+    """The number of an iteration of nested loops."""
+    count: Expr = index(0)
+    for loop in loops:
+        count = count * extent_of(loop) + (var(loop.axis) - loop.start)
+    return count

@@ -1,0 +1,83 @@
+"""The recipe for elementwise kernels some operands of which lie the other way round: transposes.
+
+    for r.o: for l.o: {for l.t: tile[l.t, r.t] = x[l, r];  for r.i: y[r, l] = f(tile[l.i, r.i])}
+
+Tiles are as high and as wide as a vector has lanes: memory is read and written in whole vectors,
+and a tile is turned in registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...expr import bounds_of, loads_of
+from ...target import Target
+from ...tile.loops import Tail, distribute, mark, reorder, split, vectorise
+from ...tile.nodes import Kernel, Kind, Store
+from ...tile.staging import stage_tiles
+from .analysis import Nest, stride
+from .cost import worth_turning
+from .loops import lanes_of, share
+
+
+@dataclass(frozen=True)
+class Turned:
+    """The axis along which the result lies in memory, the one along which `buffers` do."""
+
+    lane: str
+    row: str
+    buffers: frozenset[str]
+
+
+def as_turned(kernel: Kernel, nest: Nest, target: Target) -> Turned | None:
+    """Find the two axes, if every operand lies along one of them and turning tiles pays."""
+    match nest.body:
+        case (Store() as store,):
+            pass
+        case _:
+            return None
+    output, at = kernel.buffers[store.target.buffer], store.target.indices
+    along = [axis for axis in nest.axes if stride(output, at, axis) == 1]
+    if not along:
+        return None
+    lane = along[-1]
+    rows: set[str] = set()
+    buffers: set[str] = set()
+    limits = {axis: (0, nest.extent(axis) - 1) for axis in nest.axes}
+    for load in loads_of(store.value):
+        buffer = kernel.buffers[load.buffer]
+        if stride(buffer, load.indices, lane) in (0, 1):
+            continue
+        own = [axis for axis in nest.axes if stride(buffer, load.indices, axis) == 1]
+        inside = all(
+            0 <= low and high < extent
+            for extent, (low, high) in zip(
+                buffer.shape, (bounds_of(part, limits) for part in load.indices), strict=True
+            )
+        )
+        if not own or not inside:
+            return None
+        rows.add(own[-1])
+        buffers.add(load.buffer)
+    if len(rows) != 1:
+        return None
+    (row,) = rows
+    if not worth_turning(nest.extent(row), nest.extent(lane), lanes_of(kernel, target)):
+        return None
+    return Turned(lane, row, frozenset(buffers))
+
+
+def schedule_turned(kernel: Kernel, nest: Nest, turned: Turned, target: Target) -> Kernel:
+    """Cut both axes in tiles, read those of the turned buffers the way they lie."""
+    row, lane = turned.row, turned.lane
+    lanes = lanes_of(kernel, target)
+    others = [other for other in nest.axes if other not in (row, lane)]
+    kernel = reorder(kernel, [*others, row, lane])
+    for axis in (row, lane):
+        kernel = split(kernel, axis, lanes, tail=Tail.CUT)
+    kernel = distribute(kernel, f"{row}.i", (f"{lane}.o", f"{lane}.i"))
+    kernel = reorder(kernel, [f"{row}.o", f"{lane}.o", f"{row}.i", f"{lane}.i"])
+    kernel = stage_tiles(kernel, f"{row}.i", f"{lane}.i", turned.buffers, lanes)
+    for axis in (f"{row}.i.t", f"{lane}.i"):
+        kernel = vectorise(kernel, axis, lanes)
+    return share(mark(kernel, f"{row}.i", Kind.UNROLL))
