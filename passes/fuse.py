@@ -188,9 +188,7 @@ class _Fusion:
                 return len(nests[0].reductions) <= 1 or not nests[0].loops
             if len(heavy) > 1 or _scattered(kernel):
                 return False
-            return as_product(kernel, nests[0]) is not None or self._still_straight(
-                kernel, heavy[0]
-            )
+            return self._still_fast(kernel, heavy[0])
         if heavy:
             return False
         depth = common_depth(kernel)
@@ -207,15 +205,14 @@ class _Fusion:
             for read in reads_of(body, node.op, value, domain)
         )
 
-    def _still_straight(self, kernel: Kernel, node: Node) -> bool:
-        """Whether a node that alone is no product, but may run in whole vectors, still does so in
-        this kernel."""
+    def _still_fast(self, kernel: Kernel, node: Node) -> bool:
+        """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
         region, _, _ = self._region([node])
         alone = lift_guards(naive_kernel(region, "trial"))
-        (nest,) = nests_of(alone)
-        if as_product(alone, nest) is not None:
-            return False
-        return has_straight_axis(kernel, nests_of(kernel)[0]) or not has_straight_axis(alone, nest)
+        (nest,), (own,) = nests_of(kernel), nests_of(alone)
+        if as_product(alone, own) is not None:
+            return as_product(kernel, nest) is not None
+        return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)
 
     def _join(self, first: int, second: int, kind: str) -> None:
         """Make the later part hold the nodes of both."""

@@ -344,7 +344,14 @@ def vars_of(expr: Expr) -> frozenset[str]:
 
 
 def loads_of(expr: Expr) -> Iterator[Load]:
-    return (node for node in walk_expr(expr) if isinstance(node, Load))
+    """The loads in an expression, outer ones first."""
+    pending = [expr]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Load):
+            yield node
+        parts = children(node)
+        pending.extend([part for part in reversed(parts) if not isinstance(part, (Const, Var))])
 
 
 def contains_reduce(expr: Expr) -> bool:

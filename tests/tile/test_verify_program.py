@@ -9,8 +9,8 @@ import pytest
 
 from mlir_lite.errors import VerifyError
 from mlir_lite.expr import Expr, apply, const, index
-from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.in_place import is_elementwise
+from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.nodes import Buffer, Kernel, Space, Stmt
 from mlir_lite.tile.program import CallStep, Memory, Program, Role, Slot, View
 from mlir_lite.tile.verify import live_bytes, verify_program
