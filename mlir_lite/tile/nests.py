@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import VerifyError, check
-from ..expr import Expr, Load, rewrite_expr
+from ..expr import Expr, Load, index, rewrite_expr
 from .nodes import (
     Block,
     Buffer,
@@ -62,6 +62,64 @@ def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
         for buffer in kernel.locals
     )
     return tidy(replace(kernel, body=nest(outer, body), locals=shrunk))
+
+
+def block_rows(kernel: Kernel, depth: int, count: int) -> Kernel:
+    """Run all nests of a kernel on `count` iterations at a time of the last of the `depth` loops
+    that they share; `count` divides them. Local buffers keep what one block needs.
+
+    for i: t[i] = f(i);  for j: y[j] = g(t[j])
+      ->  for j.o: {for i.i: t[i.i] = f(j.o * count + i.i);  for j.i: y[j.o * count + j.i] = g(t[j.i])}
+    """
+    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
+    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
+    chains = [chain(loop) for loop in tops]
+    outer = chains[-1][0][:depth]
+    total = extent_of(outer[-1])
+    check(total % count == 0, f"{total} iterations in blocks of {count}", VerifyError)
+    block = f"{outer[-1].axis}.o"
+    shrunk = {
+        buffer.name: _block_of(buffer, depth, count)
+        for buffer in kernel.locals
+        if buffer.space is Space.SHARED and len(_long(buffer)) >= depth
+    }
+    inner: list[Stmt] = []
+    for loops, body in chains:
+        row = loops[depth - 1]
+        own = replace(row, axis=f"{row.axis}.i", stop=index(count))
+        rename = {loop.axis: var(common.axis) for loop, common in zip(loops, outer[:-1])}
+        body = _shortened(nest(loops[depth:], body), {
+            name: [*_long(kernel.buffers[name]), 0][depth - 1] for name in shrunk
+        })
+        body = _in_block(body, frozenset(shrunk), row.axis, own.axis, var(block) * count)
+        inner.extend(substitute_block(nest([own], body), rename))
+    around = [*outer[:-1], replace(outer[-1], axis=block, stop=index(total // count))]
+    local = tuple(shrunk.get(buffer.name, buffer) for buffer in kernel.locals)
+    return tidy(replace(kernel, body=nest(around, tuple(inner)), locals=local))
+
+
+def _block_of(buffer: Buffer, depth: int, count: int) -> Buffer:
+    first = _long(buffer)[depth - 1]
+    return replace(buffer, shape=(count, *buffer.shape[first + 1 :]))
+
+
+def _in_block(
+    block: Block, local: frozenset[str], row: str, own: str, start: Expr
+) -> Block:
+    """Indices by `row` as `start + own`, those of local buffers, which begin with it, as `own`."""
+    def expression(expr: Expr) -> Expr:
+        def visit(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer in local:
+                return Load(node.dtype, node.buffer, (var(own), *node.indices[1:]))
+            return None
+
+        return rewrite_expr(expr, visit)
+
+    moved = map_refs(
+        map_expressions(block, expression),
+        lambda ref: Ref(ref.buffer, (var(own), *ref.indices[1:])) if ref.buffer in local else ref,
+    )
+    return substitute_block(moved, {row: start + var(own)})
 
 
 def _long(buffer: Buffer) -> list[int]:

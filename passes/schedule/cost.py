@@ -17,6 +17,8 @@ FMA_LATENCY = 4
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
+PAGE_BYTES = 4096
+ROWS_IN_FLIGHT = 4
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 
 
@@ -112,6 +114,21 @@ def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
     """Whether a matrix that one row is multiplied by is read row by row, not in panels: where it
     comes from far away and its rows are long."""
     return matrix_bytes > target.l1_bytes and columns >= STREAMED_COLUMNS // 4
+
+
+def most_rows(moved: int, scratch: int, target: Target) -> int:
+    """How many rows to work on at once, of a kernel that moves so many bytes in all and keeps
+    `scratch` of each row: a few hide the latency of joining a row's lanes, but where memory is
+    what takes the time, one at a time lets reading the next one go on during the arithmetic."""
+    if moved > target.l3_bytes // 4:
+        return 1
+    return max(1, min(ROWS_IN_FLIGHT, target.l1_bytes // 2 // max(1, scratch)))
+
+
+def worth_asking(row_bytes: int) -> bool:
+    """Whether rows are so long that few of them share a page, at whose end prefetching in hardware
+    stops."""
+    return 4 * row_bytes >= PAGE_BYTES
 
 
 def worth_threads(cycles: float) -> bool:

@@ -44,6 +44,7 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     depth = prod(extent_of(loop) for loop in nest.reductions[0])
     cycles = product_cycles(rows, columns, tile) * depth * prod(map(nest.extent, outer))
     shared = worth_threads(cycles)
+    rounds: tuple[str, ...]  # loops over which the next panel is asked for
     register_tile = [f"{m}.i", f"{n}.i.o", f"{n}.i.i"]
     packed = product.panel is None and worth_packing(
         rows, depth, _row_step(kernel, product) * dtype.bytes, tile, target
@@ -60,7 +61,7 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
         kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
         kernel = reorder(kernel, register_tile)
         sharers = [*batch[:1], f"{n}.o", *windows[:1]]
-        rounds = (*windows, f"{m}.o")
+        rounds = (*windows, f"{m}.o") if product.panel else ()
     else:
         kernel = reorder(kernel, [*outer, m, n])
         kernel = _cut_rows(kernel, m, rows, tile)
@@ -70,12 +71,12 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
         kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
         kernel = reorder(kernel, [f"{n}.o", f"{m}.o", *register_tile])
         sharers = [*outer[:1], f"{m}.o.c", f"{n}.o"]
-        rounds = None
+        rounds = ()
     kernel = mark(kernel, f"{m}.i", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.o", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.i", Kind.VECTOR)
     kernel = sink(kernel, register_tile)
-    if rounds is not None and product.panel:
+    if rounds:
         kernel = prefetch_next(kernel, product.right.buffer, f"{n}.o", product.reduction[0], rounds)
     return _share(kernel, sharers) if shared else kernel
 

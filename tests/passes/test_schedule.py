@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -11,6 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64
+from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.schedule import choose_tile, cost, schedule
@@ -18,7 +20,7 @@ from mlir_lite.passes.schedule.cost import fits_registers, worth_threads
 from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
-from mlir_lite.tile.nodes import Kernel, Kind, Loop, walk
+from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop, walk
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
@@ -41,10 +43,10 @@ def inputs(kernel: Kernel, seed: int) -> dict[str, Array]:
     }
 
 
-def check(fn: Function, lanes: int) -> Kernel:
+def check(fn: Function, lanes: int, target: Target | None = None) -> Kernel:
     """The scheduled kernel of all of a function, after comparing it with the naive one."""
     naive = region_kernel(fn, "kernel")
-    scheduled = schedule(naive, TARGETS[lanes])
+    scheduled = schedule(naive, target or TARGETS[lanes])
     verify_kernel(scheduled)
     arrays = inputs(naive, lanes)
     want = run_kernel(naive, arrays)
@@ -93,6 +95,12 @@ def test_elementwise_of_every_length(lanes: int) -> None:
         check(ml.function(f32[n], f32[n])(lambda x, y: ml.exp(x) * y), lanes)
         check(ml.function(f32[3, n], f32[n])(lambda x, b: ml.relu(x + b)), lanes)
         check(ml.function(f32[3, n])(lambda x: x.T + 1), lanes)
+
+
+@LANES
+def test_blocks_of_rows(lanes: int) -> None:
+    for shape in ((1, 12, 9), (1, 2, 6, 4 * lanes + 1), (8, 1, 20)):
+        check(decompose(ml.function(f32[shape])(lambda x: ml.softmax(x, -1))), lanes)
 
 
 @LANES
@@ -147,6 +155,34 @@ def test_a_panel_of_colliding_rows_is_copied(lanes: int) -> None:
 
     kernel = check(matmul, lanes)
     assert any(local.name == "panel" for local in kernel.locals)
+
+
+@LANES
+@pytest.mark.parametrize("rows", [2, 7, 16])
+def test_panels_larger_than_the_caches_are_outermost(lanes: int, rows: int) -> None:
+    """They are read once, and the next one is asked for meanwhile."""
+    small = replace(TARGETS[lanes], l2_bytes=4096)
+    panels = f32[24, 24, 2 * lanes]
+    columns = 24 * 2 * lanes - 1
+    fn = ml.function(f32[rows, 24], panels)(lambda x, w: panel_matmul(x, w, columns))
+    kernel = check(fn, lanes, small)
+    (first, *_) = kernel.body
+    assert isinstance(first, Loop) and first.axis == "i1.o"
+    requests = [stmt for stmt in walk(first.body) if isinstance(stmt, Call)]
+    assert requests and {call.callee for call in requests} == {"prefetch_f32"}
+
+
+@LANES
+def test_filters_larger_than_the_caches_are_outermost(lanes: int) -> None:
+    small = replace(TARGETS[lanes], l2_bytes=4096)
+    filters = f32[6, 3, 3, 5, 2 * lanes]
+
+    @ml.function(f32[1, 7, 9, 5], filters)
+    def conv(x: Value, w: Value) -> Value:
+        return panel_conv(x, w, 12 * lanes, (1, 2), (1, 1))
+
+    (first,) = check(conv, lanes, small).body
+    assert isinstance(first, Loop) and first.axis == "i3.o"
 
 
 @LANES

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mlir_lite.tile.nests import common_depth, fuse_leading, iterations_are_private, privatise
+from mlir_lite.errors import VerifyError
+from mlir_lite.tile.nests import (
+    block_rows,
+    common_depth,
+    fuse_leading,
+    iterations_are_private,
+    privatise,
+)
 from mlir_lite.tile.nodes import Kernel, Loop
 from mlir_lite.tile.parser import parse_kernel
 
@@ -47,6 +54,62 @@ def test_fuse_leading_keeps_only_a_row() -> None:
           }
         }""",
     )
+
+
+SUMS = """
+    kernel @k(%x: f32[2, 1, 4, 5], %y: out f32[2, 1, 4, 5]) {
+      buffer t: shared f32[2, 1, 4, 5]
+      buffer s: shared f32[2, 1, 4, 1]
+      buffer acc: register f32[]
+      for i in 0..2 { for j in 0..4 { for k in 0..5 { t[i, 0, j, k] = exp(x[i, 0, j, k]) } } }
+      for p in 0..2 { for q in 0..4 {
+        acc[] = 0.0
+        for r in 0..5 { acc[] += t[p, 0, q, r] }
+        s[p, 0, q, 0] = acc[]
+      } }
+      for u in 0..2 { for v in 0..4 { for w in 0..5 {
+        y[u, 0, v, w] = t[u, 0, v, w] / s[u, 0, v, 0]
+      } } }
+    }"""
+
+
+def test_dimensions_of_one_element_have_no_loop_to_share() -> None:
+    kernel = parse_kernel(SUMS)
+    assert common_depth(kernel) == 2
+    fused = fuse_leading(kernel, 2)
+    assert [local.shape for local in fused.locals] == [(5,), (), ()]
+    same_kernel(kernel, fused)
+
+
+def test_block_rows_takes_some_rows_through_each_nest() -> None:
+    expect_step(
+        lambda kernel: block_rows(kernel, 2, 2),
+        SUMS,
+        """
+        kernel @k(%x: f32[2, 1, 4, 5], %y: out f32[2, 1, 4, 5]) {
+          buffer t: shared f32[2, 5]
+          buffer s: shared f32[2, 1]
+          buffer acc: register f32[]
+          for u in 0..2 {
+            for v.o in 0..2 {
+              for j.i in 0..2 { for k in 0..5 { t[j.i, k] = exp(x[u, 0, v.o * 2 + j.i, k]) } }
+              for q.i in 0..2 {
+                acc[] = 0.0
+                for r in 0..5 { acc[] += t[q.i, r] }
+                s[q.i, 0] = acc[]
+              }
+              for v.i in 0..2 { for w in 0..5 {
+                y[u, 0, v.o * 2 + v.i, w] = t[v.i, w] / s[v.i, 0]
+              } }
+            }
+          }
+        }""",
+    )
+
+
+def test_blocks_must_divide_the_rows() -> None:
+    with pytest.raises(VerifyError, match="4 iterations in blocks of 3"):
+        block_rows(parse_kernel(SUMS), 2, 3)
 
 
 @pytest.mark.parametrize(

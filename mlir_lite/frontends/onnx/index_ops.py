@@ -6,6 +6,7 @@ import numpy as np
 
 from ... import ops
 from ...errors import ParseError, check
+from ...ops.promote import as_value as lift
 from ...ops.slice import slice_axis
 from ...types import Size
 from .call import Call, Results
@@ -67,6 +68,40 @@ def one_hot(call: Call) -> Results:
     hit = ops.equal(ops.expand_dims(wrapped, axis), places)
     off, on = (slice_axis(values, 0, position, 1) for position in (0, 1))
     return ops.where(hit, ops.reshape(on, ()), ops.reshape(off, ()))
+
+
+def compress(call: Call) -> Results:
+    """The slices at which a condition known while reading holds; it may end early."""
+    x, axis = call.value(0), call.attribute("axis")
+    places = lift(np.flatnonzero(call.known(1)))
+    if axis is None:
+        return ops.gather(ops.reshape(x, (-1,)), places, 0)
+    return ops.gather(x, places, normal_axis(call.int_("axis"), x.rank))
+
+
+def non_zero(call: Call) -> Results:
+    """The places, a column each, at which a tensor known while reading is not zero.
+
+    A scalar has no axes, so its columns are empty: the specification, unlike NumPy and onnxruntime.
+    """
+    array = call.known(0)
+    places = np.argwhere(array) if array.ndim else np.empty((int(bool(array)), 0))
+    return lift(np.ascontiguousarray(places.T, np.int64))
+
+
+def tensor_scatter(call: Call) -> Results:
+    """A cache with an update at its place in each row: from `write_indices` on along an axis."""
+    cache, update = call.value(0), call.value(1)
+    axis = normal_axis(call.int_("axis", -2), cache.rank)
+    steps = [1] * cache.rank
+    steps[axis] = -1
+    places = ops.reshape(ops.iota(update.shape[axis]), steps)
+    if call.has(2):
+        starts = ops.cast(call.value(2), places.dtype)
+        places = ops.add(places, ops.reshape(starts, (-1, *(1,) * (cache.rank - 1))))
+    if call.text("mode", "linear") == "circular":
+        places = ops.mod(places, cache.shape[axis])
+    return ops.scatter_elements(cache, ops.broadcast(places, update.shape), update, axis)
 
 
 def trilu(call: Call) -> Results:

@@ -97,6 +97,7 @@ _ELEMENTWISE: Mapping[str, Mapping[int, Reader]] = {
 }
 
 _SHAPES: Mapping[str, Mapping[int, Reader]] = {
+    "Compress": _versions(index.compress, 9, 11, 28),
     "Concat": _versions(shape.concat, 4, 11, 13),
     "Constant": _versions(shape.constant, 1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
     "ConstantOfShape": _versions(shape.constant_of_shape, 9, 20, 21, 23, 24, 25),
@@ -110,6 +111,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "GatherND": _versions(index.gather_nd, 11, 12, 13),
     "Identity": _versions(shape.identity, 1, 13, 14, 16, 19, 21, 23, 24, 25),
     "If": _versions(index.conditional, 1, 11, 13, 16, 19, 21, 23, 24, 25),
+    "NonZero": _versions(index.non_zero, 9, 13),
     "OneHot": _versions(index.one_hot, 9, 11, 28),
     "Pad": _versions(shape.pad, 2, 11, 13, 18, 19, 21, 23, 24, 25),
     "Range": _versions(shape.range_, 11, 27),
@@ -125,6 +127,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "SpaceToDepth": _versions(nn.space_to_depth, 1, 13, 28),
     "Split": _versions(shape.split, 2, 11, 13, 18),
     "Squeeze": _versions(shape.squeeze, 1, 11, 13, 21, 23, 24, 25),
+    "TensorScatter": _versions(index.tensor_scatter, 24),
     "Tile": _versions(shape.tile, 6, 13),
     "Transpose": _versions(shape.transpose, 1, 13, 21, 23, 24, 25),
     "Trilu": _versions(index.trilu, 14),

@@ -80,3 +80,25 @@ def test_a_call_is_one_instruction(name: str) -> None:
     machine, mnemonic = MACHINES[name]
     code = assembly(module_text([text]), Machine.named(machine))
     assert sum(line.strip().startswith(mnemonic) for line in code.splitlines()) == 1
+
+
+PREFETCH = """
+kernel @ahead(%a: f32[4, 16], %y: out f32[4, 16]) {
+  for i in 0..4 {
+    call @prefetch_f32(a[i, i * 16 + 4000000])
+    vector l in 0..16 {
+      y[i, l] = a[i, l] + 1.0
+    }
+  }
+}"""
+
+
+def test_memory_may_be_asked_for_beyond_a_buffer() -> None:
+    kernel = parse_kernel(PREFETCH)
+    a = np.arange(64, dtype=np.float32).reshape(4, 16)
+    found = np.zeros_like(a)
+    text = emit_kernel(kernel, HOST)
+    Compiled(text, Machine.host())(a, found)
+    np.testing.assert_array_equal(found, a + 1)
+    code = assembly(module_text([text]), Machine.named("icelake-server"))
+    assert sum(line.strip().startswith("prefetch") for line in code.splitlines()) == 1

@@ -1,0 +1,94 @@
+"""Asking for memory ahead: for what the next iteration reads, and no value changes."""
+
+from __future__ import annotations
+
+from mlir_lite.tile.nodes import Kernel
+from mlir_lite.tile.prefetch import prefetch_next
+
+from .stepping import expect_step
+
+
+def product(k_body: str, after: str = "") -> str:
+    """Four rows by two panels of 32 columns: a panel is 12 rows of 2 lines."""
+    return f"""
+kernel @k(%a: f32[4, 12], %b: f32[2, 12, 32], %y: out f32[4, 64]) {{
+  buffer acc: register f32[32]
+  for n in 0..2 {{
+    for m in 0..4 {{
+      vector j in 0..32 {{ acc[j] = 0.0 }}
+      for k in 0..12 {{
+        {k_body}
+        vector j$1 in 0..32 {{ acc[j$1] += a[m, k] * b[n, k, j$1] }}
+      }}
+      vector j$2 in 0..32 {{ y[m, n * 32 + j$2] = acc[j$2] }}
+    }}
+    {after}
+  }}
+}}"""
+
+
+def along_rows(kernel: Kernel) -> Kernel:
+    return prefetch_next(kernel, "b", "n", "k", ["m"])
+
+
+def test_the_next_panel_is_asked_for_a_line_a_step_over_the_rows() -> None:
+    """24 lines in 12 steps: two rows do it, the rest ask for what is there already."""
+    expect_step(
+        along_rows,
+        product(""),
+        product("call @prefetch_f32(b[n, 0, min(m, 1) * 192 + k * 16 + 384])"),
+    )
+
+
+def test_without_rows_a_step_asks_for_several_lines() -> None:
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "k", []),
+        product(""),
+        product(
+            "call @prefetch_f32(b[n, 0, k * 32 + 384])  call @prefetch_f32(b[n, 0, k * 32 + 400])"
+        ),
+    )
+
+
+def test_reductions_over_several_axes_count_as_one() -> None:
+    before = """
+kernel @k(%b: f32[3, 2, 4, 16], %y: out f32[3, 16]) {
+  buffer acc: register f32[16]
+  for n in 0..3 {
+    vector j in 0..16 { acc[j] = 0.0 }
+    for p in 0..2 {
+      for q in 0..4 {
+        CALL
+        vector j$1 in 0..16 { acc[j$1] += b[n, p, q, j$1] }
+      }
+    }
+    vector j$2 in 0..16 { y[n, j$2] = acc[j$2] }
+  }
+}"""
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "p", []),
+        before.replace("CALL", ""),
+        before.replace("CALL", "call @prefetch_f32(b[n, 0, 0, p * 64 + q * 16 + 128])"),
+    )
+
+
+def test_a_second_reduction_over_the_piece_finds_it_asked_for() -> None:
+    tail = """
+    vector j$3 in 0..32 { acc[j$3] = 0.0 }
+    for k$1 in 0..12 {
+      vector j$4 in 0..32 { acc[j$4] += a[0, k$1] * b[n, k$1, j$4] }
+    }
+    vector j$5 in 0..32 { y[0, n * 32 + j$5] = acc[j$5] }"""
+    expect_step(
+        along_rows,
+        product("", tail),
+        product("call @prefetch_f32(b[n, 0, min(m, 1) * 192 + k * 16 + 384])", tail),
+    )
+
+
+def test_outside_of_the_axis_nothing_is_asked_for() -> None:
+    expect_step(lambda kernel: prefetch_next(kernel, "b", "other", "k", ["m"]), product(""))
+
+
+def test_a_buffer_that_is_not_read_is_not_asked_for() -> None:
+    expect_step(lambda kernel: prefetch_next(kernel, "y", "n", "k", ["m"]), product(""))
