@@ -19,6 +19,7 @@ from ..ops.table import TABLE
 from ..target import Target
 from ..types import static
 from .schedule import choose_tile
+from .schedule.cost import memory_bound
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
@@ -38,6 +39,9 @@ def pack_matmul(target: Target) -> Pattern:
         rows = prod(op.lhs.type.static_shape[len(batch) : -1])
         if not rows or not columns:
             return None
+        count = op.rhs.dtype.bytes * depth * columns
+        if rows == 1 and not batch and memory_bound(count, target):
+            return None  # read once in all: better in the order of its own rows
         width = choose_tile(rows, columns, target, op.rhs.dtype, depth=depth).columns
         return panel_matmul(op.lhs, pack_columns(op.rhs, width), columns)
 
@@ -60,8 +64,8 @@ def pack_conv(target: Target) -> Pattern:
             return None
         result = static(op.infer().shape)
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
-        depth, pixels = per_group * prod(kernel), prod(result[:-1])
-        tile = choose_tile(max(1, rows), out, target, op.weight.dtype, depth=depth if pixels > 1 else 1)
+        depth = per_group * prod(kernel)
+        tile = choose_tile(max(1, rows), out, target, op.weight.dtype, depth=depth)
         x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
         return panel_conv(x, pack_filters(op.weight, tile.columns), out, op.strides, op.dilations)
 

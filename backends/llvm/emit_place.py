@@ -42,7 +42,7 @@ def flat_place(buffer: Buffer, at: tuple[Expr, ...], bounds: Bounds) -> Place:
     terms = linear_sum(zip(memory, buffer.strides, strict=True), bounds)
     names = sorted(frozenset().union(*(vars_of(part) for part in at)))
     limits = tuple((name, bounds.get(name)) for name in names)
-    variables = {
+    variables: dict[Expr | None, frozenset[str]] = {
         term: vars_of(term) for term in terms if not (term is None or isinstance(term, Var))
     }
     return Place(buffer, at, terms, in_range, limits, variables)

@@ -49,6 +49,6 @@ class _Blocks:
             block = self._free.pop()
         except IndexError:
             block = aligned_bytes(ctypes.sizeof(self._holder))
-        holder = self._holder.from_buffer(block)
+        holder = self._holder.from_buffer(block.data)
         weakref.finalize(holder, self._free.append, block).atexit = False
-        return np.ndarray(self._shape, self._dtype, buffer=holder)
+        return np.ndarray(self._shape, self._dtype, buffer=memoryview(holder))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..expr import INDEX, Expr, Load, Var, cast, index
-from ..types import DType, bf16, f16, f32, f64, i8, i32, u8
+from ..types import DTYPES, DType, bf16, f32, i8, i32, u8
 from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 
 
@@ -90,6 +90,6 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             ("acc",),
             "AVX-512 BF16: bf16 x bf16 products, two to a lane, added to f32.",
         ),
-        *(_prefetch(dtype) for dtype in (f64, f32, f16, bf16, i32, i8, u8)),
+        *map(_prefetch, DTYPES.values()),
     )
 }

@@ -69,7 +69,8 @@ def block_rows(kernel: Kernel, depth: int, count: int) -> Kernel:
     that they share; `count` divides them. Local buffers keep what one block needs.
 
     for i: t[i] = f(i);  for j: y[j] = g(t[j])
-      ->  for j.o: {for i.i: t[i.i] = f(j.o * count + i.i);  for j.i: y[j.o * count + j.i] = g(t[j.i])}
+      ->  for j.o: {for i.i: t[i.i] = f(j.o * count + i.i);
+                    for j.i: y[j.o * count + j.i] = g(t[j.i])}
     """
     tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
     check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
@@ -87,10 +88,12 @@ def block_rows(kernel: Kernel, depth: int, count: int) -> Kernel:
     for loops, body in chains:
         row = loops[depth - 1]
         own = replace(row, axis=f"{row.axis}.i", stop=index(count))
-        rename = {loop.axis: var(common.axis) for loop, common in zip(loops, outer[:-1])}
-        body = _shortened(nest(loops[depth:], body), {
-            name: [*_long(kernel.buffers[name]), 0][depth - 1] for name in shrunk
-        })
+        rename: dict[str, Expr] = {
+            loop.axis: var(common.axis)
+            for loop, common in zip(loops[: depth - 1], outer[:-1], strict=True)
+        }
+        first = {name: _long(kernel.buffers[name])[depth - 1] for name in shrunk}
+        body = _shortened(nest(loops[depth:], body), first)
         body = _in_block(body, frozenset(shrunk), row.axis, own.axis, var(block) * count)
         inner.extend(substitute_block(nest([own], body), rename))
     around = [*outer[:-1], replace(outer[-1], axis=block, stop=index(total // count))]
@@ -99,14 +102,14 @@ def block_rows(kernel: Kernel, depth: int, count: int) -> Kernel:
 
 
 def _block_of(buffer: Buffer, depth: int, count: int) -> Buffer:
+    """A local buffer with room for `count` iterations of the innermost shared loop."""
     first = _long(buffer)[depth - 1]
     return replace(buffer, shape=(count, *buffer.shape[first + 1 :]))
 
 
-def _in_block(
-    block: Block, local: frozenset[str], row: str, own: str, start: Expr
-) -> Block:
+def _in_block(block: Block, local: frozenset[str], row: str, own: str, start: Expr) -> Block:
     """Indices by `row` as `start + own`, those of local buffers, which begin with it, as `own`."""
+
     def expression(expr: Expr) -> Expr:
         def visit(node: Expr) -> Expr | None:
             if isinstance(node, Load) and node.buffer in local:

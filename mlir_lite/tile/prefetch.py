@@ -15,16 +15,25 @@ LINE_BYTES = 64  # what a cache is filled by
 
 
 def prefetch_next(
-    kernel: Kernel, buffer: str, axis: str, reduction: str, repeats: Collection[str]
+    kernel: Kernel,
+    buffer: str,
+    axis: str,
+    reduction: str,
+    repeats: Collection[str] = (),
+    *,
+    distance: int | None = None,
 ) -> Kernel:
     """While a reduction reads the piece of `buffer` that belongs to one iteration of `axis`, ask
-    for the piece that the next iteration reads: some lines a step, over as many of the
+    for the piece that the next iteration reads: some lines a step, over as many of the last
     iterations of the loops `repeats` as it takes. Pieces must follow one another in memory.
+
+    A piece too large for that, or read once only, is itself asked for, `distance` elements ahead.
 
     for n: for m: {acc = 0; for k: acc += a[m, k] * b[n, k]; ..}
       ->  for n: for m: {acc = 0; for k: {prefetch(b[n, m * K + k + K]);  acc += ..}; ..}
     """
-    return kernel.with_body(_Prefetch(kernel, buffer, axis, reduction, repeats).block(kernel.body))
+    changed = _Prefetch(kernel, buffer, axis, reduction, repeats, distance).block(kernel.body)
+    return kernel.with_body(changed)
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class _Prefetch:
     axis: str
     reduction: str
     repeats: Collection[str]
+    distance: int | None
 
     def block(self, block: Block, outside: tuple[Loop, ...] = ()) -> Block:
         """The block with requests in the first of the reductions that share a piece: the others
@@ -71,10 +81,13 @@ class _Prefetch:
         size = moved[0]
         line = LINE_BYTES // buffer.dtype.bytes
         steps = prod(map(extent_of, loops))
-        count = -(-size // (line * steps * prod(map(extent_of, rounds))))
-        most = -(-size // (line * steps * count)) - 1
-        turn = apply("min", _counted(rounds), index(most)) if rounds else index(0)
-        at = (turn * steps + _counted(loops)) * (count * line) + size
+        times = prod(map(extent_of, rounds))
+        count = -(-size // (line * steps * times))
+        # The last rounds ask, so that the next piece does not drive out the one in use.
+        idle = times - -(-size // (line * steps * count))
+        turn = apply("max", _counted(rounds) - idle, index(0)) if rounds else index(0)
+        ahead = size if self.distance is None else self.distance
+        at = (turn * steps + _counted(loops)) * (count * line) + ahead
         requests = tuple(
             Call(
                 prefetch_name(buffer.dtype),

@@ -13,7 +13,6 @@ from ..expr import (
     Load,
     index,
     loads_of,
-    rewrite_expr,
     simplify,
     substitute_vars,
 )
@@ -28,7 +27,7 @@ from .nodes import (
     Stmt,
     Store,
     expressions_of,
-    map_expressions,
+    rewrite_block,
     substitute_block,
     walk,
 )
@@ -107,7 +106,7 @@ def stage_tiles(kernel: Kernel, row: str, lane: str, buffers: Collection[str], s
             fill = Store(Ref(tile.name, at), load)
             unrolled = replace(lanes, kind=Kind.UNROLL)
             fills += _renamed([unrolled, rows], fill, names, "t")
-        body = map_expressions(body, lambda expr: rewrite_expr(expr, tiles.get))
+        body = rewrite_block(body, lambda node: tiles.get(node))
         return (*fills, replace(rows, body=(replace(lanes, body=body),)))
 
     changed = rewrite_loops(kernel, (row,), change)
@@ -140,10 +139,10 @@ def stage_reads(kernel: Kernel, outer: str, buffer: str, along: Sequence[str]) -
         )
         added.append(panel)
         at = tuple(var(entry.axis) - entry.start for entry in inner)
-        staged = {load: Load(load.dtype, panel.name, at)}
+        staged = Load(load.dtype, panel.name, at)
         copied = Store(Ref(panel.name, at), load)
         fill = _renamed(inner, copied, names, "p")
-        body = map_expressions(loop.body, lambda expr: rewrite_expr(expr, staged.get))
+        body = rewrite_block(loop.body, lambda node: staged if node == load else None)
         return (replace(loop, body=(*fill, *body)),)
 
     changed = rewrite_loops(kernel, (outer,), change)

@@ -18,6 +18,7 @@ PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it,
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
 PAGE_BYTES = 4096
+TILES_IN_A_RUN = 4
 ROWS_IN_FLIGHT = 4
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 
@@ -75,10 +76,11 @@ def choose_tile(
 ) -> Tile:
     """The register tile with the least cycles; `columns` fixes its width (packed panels).
 
-    Where rows share a panel, `depth` elements deep, it is no wider than stays in the second cache.
+    Where rows share a panel, `depth` elements deep, two of them stay in the second cache: the one
+    in use and the next.
     """
     lanes = target.lanes(dtype)
-    kept = target.l2_bytes // (depth * target.vector_bytes) if m > 1 else 4
+    kept = target.l2_bytes // (2 * depth * target.vector_bytes) if m > 1 else 4
     widest = max(1, min(4, -(-n // lanes), max(2, kept)))
     widths = range(1, widest + 1) if columns is None else (columns // lanes,)
     candidates = [
@@ -116,19 +118,24 @@ def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
     return matrix_bytes > target.l1_bytes and columns >= STREAMED_COLUMNS // 4
 
 
+def memory_bound(moved: int, target: Target) -> bool:
+    """Whether what a kernel reads and writes comes from memory rather than a cache."""
+    return moved > target.l3_bytes // 4
+
+
 def most_rows(moved: int, scratch: int, target: Target) -> int:
     """How many rows to work on at once, of a kernel that moves so many bytes in all and keeps
     `scratch` of each row: a few hide the latency of joining a row's lanes, but where memory is
     what takes the time, one at a time lets reading the next one go on during the arithmetic."""
-    if moved > target.l3_bytes // 4:
+    if memory_bound(moved, target):
         return 1
     return max(1, min(ROWS_IN_FLIGHT, target.l1_bytes // 2 // max(1, scratch)))
 
 
-def worth_asking(row_bytes: int) -> bool:
-    """Whether rows are so long that few of them share a page, at whose end prefetching in hardware
-    stops."""
-    return 4 * row_bytes >= PAGE_BYTES
+def worth_asking(moved: int, row_bytes: int, target: Target) -> bool:
+    """Whether rows come from memory, and are so long that few of them share a page, at whose end
+    prefetching in hardware stops."""
+    return memory_bound(moved, target) and 4 * row_bytes >= PAGE_BYTES
 
 
 def worth_threads(cycles: float) -> bool:

@@ -29,6 +29,7 @@ from .cost import (
     worth_threads,
 )
 
+AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 CHUNKS = 8  # pieces the rows are dealt to threads in; fixed, so that no result depends on threads
 
 
@@ -44,12 +45,12 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     depth = prod(extent_of(loop) for loop in nest.reductions[0])
     cycles = product_cycles(rows, columns, tile) * depth * prod(map(nest.extent, outer))
     shared = worth_threads(cycles)
-    rounds: tuple[str, ...]  # loops over which the next panel is asked for
     register_tile = [f"{m}.i", f"{n}.i.o", f"{n}.i.i"]
     packed = product.panel is None and worth_packing(
         rows, depth, _row_step(kernel, product) * dtype.bytes, tile, target
     )
-    if packed or panels_first(depth * dtype.bytes, columns, tile, target):
+    by_panels = packed or panels_first(depth * dtype.bytes, columns, tile, target)
+    if by_panels:
         kernel = reorder(kernel, [*batch, n, *windows, m])
         kernel = _cut_columns(kernel, n, columns, tile)
         kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
@@ -61,7 +62,6 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
         kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
         kernel = reorder(kernel, register_tile)
         sharers = [*batch[:1], f"{n}.o", *windows[:1]]
-        rounds = (*windows, f"{m}.o") if product.panel else ()
     else:
         kernel = reorder(kernel, [*outer, m, n])
         kernel = _cut_rows(kernel, m, rows, tile)
@@ -71,14 +71,26 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
         kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
         kernel = reorder(kernel, [f"{n}.o", f"{m}.o", *register_tile])
         sharers = [*outer[:1], f"{m}.o.c", f"{n}.o"]
-        rounds = ()
     kernel = mark(kernel, f"{m}.i", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.o", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.i", Kind.VECTOR)
     kernel = sink(kernel, register_tile)
-    if rounds:
-        kernel = prefetch_next(kernel, product.right.buffer, f"{n}.o", product.reduction[0], rounds)
+    if by_panels and product.panel:
+        kernel = _prefetch(kernel, product, (*windows, f"{m}.o"), target)
     return _share(kernel, sharers) if shared else kernel
+
+
+def _prefetch(
+    kernel: Kernel, product: Product, rounds: tuple[str, ...], target: Target
+) -> Kernel:
+    """Ask for the next panel during the last `rounds` over this one; for a panel that is read only
+    once, a little ahead of where it is read; for none that has no room beside another."""
+    buffer = kernel.buffers[product.right.buffer]
+    panel = prod(buffer.memory_shape[-1 - len(product.reduction) :]) * buffer.dtype.bytes
+    place = (product.right.buffer, f"{product.n}.o", product.reduction[0])
+    if not any(loops_of(kernel, axis) for axis in rounds):
+        return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
+    return prefetch_next(kernel, *place, rounds) if 2 * panel <= target.l2_bytes else kernel
 
 
 def _row_step(kernel: Kernel, product: Product) -> int:

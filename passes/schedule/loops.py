@@ -1,11 +1,9 @@
-"""Recipes for kernels that are no matrix products: elementwise ones, reductions, windows, rows.
+"""Recipes for kernels that are no matrix products: elementwise ones, reductions, windows.
 
 Each picks the axis to run in vectors by the strides of the accesses along it.
 """
 
 from __future__ import annotations
-
-from math import prod
 
 from ...target import Target
 from ...tile.collapse import collapse
@@ -19,23 +17,18 @@ from ...tile.loops import (
     split,
     vectorise,
 )
-from ...tile.nests import (
-    block_rows,
-    common_depth,
-    fuse_leading,
-    iterations_are_private,
-    row_shape,
-)
-from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, blocks_of, walk
-from ...tile.prefetch import prefetch_next
+from ...tile.nests import iterations_are_private
+from ...tile.nodes import Kernel, Kind, Loop, walk
+from ...tile.partials import cut_reduction
 from ...tile.reductions import sink, split_accumulator
-from ...tile.tree import accesses, base, chain, extent_of, has_constant_limits, loops_of
-from .analysis import Nest, nests_of, stride, vector_cost, work_cycles
-from .cost import most_rows, worth_asking, worth_threads
+from ...tile.tree import extent_of, has_constant_limits, loops_of
+from .analysis import Nest, nests_of, vector_cost, work_cycles
+from .cost import worth_threads
 
 PIECES = 8  # conditions are cut out of a loop by at most so many pieces
 UNROLLED_TAPS = 8  # window loops up to this long are unrolled
 PIXELS = 4  # neighbouring window results computed together
+REDUCTION_PIECES = 64  # of a sum over everything; fixed, so that it does not depend on threads
 PARTS = 4  # accumulators of a row's sum: enough to hide the latency of an addition
 
 
@@ -127,6 +120,8 @@ def schedule_reduction(kernel: Kernel, target: Target) -> Kernel:
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
             return share(schedule_windows(kernel, nest, axis, lanes))
+    if not nest.loops and len(inner) == 1 and worth_threads(work_cycles(kernel)):
+        kernel = cut_reduction(kernel, inner[0].axis, REDUCTION_PIECES, multiple=PARTS * lanes)
     return share(vector_rows(kernel, lanes))
 
 
@@ -190,70 +185,3 @@ def innermost_loops(kernel: Kernel) -> list[Loop]:
         for stmt in walk(kernel.body)
         if isinstance(stmt, Loop) and not any(isinstance(part, Loop) for part in walk(stmt.body))
     ]
-
-
-def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
-    """Several nests over the same rows (softmax, norms): a few rows after the others, their
-    intermediates in a buffer that stays in the nearest cache."""
-    depth = common_depth(kernel)
-    if depth:
-        count = rows_in_flight(kernel, depth, target)
-        kernel = block_rows(kernel, depth, count) if count > 1 else fuse_leading(kernel, depth)
-    return share(ask_ahead(vector_rows(collapse_all(kernel), lanes_of(kernel, target))))
-
-
-def rows_in_flight(kernel: Kernel, depth: int, target: Target) -> int:
-    """How many rows go through each nest before the next one: a divisor of the rows there are."""
-    (rows, *_) = (chain(stmt)[0][depth - 1] for stmt in kernel.body if isinstance(stmt, Loop))
-    scratch = sum(
-        prod(row_shape(buffer, depth)) * buffer.dtype.bytes
-        for buffer in kernel.locals
-        if buffer.space is Space.SHARED
-    )
-    moved = sum(buffer.elements * buffer.dtype.bytes for buffer in kernel.params)
-    most = most_rows(moved, scratch, target)
-    return max(count for count in range(1, most + 1) if extent_of(rows) % count == 0)
-
-
-def ask_ahead(kernel: Kernel) -> Kernel:
-    """Ask for the next row of each input while the last loop over this one runs: what reads a row
-    first would wait for memory, since prefetching in hardware ends with a page."""
-    if len(kernel.body) != 1 or not isinstance(kernel.body[0], Loop):
-        return kernel
-    rows = chain(kernel.body[0])[0][-1]
-    for buffer in kernel.params:
-        readers = [
-            loops
-            for loops in serial_chains(rows.body)
-            if row_bytes(loops[-1], buffer, rows.axis)
-        ]
-        if readers and worth_asking(row_bytes(readers[-1][-1], buffer, rows.axis)):
-            *repeats, last = (base(loop.axis) for loop in readers[-1])
-            kernel = prefetch_next(kernel, buffer.name, rows.axis, last, repeats)
-    return kernel
-
-
-def serial_chains(block: Block) -> list[list[Loop]]:
-    """The innermost serial loops, in order, each with those around it."""
-    found: list[list[Loop]] = []
-    for stmt in block:
-        inner = [chain_ for part in blocks_of(stmt) for chain_ in serial_chains(part)]
-        if isinstance(stmt, Loop) and stmt.kind is Kind.SERIAL:
-            inner = [[stmt, *chain_] for chain_ in inner] or [[stmt]]
-        found += inner
-    return found
-
-
-def row_bytes(loop: Loop, buffer: Buffer, rows: str) -> int:
-    """Bytes that what a loop reads of a buffer moves by from row to row; 0 if it reads none."""
-    reads = (at for name, at, writes in accesses((loop,)) if name == buffer.name and not writes)
-    return max(((stride(buffer, at, rows) or 0) * buffer.dtype.bytes for at in reads), default=0)
-
-
-def scratch_bytes(kernel: Kernel) -> int:
-    """Bytes of the local buffers in memory."""
-    return sum(
-        buffer.elements * buffer.dtype.bytes
-        for buffer in kernel.locals
-        if buffer.space is Space.SHARED
-    )

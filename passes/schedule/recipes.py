@@ -14,11 +14,11 @@ from .loops import (
     lanes_of,
     schedule_elementwise,
     schedule_reduction,
-    schedule_rows,
 )
 from .ordered import ordered_axes, schedule_ordered
-from .stream import is_streamed, schedule_streamed
+from .rows import schedule_rows
 from .straight_line import is_straight_line, schedule_straight_line
+from .stream import is_streamed, schedule_streamed
 from .turned import as_turned, schedule_turned
 
 

@@ -1,9 +1,11 @@
 """The recipe for elementwise kernels some operands of which lie the other way round: transposes.
 
-    for r.o: for l.o: {for l.t: tile[l.t, r.t] = x[l, r];  for r.i: y[r, l] = f(tile[l.i, r.i])}
+    for l.c: for r.o: for l.o: {for l.t: tile[l.t, r.t] = x[l, r];
+                                for r.i: y[r, l] = f(tile[l.i, r.i])}
 
 Tiles are as high and as wide as a vector has lanes: memory is read and written in whole vectors,
-and a tile is turned in registers.
+and a tile is turned in registers. A few tiles side by side are done before those below them: each
+row is written in runs of some cache lines, and those of all rows being read stay in the caches.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from dataclasses import dataclass
 
 from ...expr import bounds_of, loads_of
 from ...target import Target
-from ...tile.loops import Tail, distribute, mark, reorder, split, vectorise
+from ...tile.loops import Tail, chunk, distribute, mark, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind, Store
 from ...tile.staging import stage_tiles
 from .analysis import Nest, stride
-from .cost import worth_turning
+from .cost import TILES_IN_A_RUN, worth_turning
 from .loops import lanes_of, share
 
 
@@ -50,7 +52,7 @@ def as_turned(kernel: Kernel, nest: Nest, target: Target) -> Turned | None:
             continue
         own = [axis for axis in nest.axes if stride(buffer, load.indices, axis) == 1]
         inside = all(
-            0 <= low and high < extent
+            low >= 0 and high < extent
             for extent, (low, high) in zip(
                 buffer.shape, (bounds_of(part, limits) for part in load.indices), strict=True
             )
@@ -75,8 +77,12 @@ def schedule_turned(kernel: Kernel, nest: Nest, turned: Turned, target: Target) 
     kernel = reorder(kernel, [*others, row, lane])
     for axis in (row, lane):
         kernel = split(kernel, axis, lanes, tail=Tail.CUT)
-    kernel = distribute(kernel, f"{row}.i", (f"{lane}.o", f"{lane}.i"))
-    kernel = reorder(kernel, [f"{row}.o", f"{lane}.o", f"{row}.i", f"{lane}.i"])
+    for axis in (f"{row}.i", f"{row}.o"):
+        kernel = distribute(kernel, axis, (f"{lane}.o", f"{lane}.i", f"{row}.i"))
+    kernel = chunk(kernel, f"{lane}.o", TILES_IN_A_RUN)
+    kernel = reorder(
+        kernel, [f"{lane}.o.c", f"{row}.o", f"{lane}.o", f"{row}.i", f"{lane}.i"]
+    )
     kernel = stage_tiles(kernel, f"{row}.i", f"{lane}.i", turned.buffers, lanes)
     for axis in (f"{row}.i.t", f"{lane}.i"):
         kernel = vectorise(kernel, axis, lanes)

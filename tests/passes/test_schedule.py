@@ -170,6 +170,8 @@ def test_panels_larger_than_the_caches_are_outermost(lanes: int, rows: int) -> N
     assert isinstance(first, Loop) and first.axis == "i1.o"
     requests = [stmt for stmt in walk(first.body) if isinstance(stmt, Call)]
     assert requests and {call.callee for call in requests} == {"prefetch_f32"}
+    tiles = [loop for loop in walk(first.body) if getattr(loop, "kind", None) is Kind.UNROLL]
+    assert not any(isinstance(stmt, Call) for tile in tiles for stmt in walk((tile,)))
 
 
 @LANES
@@ -279,10 +281,12 @@ def test_small_kernels_are_not() -> None:
     assert Kind.PARALLEL not in kinds(check(ml.function(f32[9, 9])(lambda x: ml.exp(x)), 16))
 
 
-def test_a_sum_of_everything_is_not_dealt_to_threads() -> None:
-    """Its one total is carried from iteration to iteration."""
-    naive = region_kernel(ml.function(f32[700, 700])(lambda x: x.sum()), "kernel")
-    assert Kind.PARALLEL not in kinds(schedule(naive, TARGETS[16]))
+@LANES
+def test_a_sum_of_everything_is_dealt_to_threads_in_pieces(lanes: int) -> None:
+    for shape in ((700, 700), (709, 701)):
+        kernel = check(ml.function(f32[shape])(lambda x: ml.max(x)), lanes)
+        assert Kind.PARALLEL in kinds(kernel)
+        assert any(local.name == "partial" and local.shape == (64,) for local in kernel.locals)
 
 
 @LANES
@@ -293,6 +297,14 @@ def test_the_register_tile_fits(lanes: int) -> None:
         assert tile.rows <= m and tile.lanes == lanes
         assert tile.rows == 1 or fits_registers(tile.rows, tile.vectors, target)
         assert prod((tile.vectors - 1, lanes)) < n  # no vector that holds no column
+
+
+def test_deep_panels_are_narrower() -> None:
+    """So that two of them stay in the second cache; a single row reads each only once."""
+    target = Target("cpu:test", l2_bytes=1 << 20)
+    assert choose_tile(64, 256, target, f32, depth=1024).vectors == 4
+    assert choose_tile(64, 256, target, f32, depth=4096).vectors == 2
+    assert choose_tile(1, 256, target, f32, depth=4096).vectors == 4
 
 
 def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:

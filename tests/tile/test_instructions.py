@@ -7,8 +7,9 @@ import pytest
 
 from mlir_lite.tile.instructions import INSTRUCTIONS, LANES
 from mlir_lite.tile.nodes import Buffer, Call, Kernel, Kind, Space, Window
+from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.verify import verify_kernel
-from mlir_lite.types import bf16, f32, i8, i32, u8
+from mlir_lite.types import DTYPES, bf16, f32, i8, i32, u8
 
 from .building import at, both, ld, loop, st, v
 
@@ -94,3 +95,16 @@ def test_call_on_windows_of_registers(rows: int) -> None:
 
 def test_f32_is_the_type_of_the_bf16_sum() -> None:
     assert [param.dtype for param in INSTRUCTIONS["vpdpbf16ps"].params] == [f32, bf16, bf16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_memory_of_every_type_can_be_asked_for(dtype: str) -> None:
+    """Even beyond the buffer's end: no element is read."""
+    text = f"""
+kernel @k(%x: {dtype}[4], %y: out {dtype}[4]) {{
+  for i in 0..4 {{
+    call @prefetch_{dtype}(x[i + 2])
+    y[i] = x[i]
+  }}
+}}"""
+    verify_kernel(parse_kernel(text))

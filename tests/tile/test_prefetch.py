@@ -32,11 +32,11 @@ def along_rows(kernel: Kernel) -> Kernel:
 
 
 def test_the_next_panel_is_asked_for_a_line_a_step_over_the_rows() -> None:
-    """24 lines in 12 steps: two rows do it, the rest ask for what is there already."""
+    """24 lines in 12 steps: two rows do it, the last ones."""
     expect_step(
         along_rows,
         product(""),
-        product("call @prefetch_f32(b[n, 0, min(m, 1) * 192 + k * 16 + 384])"),
+        product("call @prefetch_f32(b[n, 0, max(m - 2, 0) * 192 + k * 16 + 384])"),
     )
 
 
@@ -46,6 +46,16 @@ def test_without_rows_a_step_asks_for_several_lines() -> None:
         product(""),
         product(
             "call @prefetch_f32(b[n, 0, k * 32 + 384])  call @prefetch_f32(b[n, 0, k * 32 + 400])"
+        ),
+    )
+
+
+def test_a_piece_may_be_asked_for_itself() -> None:
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "k", distance=64),
+        product(""),
+        product(
+            "call @prefetch_f32(b[n, 0, k * 32 + 64])  call @prefetch_f32(b[n, 0, k * 32 + 80])"
         ),
     )
 
@@ -82,7 +92,7 @@ def test_a_second_reduction_over_the_piece_finds_it_asked_for() -> None:
     expect_step(
         along_rows,
         product("", tail),
-        product("call @prefetch_f32(b[n, 0, min(m, 1) * 192 + k * 16 + 384])", tail),
+        product("call @prefetch_f32(b[n, 0, max(m - 2, 0) * 192 + k * 16 + 384])", tail),
     )
 
 

@@ -100,7 +100,7 @@ def tensor_scatter(call: Call) -> Results:
         starts = ops.cast(call.value(2), places.dtype)
         places = ops.add(places, ops.reshape(starts, (-1, *(1,) * (cache.rank - 1))))
     if call.text("mode", "linear") == "circular":
-        places = ops.mod(places, cache.shape[axis])
+        places = ops.mod(places, cache.type.static_shape[axis])
     return ops.scatter_elements(cache, ops.broadcast(places, update.shape), update, axis)
 
 

@@ -164,18 +164,16 @@ def test_caches_are_updated_at_each_rows_place() -> None:
     assert {case.name: why for case in found if (why := case.failure())} == {}
 
 
-CORE_PASSES = 1200  # of the 1343 cases of onnx 1.22
+CORE_PASSES = 1200  # of the 1343 cases of onnx 1.23; the others need operators that are not read
 
 
 @pytest.mark.slow
 def test_the_float_core_is_right_or_refused() -> None:
     found = list(cases(is_core))
     known = json.loads(TABLE.read_text())
-    failures = {
-        case.name: why for case in found if case.name not in known and (why := case.failure())
-    }
-    wrong = {name: why for name, why in failures.items() if "UnsupportedError" not in why}
-    assert wrong == {}
+    failures = {case.name: why for case in found if (why := case.failure())}
+    wrong = {name for name, why in failures.items() if not why.startswith("UnsupportedError")}
+    assert wrong <= set(known), {name: failures[name] for name in wrong - set(known)}
     assert len(found) - len(failures) >= CORE_PASSES
 
 

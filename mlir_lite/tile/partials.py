@@ -1,0 +1,99 @@
+"""The schedule step that cuts one long reduction into pieces that may run at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..expr import Expr, Load, index
+from .nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    Kernel,
+    Loop,
+    Ref,
+    Space,
+    Store,
+    substitute_block,
+)
+from .tree import Names, copy_block, extent_of, map_refs, tidy, var
+
+
+def cut_reduction(kernel: Kernel, axis: str, pieces: int, *, multiple: int = 1) -> Kernel:
+    """Reduce the outermost loop `axis` in so many equal pieces, as long as a `multiple` allows,
+    and what is left over on its own. The pieces are joined in a fixed order.
+
+    acc = 0;  for k in 0..n: acc += x[k];  y = acc
+      ->  for k.c in 0..pieces: {piece = 0;  for k in 0..size: piece += x[k.c * size + k];
+                                 partial[k.c] = piece};
+          acc = 0;  for k.p in 0..pieces: acc += partial[k.p];  for k$1: acc += x[..];  y = acc
+    """
+    place = next(
+        (at for at, stmt in enumerate(kernel.body) if isinstance(stmt, Loop) and stmt.axis == axis),
+        None,
+    )
+    if place is None:
+        return kernel
+    loop = kernel.body[place]
+    assert isinstance(loop, Loop)
+    match loop.body:
+        case (Accumulate() as update,) if all(not ref.indices for ref in update.targets):
+            pass
+        case _:
+            return kernel
+    size = extent_of(loop) // pieces // multiple * multiple
+    starts = {
+        stmt.target.buffer: stmt
+        for stmt in kernel.body[:place]
+        if isinstance(stmt, Store) and stmt.target in update.targets
+    }
+    if not size or len(starts) != len(update.targets):
+        return kernel
+    return _Cut(kernel, place, loop, update, starts).into(pieces, size)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The work of `cut_reduction` on the loop at `place`, its accumulators set by `starts`."""
+
+    kernel: Kernel
+    place: int
+    loop: Loop
+    update: Accumulate
+    starts: Mapping[str, Store]
+
+    def into(self, pieces: int, size: int) -> Kernel:
+        names = Names(self.kernel)
+        buffers = [self.kernel.buffers[ref.buffer] for ref in self.update.targets]
+        piece = [replace(old, name=names.fresh("piece")) for old in buffers]
+        partial = [
+            Buffer(names.fresh("partial"), old.dtype, (pieces,), Space.SHARED) for old in buffers
+        ]
+        renamed = {old.name: new.name for old, new in zip(buffers, piece, strict=True)}
+        chunk = names.copy(f"{self.loop.axis}.c")
+        moved = self._part(self.loop, var(chunk) * size, size)
+        each = map_refs(
+            (*self.starts.values(), moved), lambda ref: Ref(renamed[ref.buffer], ref.indices)
+        )
+        saves = [
+            Store(Ref(part.name, (var(chunk),)), Load(new.dtype, new.name, ()))
+            for part, new in zip(partial, piece, strict=True)
+        ]
+        cut = Loop(chunk, index(0), index(pieces), (*each, *saves))
+        joined = names.copy(f"{self.loop.axis}.p")
+        loads = tuple(Load(part.dtype, part.name, (var(joined),)) for part in partial)
+        join = Loop(joined, index(0), index(pieces), (replace(self.update, values=loads),))
+        left = extent_of(self.loop) - pieces * size
+        rest: Block = ()
+        if left:
+            rest = copy_block((self._part(self.loop, index(pieces * size), left),), names)
+        before, after = self.kernel.body[: self.place], self.kernel.body[self.place + 1 :]
+        local = (*self.kernel.locals, *piece, *partial)
+        body = (cut, *before, join, *rest, *after)
+        return tidy(replace(self.kernel, body=body, locals=local))
+
+    def _part(self, loop: Loop, first: Expr, count: int) -> Loop:
+        """`count` iterations from the `first` on."""
+        body = substitute_block(loop.body, {loop.axis: loop.start + first + var(loop.axis)})
+        return replace(loop, start=index(0), stop=index(count), body=body)
