@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...expr import INDEX, Load, Var, index
-from ...tile.instructions import LANES
+from ...tile.instructions import INSTRUCTIONS, LANES
 from ...tile.nodes import Proc, Ref
 from .emit_expr import Evaluator
 from .emit_frame import VectorAxis
@@ -35,6 +35,9 @@ RULES: Mapping[str, DotRule] = {
     "vpdpbusd": DotRule("avx512vnni", "llvm.x86.avx512.vpdpbusd.512", "<64 x i8>"),
     "vpdpbf16ps": DotRule("avx512bf16", "llvm.x86.avx512bf16.dpbf16ps.512", "<32 x bfloat>"),
 }
+
+# Without an effect on values: they only ask for memory, which every machine can.
+REQUESTS = frozenset(name for name, known in INSTRUCTIONS.items() if not known.semantics.body)
 
 
 def native_instructions(machine: Machine) -> frozenset[str]:

@@ -31,7 +31,7 @@ from .emit_accesses import written_refs
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Binding, Frame, VectorAxis, has_loads
-from .emit_instructions import RULES, emit_dot, emit_prefetch
+from .emit_instructions import REQUESTS, RULES, emit_dot, emit_prefetch
 from .emit_reduce import identities, join_states, reduce_lanes
 from .emit_registers import Registers
 from .emit_text import ScopedText, Value
@@ -102,7 +102,7 @@ class Statements:
 
     def _body(self, callee: Proc) -> None:
         """What a call does: one instruction where the machine has it, else its loops."""
-        if callee.name.startswith("prefetch_"):
+        if callee.name in REQUESTS:
             emit_prefetch(callee, self.evaluator)
             return
         native = callee.name in self.instructions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from math import prod
 
 from ..expr import Expr, affine, apply, index, loads_of, simplify, substitute_vars
@@ -67,7 +68,7 @@ class _Prefetch:
 
     def _requests(self, first: Loop, outside: tuple[Loop, ...]) -> Loop:
         """The reduction with requests at the start of its innermost body."""
-        loops, body = self._reduction(first)
+        loops, body = _reduction(first)
         rounds = [loop for loop in outside if base(loop.axis) in self.repeats]
         pieces = [loop for loop in outside if base(loop.axis) == self.axis]
         known = all(has_constant_limits(loop) for loop in (*rounds, *loops))
@@ -102,12 +103,6 @@ class _Prefetch:
         assert isinstance(made, Loop)
         return made
 
-    def _reduction(self, first: Loop) -> tuple[list[Loop], Block]:
-        """The serial loops of a reduction, and the body of the innermost."""
-        loops, _ = chain(first)
-        serial = [loop for loop in loops if loop.kind is first.kind]
-        return serial, serial[-1].body
-
     def _place(self, body: Block, first: Loop) -> tuple[Expr, ...] | None:
         """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
         axes = {loop.axis for loop in (first, *_loops((first,)))}
@@ -127,6 +122,12 @@ class _Prefetch:
         for part, extent in zip(leading, shape, strict=False):
             flat = flat * extent + part
         return flat * shape[-1]
+
+
+def _reduction(first: Loop) -> tuple[list[Loop], Block]:
+    """The loops of a reduction that run at run time, and the body of the innermost."""
+    loops = list(takewhile(lambda loop: loop.kind is first.kind, chain(first)[0]))
+    return loops, loops[-1].body
 
 
 def _loops(block: Block) -> list[Loop]:

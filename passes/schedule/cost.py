@@ -17,9 +17,8 @@ FMA_LATENCY = 4
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
-PAGE_BYTES = 4096
-TILES_IN_A_RUN = 4
-ROWS_IN_FLIGHT = 4
+TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
+ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 
 
@@ -125,17 +124,11 @@ def memory_bound(moved: int, target: Target) -> bool:
 
 def most_rows(moved: int, scratch: int, target: Target) -> int:
     """How many rows to work on at once, of a kernel that moves so many bytes in all and keeps
-    `scratch` of each row: a few hide the latency of joining a row's lanes, but where memory is
-    what takes the time, one at a time lets reading the next one go on during the arithmetic."""
+    `scratch` of each row: a few hide the latency of joining a row's lanes, but what comes from
+    memory is better read steadily, one row at a time."""
     if memory_bound(moved, target):
         return 1
     return max(1, min(ROWS_IN_FLIGHT, target.l1_bytes // 2 // max(1, scratch)))
-
-
-def worth_asking(moved: int, row_bytes: int, target: Target) -> bool:
-    """Whether rows come from memory, and are so long that few of them share a page, at whose end
-    prefetching in hardware stops."""
-    return memory_bound(moved, target) and 4 * row_bytes >= PAGE_BYTES
 
 
 def worth_threads(cycles: float) -> bool:
