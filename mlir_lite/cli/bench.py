@@ -14,15 +14,15 @@ import math
 import statistics
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..backends.llvm.threads import default_threads
 from ..driver import compile as compile_function
-from ..errors import UnsupportedError, check, missing_extra
+from ..errors import UnsupportedError, check
 from ..interpreter import evaluate
 from ..ir import Function, results_of
 from ..ops.conv import Conv
@@ -34,8 +34,7 @@ from .compile import add_compile_arguments, winograd
 from .layout import seconds_text, table
 from .model import Loaded, add_model_arguments, load_static, positive
 from .run import inputs_for
-
-Call: TypeAlias = Callable[[], Sequence[Array]]
+from .runners import Apart, Here, Runner
 
 BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
 PAUSE_SECONDS = 0.005  # in which the threads of the runtime before stop spinning
@@ -102,10 +101,14 @@ def _measure(
     executable = compile_function(
         loaded.function, args.target, threads, verify=args.verify, winograd=winograd(args)
     )
-    calls: dict[str, Call] = {"mlir-lite": lambda: results_of(executable(*arrays))}
-    if args.against is not None:
-        calls[args.against] = _other(args, loaded, arrays, threads)
-    times = in_turn(calls, args.repeat)
+    runners: dict[str, Runner] = {"mlir-lite": Here(lambda: results_of(executable(*arrays)))}
+    with ExitStack() as ended:
+        if args.against is not None:
+            runners[args.against] = other = _other(args, loaded, arrays, threads)
+            if isinstance(other, Apart):
+                ended.callback(other.close)
+        times = in_turn(runners, args.repeat)
+        results = {name: runner.results() for name, runner in runners.items()}
     own = times["mlir-lite"]
     figures = Figures(
         threads,
@@ -116,71 +119,44 @@ def _measure(
     )
     if args.against is None:
         return figures
-    other = times[args.against]
+    theirs = times[args.against]
     return replace(
         figures,
-        other_seconds=statistics.median(other),
-        other_quartiles=_quartiles(other),
-        ratio=statistics.median(other) / figures.seconds,
-        error=_error(calls["mlir-lite"](), calls[args.against]()),
+        other_seconds=statistics.median(theirs),
+        other_quartiles=_quartiles(theirs),
+        ratio=statistics.median(theirs) / figures.seconds,
+        error=_error(results["mlir-lite"], results[args.against]),
     )
 
 
-def _other(args: Namespace, loaded: Loaded, arrays: Sequence[Array], threads: int) -> Call:
-    """One call of the runtime to compare with."""
+def _other(args: Namespace, loaded: Loaded, arrays: Sequence[Array], threads: int) -> Runner:
+    """The runtime to compare with."""
     if args.against == "numpy":
-        return lambda: results_of(evaluate(loaded.function, *arrays))
+        return Here(lambda: results_of(evaluate(loaded.function, *arrays)))
     check(
         args.file.lower().endswith(".onnx"),
         "onnxruntime runs .onnx files only; --against numpy compares with the interpreter",
         UnsupportedError,
     )
     check(not args.value, "--value cannot be given to onnxruntime", UnsupportedError)
-    session = _session(args.file, threads)
     by_param = {param: name for name, param in loaded.names.items()}
     params = loaded.function.params
     feeds = {by_param[param.name]: array for param, array in zip(params, arrays, strict=True)}
-    outputs = list(loaded.outputs)
-
-    def call() -> Sequence[Array]:
-        results: Sequence[Array] = session.run(outputs, feeds)
-        return results
-
-    return call
+    return Apart(args.file, threads, feeds, list(loaded.outputs))
 
 
-def _session(file: str, threads: int) -> Any:  # the package has no types
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", "bench") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-
-def in_turn(calls: Mapping[str, Call], repeat: int) -> dict[str, list[float]]:
+def in_turn(runners: Mapping[str, Runner], repeat: int) -> dict[str, list[float]]:
     """Seconds a call of each, a sample a round, measured in turn: A B A B …"""
     counts: dict[str, int] = {}
-    for name, call in calls.items():
-        call()
-        once = _seconds(call, 1)
+    for name, runner in runners.items():
+        once = runner.seconds(1)
         counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(once, 1e-7)))
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(repeat):
-        for name, call in calls.items():
+        for name, runner in runners.items():
             time.sleep(PAUSE_SECONDS)
-            call()  # caches and threads are its own again
-            times[name].append(_seconds(call, counts[name]))
+            times[name].append(runner.seconds(counts[name]))
     return times
-
-
-def _seconds(call: Call, count: int) -> float:
-    start = time.perf_counter()
-    for _ in range(count):
-        call()
-    return (time.perf_counter() - start) / count
 
 
 def _quartiles(times: Sequence[float]) -> tuple[float, float]:

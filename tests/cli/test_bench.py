@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,18 +55,33 @@ def test_onnxruntime_takes_onnx_files_only(cli: Cli, chain: Path) -> None:
     assert "onnxruntime runs .onnx files only" in done.err
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's process states")
+def test_the_other_process_stands_still_between_its_turns(product_onnx: Path) -> None:
+    feeds = {"x": np.ones((5, 64), np.float32)}
+    other = bench.Apart(str(product_onnx), 1, feeds, ["y"])
+    try:
+        assert other.seconds(2) > 0
+        (result,) = other.results()
+        assert result.shape == (5, 33)
+        time.sleep(0.05)
+        state = Path(f"/proc/{other._process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        assert state == "T"
+    finally:
+        other.close()
+
+
 @pytest.mark.usefixtures("short")
 def test_runtimes_take_turns() -> None:
     order: list[str] = []
 
-    def call(name: str) -> bench.Call:
+    def runner(name: str) -> bench.Runner:
         def record() -> list[Array]:
             order.append(name)
             return []
 
-        return record
+        return bench.Here(record)
 
-    times = bench.in_turn({"a": call("a"), "b": call("b")}, 5)
+    times = bench.in_turn({"a": runner("a"), "b": runner("b")}, 5)
     rounds = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
     assert rounds == ["a", "b"] * 6  # once to know how long a call takes, then the five rounds
     assert {name: len(found) for name, found in times.items()} == {"a": 5, "b": 5}
