@@ -11,6 +11,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite.cli import bench
+from mlir_lite.cli.runners import Apart, Here, Runner
 from mlir_lite.types import Array
 
 from .conftest import Cli
@@ -58,7 +59,7 @@ def test_onnxruntime_takes_onnx_files_only(cli: Cli, chain: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's process states")
 def test_the_other_process_stands_still_between_its_turns(product_onnx: Path) -> None:
     feeds = {"x": np.ones((5, 64), np.float32)}
-    other = bench.Apart(str(product_onnx), 1, feeds, ["y"])
+    other = Apart(str(product_onnx), 1, feeds, ["y"])
     try:
         assert other.seconds(2) > 0
         (result,) = other.results()
@@ -74,12 +75,12 @@ def test_the_other_process_stands_still_between_its_turns(product_onnx: Path) ->
 def test_runtimes_take_turns() -> None:
     order: list[str] = []
 
-    def runner(name: str) -> bench.Runner:
+    def runner(name: str) -> Runner:
         def record() -> list[Array]:
             order.append(name)
             return []
 
-        return bench.Here(record)
+        return Here(record)
 
     times = bench.in_turn({"a": runner("a"), "b": runner("b")}, 5)
     rounds = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
