@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -248,6 +248,18 @@ class Cursor:
             raise self.error(f"nested more than {MAX_DEPTH} levels deep")
         yield
         self._depth -= 1
+
+    def listed(self, entry: Callable[[], object]) -> tuple[object, ...]:
+        """`[entry, entry, …]`, a level of brackets."""
+        entries: list[object] = []
+        with self.nested():
+            self.expect("[")
+            while not self.at("]"):
+                if entries:
+                    self.expect(",")
+                entries.append(entry())
+            self.expect("]")
+        return tuple(entries)
 
     def slice(self, start: Token, end: Token) -> str:
         """The source from one token up to another."""

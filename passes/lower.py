@@ -7,6 +7,7 @@ kernel. What the results need is written straight into them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from ..errors import UnsupportedError, check
 from ..expr import INDEX, Load, Var, index
@@ -194,7 +195,7 @@ def _root(value: Value) -> Value:
 
 
 def kernel_name(region: Function) -> str:
-    """The names of its operations in a row, the costly ones first to be read."""
+    """The names of its first operations in a row."""
     names = [node.op.name for node in region.nodes if not isinstance(node.op, Constant)]
     short = list(dict.fromkeys(names))
     return "_".join(short[:4]) + ("_etc" if len(short) > 4 else "")
@@ -202,7 +203,7 @@ def kernel_name(region: Function) -> str:
 
 def copy_kernel(name: str, type_: TensorType) -> Kernel:
     """A naive kernel that copies an array, flat."""
-    count = int(type_.elements) if isinstance(type_.elements, int) else 0
+    count = prod(type_.static_shape)
     i = Var(INDEX, "i")
     body = Store(Ref("result", (i,)), Load(type_.dtype, "x", (i,)))
     return Kernel(

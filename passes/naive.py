@@ -167,12 +167,12 @@ class Lowering:
         prefix = "ijpqrstuvw"[number] if number < 10 else f"n{number}_"
         shape = node.results[0].type.static_shape
         at = tuple(Var(INDEX, self._fresh(f"{prefix}{axis}")) for axis in range(len(shape)))
-        body = self._at(node, at)
+        results = self._at(node, at)
         same_shape = all(value.type.static_shape == shape for value in node.results)
         check(same_shape, f"the results of '{node.op.name}' differ in shape", PassError)
         block: list[Stmt] = []
         accumulators: dict[Reduce, tuple[str, ...]] = {}
-        for value, expr in zip(node.results, body.results, strict=True):
+        for value, expr in zip(node.results, results, strict=True):
             if value in self.buffers:
                 final = self._finished(expr, block, accumulators)
                 block.append(Store(Ref(self.buffers[value].name, at), final))
@@ -180,8 +180,8 @@ class Lowering:
             block = [Loop(axis.name, index(0), index(extent), tuple(block))]
         self.nests.extend(block)
 
-    def _at(self, node: Node, at: tuple[Expr, ...]) -> Body:
-        """The body at an index, with real buffers and inlined operands in it."""
+    def _at(self, node: Node, at: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """The results of a body at an index, with real buffers and inlined operands in them."""
         body = self.bodies[node]
         places = {axis.name: position for axis, position in zip(body.at, at, strict=True)}
         operands = list(dict.fromkeys(node.op.operands))
@@ -197,7 +197,7 @@ class Lowering:
 
             return rewrite_expr(expr, visit)
 
-        return Body((), tuple(resolve(expr) for expr in body.results))
+        return tuple(resolve(expr) for expr in body.results)
 
     def _read(self, value: Value, at: tuple[Expr, ...]) -> Expr:
         """The element of a value: a load, a literal, or its producer's body."""
@@ -207,7 +207,7 @@ class Lowering:
             # One expression for equal indices, so that a reduction read twice is done once.
             if (value, at) not in self.expressions:
                 node, position = self.inlined[value]
-                self.expressions[value, at] = self._at(node, at).results[position]
+                self.expressions[value, at] = self._at(node, at)[position]
             return self.expressions[value, at]
         assert value.op is not None and isinstance(value.op, Constant)
         return const(value.op.value.array().reshape(-1)[0].item(), value.dtype)

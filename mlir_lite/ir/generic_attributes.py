@@ -86,7 +86,7 @@ class AttributeReader:
             return cursor.expect_string()
         match token.text:
             case "[":
-                return self._list()
+                return cursor.listed(self._value)
             case "{":
                 return {name: read.value for name, read in self.attributes().items()}
             case "(":
@@ -98,18 +98,6 @@ class AttributeReader:
         if token.kind == "name" and token.text in _WORDS:
             return _WORDS[cursor.advance().text]
         return self._number()
-
-    def _list(self) -> tuple[object, ...]:
-        cursor = self._cursor
-        entries: list[object] = []
-        with cursor.nested():
-            cursor.expect("[")
-            while not cursor.at("]"):
-                if entries:
-                    cursor.expect(",")
-                entries.append(self._value())
-            cursor.expect("]")
-        return tuple(entries)
 
     def _array(self) -> tuple[int, ...]:
         """`array<i64: 1, 2>`."""

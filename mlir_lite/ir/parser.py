@@ -211,7 +211,7 @@ class _FunctionParser:
         if token.kind == "symbol" or token.text == "(":
             return self._region()
         if token.text == "[":
-            return self._list()
+            return cursor.listed(self._attribute)
         if token.text == "<":
             return expect_size(cursor)
         if token.text in ("dense", "resource"):
@@ -222,18 +222,6 @@ class _FunctionParser:
         if number is None:
             raise cursor.error(f"expected an attribute, got {token}")
         return number
-
-    def _list(self) -> tuple[object, ...]:
-        cursor = self._cursor
-        entries: list[object] = []
-        with cursor.nested():
-            cursor.expect("[")
-            while not cursor.at("]"):
-                if entries:
-                    cursor.expect(",")
-                entries.append(self._attribute())
-            cursor.expect("]")
-        return tuple(entries)
 
     def _region(self) -> Function:
         return _FunctionParser(self._cursor, self._assembler).function(region=True)

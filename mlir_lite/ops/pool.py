@@ -182,18 +182,8 @@ def max_pool(
 ) -> Value:
     """The maximum over windows; `strides` default to the kernel, as in torch. See `MaxPool`."""
     value = as_value(x)
-    count = value.rank - 2
-    sizes = per_axis(kernel, count)
-    found = MaxPool(
-        value,
-        sizes,
-        sizes if strides is None else per_axis(strides, count),
-        padding_pairs(padding, count),
-        per_axis(dilations, count),
-        ceil_mode,
-        layout,
-    )
-    return emit(found)
+    windows = _given_windows(value.rank - 2, kernel, strides, padding, dilations)
+    return emit(MaxPool(value, *windows, ceil_mode, layout))
 
 
 def average_pool(
@@ -212,19 +202,21 @@ def average_pool(
     See `AveragePool`.
     """
     value = as_value(x)
-    count = value.rank - 2
+    windows = _given_windows(value.rank - 2, kernel, strides, padding, dilations)
+    return emit(AveragePool(value, *windows, ceil_mode, layout, count_include_pad))
+
+
+def _given_windows(
+    count: int,
+    kernel: int | Sequence[int],
+    strides: int | Sequence[int] | None,
+    padding: int | Sequence[int | tuple[int, int]],
+    dilations: int | Sequence[int],
+) -> tuple[tuple[int, ...], tuple[int, ...], Padding, tuple[int, ...]]:
+    """Sizes, strides, padding and dilations for each of `count` axes, from what a user writes."""
     sizes = per_axis(kernel, count)
-    found = AveragePool(
-        value,
-        sizes,
-        sizes if strides is None else per_axis(strides, count),
-        padding_pairs(padding, count),
-        per_axis(dilations, count),
-        ceil_mode,
-        layout,
-        count_include_pad,
-    )
-    return emit(found)
+    steps = sizes if strides is None else per_axis(strides, count)
+    return sizes, steps, padding_pairs(padding, count), per_axis(dilations, count)
 
 
 def global_average_pool(x: Operand) -> Value:

@@ -19,6 +19,7 @@ STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, an
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
+PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 
 
@@ -98,9 +99,9 @@ def choose_tile(
 def panels_first(row_bytes: int, columns: int, tile: Tile, target: Target) -> bool:
     """Whether the panels of a product's right operand go outermost, all rows inside: where that
     operand (`row_bytes` to a column) would leave the nearest caches between two rows of tiles,
-    and its panels are enough for all threads."""
+    and its panels are enough to be dealt out."""
     panels = -(-columns // tile.columns)
-    return row_bytes * columns > target.l2_bytes // 2 and panels >= 2 * target.threads
+    return row_bytes * columns > target.l2_bytes // 2 and panels >= PANELS
 
 
 def worth_packing(rows: int, depth: int, step: int, tile: Tile, target: Target) -> bool:

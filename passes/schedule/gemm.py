@@ -14,7 +14,7 @@ from math import prod
 
 from ...target import Target
 from ...tile.loops import Tail, chunk, distribute, mark, partition, reorder, split, vectorise
-from ...tile.nodes import Kernel, Kind
+from ...tile.nodes import Kernel, Kind, Loop
 from ...tile.prefetch import prefetch_next
 from ...tile.reductions import sink
 from ...tile.staging import stage_reads
@@ -40,44 +40,70 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     dtype = kernel.buffers[product.right.buffer].dtype
     tile = choose_tile(rows, columns, target, dtype, columns=product.panel)
     outer = [axis for axis in nest.axes if axis not in (m, n)]
-    batch = [axis for axis in outer if axis in product.right_axes]
-    windows = [axis for axis in outer if axis not in batch]
     depth = prod(extent_of(loop) for loop in nest.reductions[0])
     cycles = product_cycles(rows, columns, tile) * depth * prod(map(nest.extent, outer))
     shared = worth_threads(cycles)
-    register_tile = [f"{m}.i", f"{n}.i.o", f"{n}.i.i"]
     packed = product.panel is None and worth_packing(
         rows, depth, _row_step(kernel, product) * dtype.bytes, tile, target
     )
-    by_panels = packed or panels_first(depth * dtype.bytes, columns, tile, target)
-    if by_panels:
-        kernel = reorder(kernel, [*batch, n, *windows, m])
-        kernel = _cut_columns(kernel, n, columns, tile)
-        kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
-        if packed:
-            along = (*product.reduction, f"{n}.i")
-            kernel = stage_reads(kernel, f"{n}.o", product.right.buffer, along)
-            kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
-        kernel = _cut_rows(kernel, m, rows, tile)
-        kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
-        kernel = reorder(kernel, register_tile)
-        sharers = [*batch[:1], f"{n}.o", *windows[:1]]
+    if packed or panels_first(depth * dtype.bytes, columns, tile, target):
+        kernel, sharers = _panels_outermost(kernel, nest, product, tile, packed=packed)
+        if product.panel:
+            rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
+            kernel = _prefetch(kernel, product, rounds, target)
     else:
-        kernel = reorder(kernel, [*outer, m, n])
-        kernel = _cut_rows(kernel, m, rows, tile)
-        if shared and not outer and rows // tile.rows >= CHUNKS:
-            kernel = chunk(kernel, f"{m}.o", -(-(rows // tile.rows) // CHUNKS))
-        kernel = _cut_columns(kernel, n, columns, tile, inside=(f"{m}.i", f"{m}.o"))
-        kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
-        kernel = reorder(kernel, [f"{n}.o", f"{m}.o", *register_tile])
-        sharers = [*outer[:1], f"{m}.o.c", f"{n}.o"]
+        kernel, sharers = _rows_outermost(kernel, nest, product, tile, shared=shared)
+    return _share(kernel, sharers) if shared else kernel
+
+
+def _panels_outermost(
+    kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, packed: bool
+) -> tuple[Kernel, list[str]]:
+    """All rows inside each panel, which is copied together first if `packed`; and the axes that
+    may be dealt to threads."""
+    m, n = product.m or "", product.n
+    outer = [axis for axis in nest.axes if axis not in (m, n)]
+    batch = [axis for axis in outer if axis in product.right_axes]
+    windows = [axis for axis in outer if axis not in batch]
+    kernel = reorder(kernel, [*batch, n, *windows, m])
+    kernel = _cut_columns(kernel, n, nest.extent(n), tile)
+    kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
+    if packed:
+        along = (*product.reduction, f"{n}.i")
+        kernel = stage_reads(kernel, f"{n}.o", product.right.buffer, along)
+        kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
+    if m:
+        kernel = _cut_rows(kernel, m, nest.extent(m), tile)
+    kernel = _in_registers(kernel, m, n, tile, ())
+    return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
+
+
+def _rows_outermost(
+    kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, shared: bool
+) -> tuple[Kernel, list[str]]:
+    """All panels inside each chunk of rows; and the axes that may be dealt to threads."""
+    m, n = product.m or "", product.n
+    outer = [axis for axis in nest.axes if axis not in (m, n)]
+    kernel = reorder(kernel, [*outer, m, n])
+    if m:
+        tiles = nest.extent(m) // tile.rows
+        kernel = _cut_rows(kernel, m, nest.extent(m), tile)
+        if shared and not outer and tiles >= CHUNKS:
+            kernel = chunk(kernel, f"{m}.o", -(-tiles // CHUNKS))
+    kernel = _cut_columns(kernel, n, nest.extent(n), tile, inside=(f"{m}.i", f"{m}.o"))
+    kernel = _in_registers(kernel, m, n, tile, (f"{n}.o", f"{m}.o"))
+    return kernel, [*outer[:1], f"{m}.o.c", f"{n}.o"]
+
+
+def _in_registers(kernel: Kernel, m: str, n: str, tile: Tile, around: tuple[str, ...]) -> Kernel:
+    """Unroll and vectorise a register tile, inside of the loops `around`, and sum inside of it."""
+    register_tile = (f"{m}.i", f"{n}.i.o", f"{n}.i.i")
+    kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
+    kernel = reorder(kernel, [*around, *register_tile])
     kernel = mark(kernel, f"{m}.i", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.o", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.i", Kind.VECTOR)
-    kernel = sink(kernel, register_tile)
-    if by_panels and product.panel:
-        kernel = _prefetch(kernel, product, (*windows, f"{m}.o"), target)
-    return _share(kernel, sharers) if shared else kernel
+    return sink(kernel, register_tile)
 
 
 def _prefetch(
@@ -101,8 +127,6 @@ def _row_step(kernel: Kernel, product: Product) -> int:
 
 def _cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:
     """Cut the rows into register tiles (the last one shorter)."""
-    if not m:
-        return kernel
     kernel = partition(kernel, m, [rows // tile.rows * tile.rows])
     return split(kernel, m, tile.rows, tail=Tail.CUT)
 
@@ -121,7 +145,7 @@ def _cut_columns(
 
 def _share(kernel: Kernel, candidates: list[str]) -> Kernel:
     """Deal the iterations of the outermost loop to the threads, if it is one of these."""
-    tops = {stmt.axis for stmt in kernel.body if hasattr(stmt, "axis")}
+    tops = {stmt.axis for stmt in kernel.body if isinstance(stmt, Loop)}
     for axis in candidates:
         if any(loop.axis in tops for loop in loops_of(kernel, axis)):
             return mark(kernel, axis, Kind.PARALLEL)
