@@ -9,15 +9,18 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
+from . import warm
 from .backends import base
-from .backends.llvm.backend import CpuBackend, cpu_target
+from .backends.llvm.backend import CpuBackend, cpu_target, timed_as
+from .backends.llvm.image import Image
 from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
@@ -29,6 +32,7 @@ from .passes.manager import Observer, Record, run_passes
 from .passes.pipelines import Step, cpu_pipeline
 from .passes.plan_memory import plan_memory
 from .tile.program import Memory, Program
+from .tuning import Chooser, Tuning, read_tuning
 from .types import Array
 
 _LOG = logging.getLogger("mlir_lite")
@@ -48,6 +52,19 @@ class Options:
     passes: tuple[Step, ...] | None = None  # instead of the target's own pipeline
     observe: Observer | None = None  # sees every pass's record and the function after it
     dump: Path | None = None  # a folder for the IR after each pass
+    tuning: Chooser = Tuning()  # answers that come before those of the cost model
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody watches the passes, so that they need not run if their result is known."""
+        unseen = self.observe is None and self.dump is None and self.verify != "each-pass"
+        return unseen and isinstance(self.tuning, Tuning)
+
+    @property
+    def deciding(self) -> tuple[object, ...]:
+        """What of this, beside the target's figures, decides the result."""
+        steps = None if self.passes is None else tuple(map(str, self.passes))
+        return self.winograd, steps
 
 
 def compile(
@@ -60,28 +77,42 @@ def compile(
     passes: Sequence[Step] | None = None,
     observe: Observer | None = None,
     dump: str | Path | None = None,
+    tune: Tuning | str | Path | None = None,
 ) -> Executable:
     """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another, and
     "reference" runs the scheduled kernels in the interpreter, slowly and strictly.
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
-    "off", 2 or 4. `dump` is a folder that gets a numbered file for the IR after each pass.
+    "off", 2 or 4. `dump` is a folder that gets a numbered file for the IR after each pass. `tune`
+    is a record of measured choices that `ml.tune` made on this machine, or its file.
     What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
-    the target cannot do.
+    the target cannot do, `InputError` for a record that is none, or one of another machine.
     """
     start_logging()
     steps = None if passes is None else tuple(passes)
     folder = dump_folder() if dump is None else Path(dump)
-    options = Options(verify or verify_level(), winograd, steps, observe, folder)
+    tuning = Tuning() if tune is None else tune if isinstance(tune, Tuning) else read_tuning(tune)
+    options = Options(verify or verify_level(), winograd, steps, observe, folder, tuning)
     return Executable(fn, target, threads, options)
 
 
-def backend_of(target: str) -> base.Backend:
-    """The backend that a target's name asks for."""
+def backend_of(target: str, tuning: Chooser = Options.tuning) -> base.Backend:
+    """The backend that a target's name asks for, with measured choices among its figures.
+
+    `InputError` for choices that were measured on another machine.
+    """
     if target == "reference":
-        return ReferenceBackend(cpu_target("cpu:avx512", 1)[0])
-    return CpuBackend(*cpu_target(target))
+        return ReferenceBackend(replace(cpu_target("cpu:avx512", 1)[0], tuning=tuning))
+    figures, machine = cpu_target(target)
+    if isinstance(tuning, Tuning) and tuning.choices:
+        check(
+            tuning.machine == machine.cpu,
+            f"the tuning record is of the machine '{tuning.machine}', the target '{target}' is "
+            f"'{machine.cpu}': make one for it with `mlir-lite tune`",
+            InputError,
+        )
+    return CpuBackend(replace(figures, tuning=tuning), machine)
 
 
 def lower_for(
@@ -89,7 +120,7 @@ def lower_for(
 ) -> tuple[base.Backend, Function, Lowered, Program, dict[str, float]]:
     """Everything before machine code: the backend, the function of groups, the planned program,
     and the seconds of each step."""
-    backend = backend_of(target)
+    backend = backend_of(target, options.tuning)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -138,17 +169,56 @@ def compile_static(
 ) -> base.Executable:
     """Compile a function whose sizes are all known."""
     with _without_collection():
-        backend, fused, lowered, program, seconds = lower_for(fn, target, options)
-        stages: dict[str, Callable[[], str]] = {
-            "graph": lambda: str(fn),
-            "fused": lambda: str(fused),
-        }
-        executable = backend.compile(
-            program, lowered.constants, threads=threads, stages=stages, seconds=seconds
-        )
+        backend = backend_of(target, options.tuning)
+        if isinstance(backend, CpuBackend) and options.is_silent:
+            executable: base.Executable = _kept_or_made(fn, backend, target, threads, options)
+        else:
+            backend, fused, lowered, program, seconds = lower_for(fn, target, options)
+            executable = backend.compile(
+                program,
+                lowered.constants,
+                threads=threads,
+                stages={"graph": lambda: str(fn), "fused": lambda: str(fused)},
+                seconds=seconds,
+            )
     steps = ", ".join(f"{name} {took:.3f}" for name, took in executable.compile_seconds.items())
     _LOG.info("compiled @%s for %s; seconds: %s", fn.name, target, steps)
     return executable
+
+
+def _kept_or_made(
+    fn: Function, backend: CpuBackend, target: str, threads: int | None, options: Options
+) -> base.Executable:
+    """Compile through what `warm` keeps between runs."""
+    start = time.perf_counter()
+    name = warm.entry_name(fn, backend.target, backend.machine, options.deciding)
+    kept = warm.find(name, fn)
+    seconds = {"find": time.perf_counter() - start}
+    if kept is None:
+        watch = warm.Watch.on(fn)
+        _, _, lowered, program, taken = lower_for(watch.function, target, options)
+        seconds |= taken
+        reads = set(watch.reads)
+        with timed_as(seconds, "emit"):
+            image = Image.of(program, backend.emit(program))
+        kept = warm.Kept(image, lowered.constants)
+        with timed_as(seconds, "keep"):
+            warm.keep(name, watch, reads, kept)
+
+    # What only a reader wants is made anew: it is the same, and a start need not wait for it.
+    @cache
+    def again() -> tuple[Function, Program]:
+        _, fused, _, program, _ = lower_for(fn, target, options)
+        return fused, program
+
+    return backend.load(
+        kept.image,
+        kept.constants,
+        lambda: again()[1],
+        threads=threads,
+        stages={"graph": lambda: str(fn), "fused": lambda: str(again()[0])},
+        seconds=seconds,
+    )
 
 
 @dataclass

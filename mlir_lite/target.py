@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import UnsupportedError
+from .tuning import Chooser, Tuning
 from .types import DType
 
 
@@ -23,6 +24,7 @@ class Target:
     peak_flops: float = 265e9
     memory_bandwidth: float = 40e9
     threads: int = 1
+    tuning: Chooser = Tuning()  # answers that come before those of the cost model
 
     def lanes(self, dtype: DType) -> int:
         """Elements of this type in one vector register."""

@@ -18,8 +18,7 @@ from ..ops.slice import pad
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import static
-from .schedule import choose_tile
-from .schedule.cost import memory_bound
+from .schedule.cost import ProductSizes, memory_bound, panel_width
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
@@ -42,8 +41,9 @@ def pack_matmul(target: Target) -> Pattern:
         count = op.rhs.dtype.bytes * depth * columns
         if rows == 1 and not batch and memory_bound(count, target):
             return None  # read once in all: better in the order of its own rows
-        width = choose_tile(rows, columns, target, op.rhs.dtype, depth=depth).columns
-        return panel_matmul(op.lhs, pack_columns(op.rhs, width), columns)
+        sizes = ProductSizes(rows, depth, columns, op.rhs.dtype, prod(batch))
+        packed = pack_columns(op.rhs, panel_width(sizes, target))
+        return panel_matmul(op.lhs, packed, columns)
 
     return pack
 
@@ -65,9 +65,10 @@ def pack_conv(target: Target) -> Pattern:
         result = static(op.infer().shape)
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
         depth = per_group * prod(kernel)
-        tile = choose_tile(max(1, rows), out, target, op.weight.dtype, depth=depth)
+        count = prod(result[:-1]) // max(1, rows)
+        width = panel_width(ProductSizes(rows, depth, out, op.weight.dtype, count), target)
         x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
-        return panel_conv(x, pack_filters(op.weight, tile.columns), out, op.strides, op.dilations)
+        return panel_conv(x, pack_filters(op.weight, width), out, op.strides, op.dilations)
 
     return pack
 

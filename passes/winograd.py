@@ -20,10 +20,9 @@ from ..ops.winograd import winograd_filter, winograd_input, winograd_output
 from ..ops.winograd_transform import POINTS
 from ..target import Target
 from ..types import f32, static
-from .schedule.cost import ConvSizes, direct_cycles, winograd_cycles
+from .schedule.cost import ConvSizes, choose_algorithm
 
 TILES = {f"winograd{tile}": tile for tile in POINTS}
-WORTH = 0.8  # of the direct algorithm's cycles: what gains less is not worth its rounding errors
 
 
 def winograd(fn: Function, *, target: Target, choice: str | int = "auto") -> Function:
@@ -74,9 +73,7 @@ def cheapest_algorithm(op: Conv, target: Target) -> str:
     """The algorithm of the fewest cycles by the cost model."""
     batch, height, width, outer = static(op.infer().shape)
     sizes = ConvSizes(batch, height, width, op.weight.type.static_shape[1], outer)
-    cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in TILES.items()}
-    best = min(cycles, key=lambda name: cycles[name])
-    return best if cycles[best] <= WORTH * direct_cycles(sizes, target) else "direct"
+    return choose_algorithm(sizes, TILES, target)
 
 
 @rewrite(Conv)

@@ -11,7 +11,7 @@ PACKAGE = Path(mlir_lite.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"environment", "errors", "location", "text"}),
     frozenset({"types", "type_parser"}),
-    frozenset({"expr", "target"}),
+    frozenset({"expr", "target", "tuning"}),
     frozenset({"tile"}),
     frozenset({"ir"}),
     frozenset({"ops"}),
@@ -20,7 +20,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"backends"}),
     frozenset(
         {"__init__", "__main__", "driver", "cli", "demo", "exporters", "frontends", "report"}
-        | {"train"}
+        | {"train", "tuner", "warm"}
     ),
 )
 

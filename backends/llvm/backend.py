@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -12,15 +15,15 @@ import numpy as np
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
 from ...target import Target, named_target
-from ...tile.program import Program, Role
+from ...tile.program import Program
 from ...types import Array, TensorType
 from ..base import Stages, Texts
-from .arrays import ArraySpec
 from .cache import default_cache
 from .emit_instructions import native_instructions
-from .emit_program import BODY, ProgramText, emit_program
+from .emit_program import BODY, TICKS, ProgramText, emit_program
 from .entry_text import entry_exports, entry_text
 from .executable import Code, CpuExecutable
+from .image import Image
 from .jit import Library, assembly, compile_objects
 from .machine import Machine
 from .memory import aligned_copy
@@ -68,9 +71,37 @@ class CpuBackend:
         threads: int | None = None,
         stages: Texts = MappingProxyType({}),
         seconds: Mapping[str, float] = MappingProxyType({}),
+        timed: bool = False,
     ) -> CpuExecutable:
         """Emit, compile, link, and evaluate the constants. `stages` gives the texts of earlier
-        stages, `seconds` the times they took."""
+        stages, `seconds` the times they took. `timed` code notes when each step ends, for
+        `CpuExecutable.step_ticks`."""
+        report = dict(seconds)
+        with timed_as(report, "emit"):
+            image = Image.of(program, self.emit(program, timed=timed))
+        return self.load(
+            image,
+            constants,
+            lambda: program,
+            threads=threads,
+            stages=stages,
+            seconds=report,
+            timed=timed,
+        )
+
+    def load(
+        self,
+        image: Image,
+        constants: Mapping[str, ConstantData],
+        program: Callable[[], Program],
+        *,
+        threads: int | None,
+        stages: Texts,
+        seconds: Mapping[str, float],
+        timed: bool = False,
+    ) -> CpuExecutable:
+        """The rest of `compile`, for the image of a program. `program` makes the program itself,
+        should anyone ask for it or its text."""
         check(
             self.machine.architecture == Machine.host().architecture,
             f"code for {self.target.name} cannot run here; look at its text with "
@@ -78,74 +109,71 @@ class CpuBackend:
             UnsupportedError,
         )
         report = dict(seconds)
-        clock = _Clock(report)
-        text = self.emit(program)
-        parameters = tuple(ArraySpec(name, program.slot(name).type) for name in program.params)
-        results = tuple(ArraySpec(name, program.slot(name).type) for name in program.results)
         header = array_header()
-        entry = entry_text(parameters, results, BODY, header)
-        clock.lap("emit")
-        modules = (*text.modules, entry)
-        objects = compile_objects(
-            modules, self.machine, cache=default_cache(), workers=default_threads()
-        )
-        clock.lap("codegen")
-        library = Library(
-            objects,
-            exports=entry_exports(len(parameters) + len(results), header),
-            symbols=pool_code().symbols,
-        )
-        clock.lap("link")
-        data = tuple(materialise(constants, program))
-        clock.lap("constants")
-        texts = Stages({**stages, **self.stage_texts(program, text)})
-        code = Code(program, text, library, data, texts, parameters, results, report)
+        entry = entry_text(image.parameters, image.results, BODY, header)
+        with timed_as(report, "codegen"):
+            objects = compile_objects(
+                (*image.text.modules, entry),
+                self.machine,
+                cache=default_cache(),
+                workers=default_threads(),
+            )
+        with timed_as(report, "link"):
+            exports = entry_exports(len(image.parameters) + len(image.results), header)
+            library = Library(
+                objects,
+                exports=(*exports, *((TICKS,) if timed else ())),
+                symbols=pool_code().symbols,
+            )
+        with timed_as(report, "constants"):
+            data = materialise(constants, image.constants)
+        machine_texts = self._machine_texts(lambda: image.text)
+        texts = {**stages, "tile": lambda: str(program()), **machine_texts}
+        code = Code(image, library, data, Stages(texts), program, timed, report)
         return CpuExecutable(code, threads)
 
-    def emit(self, program: Program) -> ProgramText:
+    def emit(self, program: Program, *, timed: bool = False) -> ProgramText:
         """The LLVM texts of a program, with the instructions that the machine has."""
-        instructions = native_instructions(self.machine)
-        return emit_program(program, self.target, instructions=instructions)
+        return emit_program(
+            program,
+            self.target,
+            instructions=native_instructions(self.machine),
+            counter=self.machine.counter if timed else None,
+        )
 
-    def stage_texts(
-        self, program: Program, text: ProgramText | None = None
-    ) -> Texts:
+    def stage_texts(self, program: Program) -> Texts:
         """The texts this backend makes of a program, each computed when it is asked for."""
+        text = cache(lambda: self.emit(program))
+        return {"tile": lambda: str(program), **self._machine_texts(text)}
 
-        def modules() -> tuple[str, ...]:
-            return (text or self.emit(program)).modules
+    def _machine_texts(self, text: Callable[[], ProgramText]) -> Texts:
+        def asm() -> str:
+            return "\n".join(assembly(module, self.machine) for module in text().modules)
 
-        return {
-            "tile": lambda: str(program),
-            "llvm": lambda: "\n".join(modules()),
-            "asm": lambda: "\n".join(assembly(module, self.machine) for module in modules()),
-        }
-
-
-class _Clock:
-    """Seconds between laps."""
-
-    def __init__(self, report: dict[str, float]) -> None:
-        self._report = report
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self._report[name] = now - self._last
-        self._last = now
+        return {"llvm": lambda: "\n".join(text().modules), "asm": asm}
 
 
-def materialise(constants: Mapping[str, ConstantData], program: Program) -> Iterator[Array]:
-    """The arrays of the constant slots, in the program's order, aligned; equal data once."""
-    made: dict[object, Array] = {}
-    for slot in program.slots:
-        if slot.role is not Role.CONSTANT:
-            continue
-        data = constants[slot.name]
-        key = data.key()
-        if key not in made:
-            made[key] = aligned_copy(_typed(data.array(), slot.type))
-        yield made[key]
+@contextmanager
+def timed_as(report: dict[str, float], name: str) -> Iterator[None]:
+    """Note in `report` how many seconds a step took."""
+    start = time.perf_counter()
+    yield
+    report[name] = time.perf_counter() - start
+
+
+def materialise(
+    constants: Mapping[str, ConstantData], slots: Sequence[tuple[str, TensorType]]
+) -> tuple[Array, ...]:
+    """The arrays of these slots, aligned; equal data once, several at a time."""
+    wanted = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
+
+    def make(entry: tuple[ConstantData, TensorType]) -> Array:
+        data, type_ = entry
+        return aligned_copy(_typed(data.array(), type_))
+
+    with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
+        made = dict(zip(wanted, executor.map(make, wanted.values()), strict=True))
+    return tuple(made[constants[name].key()] for name, _ in slots)
 
 
 def _typed(array: Array, type_: TensorType) -> Array:

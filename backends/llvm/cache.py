@@ -2,38 +2,26 @@
 
 An entry is found by the SHA-256 of all that decides the object: LLVM text, triple, cpu, features,
 LLVM's version and this file's format. It also stores these, text included, so that a hit is proved
-equal and a miss can be explained. A cache never makes a compilation fail: an unreadable entry is a
-miss, and a folder that cannot be written is reported once and then done without.
+equal and a miss can be explained. An unreadable entry is a miss.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
-import logging
-import os
-import tempfile
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import platformdirs
-
+from .cache_folder import DEFAULT_CAPACITY, CacheFolder, default_cache_folder
 from .machine import Machine, llvm_version
 
-DEFAULT_CAPACITY = 512 * 1024 * 1024
-
-_LOG = logging.getLogger("mlir_lite")
 _MAGIC = b"mlir-lite object\n"
 _FORMAT = "1"
 _SUFFIX = ".object"
-_TEMPORARY_PREFIX = ".writing-"
-_ABANDONED_SECONDS = 3600.0  # a temporary file this old was left by a process that died
 
 
 @dataclass(frozen=True)
@@ -99,34 +87,34 @@ class ObjectCache:
     bytes the entries unused for longest go.
     """
 
-    def __init__(self, folder: Path | None = None, *, capacity: int = DEFAULT_CAPACITY) -> None:
-        self.folder = folder if folder is not None else default_folder()
-        self.capacity = capacity
-        self._warned = False
+    def __init__(
+        self, folder: Path | CacheFolder | None = None, *, capacity: int = DEFAULT_CAPACITY
+    ) -> None:
+        files = default_cache_folder() if folder is None else folder
+        self._files = files if isinstance(files, CacheFolder) else CacheFolder(files, capacity)
+
+    @property
+    def folder(self) -> Path:
+        return self._files.path
+
+    @property
+    def capacity(self) -> int:
+        return self._files.capacity
 
     def get(self, text: str, machine: Machine) -> bytes | None:
         """The object of `text`, or None."""
         parts = KeyParts.of(text, machine)
-        path = self._path(parts.key())
-        stored = _read(path)
+        name = parts.key() + _SUFFIX
+        stored = self._read(name)
         if stored is None or stored.parts != parts or stored.text != text:
             return None
-        with contextlib.suppress(OSError):  # a folder to read only has no order of use
-            os.utime(path)
+        self._files.touch(name)
         return stored.code
 
     def put(self, text: str, machine: Machine, code: bytes) -> None:
         """Store an object; a cache that cannot be written is left as it is, with one warning."""
         parts = KeyParts.of(text, machine)
-        data = _encode(_Stored(parts, text, code))
-        if len(data) > self.capacity:
-            return
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write(self._path(parts.key()), data)
-            self._evict()
-        except OSError as error:
-            self._warn(error)
+        self._files.write(parts.key() + _SUFFIX, _encode(_Stored(parts, text, code)))
 
     def list(self) -> tuple[CacheEntry, ...]:
         """The readable entries, the most recently used first."""
@@ -134,11 +122,8 @@ class ObjectCache:
         return tuple(sorted(entries, key=lambda entry: (-entry.last_used, entry.key)))
 
     def clear(self) -> int:
-        """Delete all entries; returns how many there were."""
-        paths = [path for path, _ in self._files(_SUFFIX)]
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return len(paths)
+        """Delete all that the folder caches; returns how many entries there were."""
+        return self._files.clear()
 
     def explain(self, text: str, machine: Machine) -> Explanation:
         """Which part of the key differs from the entry that is nearest to this text.
@@ -171,71 +156,25 @@ class ObjectCache:
         return Explanation(False, nearest, differing, detail)
 
     def _entries(self) -> Iterator[tuple[CacheEntry, _Stored]]:
-        for path, status in self._files(_SUFFIX):
-            stored = _read(path)
+        for path, status in self._files.files(_SUFFIX):
+            stored = self._read(path.name)
             if stored is not None:
                 entry = CacheEntry(path.stem, status.st_size, status.st_mtime, stored.parts)
                 yield entry, stored
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{_SUFFIX}"
-
-    def _files(self, suffix: str) -> Iterator[tuple[Path, os.stat_result]]:
-        """The folder's files with their status; one that another process deletes is skipped."""
-        try:
-            names = sorted(os.listdir(self.folder))
-        except OSError:
-            return
-        for name in names:
-            if name.endswith(suffix):
-                try:
-                    yield self.folder / name, (self.folder / name).stat()
-                except OSError:
-                    continue
-
-    def _write(self, path: Path, data: bytes) -> None:
-        """Write beside the target and rename, so that a reader sees all of it or nothing."""
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=_TEMPORARY_PREFIX)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(name, path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-
-    def _evict(self) -> None:
-        for path, status in self._files(""):
-            abandoned = time.time() - status.st_mtime > _ABANDONED_SECONDS
-            if path.name.startswith(_TEMPORARY_PREFIX) and abandoned:
-                path.unlink(missing_ok=True)
-        entries = sorted(self._files(_SUFFIX), key=lambda item: -item[1].st_mtime_ns)
-        total = 0
-        for path, status in entries:
-            total += status.st_size
-            if total > self.capacity:
-                path.unlink(missing_ok=True)
-
-    def _warn(self, error: OSError) -> None:
-        if not self._warned:
-            self._warned = True
-            _LOG.warning("compiled code is not cached in %s: %s", self.folder, error)
+    def _read(self, name: str) -> _Stored | None:
+        data = self._files.read(name)
+        return None if data is None else _decode(data)
 
 
 def default_cache() -> ObjectCache:
-    """The cache in the default folder, one object for all, so that a warning comes once."""
-    return _cache_in(default_folder())
+    """The cache in the default folder."""
+    return _cache_of(default_cache_folder())
 
 
 @cache
-def _cache_in(folder: Path) -> ObjectCache:
+def _cache_of(folder: CacheFolder) -> ObjectCache:
     return ObjectCache(folder)
-
-
-def default_folder() -> Path:
-    """`MLIR_LITE_CACHE_DIR`, or `mlir-lite` in the user's cache folder."""
-    chosen = os.environ.get("MLIR_LITE_CACHE_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("mlir-lite"))
 
 
 @dataclass(frozen=True)
@@ -273,13 +212,6 @@ def _decode(data: bytes) -> _Stored | None:
         return None
     text = zlib.decompress(body[:text_size]).decode()
     return _Stored(parts, text, body[text_size:])
-
-
-def _read(path: Path) -> _Stored | None:
-    try:
-        return _decode(path.read_bytes())
-    except OSError:
-        return None
 
 
 def _first_difference(there: str, here: str) -> str:

@@ -20,7 +20,7 @@ from .machine import Machine
 
 @dataclass(frozen=True)
 class DotRule:
-    """`acc[lane] += sum over q of a[lane, q] * b[lane, q]`: an intrinsic on 32-bit lanes.
+    """`acc[lane] += sum over q of a[q] * b[lane, q]`: an intrinsic on 32-bit lanes.
 
     `feature` is LLVM's name of what the machine must have; `operands` the type the intrinsic
     gives the 64 bytes of each factor.
@@ -54,7 +54,10 @@ def emit_dot(rule: DotRule, callee: Proc, evaluator: Evaluator) -> bool:
     acc, *factors = callee.params
     lane = Var(INDEX, f"{callee.name}@lane")
     with frame.along(VectorAxis(lane.name, 0, LANES)):
-        words = [memory.words(factor.name, lane, factor.shape[1]) for factor in factors]
+        words = [
+            memory.words(factor.name, (lane,) * (len(factor.shape) - 1), factor.shape[-1])
+            for factor in factors
+        ]
         if any(word is None for word in words):
             return False
         total = memory.load(Load(acc.dtype, acc.name, (lane,)))

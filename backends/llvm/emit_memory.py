@@ -173,11 +173,11 @@ class Memory:
                 lanes.append(self.load(load))
         return gathered(self.frame.out, lanes)
 
-    def words(self, name: str, lane: Var, count: int) -> Value | None:
-        """The 32-bit words `buffer[lane, 0..count]` of all lanes; None unless the elements of a
+    def words(self, name: str, at: tuple[Expr, ...], count: int) -> Value | None:
+        """The 32-bit words `buffer[*at, 0..count]` of all lanes; None unless the elements of a
         word lie side by side and the words do so, too, or are all the same one."""
-        access = self.access(name, (lane, index(0)))
-        following = self.access(name, (lane, index(1)))
+        access = self.access(name, (*at, index(0)))
+        following = self.access(name, (*at, index(1)))
         expected = {None: 0, **access.offset}
         expected[None] += 1
         apart = following.offset != expected or access.step not in (0, count)

@@ -4,6 +4,10 @@
 
 `@ml_body` is one loop over a table of steps, so that a model of a thousand steps compiles as fast
 as one of two. Each step gathers its pointers into a context and hands it to `@ml_parallel`.
+
+A timed program also reads the machine's counter before the first stage and after each one:
+
+    @ml_ticks = global [STAGES + 1 x i64] zeroinitializer
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from .emit_kernel import KernelText, emit_kernel, symbol
 from .state import STATE_TYPE, State
 
 BODY = "ml_body"
+TICKS = "ml_ticks"
 _MODULES = 4  # at most; each is compiled by a thread of its own
 _MODULE_SIZE = 20_000  # characters of text below which another module is not worth a thread
 
@@ -29,13 +34,15 @@ class ProgramText:
     """The modules of a program. The last one defines `@ml_body` and needs `@ml_parallel`.
 
     `planned_bytes` of the arena hold the program's slots; behind them lies what kernels need for
-    themselves: `common_bytes`, and `thread_bytes` for every thread.
+    themselves: `common_bytes`, and `thread_bytes` for every thread. A step of the program runs
+    as so many stages as `step_stages` says.
     """
 
     modules: tuple[str, ...]
     planned_bytes: int
     common_bytes: int
     thread_bytes: int
+    step_stages: tuple[int, ...]
 
     def arena_bytes(self, threads: int) -> int:
         """The size of the memory that `State.arena` points to, for a pool of so many threads."""
@@ -43,11 +50,16 @@ class ProgramText:
 
 
 def emit_program(
-    program: Program, target: Target, *, instructions: frozenset[str] = frozenset()
+    program: Program,
+    target: Target,
+    *,
+    instructions: frozenset[str] = frozenset(),
+    counter: str | None = None,
 ) -> ProgramText:
     """The texts of a program's modules; equal programs give equal texts.
 
-    `instructions` says what the machine has of `tile/instructions.py`.
+    `instructions` says what the machine has of `tile/instructions.py`; `counter` is the intrinsic
+    that a timed program reads into `@ml_ticks`.
     """
     aliased = _aliased(program)
     kernels = {
@@ -64,8 +76,9 @@ def emit_program(
     planned = -(-max(ends, default=0) // ALIGNMENT) * ALIGNMENT
     common = max((kernel.common_bytes for kernel in kernels.values()), default=0)
     thread = max((kernel.thread_bytes for kernel in kernels.values()), default=0)
-    body = _Table(program, kernels, planned, planned + common).text()
-    return ProgramText((*_modules(kernels.values()), body), planned, common, thread)
+    body = _Table(program, kernels, planned, planned + common, counter).text()
+    stages = tuple(len(kernels[step.kernel].stages) for step in program.steps)
+    return ProgramText((*_modules(kernels.values()), body), planned, common, thread, stages)
 
 
 def module_text(kernels: Iterable[KernelText]) -> str:
@@ -128,6 +141,7 @@ class _Table:
     kernels: Mapping[str, KernelText]
     common_offset: int
     thread_offset: int
+    counter: str | None
 
     def text(self) -> str:
         """The module that defines `@ml_body`."""
@@ -157,8 +171,23 @@ class _Table:
             arguments=flat,
             slots=slots,
             body=BODY,
+            **self._clock(len(rows)),
             **{field: str(number) for number, (field, *_) in enumerate(State._fields_)},
         )
+
+    def _clock(self, stages: int) -> dict[str, str]:
+        """What the text has at its three places for a clock: nothing, unless timed."""
+        if self.counter is None:
+            return {"ticks": "", "tick_at_entry": "", "tick_after_run": ""}
+        return {
+            "ticks": f"declare i64 @{self.counter}()\n"
+            f"@{TICKS} = global [{stages + 1} x i64] zeroinitializer\n",
+            "tick_at_entry": f"  %tick.first = call i64 @{self.counter}()\n"
+            f"  store i64 %tick.first, ptr @{TICKS}\n",
+            "tick_after_run": f"  %tick = call i64 @{self.counter}()\n"
+            f"  %tick.at = getelementptr i64, ptr @{TICKS}, i64 %number.next\n"
+            "  store i64 %tick, ptr %tick.at\n",
+        }
 
     def _argument(self, view: View) -> tuple[int, int, int]:
         program, slot = self.program, self.program.slot(view.slot)
@@ -192,7 +221,7 @@ $declarations
 $steps
 ]
 @ml_arguments = private unnamed_addr constant [$numbers x i64] [$arguments]
-
+$ticks
 define void @$body(ptr %state, ptr %arguments) nounwind {
 entry:
   %context = alloca [$slots x ptr]
@@ -212,7 +241,7 @@ entry:
   store ptr %constants, ptr %tables.2
   %tables.3 = getelementptr ptr, ptr %tables, i64 3
   store ptr %status.at, ptr %tables.3
-  br label %step
+${tick_at_entry}  br label %step
 step:
   %number = phi i64 [ 0, %entry ], [ %number.next, %run ]
   %first = phi ptr [ @ml_arguments, %entry ], [ %argument, %run ]
@@ -255,7 +284,7 @@ run:
   %extent = load i64, ptr %extent.at
   call void @ml_parallel(ptr %pool, ptr %task, ptr %context, i64 %extent)
   %number.next = add i64 %number, 1
-  %fault = load i64, ptr %status
+${tick_after_run}  %fault = load i64, ptr %status
   %good = icmp eq i64 %fault, 0
   br i1 %good, label %step, label %done
 done:

@@ -6,18 +6,19 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from ...errors import RunError
+from ...errors import RunError, check
 from ...tile.program import Memory, Program
 from ...types import Array
 from ..base import Results, in_order
-from .arrays import ArraySpec
-from .emit_program import ProgramText
+from .emit_program import TICKS
 from .entry import Entry
+from .image import Image
 from .jit import Library
 from .memory import aligned_bytes
 from .numpy_header import array_header
@@ -29,14 +30,18 @@ from .state import State
 class Code:
     """What executables of one program share: machine code, constants, texts."""
 
-    program: Program
-    text: ProgramText
+    image: Image
     library: Library
     constants: Sequence[Array]
     stages: Mapping[str, str]
-    parameters: tuple[ArraySpec, ...]
-    results: tuple[ArraySpec, ...]
+    make_program: Callable[[], Program]
+    timed: bool = False  # the code notes when each step ends; clones share the place it does so
     report: Mapping[str, float] = field(default_factory=dict)  # seconds by step of compilation
+
+    @cached_property
+    def program(self) -> Program:
+        """The program, which running it does not take."""
+        return self.make_program()
 
 
 class CpuExecutable:
@@ -51,7 +56,7 @@ class CpuExecutable:
         self._threads = threads
         self._pool = shared_pool(threads)
         workers = 1 if self._pool is None else self._pool.threads
-        self._arena = aligned_bytes(max(1, code.text.arena_bytes(workers)))
+        self._arena = aligned_bytes(max(1, code.image.text.arena_bytes(workers)))
         self._pointers = (ctypes.c_void_p * max(1, len(code.constants)))(
             *(array.ctypes.data for array in code.constants)
         )
@@ -62,8 +67,8 @@ class CpuExecutable:
         )
         self._entry = Entry(
             code.library,
-            code.parameters,
-            code.results,
+            code.image.parameters,
+            code.image.results,
             state,
             header=array_header(),
             status_error=self._fault,
@@ -79,8 +84,7 @@ class CpuExecutable:
     @property
     def memory(self) -> Memory:
         """The memory plan's figures."""
-        assert self._code.program.memory is not None
-        return self._code.program.memory
+        return self._code.image.memory
 
     @property
     def program(self) -> Program:
@@ -93,7 +97,16 @@ class CpuExecutable:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        return tuple(spec.name for spec in self._code.parameters)
+        return tuple(spec.name for spec in self._code.image.parameters)
+
+    def step_ticks(self) -> Array:
+        """The machine's counter at the start of the last call and after each step of it: i64, one
+        more than there are steps. Only of code compiled as `timed`."""
+        check(self._code.timed, "this executable was not compiled as timed", RunError)
+        stages = np.array((0, *self._code.image.text.step_stages)).cumsum()
+        address = self._code.library.address(TICKS)
+        every = (ctypes.c_int64 * (int(stages[-1]) + 1)).from_address(address)
+        return np.array(every, np.int64)[stages]
 
     def __call__(
         self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
@@ -109,7 +122,7 @@ class CpuExecutable:
         return results[0] if len(results) == 1 else results
 
     def _fault(self, code: int) -> Exception:
-        fault = self._code.program.faults.get(code)
+        fault = self._code.image.faults.get(code)
         if fault is None:
             return RunError(f"the program reported the unknown fault {code}")
         return RunError(f"{fault.location.full()}: {fault.message}")

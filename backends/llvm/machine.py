@@ -97,3 +97,10 @@ class Machine:
     def architecture(self) -> str:
         """The first part of the triple: `x86_64`, `aarch64`, `arm64`, ..."""
         return self.triple.partition("-")[0]
+
+    @property
+    def counter(self) -> str:
+        """The intrinsic that reads a counter of constant rate. LLVM has the steady one only for
+        ARM, where reading the cycles is a fault; x86's time stamp is steady, too."""
+        x86 = self.architecture == "x86_64"
+        return "llvm.readcyclecounter" if x86 else "llvm.readsteadycounter"

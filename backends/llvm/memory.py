@@ -15,12 +15,22 @@ _HUGE = 2 << 20  # below this an ordinary allocation wastes less
 def aligned_bytes(count: int) -> Array:
     """An uninitialised byte array at a multiple of `ALIGNMENT`."""
     if count >= _HUGE:
-        block = mmap.mmap(-1, count)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
-        return np.frombuffer(block, np.uint8)
+        return _huge_pages(count)
     whole = np.empty(count + ALIGNMENT, np.uint8)
     start = -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + count]
+
+
+def _huge_pages(count: int) -> Array:
+    """Bytes from the start of a huge page on: of private memory, since shared memory has none."""
+    size = count + _HUGE
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        block = mmap.mmap(-1, size)
+    else:
+        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        block.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(block, np.uint8)
+    start = -whole.ctypes.data % _HUGE
     return whole[start : start + count]
 
 

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "compile": "print any stage: graph, fused, tile, llvm, asm, object, plan",
         "run": "compile, run on .npy or random inputs, print or save the results",
         "bench": "time it, alone or against another runtime",
+        "profile": "show where the time goes, kernel by kernel, beside what the machine allows",
         "plan": "solve a memory allocation problem given as CSV",
         "cache": "list, clear or explain the cache of machine code",
         "ops": "the operations there are",

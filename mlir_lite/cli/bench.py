@@ -25,12 +25,9 @@ from ..driver import compile as compile_function
 from ..errors import UnsupportedError, check
 from ..interpreter import evaluate
 from ..ir import Function, results_of
-from ..ops.conv import Conv
-from ..ops.conv_transpose import ConvTranspose
-from ..ops.matmul import Matmul
-from ..passes.decompose import decompose
 from ..types import Array
 from .compile import add_compile_arguments, winograd
+from .counting import matrix_flops
 from .layout import seconds_text, table
 from .model import Loaded, add_model_arguments, load_static, positive
 from .run import inputs_for
@@ -173,26 +170,6 @@ def _error(have: Sequence[Array], want: Sequence[Array]) -> float:
             difference = float(np.max(np.abs(ours.astype(np.float64) - wide)))
             worst = max(worst, difference / (float(np.max(np.abs(wide))) or 1.0))
     return worst
-
-
-def matrix_flops(fn: Function) -> int:
-    """Multiplications and additions of the matrix products and convolutions of static sizes."""
-    total = 0
-    for node in decompose(fn).nodes:
-        match node.op:
-            case Matmul(lhs=lhs):
-                total += 2 * _count(node.results[0].shape) * int(lhs.type.static_shape[-1])
-            case Conv(weight=weight):
-                per_output = _count(weight.shape) // max(1, weight.type.static_shape[0])
-                total += 2 * _count(node.results[0].shape) * per_output
-            case ConvTranspose(x=x, weight=weight):
-                per_input = _count(weight.shape) // max(1, weight.type.static_shape[0])
-                total += 2 * _count(x.shape) * per_input
-    return total
-
-
-def _count(shape: Sequence[object]) -> int:
-    return math.prod(entry for entry in shape if isinstance(entry, int))
 
 
 def _print(args: Namespace, fn: Function, flops: int, lines: Sequence[Figures]) -> None:

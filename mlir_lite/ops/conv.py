@@ -13,7 +13,7 @@ from ..ir import Element, Op, Operand, Value, op
 from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
 from .elementwise import emit
-from .promote import as_value, as_values, check_kind, check_same_dtype
+from .promote import as_value, as_values, check_kind, product_type
 from .reduce import widened
 from .shape import reshape
 from .windows import (
@@ -45,8 +45,8 @@ class Conv(Op):
 
     One stride, dilation and (low, high) zero padding per spatial axis; the weight has the same
     layout whatever that of `x` is. Half-width floats are summed in f32, integers in their own
-    type. `algorithm` says how it is computed: "direct", "winograd2" or "winograd4" (Lavin and
-    Gray, 2016).
+    type; u8 by i8 gives i32. `algorithm` says how it is computed: "direct", "winograd2" or
+    "winograd4" (Lavin and Gray, 2016).
     """
 
     x: Value
@@ -61,7 +61,7 @@ class Conv(Op):
     def infer(self) -> TensorType:
         x, weight = self.x.type, self.weight.type
         check_kind(self.x, "fiu")
-        check_same_dtype(self.x, self.weight)
+        total = product_type(self.x, self.weight)
         check_layout(x, self.layout)
         check(self.algorithm in ALGORITHMS, f'there is no algorithm "{self.algorithm}"')
         check(weight.rank == x.rank, f"the weight has rank {weight.rank}, the input {x.rank}")
@@ -75,7 +75,7 @@ class Conv(Op):
         plain = self.algorithm == "direct" or self.has_winograd
         check(plain, f'"{self.algorithm}" is for 3×3 filters, unit steps and one group')
         counts = [window.count for window in self.windows()]
-        return x.with_shape(shape_in(x.shape[0], out, counts, self.layout))
+        return TensorType(shape_in(x.shape[0], out, counts, self.layout), total)
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
@@ -94,14 +94,19 @@ class Conv(Op):
         return plain and tuple(self.weight.shape[2:]) == (3, 3)
 
     def reference(self, x: Array, weight: Array) -> Array:
-        first = widened(channels_first(x, self.layout))
-        y = convolve(first, widened(weight), self.windows(), self.groups)
-        return in_layout(y, self.layout).astype(x.dtype)
+        total = product_type(self.x, self.weight).numpy
+        first, filters = (
+            widened(operand.astype(total, copy=False))
+            for operand in (channels_first(x, self.layout), weight)
+        )
+        y = convolve(first, filters, self.windows(), self.groups)
+        return in_layout(y, self.layout).astype(total)
 
     def body(self, at: Indices, x: Element, weight: Element) -> Expr:
         batch, channel, position = split_index(at, self.layout)
         out, per_group, *kernel = weight.type.static_shape
-        windows, wide = self.windows(), computing_type(self.x.dtype)
+        dtype = product_type(self.x, self.weight)
+        windows, wide = self.windows(), computing_type(dtype)
         first = channel // (out // self.groups) * per_group if self.groups > 1 else index(0)
 
         def element(*along: Expr) -> Expr:
@@ -111,7 +116,7 @@ class Conv(Op):
             return cast(seen, wide) * cast(weight[(channel, c, *taps)], wide)
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": per_group}
-        return cast(reduce_over("sum", axes, element), self.x.dtype)
+        return cast(reduce_over("sum", axes, element), dtype)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         """The convolution of `x` in the other layout; the weight stays as it is."""

@@ -11,7 +11,7 @@ from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
 from .broadcast import broadcast_shapes
 from .elementwise import Gradients, emit
-from .promote import as_values, check_kind, check_same_dtype
+from .promote import as_values, check_kind, product_type
 from .reduce import sum as sum_
 from .reduce import widened
 from .shape import expand_dims, reshape, squeeze, swapaxes
@@ -22,7 +22,7 @@ class Matmul(Op):
     """Matrix product over the last two axes: `(.., m, k) x (.., k, n) -> (.., m, n)`.
 
     The leading axes broadcast as in NumPy; ranks are at least 2. Half-width floats are summed in
-    f32, integers in their own type.
+    f32, integers in their own type; u8 by i8 gives i32.
     """
 
     lhs: Value
@@ -31,28 +31,31 @@ class Matmul(Op):
     def infer(self) -> TensorType:
         lhs, rhs = self.lhs.type, self.rhs.type
         check_kind(self.lhs, "fiu")
-        check_same_dtype(self.lhs, self.rhs)
+        total = product_type(self.lhs, self.rhs)
         check(lhs.rank >= 2 and rhs.rank >= 2, "a matrix product takes operands of rank 2 or more")
         check(
             lhs.shape[-1] == rhs.shape[-2],
             f"the inner sizes differ: {lhs.shape[-1]} columns and {rhs.shape[-2]} rows",
         )
         batch = broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
-        return lhs.with_shape((*batch, lhs.shape[-2], rhs.shape[-1]))
+        return TensorType((*batch, lhs.shape[-2], rhs.shape[-1]), total)
 
     def reference(self, lhs: Array, rhs: Array) -> Array:
-        return np.asarray(np.matmul(widened(lhs), widened(rhs))).astype(lhs.dtype)
+        total = product_type(self.lhs, self.rhs).numpy
+        left, right = (widened(x.astype(total, copy=False)) for x in (lhs, rhs))
+        return np.asarray(np.matmul(left, right)).astype(total)
 
     def body(self, at: Indices, lhs: Element, rhs: Element) -> Expr:
         *batch, m, n = at
-        wide = computing_type(self.lhs.dtype)
+        dtype = product_type(self.lhs, self.rhs)
+        wide = computing_type(dtype)
         left, right = _batch_index(batch, lhs.type), _batch_index(batch, rhs.type)
         total = reduce_over(
             "sum",
             {"k": lhs.type.static_shape[-1]},
             lambda k: cast(lhs[(*left, m, k)], wide) * cast(rhs[(*right, k, n)], wide),
         )
-        return cast(total, self.lhs.dtype)
+        return cast(total, dtype)
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         return (

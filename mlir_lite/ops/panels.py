@@ -37,8 +37,7 @@ class PackColumns(Op):
         return self.matrix.type.with_shape((*batch, ceil_div(n, self.width), k, self.width))
 
     def reference(self, matrix: Array) -> Array:
-        panels = _packed(np.moveaxis(matrix, -1, 0), self.width)
-        return np.ascontiguousarray(np.moveaxis(panels, 0, -3))
+        return _packed(matrix, self.width)
 
     def body(self, at: Indices, matrix: Element) -> Expr:
         *batch, panel, k, lane = at
@@ -108,7 +107,10 @@ class PackFilters(Op):
         return self.weight.type.with_shape(shape)
 
     def reference(self, weight: Array) -> Array:
-        return _packed(np.moveaxis(weight, 1, -1), self.width)
+        out, inner, *kernel = weight.shape
+        columns = np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, out)
+        panels = _packed(columns, self.width)
+        return panels.reshape(panels.shape[0], *kernel, inner, self.width)
 
     def body(self, at: Indices, weight: Element) -> Expr:
         panel, *taps, c, lane = at
@@ -170,12 +172,16 @@ class PanelConv(Op):
         return cast(reduce_over("sum", axes, element), self.x.dtype)
 
 
-def _packed(rows: Array, width: int) -> Array:
-    """`(n, *rest) -> (n / width, *rest, width)`, filled up with zeros."""
-    count = -(-rows.shape[0] // width)
-    padded = np.zeros((count * width, *rows.shape[1:]), rows.dtype)
-    padded[: rows.shape[0]] = rows
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(count, width, *rows.shape[1:]), 1, -1))
+def _packed(matrices: Array, width: int) -> Array:
+    """`(.., k, n) -> (.., n / width, k, width)`, filled up with zeros; whole runs are copied."""
+    *batch, k, n = matrices.shape
+    full, rest = divmod(n, width)
+    panels = np.zeros((*batch, full + bool(rest), k, width), matrices.dtype)
+    columns = matrices[..., : full * width].reshape(*batch, k, full, width)
+    panels[..., :full, :, :] = np.moveaxis(columns, -2, -3)
+    if rest:
+        panels[..., full, :, :rest] = matrices[..., full * width :]
+    return panels
 
 
 def _unpacked(panels: Array, count: int) -> Array:

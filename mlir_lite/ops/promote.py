@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import TypeRuleError, check
 from ..ir import ConstantData, Operand, Value, current_builder, is_scalar
-from ..types import DType, bool_, dtype_of, f32, i64
+from ..types import DType, bool_, dtype_of, f32, i8, i32, i64, u8
 from .broadcast import broadcast, common_shape, shape_text
 from .constant import scalar_constant
 
@@ -81,6 +81,15 @@ def check_same_dtype(*values: Value) -> None:
         f"the element types {text} differ, and none is converted silently; "
         f"write x.astype(ml.{types[0]})",
     )
+
+
+def product_type(lhs: Value, rhs: Value) -> DType:
+    """What products of two operands are summed in and give: i32 of u8 by i8, which is what
+    quantised models multiply and machines have instructions for; else the type both have."""
+    if (lhs.dtype, rhs.dtype) == (u8, i8):
+        return i32
+    check_same_dtype(lhs, rhs)
+    return lhs.dtype
 
 
 _KINDS = {"f": "floats", "i": "integers", "u": "unsigned integers", "b": "bools"}

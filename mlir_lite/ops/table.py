@@ -31,6 +31,7 @@ from .creation import OPS as CREATION
 from .cumulative import OPS as CUMULATIVE
 from .cumulative import cumprod
 from .depthwise import OPS as DEPTHWISE
+from .dots import OPS as DOTS
 from .extreme import OPS as EXTREME
 from .extreme import argmax, argmin
 from .gate import OPS as GATE
@@ -90,6 +91,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONV_TRANSPOSE,
     DEPTHWISE,
     PANELS,
+    DOTS,
     WINOGRAD,
     POOL,
     RESIZE,

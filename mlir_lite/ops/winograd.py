@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import check
 from ..expr import INDEX, Expr, Load, Var, all_of, cast, const, index, select
 from ..ir import ConstantData, Op, Value, constructor, op
-from ..tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Stmt, Store
-from ..types import Array, DType, TensorType, ceil_div, static
+from ..tile.nodes import Block, Buffer, If, Kernel, Loop, Ref, Store
+from ..types import Array, TensorType, ceil_div, static
 from .body import computing_type
 from .cast import cast as cast_value
 from .constant import constant
@@ -25,7 +25,14 @@ from .promote import check_kind
 from .reduce import widened
 from .shape import reshape, transpose
 from .windows import Padding, counts_of, windows_of
-from .winograd_transform import POINTS, TAPS, as_array, transform_of, transformed
+from .winograd_transform import (
+    POINTS,
+    TAPS,
+    StraightLine,
+    as_array,
+    transform_of,
+    transformed,
+)
 
 
 @op
@@ -79,14 +86,14 @@ class WinogradInput(Op):
         (low_row, _), (low_column, _) = self.padding
         _, rows, columns = self.tiles
         at = _TileIndex.of(self.tiles, channels)
-        code = _Code(computing_type(dtype))
+        code, wide = StraightLine(), computing_type(dtype)
 
         def pixel(i: int, j: int) -> Expr:
             row, inside_rows = within(at.row, rows, i - low_row, height)
             column, inside_columns = within(at.column, columns, j - low_column, width)
             element = Load(dtype, "x", (at.image, row, column, at.channel))
             inside = all_of(*inside_rows, *inside_columns)
-            return select(inside, cast(element, code.dtype), const(0, code.dtype))
+            return select(inside, cast(element, wide), const(0, wide))
 
         def within(place: Expr, count: int, first: int, extent: int) -> tuple[Expr, list[Expr]]:
             """A pixel's position by its tile's, and the conditions on it that may fail."""
@@ -127,8 +134,14 @@ class WinogradFilter(Op):
 
     def reference(self, weight: Array) -> Array:
         matrix = as_array(transform_of(self.tile).filter)
-        u = matrix @ widened(weight) @ matrix.T
-        return np.ascontiguousarray(u.reshape(*weight.shape[:2], -1).T).astype(weight.dtype)
+        both = np.kron(matrix, matrix)  # G g Gᵀ as one product of all taps, all filters beside
+        out, inner = weight.shape[:2]
+        taps = np.ascontiguousarray(weight.reshape(out, inner, -1).T).reshape(both.shape[1], -1)
+        points = np.empty((both.shape[0], inner * out), weight.dtype)
+        for start in range(0, inner * out, _FILTERS_AT_ONCE):
+            some = slice(start, start + _FILTERS_AT_ONCE)
+            points[:, some] = both @ widened(taps[:, some])
+        return points.reshape(-1, inner, out)
 
     def decompose(self, weight: Value) -> Value:
         wide = computing_type(weight.dtype)
@@ -177,12 +190,12 @@ class WinogradOutput(Op):
         products, dtype = self.products.type, self.products.dtype
         _, height, width = self.sizes
         at = _TileIndex.of(tiles_of(self.sizes, self.tile), products.static_shape[-1])
-        code = _Code(computing_type(dtype))
+        code, wide = StraightLine(), computing_type(dtype)
         reach = self.tile + TAPS - 1
 
         def product(i: int, j: int) -> Expr:
             place = (index(i * reach + j), at.tile, at.channel)
-            return cast(Load(dtype, "products", place), code.dtype)
+            return cast(Load(dtype, "products", place), wide)
 
         for i, row in enumerate(transformed(transform_of(self.tile).output, product, code.bind)):
             for j, value in enumerate(row):
@@ -194,6 +207,9 @@ class WinogradOutput(Op):
             Buffer("out", dtype, self.infer().static_shape),
         )
         return Kernel(name, params, ("out",), at.nest(tuple(code.lines)))
+
+
+_FILTERS_AT_ONCE = 1 << 16  # in f64, so that only some of them are held twice as wide
 
 
 def tiles_of(sizes: tuple[int, ...], tile: int) -> tuple[int, int, int]:
@@ -239,22 +255,6 @@ class _TileIndex:
 
 
 _AXES = ("image", "row", "column", "c")
-
-
-@dataclass
-class _Code:
-    """Straight-line code under construction; values are named t0, t1, … by line."""
-
-    dtype: DType
-    lines: list[Stmt] = field(default_factory=list)
-
-    def bind(self, value: Expr) -> Expr:
-        """A name for a value; a name is given none."""
-        if isinstance(value, Var):
-            return value
-        name = f"t{len(self.lines)}"
-        self.lines.append(Let(name, value))
-        return Var(value.dtype, name)
 
 
 winograd_input = constructor(WinogradInput)

@@ -1,6 +1,6 @@
 """Machine instructions a kernel may call, each with its meaning as a small loop nest.
 
-    call @vpdpbusd(acc[i, j], a[i, k], b[j, k])
+    call @vpdpbusd(acc[i, j], a[i, k], b[k, j, 0])
 
 A backend has one emission rule per name; the interpreter, the verifier and the schedule steps
 know the loops only.
@@ -41,9 +41,9 @@ LANES = 16  # 32-bit lanes of a 512-bit register
 
 
 def _dot(name: str, total: DType, left: DType, right: DType, pair_order: Expr, depth: int) -> Proc:
-    """`total[lane] += sum over q of left[lane, q] * right[lane, q]`, q in the order given."""
+    """`total[lane] += sum over q of left[q] * right[lane, q]`, q in the order given."""
     lane, step = Var(INDEX, "lane"), pair_order
-    product = cast(Load(left, "a", (lane, step)), total) * cast(
+    product = cast(Load(left, "a", (step,)), total) * cast(
         Load(right, "b", (lane, step)), total
     )
     update = Accumulate("sum", (Ref("acc", (lane,)),), (product,))
@@ -52,7 +52,7 @@ def _dot(name: str, total: DType, left: DType, right: DType, pair_order: Expr, d
         name,
         (
             Buffer("acc", total, (LANES,)),
-            Buffer("a", left, (LANES, depth)),
+            Buffer("a", left, (depth,)),
             Buffer("b", right, (LANES, depth)),
         ),
         (),
@@ -81,15 +81,26 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         Instruction(
             _dot("vpdpbusd", i32, u8, i8, _Q, 4),
             ("acc",),
-            "AVX-512 VNNI: u8 x i8 products, four to a lane, added to i32 (wraps around).",
+            "AVX-512 VNNI: u8 x i8 products, four to a lane, added to i32 (wraps around); "
+            "the same four u8 for all lanes.",
         ),
         # The odd element of a pair is added first (Intel SDM, VDPBF16PS). The machine flushes
         # denormals, which these loops do not.
         Instruction(
             _dot("vpdpbf16ps", f32, bf16, bf16, index(1) - _Q, 2),
             ("acc",),
-            "AVX-512 BF16: bf16 x bf16 products, two to a lane, added to f32.",
+            "AVX-512 BF16: bf16 x bf16 products, two to a lane, added to f32; "
+            "the same left two for all lanes.",
         ),
         *map(_prefetch, DTYPES.values()),
     )
 }
+
+
+def dot_instruction(total: DType, left: DType, right: DType) -> Instruction | None:
+    """The instruction that adds sums of products of two such elements to such a total."""
+    wanted = [total, left, right]
+    for instruction in INSTRUCTIONS.values():
+        if [param.dtype for param in instruction.params] == wanted:
+            return instruction
+    return None

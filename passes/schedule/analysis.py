@@ -8,6 +8,7 @@ from ...expr import (
     FUNCTIONS,
     INDEX,
     Apply,
+    Cast,
     Expr,
     Load,
     bounds_of,
@@ -16,6 +17,7 @@ from ...expr import (
     walk_expr,
 )
 from ...expr.simplify import factor_of, linear_sum
+from ...tile.instructions import Instruction, dot_instruction
 from ...tile.nodes import (
     Accumulate,
     Block,
@@ -29,14 +31,22 @@ from ...tile.nodes import (
     walk,
 )
 from ...tile.tree import accesses, chain, extent_of, has_constant_limits
+from ...types import DType
 
 
 @dataclass(frozen=True)
 class Nest:
-    """Perfectly nested loops over the result's axes, and the statements in the innermost."""
+    """Perfectly nested loops over the result's axes, and the statements in the innermost; and the
+    loops `around` all nests of the block that it stands in."""
 
     loops: tuple[Loop, ...]
     body: Block
+    around: tuple[Loop, ...] = ()
+
+    @property
+    def block(self) -> Block:
+        """The nest itself."""
+        return self.loops[:1] or self.body
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -54,20 +64,30 @@ class Nest:
 
 
 def nests_of(kernel: Kernel) -> list[Nest]:
-    """The nests at the top of a kernel; plain statements there count as a nest without loops."""
-    plain: list[Stmt] = []
+    """The nests at the top of a kernel, or in the blocks there: loops that hold several nests.
+    Plain statements at the top count as a nest without loops."""
+    return _nests(kernel.body, ())
+
+
+def _nests(block: Block, around: tuple[Loop, ...]) -> list[Nest]:
+    if not all(isinstance(stmt, Loop) for stmt in block):
+        return [Nest((), block, around)]
     found: list[Nest] = []
-    if not all(isinstance(stmt, Loop) for stmt in kernel.body):
-        plain.extend(kernel.body)
-        return [Nest((), tuple(plain))]
-    for stmt in kernel.body:
+    for stmt in block:
         assert isinstance(stmt, Loop)
         loops, body = chain(stmt)
         if all(isinstance(part, Accumulate) for part in body):
-            found.append(Nest((), (stmt,)))
+            found.append(Nest((), (stmt,), around))
+        elif len(body) > 1 and all(_gives_results(part) for part in body):
+            found.extend(_nests(body, (*around, *loops)))
         else:
-            found.append(Nest(tuple(loops), body))
+            found.append(Nest(tuple(loops), body, around))
     return found
+
+
+def _gives_results(stmt: Stmt) -> bool:
+    """Whether a statement is a nest, not one of the loops of a reduction."""
+    return isinstance(stmt, Loop) and any(isinstance(part, Store) for part in walk(stmt.body))
 
 
 def reduction_loops(loop: Loop) -> list[Loop]:
@@ -156,7 +176,12 @@ def work_cycles(kernel: Kernel) -> float:
 @dataclass(frozen=True)
 class Product:
     """A reduction that is a matrix product: rows `m` (or none), columns `n`, what it sums over,
-    the operand that has the columns, and the width of its panels if it is packed."""
+    the operand that has the columns, the width of its panels if it is packed, and the type of the
+    sums.
+
+    If `dots` is there, both operands are narrow, and this instruction does what the innermost loop
+    over `together` of their elements does; `reduction` then holds the loops around that one.
+    """
 
     m: str | None
     n: str
@@ -164,6 +189,9 @@ class Product:
     left: Load
     right: Load
     panel: int | None
+    total: DType
+    dots: Instruction | None = None
+    together: str = ""
 
     @property
     def right_axes(self) -> frozenset[str]:
@@ -178,20 +206,49 @@ def as_product(kernel: Kernel, nest: Nest) -> Product | None:
     if len(sums) != 1 or sums[0].combiner != "sum" or len(nest.reductions) != 1:
         return None
     match sums[0].values[0]:
-        case Apply(function="mul", args=(Load() as first, Load() as second)):
-            pass
+        case Apply(function="mul", dtype=total, args=(Load() as first, Load() as second)):
+            narrow = False
+        case Apply(
+            function="mul",
+            dtype=total,
+            args=(Cast(value=Load() as first), Cast(value=Load() as second)),
+        ):
+            narrow = True
         case _:
             return None
     reduction = tuple(loop.axis for loop in nest.reductions[0])
     for left, right in ((first, second), (second, first)):
+        dots = _dots(kernel, nest, total, left, right) if narrow else None
+        if narrow and dots is None:
+            continue
+        together = reduction[-1] if dots else ""
+        step = dots.params[-1].shape[-1] if dots else 1
         columns = [axis for axis in nest.axes if axis in _vars(right) and axis not in _vars(left)]
         rows = [axis for axis in nest.axes if axis in _vars(left) and axis not in _vars(right)]
         for n in reversed(columns):
             panel = _panel_width(right, n)
-            contiguous = stride(kernel.buffers[right.buffer], right.indices, n) == 1
+            contiguous = stride(kernel.buffers[right.buffer], right.indices, n) == step
             if panel or contiguous:
-                return Product(rows[-1] if rows else None, n, reduction, left, right, panel)
+                around = reduction[:-1] if dots else reduction
+                m = rows[-1] if rows else None
+                return Product(m, n, around, left, right, panel, total, dots, together)
     return None
+
+
+def _dots(
+    kernel: Kernel, nest: Nest, total: DType, left: Load, right: Load
+) -> Instruction | None:
+    """The instruction that sums what the innermost loop of a reduction does, neighbours of both
+    operands; None where that is the only loop."""
+    found = dot_instruction(total, left.dtype, right.dtype)
+    *around, inner = nest.reductions[0]
+    if found is None or not around or not has_constant_limits(inner):
+        return None
+    neighbours = all(
+        stride(kernel.buffers[load.buffer], load.indices, inner.axis) == 1
+        for load in (left, right)
+    )
+    return found if neighbours and extent_of(inner) == found.params[-1].shape[-1] else None
 
 
 def _vars(load: Load) -> frozenset[str]:

@@ -1,19 +1,28 @@
 """The cost model: the one place where figures of a target become choices.
 
+A choice is a question about a problem (`ProductSizes`, `ConvSizes`), with the cycles of each
+answer; `decide` gives the cheapest, unless the target's tuning record has measured another.
+
 Times are in cycles of one core. The machine model is a superscalar core with two vector FMAs and
 two vector loads a cycle, an FMA latency of four cycles, and a file of vector registers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ...target import Target
 from ...types import DType, f32
 
+Answer = TypeVar("Answer")
+
 FMAS_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
+MOST_VECTORS = 4  # of a register tile's columns: two rows of tiles fill 32 registers
+SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
@@ -21,6 +30,44 @@ TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
+ROW_CHUNKS = (8, 4, 16, 2, 32)  # pieces that rows are cut in, the usual number first
+DOUBT = 4  # within this factor a border may be elsewhere
+RULE_OF_THUMB = 1.1  # how much slower the other way is taken to be, where no figure tells
+
+
+def decide(
+    problem: object, question: str, cycles: Mapping[Answer, float], target: Target
+) -> Answer:
+    """The answer to a question about a problem: as recorded by the tuner, else the cheapest one,
+    the first among equals."""
+    ranked = sorted(cycles, key=lambda answer: cycles[answer])
+    names = {str(answer): cycles[answer] for answer in ranked}
+    chosen = target.tuning.choose(str(problem), question, names)
+    return next(answer for answer in ranked if str(answer) == chosen)
+
+
+def decide_rule(problem: object, question: str, rule: bool, target: Target) -> bool:
+    """`decide` for a question that a rule answers with yes or no."""
+    cycles = {"yes": 1.0 if rule else RULE_OF_THUMB, "no": RULE_OF_THUMB if rule else 1.0}
+    return decide(problem, question, cycles, target) == "yes"
+
+
+@dataclass(frozen=True)
+class ProductSizes:
+    """The problem of `count` products `(rows, depth) x (depth, columns)`, their right operands as
+    they are, or packed in panels of `panel` columns."""
+
+    rows: int
+    depth: int
+    columns: int
+    dtype: DType
+    count: int = 1
+    panel: int | None = None
+
+    def __str__(self) -> str:
+        many = f"{self.count} of " if self.count > 1 else ""
+        panels = f" in panels of {self.panel}" if self.panel else ""
+        return f"product {many}{self.rows}x{self.depth}x{self.columns} {self.dtype}{panels}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +81,9 @@ class Tile:
     @property
     def columns(self) -> int:
         return self.vectors * self.lanes
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.vectors}"
 
 
 def tile_cycles(rows: int, vectors: int) -> float:
@@ -65,51 +115,71 @@ def product_cycles(m: int, n: int, tile: Tile) -> float:
     return total
 
 
-def choose_tile(
-    m: int,
-    n: int,
-    target: Target,
-    dtype: DType,
-    *,
-    columns: int | None = None,
-    depth: int = 1,
-) -> Tile:
-    """The register tile with the least cycles; `columns` fixes its width (packed panels).
-
-    Where rows share a panel, `depth` elements deep, two of them stay in the second cache: the one
-    in use and the next.
-    """
-    lanes = target.lanes(dtype)
-    kept = target.l2_bytes // (2 * depth * target.vector_bytes) if m > 1 else 4
-    widest = max(1, min(4, -(-n // lanes), max(2, kept)))
-    widths = range(1, widest + 1) if columns is None else (columns // lanes,)
+def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
+    """Register tiles and their cycles for a step of the inner dimension, the best first."""
+    m, n = sizes.rows, sizes.columns
+    lanes = target.lanes(sizes.dtype)
+    widest = max(1, min(MOST_VECTORS, -(-n // lanes)))
+    widths = range(1, widest + 1) if sizes.panel is None else (sizes.panel // lanes,)
     candidates = [
         Tile(rows, vectors, lanes)
         for vectors in widths
         for rows in range(1, min(m, target.vector_registers) + 1)
         if fits_registers(rows, vectors, target) or rows == 1
     ]
+    found = {tile: round(product_cycles(m, n, tile), 3) for tile in candidates}
     # Among equals the wider one: it reads the left operand fewer times.
-    return min(
-        candidates,
-        key=lambda tile: (round(product_cycles(m, n, tile), 3), -tile.vectors, -tile.rows),
-    )
+    order = sorted(found, key=lambda tile: (found[tile], -tile.vectors, -tile.rows))
+    return {tile: found[tile] for tile in order}
 
 
-def panels_first(row_bytes: int, columns: int, tile: Tile, target: Target) -> bool:
+def choose_tile(sizes: ProductSizes, target: Target) -> Tile:
+    """The register tile of a product; its panels, if it is packed, give its width."""
+    return decide(sizes, "tile", tiles_by_cycles(sizes, target), target)
+
+
+def panel_width(sizes: ProductSizes, target: Target) -> int:
+    """Columns of the panels in which the right operand of a product is packed.
+
+    Where rows share a panel, two of them should stay in the second cache: the one in use and the
+    next.
+    """
+    kept = target.l2_bytes // (2 * sizes.depth * target.vector_bytes)
+    widths: dict[int, float] = {}
+    for tile, cycles in tiles_by_cycles(sizes, target).items():
+        spills = sizes.rows > 1 and tile.vectors > max(2, kept)
+        widths.setdefault(tile.columns, cycles * (SPILLED_PANEL if spills else 1))
+    return decide(sizes, "panel", widths, target)
+
+
+def panels_first(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
     """Whether the panels of a product's right operand go outermost, all rows inside: where that
-    operand (`row_bytes` to a column) would leave the nearest caches between two rows of tiles,
-    and its panels are enough to be dealt out."""
-    panels = -(-columns // tile.columns)
-    return row_bytes * columns > target.l2_bytes // 2 and panels >= PANELS
+    operand would leave the nearest caches between two rows of tiles, and its panels are enough to
+    be dealt out."""
+    panels = -(-sizes.columns // tile.columns)
+    far = sizes.depth * sizes.dtype.bytes * sizes.columns > target.l2_bytes // 2
+    return decide_rule(sizes, "panels first", far and panels >= PANELS, target)
 
 
-def worth_packing(rows: int, depth: int, step: int, tile: Tile, target: Target) -> bool:
+def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
+    """Pieces in which rows are dealt to threads, each passing through all panels; 1 where there
+    are too few rows. No figure of the target's, so that no result depends on its threads."""
+    tiles = sizes.rows // tile.rows
+    if tiles < ROW_CHUNKS[0]:
+        return 1
+    counts = [count for count in ROW_CHUNKS if count <= tiles]
+    cycles = {count: RULE_OF_THUMB ** (place > 0) for place, count in enumerate(counts)}
+    return decide(sizes, "row chunks", cycles, target)
+
+
+def worth_packing(sizes: ProductSizes, step: int, tile: Tile, target: Target) -> bool:
     """Whether a panel of the right operand is copied together before the rows stream by: where
-    its `depth` rows, `step` bytes apart, meet in the same few sets of the nearest cache, and there
-    are tiles of rows enough to make good for the copy."""
+    its rows, `step` bytes apart, meet in the same few sets of the nearest cache, and there are
+    tiles of rows enough to make good for the copy."""
     apart = step & -step  # the power of two that decides which sets a row may be in
-    return depth * apart > target.l1_bytes and rows >= PACKING_TILES * tile.rows
+    collide = sizes.depth * apart > target.l1_bytes
+    rule = collide and sizes.rows >= PACKING_TILES * tile.rows
+    return decide_rule(sizes, "panels copied", rule, target)
 
 
 def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
@@ -137,6 +207,14 @@ def worth_threads(cycles: float) -> bool:
     return cycles >= PARALLEL_WORK
 
 
+def worth_sharing(sizes: ProductSizes, cycles: float, target: Target) -> bool:
+    """`worth_threads` for a product of these cycles; only near the border is it a question."""
+    rule = worth_threads(cycles)
+    if not 1 / DOUBT < cycles / PARALLEL_WORK < DOUBT:
+        return rule
+    return decide_rule(sizes, "threads", rule, target)
+
+
 def worth_turning(rows: int, columns: int, lanes: int) -> bool:
     """Whether a tile is better read in vectors and turned in registers than element by element:
     `lanes * log2(lanes)` shuffles against a load and an insertion each."""
@@ -157,15 +235,27 @@ class ConvSizes:
     inner: int
     outer: int
 
+    def __str__(self) -> str:
+        pixels = f"{self.batch}x{self.height}x{self.width}"
+        return f"conv 3x3 {pixels} {self.inner}->{self.outer} f32"
+
 
 TAPS = 9
+WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
 CACHE_SPEED = 3  # the last cache is about so much faster than memory
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
 
 
+def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target) -> str:
+    """How to compute a convolution: "direct", or one of `tiles`, which gives Winograd's tile."""
+    cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in tiles.items()}
+    worth = {name: count / WINOGRAD_WORTH for name, count in cycles.items()}
+    return decide(sizes, "algorithm", {**worth, "direct": direct_cycles(sizes, target)}, target)
+
+
 def direct_cycles(sizes: ConvSizes, target: Target) -> float:
     """Cycles of a convolution as one product for each row of results."""
-    tile = choose_tile(sizes.width, sizes.outer, target, f32)
+    tile = _best_tile(sizes.width, sizes.inner, sizes.outer, target)
     rows = sizes.batch * sizes.height
     work = TAPS * sizes.inner * rows * product_cycles(sizes.width, sizes.outer, tile)
     return max(work, memory_cycles(TAPS * sizes.inner * sizes.outer * f32.bytes, target))
@@ -179,7 +269,7 @@ def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
     """
     points = (tile + 2) ** 2
     tiles = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile)
-    register_tile = choose_tile(tiles, sizes.outer, target, f32)
+    register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
     work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
     weights = memory_cycles(points * sizes.inner * sizes.outer * f32.bytes, target)
     lanes = target.lanes(f32)
@@ -188,6 +278,10 @@ def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
     between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
     speed = CACHE_SPEED if between <= target.l3_bytes else 1
     return max(work, weights) + transforms + 2 * memory_cycles(between, target) / speed
+
+
+def _best_tile(rows: int, depth: int, columns: int, target: Target) -> Tile:
+    return next(iter(tiles_by_cycles(ProductSizes(rows, depth, columns, f32), target)))
 
 
 def memory_cycles(count: int, target: Target) -> float:

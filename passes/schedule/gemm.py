@@ -21,39 +21,53 @@ from ...tile.staging import stage_reads
 from ...tile.tree import extent_of, loops_of
 from .analysis import Nest, Product, stride
 from .cost import (
+    ProductSizes,
     Tile,
     choose_tile,
     panels_first,
     product_cycles,
+    row_chunks,
     worth_packing,
-    worth_threads,
+    worth_sharing,
 )
 
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
-CHUNKS = 8  # pieces the rows are dealt to threads in; fixed, so that no result depends on threads
 
 
 def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
     """Tile a naive matrix product for registers, caches and threads."""
-    m, n = product.m or "", product.n
-    rows, columns = nest.extent(m) if m else 1, nest.extent(n)
-    dtype = kernel.buffers[product.right.buffer].dtype
-    tile = choose_tile(rows, columns, target, dtype, columns=product.panel)
-    outer = [axis for axis in nest.axes if axis not in (m, n)]
-    depth = prod(extent_of(loop) for loop in nest.reductions[0])
-    cycles = product_cycles(rows, columns, tile) * depth * prod(map(nest.extent, outer))
-    shared = worth_threads(cycles)
-    packed = product.panel is None and worth_packing(
-        rows, depth, _row_step(kernel, product) * dtype.bytes, tile, target
-    )
-    if packed or panels_first(depth * dtype.bytes, columns, tile, target):
+    m = product.m or ""
+    outer = [axis for axis in nest.axes if axis not in (m, product.n)]
+    sizes = _sizes(kernel, nest, product)
+    tile = choose_tile(sizes, target)
+    cycles = product_cycles(sizes.rows, sizes.columns, tile) * sizes.depth * sizes.count
+    # In a block, the blocks are dealt to threads.
+    shared = not nest.around and worth_sharing(sizes, cycles, target)
+    step = _row_step(kernel, product) * sizes.dtype.bytes
+    packed = product.panel is None and worth_packing(sizes, step, tile, target)
+    if packed or panels_first(sizes, tile, target):
         kernel, sharers = _panels_outermost(kernel, nest, product, tile, packed=packed)
         if product.panel:
             rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
             kernel = _prefetch(kernel, product, rounds, target)
     else:
-        kernel, sharers = _rows_outermost(kernel, nest, product, tile, shared=shared)
+        cut = shared and m and not outer
+        chunks = row_chunks(sizes, tile, target) if cut else 1
+        kernel, sharers = _rows_outermost(kernel, nest, product, tile, chunks)
     return _share(kernel, sharers) if shared else kernel
+
+
+def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
+    """The problem that a nest is, as the cost model sees it."""
+    outer = [nest.extent(axis) for axis in nest.axes if axis not in (product.m, product.n)]
+    return ProductSizes(
+        rows=nest.extent(product.m) if product.m else 1,
+        depth=prod(extent_of(loop) for loop in nest.reductions[0]),
+        columns=nest.extent(product.n),
+        dtype=kernel.buffers[product.right.buffer].dtype,
+        count=prod(outer),
+        panel=product.panel,
+    )
 
 
 def _panels_outermost(
@@ -79,17 +93,16 @@ def _panels_outermost(
 
 
 def _rows_outermost(
-    kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, shared: bool
+    kernel: Kernel, nest: Nest, product: Product, tile: Tile, chunks: int
 ) -> tuple[Kernel, list[str]]:
-    """All panels inside each chunk of rows; and the axes that may be dealt to threads."""
+    """All panels inside each of some `chunks` of rows; and the axes that may be dealt to threads."""
     m, n = product.m or "", product.n
     outer = [axis for axis in nest.axes if axis not in (m, n)]
     kernel = reorder(kernel, [*outer, m, n])
     if m:
-        tiles = nest.extent(m) // tile.rows
         kernel = _cut_rows(kernel, m, nest.extent(m), tile)
-        if shared and not outer and tiles >= CHUNKS:
-            kernel = chunk(kernel, f"{m}.o", -(-tiles // CHUNKS))
+        if chunks > 1:
+            kernel = chunk(kernel, f"{m}.o", -(-(nest.extent(m) // tile.rows) // chunks))
     kernel = _cut_columns(kernel, n, nest.extent(n), tile, inside=(f"{m}.i", f"{m}.o"))
     kernel = _in_registers(kernel, m, n, tile, (f"{n}.o", f"{m}.o"))
     return kernel, [*outer[:1], f"{m}.o.c", f"{n}.o"]

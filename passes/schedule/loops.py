@@ -18,7 +18,7 @@ from ...tile.loops import (
     vectorise,
 )
 from ...tile.nests import iterations_are_private
-from ...tile.nodes import Kernel, Kind, Loop, walk
+from ...tile.nodes import Block, Kernel, Kind, Loop, walk
 from ...tile.partials import cut_reduction
 from ...tile.reductions import sink, split_accumulator
 from ...tile.tree import extent_of, has_constant_limits, loops_of
@@ -39,27 +39,27 @@ def lanes_of(kernel: Kernel, target: Target) -> int:
     return max(1, target.vector_bytes // narrow)
 
 
-def schedule_elementwise(kernel: Kernel, target: Target) -> Kernel:
-    """Flatten, cut conditions out of the loops, vectorise, deal the outermost loop to threads."""
-    kernel = collapse_all(kernel)
+def schedule_elementwise(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
+    """Cut conditions out of the loops, vectorise, deal the outermost loop to threads."""
     lanes = lanes_of(kernel, target)
-    (nest,) = nests_of(kernel)
     if not nest.loops:
         return kernel
     axis = best_axis(kernel, nest, nest.axes, lanes)
     kernel = reorder(kernel, [*(other for other in nest.axes if other != axis), axis])
     kernel = cut_conditions(kernel, nest.axes)
-    return share(vectorise(kernel, axis, lanes))
+    return share_nest(vectorise(kernel, axis, lanes), nest)
 
 
-def collapse_all(kernel: Kernel) -> Kernel:
-    """Make one loop of as many adjacent ones as every access allows."""
+def collapse_all(kernel: Kernel, number: int | None = None) -> Kernel:
+    """Make one loop of as many adjacent ones as every access allows; of the nest of this `number`
+    only, if one is given."""
     changed = True
     while changed:
         changed = False
+        block = kernel.body if number is None else nests_of(kernel)[number].block
         pairs = [
             (stmt.axis, stmt.body[0].axis)
-            for stmt in walk(kernel.body)
+            for stmt in walk(block)
             if isinstance(stmt, Loop) and len(stmt.body) == 1 and isinstance(stmt.body[0], Loop)
         ]
         for outer, inner in pairs:
@@ -101,12 +101,15 @@ def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
     return kernel
 
 
-def schedule_reduction(kernel: Kernel, target: Target) -> Kernel:
+def share_nest(kernel: Kernel, nest: Nest) -> Kernel:
+    """Deal the outermost loops of a nest to the threads; one in a block is dealt out with that."""
+    return kernel if nest.around else share(kernel)
+
+
+def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     """One nest with reductions in it: along the reduced axis if that is contiguous, else along
     an axis of the result."""
-    kernel = collapse_all(kernel)
     lanes = lanes_of(kernel, target)
-    (nest,) = nests_of(kernel)
     inner = [chain_[-1] for chain_ in nest.reductions if has_constant_limits(chain_[-1])]
     by_row = min(
         (
@@ -119,10 +122,12 @@ def schedule_reduction(kernel: Kernel, target: Target) -> Kernel:
         axis = best_axis(kernel, nest, nest.axes, lanes)
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
-            return share(schedule_windows(kernel, nest, axis, lanes))
-    if not nest.loops and len(inner) == 1 and worth_threads(work_cycles(kernel)):
+            return share_nest(schedule_windows(kernel, nest, axis, lanes), nest)
+    everything = not nest.loops and not nest.around and len(inner) == 1
+    if everything and worth_threads(work_cycles(kernel)):
         kernel = cut_reduction(kernel, inner[0].axis, REDUCTION_PIECES, multiple=PARTS * lanes)
-    return share(vector_rows(kernel, lanes))
+        (nest,) = nests_of(kernel)
+    return share_nest(vector_rows(kernel, nest.block, lanes), nest)
 
 
 def schedule_windows(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kernel:
@@ -163,9 +168,10 @@ def in_parts(kernel: Kernel, nest: Nest) -> Kernel:
     return kernel
 
 
-def vector_rows(kernel: Kernel, lanes: int) -> Kernel:
-    """Run every innermost loop in vectors, reductions with several accumulators."""
-    for loop in innermost_loops(kernel):
+def vector_rows(kernel: Kernel, block: Block, lanes: int) -> Kernel:
+    """Run every innermost loop of a kernel's `block` in vectors, reductions with several
+    accumulators."""
+    for loop in innermost_loops(block):
         axis = loop.axis
         if not has_constant_limits(loop) or loop.kind is not Kind.SERIAL:
             continue
@@ -179,9 +185,9 @@ def vector_rows(kernel: Kernel, lanes: int) -> Kernel:
     return kernel
 
 
-def innermost_loops(kernel: Kernel) -> list[Loop]:
+def innermost_loops(block: Block) -> list[Loop]:
     return [
         stmt
-        for stmt in walk(kernel.body)
+        for stmt in walk(block)
         if isinstance(stmt, Loop) and not any(isinstance(part, Loop) for part in walk(stmt.body))
     ]

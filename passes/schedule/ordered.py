@@ -50,7 +50,7 @@ def schedule_ordered(kernel: Kernel, ordered: frozenset[str], target: Target) ->
         kernel = mark(kernel, loop.axis, Kind.SERIAL)
     kernel = collapse_all(kernel)
     lanes = lanes_of(kernel, target)
-    for loop in innermost_loops(kernel):
+    for loop in innermost_loops(kernel.body):
         if loop.axis not in ordered and _pays(kernel, loop, lanes):
             kernel = vectorise(kernel, loop.axis, lanes)
     for nest in nests_of(kernel):

@@ -22,7 +22,8 @@ def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
     if depth:
         count = rows_in_flight(kernel, depth, target)
         kernel = block_rows(kernel, depth, count) if count > 1 else fuse_leading(kernel, depth)
-    return share(vector_rows(collapse_all(kernel), lanes_of(kernel, target)))
+    kernel = collapse_all(kernel)
+    return share(vector_rows(kernel, kernel.body, lanes_of(kernel, target)))
 
 
 def rows_in_flight(kernel: Kernel, depth: int, target: Target) -> int:

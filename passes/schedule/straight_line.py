@@ -9,8 +9,8 @@ from ...tile.interior import split_interior
 from ...tile.loops import reorder, vectorise
 from ...tile.nodes import Kernel, Let, Store
 from ...tile.staging import counted_place, stage_stores
-from .analysis import Nest, nests_of
-from .loops import best_axis, lanes_of, share
+from .analysis import Nest
+from .loops import best_axis, lanes_of, share_nest
 
 SET_SPAN = 4096  # addresses that far apart share a set of the nearest cache
 WAYS = 8  # lines that a set has room for
@@ -21,11 +21,10 @@ def is_straight_line(nest: Nest) -> bool:
     return bool(nest.loops) and any(isinstance(stmt, Let) for stmt in nest.body)
 
 
-def schedule_straight_line(kernel: Kernel, target: Target) -> Kernel:
+def schedule_straight_line(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     """Vectors along the best axis; guards fall out of the interior only, since every copy of such
     a body is long."""
     lanes = lanes_of(kernel, target)
-    (nest,) = nests_of(kernel)
     axis = best_axis(kernel, nest, nest.axes, lanes)
     others = [other for other in nest.axes if other != axis]
     kernel = reorder(kernel, [*others, axis])
@@ -33,7 +32,7 @@ def schedule_straight_line(kernel: Kernel, target: Target) -> Kernel:
         kernel = stage_stores(kernel, axis, padding=lanes)
     if others:
         kernel = split_interior(kernel, others[-1])
-    return share(vectorise(kernel, axis, lanes))
+    return share_nest(vectorise(kernel, axis, lanes), nest)
 
 
 def stores_collide(kernel: Kernel, nest: Nest) -> bool:

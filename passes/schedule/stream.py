@@ -13,7 +13,7 @@ from ...tile.streams import stream
 from ...tile.tree import loops_of
 from .analysis import Nest, Product
 from .cost import STREAMED_COLUMNS, STREAMED_ROWS, worth_streaming
-from .loops import lanes_of, share
+from .loops import lanes_of, share_nest
 
 
 def is_streamed(kernel: Kernel, nest: Nest, product: Product, target: Target) -> bool:
@@ -26,10 +26,10 @@ def is_streamed(kernel: Kernel, nest: Nest, product: Product, target: Target) ->
     )
 
 
-def schedule_streamed(kernel: Kernel, product: Product, target: Target) -> Kernel:
+def schedule_streamed(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
     """Rows of some columns, a few of them at a time."""
     lanes = lanes_of(kernel, target)
     kernel = split(kernel, product.n, STREAMED_COLUMNS)
     inner = f"{product.n}.i" if loops_of(kernel, f"{product.n}.i") else product.n
     kernel = stream(kernel, inner, STREAMED_ROWS)
-    return share(sink(vectorise(kernel, inner, lanes), (f"{inner}.i",)))
+    return share_nest(sink(vectorise(kernel, inner, lanes), (f"{inner}.i",)), nest)

@@ -17,9 +17,10 @@ from ...target import Target
 from ...tile.loops import Tail, chunk, distribute, mark, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind, Store
 from ...tile.staging import stage_tiles
+from ...tile.tree import loop_bounds
 from .analysis import Nest, stride
 from .cost import TILES_IN_A_RUN, worth_turning
-from .loops import lanes_of, share
+from .loops import lanes_of, share_nest
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def as_turned(kernel: Kernel, nest: Nest, target: Target) -> Turned | None:
     lane = along[-1]
     rows: set[str] = set()
     buffers: set[str] = set()
-    limits = {axis: (0, nest.extent(axis) - 1) for axis in nest.axes}
+    limits: dict[str, tuple[int, int]] = {}
+    for loop in (*nest.around, *nest.loops):
+        limits[loop.axis] = loop_bounds(loop, limits)
     for load in loads_of(store.value):
         buffer = kernel.buffers[load.buffer]
         if stride(buffer, load.indices, lane) in (0, 1):
@@ -86,4 +89,4 @@ def schedule_turned(kernel: Kernel, nest: Nest, turned: Turned, target: Target) 
     kernel = stage_tiles(kernel, f"{row}.i", f"{lane}.i", turned.buffers, lanes)
     for axis in (f"{row}.i.t", f"{lane}.i"):
         kernel = vectorise(kernel, axis, lanes)
-    return share(mark(kernel, f"{row}.i", Kind.UNROLL))
+    return share_nest(mark(kernel, f"{row}.i", Kind.UNROLL), nest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .sample import Sample
+from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
 from .samples_index import INDEX
 from .samples_nn import NN
@@ -11,4 +12,13 @@ from .samples_shape import SHAPE
 from .samples_windows import WINDOWS
 from .samples_winograd import WINOGRAD
 
-SAMPLES: tuple[Sample, ...] = (*ELEMENTWISE, *SHAPE, *INDEX, *REDUCE, *NN, *WINDOWS, *WINOGRAD)
+SAMPLES: tuple[Sample, ...] = (
+    *ELEMENTWISE,
+    *SHAPE,
+    *INDEX,
+    *REDUCE,
+    *NN,
+    *DOTS,
+    *WINDOWS,
+    *WINOGRAD,
+)

@@ -37,6 +37,9 @@ def _products() -> Iterator[Sample]:
     for dtype in (f16, bf16, i8, u8, i32, i64):
         arrays = (normal((3, 129), dtype), normal((129, 5), dtype, 1))
         yield Sample(f"of {dtype}", Matmul, arrays)
+    yield Sample("of u8 by i8", Matmul, (normal((2, 3, 129), u8), normal((129, 5), i8, 1)))
+    extremes = np.full((1, 70_000), 255, np.uint8), np.full((70_000, 1), -128, np.int8)
+    yield Sample("of u8 by i8 that wraps around", Matmul, extremes)
 
 
 def _panels() -> Iterator[Sample]:

@@ -106,6 +106,13 @@ def _convolutions() -> Iterator[Sample]:
             lambda x, w: Conv(x, w, (1, 1), _ONE, (1, 1)),
             (normal((1, 17, 3, 4), dtype), normal((2, 17, 3, 3), dtype, 1)),
         )
+    for layout in ("nchw", "nhwc"):
+        narrow = normal((1, 17, 3, 4), u8)
+        yield Sample(
+            f"of u8 by i8, {layout}",
+            lambda x, w, layout=layout: Conv(x, w, (1, 1), _ONE, (1, 1), layout=layout),
+            (narrow if layout == "nchw" else channels_last(narrow), normal((2, 17, 3, 3), i8, 1)),
+        )
 
 
 def _transposed_convolutions() -> Iterator[Sample]:

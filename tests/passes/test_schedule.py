@@ -15,8 +15,14 @@ from mlir_lite import Function, Value, f32, i64
 from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.handmade import region_kernel
-from mlir_lite.passes.schedule import choose_tile, cost, schedule
-from mlir_lite.passes.schedule.cost import fits_registers, worth_threads
+from mlir_lite.passes.schedule import cost, schedule
+from mlir_lite.passes.schedule.cost import (
+    ProductSizes,
+    choose_tile,
+    fits_registers,
+    panel_width,
+    worth_threads,
+)
 from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
@@ -293,7 +299,7 @@ def test_a_sum_of_everything_is_dealt_to_threads_in_pieces(lanes: int) -> None:
 def test_the_register_tile_fits(lanes: int) -> None:
     target = TARGETS[lanes]
     for m, n in product((1, 2, 5, 31, 64, 1000), (1, 7, 16, 17, 100, 1000)):
-        tile = choose_tile(m, n, target, f32)
+        tile = choose_tile(ProductSizes(m, 64, n, f32), target)
         assert tile.rows <= m and tile.lanes == lanes
         assert tile.rows == 1 or fits_registers(tile.rows, tile.vectors, target)
         assert prod((tile.vectors - 1, lanes)) < n  # no vector that holds no column
@@ -302,9 +308,9 @@ def test_the_register_tile_fits(lanes: int) -> None:
 def test_deep_panels_are_narrower() -> None:
     """So that two of them stay in the second cache; a single row reads each only once."""
     target = Target("cpu:test", l2_bytes=1 << 20)
-    assert choose_tile(64, 256, target, f32, depth=1024).vectors == 4
-    assert choose_tile(64, 256, target, f32, depth=4096).vectors == 2
-    assert choose_tile(1, 256, target, f32, depth=4096).vectors == 4
+    assert panel_width(ProductSizes(64, 1024, 256, f32), target) == 64
+    assert panel_width(ProductSizes(64, 4096, 256, f32), target) == 32
+    assert panel_width(ProductSizes(1, 4096, 256, f32), target) == 64
 
 
 def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:

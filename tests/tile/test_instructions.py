@@ -23,7 +23,7 @@ def test_every_instruction_is_a_kernel_of_its_own() -> None:
 
 def test_vpdpbusd_adds_four_products_of_unsigned_and_signed_bytes() -> None:
     random = np.random.default_rng(1)
-    a = random.integers(0, 256, (LANES, 4)).astype(np.uint8)
+    a = random.integers(0, 256, 4).astype(np.uint8)
     b = random.integers(-128, 128, (LANES, 4)).astype(np.int8)
     start = random.integers(-(2**31), 2**31, LANES).astype(np.int32)
     instruction = INSTRUCTIONS["vpdpbusd"]
@@ -37,7 +37,7 @@ def test_vpdpbf16ps_adds_the_odd_product_first() -> None:
     """big + small rounds to big, so that which product comes first shows."""
     instruction = INSTRUCTIONS["vpdpbf16ps"]
     kernel = Kernel("dot", instruction.params, ("acc",), instruction.semantics.body)
-    a = np.ones((LANES, 2), bf16.numpy)
+    a = np.ones(2, bf16.numpy)
     b = np.tile(np.array([-1e8, 3.0], bf16.numpy), (LANES, 1))
     big = np.full(LANES, -np.float32(b[0, 0]))
     np.testing.assert_array_equal(both(kernel, acc=big, a=a, b=b)["acc"], 0)
@@ -52,7 +52,7 @@ def test_call_on_windows_of_registers(rows: int) -> None:
     kernel = Kernel(
         "tile",
         (
-            Buffer("a", u8, (rows, depth, LANES, 4)),
+            Buffer("a", u8, (rows, depth, 4)),
             Buffer("b", i8, (depth, LANES, 4)),
             Buffer("y", i32, (rows, LANES)),
         ),
@@ -73,7 +73,7 @@ def test_call_on_windows_of_registers(rows: int) -> None:
                         "vpdpbusd",
                         (
                             Window("t", at(r, 0)),
-                            Window("a", at(r, k, 0, 0)),
+                            Window("a", at(r, k, 0)),
                             Window("b", at(k, 0, 0)),
                         ),
                     ),
@@ -86,10 +86,10 @@ def test_call_on_windows_of_registers(rows: int) -> None:
     )
     verify_kernel(kernel, strict=True)
     random = np.random.default_rng(2)
-    a = random.integers(0, 256, (rows, depth, LANES, 4)).astype(np.uint8)
+    a = random.integers(0, 256, (rows, depth, 4)).astype(np.uint8)
     b = random.integers(-128, 128, (depth, LANES, 4)).astype(np.int8)
     zero = np.zeros((rows, LANES), np.int32)
-    expected = np.einsum("rklq,klq->rl", a.astype(np.int32), b.astype(np.int32))
+    expected = np.einsum("rkq,klq->rl", a.astype(np.int32), b.astype(np.int32))
     np.testing.assert_array_equal(both(kernel, a=a, b=b, y=zero)["y"], expected)
 
 

@@ -19,14 +19,13 @@ from .kernels import HOST, Compiled
 
 # One row of `a` against columns packed in groups: the group of `a` is the same in all lanes.
 DOT = """
-kernel @dot(%a: NARROW[3, 16, DEPTH] layout(r, l, q) -> [r, q] of [3, DEPTH], \
-%b: OTHER[3, 16, DEPTH], %y: out WIDE[16]) {
+kernel @dot(%a: NARROW[3, DEPTH], %b: OTHER[3, 16, DEPTH], %y: out WIDE[16]) {
   buffer acc: register WIDE[16]
   vector l in 0..16 {
     acc[l] = ZERO
   }
   for k in 0..3 {
-    call @NAME(acc[0], a[k, 0, 0], b[k, 0, 0])
+    call @NAME(acc[0], a[k, 0], b[k, 0, 0])
   }
   vector l.1 in 0..16 {
     y[l.1] = acc[l.1]

@@ -1,0 +1,190 @@
+"""What this machine can do at most: arithmetic and bandwidths, measured by kernels of Tile IR.
+
+The kernels are compiled as every other, so a figure is also a check of the backend. All together
+take some tenths of a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...target import Target
+from ...tile.parser import parse_program
+from ...tile.program import Memory
+from ...types import Array, f32
+from .backend import CpuBackend
+from .memory import aligned_bytes
+
+_REPEATS = 7  # the best of them counts: a ceiling is what disturbances keep one from
+_STEPS = 400_000  # of the loop of multiply-adds: some milliseconds
+_READ_BYTES = 64 << 20  # in one call on a cache, by each thread
+_MEMORY_SHARE = 4  # an array so many times as large as the last cache is read from memory
+_ACCUMULATORS = 8  # sums side by side hide the latency of one addition
+
+_MULTIPLY_ADDS = """
+program @multiply_adds(%x) -> (%y) {{
+  parameter %x: tensor<2x{lanes}xf32>
+  result %y: tensor<{threads}x{count}x{lanes}xf32>
+  kernel @multiply_adds(%x: f32[2, {lanes}], %y: out f32[{threads}, {count}, {lanes}]) {{
+    buffer factors: register f32[2, {lanes}]
+    buffer acc: register f32[{count}, {lanes}]
+    parallel t in 0..{threads} {{
+      unroll f in 0..2 {{ vector l in 0..{lanes} {{ factors[f, l] = x[f, l] }} }}
+      unroll i in 0..{count} {{ vector l.1 in 0..{lanes} {{ acc[i, l.1] = 0.0 }} }}
+      for k in 0..{steps} {{
+        unroll i.2 in 0..{count} {{
+          vector l.2 in 0..{lanes} {{ acc[i.2, l.2] += factors[0, l.2] * factors[1, l.2] }}
+        }}
+      }}
+      unroll i.3 in 0..{count} {{ vector l.3 in 0..{lanes} {{ y[t, i.3, l.3] = acc[i.3, l.3] }} }}
+    }}
+  }}
+  call @multiply_adds(%x, %y)
+}}
+"""
+_READS = """
+program @reads(%x) -> (%y) {{
+  parameter %x: tensor<{threads}x{rows}x{count}x{lanes}xf32>
+  result %y: tensor<{threads}x{count}x{lanes}xf32>
+  kernel @reads(%x: f32[{threads}, {rows}, {count}, {lanes}],
+                %y: out f32[{threads}, {count}, {lanes}]) {{
+    buffer acc: register f32[{count}, {lanes}]
+    parallel t in 0..{threads} {{
+      unroll i in 0..{count} {{ vector l in 0..{lanes} {{ acc[i, l] = 0.0 }} }}
+      for again in 0..{times} {{
+        for k in 0..{rows} {{
+          unroll i.2 in 0..{count} {{
+            vector l.2 in 0..{lanes} {{ acc[i.2, l.2] += x[t, k, i.2, l.2] }}
+          }}
+        }}
+      }}
+      unroll i.3 in 0..{count} {{ vector l.3 in 0..{lanes} {{ y[t, i.3, l.3] = acc[i.3, l.3] }} }}
+    }}
+  }}
+  call @reads(%x, %y)
+}}
+"""
+_COPY = """
+program @copy(%x) -> (%y) {{
+  parameter %x: tensor<{threads}x{rows}x{count}x{lanes}xf32>
+  result %y: tensor<{threads}x{rows}x{count}x{lanes}xf32>
+  kernel @copy(%x: f32[{threads}, {rows}, {count}, {lanes}],
+               %y: out f32[{threads}, {rows}, {count}, {lanes}]) {{
+    parallel t in 0..{threads} {{
+      for k in 0..{rows} {{
+        unroll i in 0..{count} {{ vector l in 0..{lanes} {{ y[t, k, i, l] = x[t, k, i, l] }} }}
+      }}
+    }}
+  }}
+  call @copy(%x, %y)
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """The most that `threads` threads together reach: f32 operations and bytes a second. `copy`
+    counts bytes read and bytes written; `l2_bytes` is of all their second caches."""
+
+    threads: int
+    flops: float
+    l2_read: float
+    l3_read: float
+    memory_read: float
+    memory_copy: float
+    l2_bytes: int
+    l3_bytes: int
+
+    @property
+    def memory(self) -> float:
+        """Bytes a second from and to memory, in the better mix of both."""
+        return max(self.memory_read, self.memory_copy)
+
+    def bandwidth(self, size: int) -> tuple[str, float]:
+        """The nearest place that can hold so many bytes, and its bytes a second."""
+        if size <= self.l2_bytes:
+            return "L2", self.l2_read
+        return ("L3", self.l3_read) if size <= self.l3_bytes else ("memory", self.memory)
+
+
+def measure_ceilings(backend: CpuBackend, threads: int) -> Ceilings:
+    """Measure with so many threads, on the machine that the backend compiles for."""
+    target = backend.target
+    bench = _Bench(backend, threads, target.lanes(f32))
+    large = _MEMORY_SHARE * target.l3_bytes
+    x = aligned_bytes(large).view(np.float32)
+    x.fill(1.0)
+    return Ceilings(
+        threads,
+        bench.flops(_accumulators(target)),
+        bench.read(x, target.l2_bytes // 2),
+        bench.read(x, target.l3_bytes // 4 // threads),
+        bench.read(x, large // threads),
+        bench.copy(x, large // 2 // threads),
+        target.l2_bytes * threads,
+        target.l3_bytes,
+    )
+
+
+def _accumulators(target: Target) -> int:
+    """Chains of multiply-adds: more than the latency needs, few enough for registers."""
+    return target.vector_registers * 3 // 4
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Compiles the kernels for so many threads and vectors of so many `lanes`, and times them."""
+
+    backend: CpuBackend
+    threads: int
+    lanes: int
+
+    def flops(self, accumulators: int) -> float:
+        """Operations a second of independent multiply-adds in registers."""
+        run = self._program(_MULTIPLY_ADDS, count=accumulators, steps=_STEPS)
+        x = np.full((2, self.lanes), 0.5, np.float32)
+        operations = 2 * self.threads * accumulators * self.lanes * _STEPS
+        return operations / _best(lambda: run(x))
+
+    def read(self, x: Array, size: int) -> float:
+        """Bytes a second read from an array of `size` bytes for each thread, over and over."""
+        rows = self._rows(size)
+        shape = (self.threads, rows, _ACCUMULATORS, self.lanes)
+        once = int(np.prod(shape)) * x.itemsize
+        times = max(1, _READ_BYTES * self.threads // once)
+        run = self._program(_READS, count=_ACCUMULATORS, rows=rows, times=times)
+        part = x[: once // x.itemsize].reshape(shape)
+        return once * times / _best(lambda: run(part))
+
+    def copy(self, x: Array, size: int) -> float:
+        """Bytes a second read and written, of `size` bytes for each thread from one half of `x`
+        to the other."""
+        rows = self._rows(size)
+        shape = (self.threads, rows, _ACCUMULATORS, self.lanes)
+        count = int(np.prod(shape))
+        run = self._program(_COPY, count=_ACCUMULATORS, rows=rows)
+        source, target = x[:count].reshape(shape), x[count : 2 * count].reshape(shape)
+        return 2 * source.nbytes / _best(lambda: run(source, out=target))
+
+    def _rows(self, size: int) -> int:
+        return max(1, size // (_ACCUMULATORS * self.lanes * f32.bytes))
+
+    def _program(self, text: str, **sizes: int) -> Callable[..., object]:
+        program = parse_program(text.format(threads=self.threads, lanes=self.lanes, **sizes))
+        planned = replace(program, memory=Memory(0, 0))  # there is nothing to plan
+        return self.backend.compile(planned, {}, threads=self.threads)
+
+
+def _best(call: Callable[[], object]) -> float:
+    """The seconds of the fastest call; the first one does not count."""
+    call()
+    found = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return min(found)

@@ -1,0 +1,83 @@
+"""How much there is to do: the matrix work of a function, the arithmetic and bytes of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..ir import Function
+from ..ops.conv import Conv
+from ..ops.conv_transpose import ConvTranspose
+from ..ops.matmul import Matmul
+from ..passes.decompose import decompose
+from ..tile.count import Work, work_of
+from ..tile.program import CallStep, Program, Role
+
+
+def matrix_flops(fn: Function) -> int:
+    """Multiplications and additions of the matrix products and convolutions of static sizes."""
+    total = 0
+    for node in decompose(fn).nodes:
+        match node.op:
+            case Matmul(lhs=lhs):
+                total += 2 * _count(node.results[0].shape) * int(lhs.type.static_shape[-1])
+            case Conv(weight=weight):
+                per_output = _count(weight.shape) // max(1, weight.type.static_shape[0])
+                total += 2 * _count(node.results[0].shape) * per_output
+            case ConvTranspose(x=x, weight=weight):
+                per_input = _count(weight.shape) // max(1, weight.type.static_shape[0])
+                total += 2 * _count(x.shape) * per_input
+    return total
+
+
+def _count(shape: Sequence[object]) -> int:
+    return math.prod(entry for entry in shape if isinstance(entry, int))
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """What a step does: operations, and distinct bytes read and written.
+
+    `arena_bytes` of them are of intermediates, the others of what lies outside of the arena.
+    """
+
+    operations: int
+    bytes_read: int
+    bytes_written: int
+    arena_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return self.bytes_read + self.bytes_written
+
+
+def step_works(program: Program) -> tuple[StepWork, ...]:
+    """The work of every step, its kernel's padding included."""
+    works = {kernel.name: work_of(kernel) for kernel in program.kernels}
+    return tuple(_step_work(program, step, works) for step in program.steps)
+
+
+def _step_work(program: Program, step: CallStep, works: Mapping[str, Work]) -> StepWork:
+    """A view that is given twice counts once, and of a view no more than what is accessed."""
+    kernel, work = program.kernel(step.kernel), works[step.kernel]
+    moved = {True: 0, False: 0}
+    arena = 0
+    seen = set()
+    for param, view in zip(kernel.params, step.args, strict=True):
+        writes = param.name in kernel.outputs
+        if (view, writes) in seen:
+            continue
+        seen.add((view, writes))
+        size = min(param.elements, work.accesses[param.name]) * param.dtype.bytes
+        moved[writes] += size
+        arena += size if program.slot(view.slot).role is Role.ARENA else 0
+    return StepWork(work.operations, moved[False], moved[True], arena)
+
+
+def footprint(program: Program) -> int:
+    """The bytes that one call touches at most: constants, inputs, results and the arena."""
+    outside = sum(
+        slot.type.nbytes for slot in program.slots if slot.role not in (Role.ARENA, Role.STATUS)
+    )
+    return outside + (program.memory.arena_bytes if program.memory is not None else 0)

@@ -1,0 +1,38 @@
+"""Which recipe one nest gets, alone in its kernel or in a block: found from its loops and accesses.
+"""
+
+from __future__ import annotations
+
+from ...target import Target
+from ...tile.nodes import Kernel
+from .analysis import Nest, as_product, nests_of
+from .gemm import schedule_product
+from .loops import collapse_all, lanes_of, schedule_elementwise, schedule_reduction
+from .straight_line import is_straight_line, schedule_straight_line
+from .stream import is_streamed, schedule_streamed
+from .turned import as_turned, schedule_turned
+
+
+def collapse_nest(kernel: Kernel, number: int) -> Kernel:
+    """Make the nest of a number ready for its recipe: one loop of adjacent ones, except around
+    straight-line code, whose axes are chosen among."""
+    if is_straight_line(nests_of(kernel)[number]):
+        return kernel
+    return collapse_all(kernel, number)
+
+
+def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
+    """Schedule one nest of a kernel, known by the names of its axes; the others stay as they are."""
+    if is_straight_line(nest):
+        return schedule_straight_line(kernel, nest, target)
+    if not nest.reductions:
+        turned = as_turned(kernel, nest, target)
+        if turned is not None:
+            return schedule_turned(kernel, nest, turned, target)
+        return schedule_elementwise(kernel, nest, target)
+    product = as_product(kernel, nest)
+    if product is not None and is_streamed(kernel, nest, product, target):
+        return schedule_streamed(kernel, nest, product, target)
+    if product is not None and (product.panel or 0) % lanes_of(kernel, target) == 0:
+        return schedule_product(kernel, nest, product, target)
+    return schedule_reduction(kernel, nest, target)
