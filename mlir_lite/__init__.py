@@ -54,11 +54,14 @@ if TYPE_CHECKING:
     from .ir import Value as Value
     from .ir import resources_of as resources_of
     from .ops import *  # noqa: F403 (the operations' own list says what is public)
+    from .tuner import tune as tune
+    from .tuning import Tuning as Tuning
 
 # Where the names live that load late; any other is looked for among the operations.
 _HOMES = {
     "Executable": ".driver",
     "Function": ".ir",
+    "Tuning": ".tuning",
     "Value": ".ir",
     "compile": ".driver",
     "evaluate": ".interpreter",
@@ -68,6 +71,7 @@ _HOMES = {
     "parse": ".dsl",
     "resources_of": ".ir",
     "specialise": ".dsl",
+    "tune": ".tuner",
 }
 
 # A type checker knows the names above, and would take any for granted if it saw this function.

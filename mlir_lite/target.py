@@ -24,6 +24,7 @@ class Target:
     peak_flops: float = 265e9
     memory_bandwidth: float = 40e9
     threads: int = 1
+    dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions.py`
     tuning: Chooser = Tuning()  # answers that come before those of the cost model
 
     def lanes(self, dtype: DType) -> int:
@@ -33,6 +34,12 @@ class Target:
 
 _NAMED = {
     "avx512": Target("cpu:avx512"),
+    "sapphirerapids": Target(
+        "cpu:sapphirerapids",
+        "sapphirerapids",
+        l2_bytes=2 << 20,
+        dot_instructions=frozenset({"vpdpbusd", "vpdpbf16ps"}),
+    ),
     "haswell": Target("cpu:haswell", "haswell", 32, 16, peak_flops=100e9, l2_bytes=256 << 10),
     "x86-64": Target("cpu:x86-64", "x86-64", 16, 16, has_fma=False, peak_flops=25e9),
     "aarch64": Target("cpu:aarch64", "generic", 16, 32, peak_flops=50e9, l1_bytes=64 << 10),

@@ -1,4 +1,4 @@
-"""Text in and out: an indenting writer, and a lexer whose errors show the place in the source.
+"""Text in and out: an indenting writer, tables, and a lexer whose errors point into the source.
 
 The IRs share this lexer; `//` starts a comment.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -103,6 +103,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean …?` where a known name is near, else nothing."""
     near = difflib.get_close_matches(name, list(known), n=3)
     return "; did you mean " + " or ".join(f"'{entry}'" for entry in near) + "?" if near else ""
+
+
+def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> str:
+    """Rows with their columns lined up, those in `right` to the right; the last is as it is."""
+    lines = list(rows)
+    to_right = set(right)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        indent
+        + "  ".join(
+            cell.rjust(width) if place in to_right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 class Writer:

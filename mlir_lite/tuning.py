@@ -95,6 +95,8 @@ def parse_tuning(text: str, file: str = "<record>") -> Tuning:
     except json.JSONDecodeError as error:
         place = f"{file}:{error.lineno}:{error.colno}"
         raise InputError(f"{place}: a tuning record is JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{file}: a tuning record is not that deep") from None
     except _Repeated as error:
         raise InputError(f"{file}: the key '{error}' is there twice") from None
     record = _mapping(tree, file, "the record")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from math import frexp
 
+import numpy as np
+
 from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
-from ..ops.cast import Cast
+from ..ops.cast import Cast, cast
 from ..ops.elementwise import BinaryFunction
+from ..ops.select import Clip
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..ops.unary import square
@@ -68,6 +71,19 @@ def drop_identity_cast(op: Cast) -> Value | None:
     return op.x if op.x.dtype == op.dtype else None
 
 
+@rewrite(Cast)
+def drop_limits_of_type(op: Cast) -> Value | None:
+    """cast(clip(x, lo, hi))  ->  cast(x), from floats to integers of no wider limits: it saturates"""
+    if not op.dtype.is_integer or not op.x.dtype.is_float:
+        return None
+    limits = np.iinfo(op.dtype.numpy)
+    match op.x.op:
+        case Clip(x=x, minimum=low, maximum=high):
+            wide = (low is None or low <= limits.min) and (high is None or high >= limits.max)
+            return cast(x, op.dtype) if wide else None
+    return None
+
+
 def uniform(value: Value) -> int | float | bool | None:
     """The number that every element of a (broadcast) constant is; None if it is no such thing."""
     match value.op:
@@ -125,6 +141,7 @@ PATTERNS = (
     transpose_of_unit_axes,
     fold_broadcast_pair,
     drop_identity_cast,
+    drop_limits_of_type,
     drop_unit_factor,
     drop_integer_zero,
     divide_by_power_of_two,

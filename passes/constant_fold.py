@@ -45,7 +45,7 @@ class Computed:
     position: int
 
     def read(self) -> Array:
-        return np.ascontiguousarray(_computed(self.op)[self.position])
+        return _computed(self.op)[self.position]
 
 
 def _computed(op: Op) -> Sequence[Array]:

@@ -82,10 +82,13 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     single = not others and produced not in region.results
     check(single, f"'{node.op.name}' has results of its own", PassError)
     (output,) = made.outputs
-    nests = nests_of(made)
-    check(len(nests) == 1 and not made.locals, "it is no single nest", PassError)
     read = any(name == output and not writes for name, _, writes in accesses(made.body))
-    joined = any(isinstance(stmt, Accumulate) for stmt in walk(made.body))
+    joined = any(
+        target.buffer == output
+        for stmt in walk(made.body)
+        if isinstance(stmt, Accumulate)
+        for target in stmt.targets
+    )
     check(not read and not joined, "the result is needed before it is complete", PassError)
     follow = _elementwise(produced, rest, region)
     (store,) = [stmt for stmt in walk(follow.body) if isinstance(stmt, Store)]

@@ -25,14 +25,9 @@ from ..ops.slice import pad
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import Size, f32, i8, i32, u8
+from .narrow_products import summed_together
 from .quantised import Quantised, centred, depends_on_constants, dequantised, known
-
-
-def integer_products(fn: Function, *, target: Target) -> Function:
-    """Rewrite where the target sums products of u8 by i8 at once; elsewhere floats are faster."""
-    if not target.has_dots(u8, i8):
-        return fn
-    return rewrite_all(fn, [matmul_of_quantised, conv_of_quantised], TABLE, fuel=1)
+from .requantise import divide_before_scaling, pool_of_quantised
 
 
 @rewrite(Matmul)
@@ -62,15 +57,23 @@ def conv_of_quantised(op: Conv) -> Value | None:
     x, weight = operands
     if not x.is_uniform or any(map(weight.varies_along, range(1, op.weight.rank))):
         return None
-    if op.groups == 1:
-        total = _integer_conv(op, x.of_u8(), weight.of_i8())
-    elif x.scale is not None and (op.groups, 1) == op.weight.shape[:2]:
-        # A filter for each channel: its sums are too short for several products at once.
-        total = emit(replace(op, x=x.centred, weight=weight.centred))
-    else:
+    left, right = x.of_u8(), weight.of_i8()
+    depthwise = (op.groups, 1) == op.weight.shape[:2]
+    if op.groups != 1 and not (depthwise and right.zero is None):
         return None
+    total = _integer_conv(op, left, right)
     scale = None if weight.scale is None else _per_channel(op, weight.scale)
     return _rescaled(total, x.scale, scale)
+
+
+PATTERNS = (matmul_of_quantised, conv_of_quantised, pool_of_quantised, divide_before_scaling)
+
+
+def integer_products(fn: Function, *, target: Target) -> Function:
+    """Rewrite where the target sums products of u8 by i8 at once; elsewhere floats are faster."""
+    if summed_together(u8, i8, i32, target) is None:
+        return fn
+    return rewrite_all(fn, PATTERNS, TABLE, fuel=1)
 
 
 def _operands(left: Value, right: Value) -> tuple[Quantised, Quantised] | None:
@@ -91,8 +94,9 @@ def _rescaled(total: Value, first: Value | None, second: Value | None) -> Value:
 
 def _integer_conv(op: Conv, x: Quantised, weight: Quantised) -> Value:
     """The convolution of u8 by i8 in i32, its operands' zero points taken out of it."""
-    padded = _padded(op, x)
-    plain = replace(op, x=padded, weight=weight.whole, padding=((0, 0),) * len(op.padding))
+    plain = replace(op, x=x.whole, weight=weight.whole)
+    if x.zero is not None:
+        plain = replace(plain, x=_padded(op, x.whole, x.zero), padding=((0, 0),) * len(op.padding))
     total = emit(plain)
     axes = tuple(range(1, op.weight.rank))
     if weight.zero is not None:
@@ -104,19 +108,17 @@ def _integer_conv(op: Conv, x: Quantised, weight: Quantised) -> Value:
     return total
 
 
-def _padded(op: Conv, x: Quantised) -> Value:
+def _padded(op: Conv, whole: Value, zero: Value) -> Value:
     """The integers with the zero point, which stands for 0, around them."""
     first = 1 if op.layout == "nhwc" else 2
     widths: list[tuple[Size, Size]] = [(0, 0)] * op.x.rank
     widths[first : first + len(op.padding)] = op.padding
-    if x.zero is None:
-        return pad(x.whole, widths)
-    number = known(x.zero)
+    number = known(zero)
     if number is not None and 0 <= number.item() <= 255:
-        return pad(x.whole, widths, value=number.item())
-    # Only zeros can be padded with that are known now: so pad what is moved by the zero point.
-    zero = cast(x.zero, u8)
-    return pad(x.whole - zero, widths) + zero
+        return pad(whole, widths, value=number.item())
+    # Padding has a number that is known now: so it is of what is moved by the zero point.
+    narrow = cast(zero, u8)
+    return pad(whole - narrow, widths) + narrow
 
 
 def _per_channel(op: Conv, parameter: Value) -> Value:

@@ -16,23 +16,16 @@ from ..ops.conv_transpose import ConvTranspose
 from ..ops.pool import Pool
 from ..ops.shape import reshape, transpose
 from ..ops.table import TABLE
+from ..target import Target
+from .channel_order import stay_first, to_first, to_last
 
 
-def to_last(rank: int) -> tuple[int, ...]:
-    """The order that moves axis 1, the channels, to the end."""
-    return (0, *range(2, rank), 1)
-
-
-def to_first(rank: int) -> tuple[int, ...]:
-    """The order that moves the last axis, the channels, to place 1."""
-    return (0, rank - 1, *range(1, rank - 1))
-
-
-def layout(fn: Function) -> Function:
-    """Make convolutions and pools channels-last, and carry that layout through what allows it."""
+def layout(fn: Function, *, target: Target) -> Function:
+    """Make convolutions and pools channels-last, and carry that layout through what allows it;
+    but leave convolutions as they are that the transposes would make slower."""
     if not any(isinstance(node.op, (Conv, ConvTranspose)) for node in fn.nodes):
         return fn
-    return _Layouts(Builder(TABLE)).run(fn)
+    return _Layouts(Builder(TABLE), stay_first(fn, target)).run(fn)
 
 
 @dataclass
@@ -40,6 +33,7 @@ class _Layouts:
     """Each value in the layouts it was needed in so far."""
 
     builder: Builder
+    staying: frozenset[Value]  # results of convolutions that stay channels-first
     first: dict[Value, Value] = field(default_factory=dict)  # as the function had it
     last: dict[Value, Value] = field(default_factory=dict)  # channels-last
 
@@ -63,7 +57,8 @@ class _Layouts:
         return self.last[value]
 
     def _node(self, op: Op, results: tuple[Value, ...]) -> None:
-        changed = self._channels_last(op) if len(results) == 1 else None
+        moves = len(results) == 1 and results[0] not in self.staying
+        changed = self._channels_last(op) if moves else None
         if changed is not None:
             self.last[results[0]] = changed
             return

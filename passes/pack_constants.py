@@ -1,6 +1,9 @@
 """pack-constants: constant weights of products and convolutions are packed in panels, once.
 
 matmul x, %w  ->  panel_matmul x, pack_columns(%w);   conv x, %w  ->  panel_conv pad(x), pack(%w)
+
+Narrow ones, which instructions of the target sum several products of, have their own panels (see
+`narrow_products`).
 """
 
 from __future__ import annotations
@@ -13,17 +16,20 @@ from ..ops.conv import Conv
 from ..ops.depthwise import depthwise_conv
 from ..ops.matmul import Matmul
 from ..ops.panels import pack_columns, pack_filters, panel_conv, panel_matmul
-from ..ops.shape import reshape, transpose
+from ..ops.shape import Transpose, reshape, transpose
 from ..ops.slice import pad
 from ..ops.table import TABLE
+from ..ops.windows import Padding
 from ..target import Target
 from ..types import static
+from .narrow_products import pack_conv_dots, pack_matmul_dots
 from .schedule.cost import ProductSizes, memory_bound, panel_width
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
     """Choose panel widths by the register tile that the target's figures give."""
-    return rewrite_all(fn, [pack_matmul(target), pack_conv(target)], TABLE, fuel=1)
+    narrow = [pack_matmul_dots(target), pack_conv_dots(target)]
+    return rewrite_all(fn, [*narrow, pack_matmul(target), pack_conv(target)], TABLE, fuel=1)
 
 
 def pack_matmul(target: Target) -> Pattern:
@@ -31,6 +37,8 @@ def pack_matmul(target: Target) -> Pattern:
     def pack(op: Matmul) -> Value | None:
         """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of constant matrices w"""
         if not isinstance(op.rhs.op, Constant) or not op.lhs.type.is_static:
+            return None
+        if op.lhs.dtype != op.rhs.dtype:
             return None
         *batch, depth, columns = op.rhs.type.static_shape
         if batch and op.lhs.shape[:-2] != tuple(batch):
@@ -60,15 +68,26 @@ def pack_conv(target: Target) -> Pattern:
         if per_group == 1 and out == op.groups:
             taps = reshape(transpose(op.weight, (*range(2, op.x.rank), 0, 1)), (*kernel, out))
             return depthwise_conv(op.x, taps, op.strides, op.padding, op.dilations)
-        if op.groups != 1:
+        if op.groups != 1 or op.x.dtype != op.weight.dtype:
             return None
         result = static(op.infer().shape)
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
         depth = per_group * prod(kernel)
         count = prod(result[:-1]) // max(1, rows)
         width = panel_width(ProductSizes(rows, depth, out, op.weight.dtype, count), target)
-        x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
-        return panel_conv(x, pack_filters(op.weight, width), out, op.strides, op.dilations)
+        filters = pack_filters(op.weight, width)
+        return panel_conv(_padded(op.x, op.padding), filters, out, op.strides, op.dilations)
 
     return pack
+
+
+def _padded(x: Value, padding: Padding) -> Value:
+    """A channels-last input with zeros around it; one that was turned, padded before that: its
+    rows are copied as they lie, and the kernel that reads it turns it."""
+    widths = ((0, 0), *padding, (0, 0))
+    match x.op:
+        case Transpose(x=source, perm=perm):
+            before = tuple(widths[perm.index(axis)] for axis in range(x.rank))
+            return transpose(pad(source, before), perm)
+    return pad(x, widths)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..expr import contains_reduce
-from ..ir import Builder, Constant, Function, Node, Value, parameter, users_of
+from ..ir import Builder, Constant, ConstantData, Function, Node, Value, parameter, users_of
 from ..ops.broadcast import Broadcast
 from ..ops.constant import constant
 from ..ops.group import Group
@@ -49,7 +49,8 @@ def pieces_of(fn: Function) -> tuple[Piece, ...]:
             continue
         nodes = [node, *_followers(fn, node, users)]
         taken.update(nodes)
-        key = region_key(_cut_out(nodes, lambda data: data.type.elements == 1))
+        shape = _cut_out(nodes, lambda data: data.type.elements == 1)
+        key = (region_key(shape), tuple(param.name[0] for param in shape.params))
         if key in found:
             found[key] = replace(found[key], count=found[key].count + 1)
         else:
@@ -88,7 +89,7 @@ def _followers(fn: Function, node: Node, users: Mapping[Value, Sequence[Node]]) 
     return found
 
 
-def _cut_out(nodes: Sequence[Node], keeps: Callable[[Value], bool]) -> Function:
+def _cut_out(nodes: Sequence[Node], keeps: Callable[[ConstantData], bool]) -> Function:
     """A function of some nodes; what they take are parameters, but the constants that it keeps."""
     builder = Builder(TABLE)
     params: list[Value] = []
@@ -101,11 +102,12 @@ def _cut_out(nodes: Sequence[Node], keeps: Callable[[Value], bool]) -> Function:
 
     def taken(value: Value) -> Value:
         match value.op:
-            case Constant(value=data) if keeps(value):
+            case Constant(value=data) if keeps(data):
                 return constant(data)
             case (Broadcast() | Reshape()) as op:
                 return builder.emit(op.map_operands(value_of), (value.type,))[0]
-        params.append(parameter(f"x{len(params)}", value.type))
+        kind = "w" if isinstance(value.op, Constant) else "x"
+        params.append(parameter(f"{kind}{len(params)}", value.type))
         return params[-1]
 
     with builder.active():

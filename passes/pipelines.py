@@ -1,11 +1,14 @@
 """Which passes run, in which order. This file is the whole story.
 
+    integer-products products of quantised operands by constants, in integers
     canonicalize     one form for what can be written in several ways
     constant-fold    what depends on constants only
     fold-norm        batch norms into convolutions
+    attention        a softmax between two products in blocks
     decompose        norms, softmax, attention written out
-    layout           convolutions channels-last
+    layout           convolutions channels-last, where that pays for the transposes
     conv-to-gemm     pointwise convolutions are matrix products
+    precision        f32 products by constants in bf16, if that is allowed
     winograd         3×3 convolutions by fewer multiplications
     pack-constants   weights in panels
     fuse             groups that become kernels
@@ -22,28 +25,34 @@ from types import MappingProxyType
 from ..errors import InputError, check
 from ..ir import Function
 from ..target import Target
+from .attention import attention
 from .canonicalize import canonicalize
 from .constant_fold import constant_fold
 from .conv_to_gemm import conv_to_gemm
 from .decompose import decompose
 from .fold_norm import fold_norm
 from .fuse import fuse
+from .integer_products import integer_products
 from .layout import layout
 from .pack_constants import pack_constants
+from .precision import precision as precision_pass
 from .winograd import winograd
 
 GraphPass = Callable[..., Function]  # (function, *, options) -> function
 
 PASSES: Mapping[str, GraphPass] = MappingProxyType(
     {
+        "attention": attention,
         "canonicalize": canonicalize,
         "constant-fold": constant_fold,
         "conv-to-gemm": conv_to_gemm,
         "decompose": decompose,
         "fold-norm": fold_norm,
         "fuse": fuse,
+        "integer-products": integer_products,
         "layout": layout,
         "pack-constants": pack_constants,
+        "precision": precision_pass,
         "winograd": winograd,
     }
 )
@@ -65,23 +74,38 @@ class Step:
         return f"{self.name}{{{options}}}" if options else self.name
 
 
-def cpu_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step, ...]:
+def cpu_pipeline(
+    target: Target, *, winograd: str | int = "auto", precision: str = "f32"
+) -> tuple[Step, ...]:
     """From any function of static sizes to groups ready for `lower`."""
-    tidy = (Step("canonicalize"), Step("constant-fold"))
+    narrow = Step("precision", {"target": target, "choice": precision, "winograd": winograd})
     return (
-        *tidy,
-        Step("fold-norm"),
-        Step("decompose"),
-        *tidy,
-        Step("layout"),
-        *tidy,
-        Step("conv-to-gemm"),
+        *preparing_steps(target),
+        *((narrow,) if precision != "f32" else ()),
         Step("winograd", {"target": target, "choice": winograd}),
         Step("constant-fold"),
         Step("pack-constants", {"target": target}),
-        *tidy,
+        *_TIDY,
         Step("fuse"),
     )
+
+
+def preparing_steps(target: Target) -> tuple[Step, ...]:
+    """The pipeline up to where it begins to choose by the cost model."""
+    return (
+        Step("integer-products", {"target": target}),
+        *_TIDY,
+        Step("fold-norm"),
+        Step("attention", {"target": target}),
+        Step("decompose"),
+        *_TIDY,
+        Step("layout", {"target": target}),
+        *_TIDY,
+        Step("conv-to-gemm"),
+    )
+
+
+_TIDY = (Step("canonicalize"), Step("constant-fold"))
 
 
 def parse_pipeline(text: str, target: Target) -> tuple[Step, ...]:

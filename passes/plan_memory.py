@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..tile.program import ALIGNMENT, Memory, Program, Role, Slot
+from ..memory import ALIGNMENT
+from ..tile.program import Memory, Program, Role, Slot
 from .allocation import Allocation, Lifetime, allocate
 from .lower import Lowered
 

@@ -67,7 +67,9 @@ class Quantised:
 
     def map(self, function: Callable[[Value], Value]) -> Quantised:
         """A movement of elements made on the integers and on their parameters."""
-        zero, scale = (part and function(part) for part in (self.zero, self.scale))
+        zero, scale = (
+            None if part is None else function(part) for part in (self.zero, self.scale)
+        )
         return Quantised(function(self.whole), zero, scale)
 
 
@@ -85,8 +87,16 @@ def centred(value: Value) -> Quantised | None:
         case Cast(x=x, dtype=dtype) if dtype == i32 and x.dtype in NARROW:
             return Quantised(x)
         case Subtract(lhs=Value(op=Cast(x=x)), rhs=zero) if zero.dtype == i32 and x.dtype in NARROW:
-            return Quantised(x, _unless_zero(_unrepeated(zero)))
+            return Quantised(x, _unless_zero(unrepeated(zero)))
     return _through_movements(value, centred)
+
+
+def unrepeated(parameter: Value) -> Value:
+    """A scale or zero point without its repetition, in the rank that this has."""
+    match parameter.op:
+        case Broadcast(x=x):
+            return reshape(x, (*(1,) * (parameter.rank - x.rank), *x.shape))
+    return parameter
 
 
 def known(value: Value) -> Array | None:
@@ -110,7 +120,7 @@ def _scaled(wide: Value, scale: Value) -> Quantised | None:
     match wide.op:
         case Cast(x=x, dtype=dtype) if dtype == f32:
             found = centred(x)
-            return None if found is None else replace(found, scale=_unrepeated(scale))
+            return None if found is None else replace(found, scale=unrepeated(scale))
     return None
 
 
@@ -129,14 +139,6 @@ def _through_movements(
             one = (1,) * len(shape)
             return found.map(lambda part: reshape(part, shape if part is found.whole else one))
     return None
-
-
-def _unrepeated(parameter: Value) -> Value:
-    """A scale or zero point without its repetition, in the rank that this has."""
-    match parameter.op:
-        case Broadcast(x=x):
-            return reshape(x, (*(1,) * (parameter.rank - x.rank), *x.shape))
-    return parameter
 
 
 def _unless_zero(parameter: Value) -> Value | None:

@@ -272,7 +272,7 @@ def test_lines_of_the_users_file_change_no_kernel() -> None:
 
 def test_every_stage_is_readable() -> None:
     stages = ml.compile(ml.specialise(digits(), {"batch": 2})).stages
-    assert list(stages) == ["graph", "fused", "tile", "llvm", "asm"]
+    assert list(stages) == ["graph", "report", "fused", "tile", "llvm", "asm"]
     assert "batch_norm" in stages["graph"] and "batch_norm" not in stages["fused"]
     assert "group [" in stages["fused"] and "panel_conv" in stages["fused"]
     assert "kernel @" in stages["tile"] and "arena_bytes" in stages["tile"]

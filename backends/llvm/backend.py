@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
-import numpy as np
-
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
+from ...memory import aligned_copy
 from ...target import Target, named_target
 from ...tile.program import Program
 from ...types import Array, TensorType
@@ -26,7 +25,6 @@ from .executable import Code, CpuExecutable
 from .image import Image
 from .jit import Library, assembly, compile_objects
 from .machine import Machine
-from .memory import aligned_copy
 from .numpy_header import array_header
 from .pool import pool_code
 from .threads import default_threads
@@ -47,7 +45,7 @@ def host_figures(machine: Machine) -> Target:
     """The figures of the host, from what LLVM says it can do."""
     features = set(machine.features.split(","))
     if "+avx512f" in features:
-        return Target("cpu", machine.cpu)
+        return Target("cpu", machine.cpu, dot_instructions=native_instructions(machine))
     if "+avx2" in features and "+fma" in features:
         return Target("cpu", machine.cpu, vector_bytes=32, vector_registers=16, peak_flops=100e9)
     wide = machine.architecture == "aarch64"
@@ -133,11 +131,11 @@ class CpuBackend:
         return CpuExecutable(code, threads)
 
     def emit(self, program: Program, *, timed: bool = False) -> ProgramText:
-        """The LLVM texts of a program, with the instructions that the machine has."""
+        """The LLVM texts of a program, with the instructions that the target has."""
         return emit_program(
             program,
             self.target,
-            instructions=native_instructions(self.machine),
+            instructions=self.target.dot_instructions,
             counter=self.machine.counter if timed else None,
         )
 
@@ -165,16 +163,16 @@ def materialise(
     constants: Mapping[str, ConstantData], slots: Sequence[tuple[str, TensorType]]
 ) -> tuple[Array, ...]:
     """The arrays of these slots, aligned; equal data once, several at a time."""
-    wanted = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
+    by_key = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
+    # The largest first: what making it takes for a while is then little beside what follows.
+    wanted = dict(sorted(by_key.items(), key=lambda item: -item[1][1].nbytes))
 
     def make(entry: tuple[ConstantData, TensorType]) -> Array:
         data, type_ = entry
-        return aligned_copy(_typed(data.array(), type_))
+        array = data.array().astype(type_.dtype.numpy, copy=False)
+        return aligned_copy(array.reshape(type_.static_shape))
 
     with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
         made = dict(zip(wanted, executor.map(make, wanted.values()), strict=True))
     return tuple(made[constants[name].key()] for name, _ in slots)
 
-
-def _typed(array: Array, type_: TensorType) -> Array:
-    return np.ascontiguousarray(array, type_.dtype.numpy).reshape(type_.static_shape)

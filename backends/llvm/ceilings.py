@@ -9,15 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
+from ...memory import aligned_bytes
 from ...target import Target
 from ...tile.parser import parse_program
 from ...tile.program import Memory
 from ...types import Array, f32
 from .backend import CpuBackend
-from .memory import aligned_bytes
 
 _REPEATS = 7  # the best of them counts: a ceiling is what disturbances keep one from
 _STEPS = 400_000  # of the loop of multiply-adds: some milliseconds
@@ -154,7 +155,7 @@ class _Bench:
         """Bytes a second read from an array of `size` bytes for each thread, over and over."""
         rows = self._rows(size)
         shape = (self.threads, rows, _ACCUMULATORS, self.lanes)
-        once = int(np.prod(shape)) * x.itemsize
+        once = prod(shape) * x.itemsize
         times = max(1, _READ_BYTES * self.threads // once)
         run = self._program(_READS, count=_ACCUMULATORS, rows=rows, times=times)
         part = x[: once // x.itemsize].reshape(shape)
@@ -165,7 +166,7 @@ class _Bench:
         to the other."""
         rows = self._rows(size)
         shape = (self.threads, rows, _ACCUMULATORS, self.lanes)
-        count = int(np.prod(shape))
+        count = prod(shape)
         run = self._program(_COPY, count=_ACCUMULATORS, rows=rows)
         source, target = x[:count].reshape(shape), x[count : 2 * count].reshape(shape)
         return 2 * source.nbytes / _best(lambda: run(source, out=target))

@@ -6,7 +6,9 @@ half floats, LLVM would call a library; the sequences here need no more than f32
 
 from __future__ import annotations
 
-from ...types import DType, bf16, bool_, f32, f64, i8
+import numpy as np
+
+from ...types import DType, bf16, bool_, f32, f64, i8, i32
 from .emit_text import ScopedText, Value, literal, memory_type, register_type, suffix
 from .text_builder import vector_type
 from .vector_text import Ints, Mask, Shape, Vec
@@ -37,6 +39,8 @@ def convert(out: ScopedText, value: Value, dtype: DType, *, native_half: bool) -
 
 def _to_integer(out: ScopedText, value: Value, dtype: DType) -> Value:
     target = register_type(dtype, value.lanes)
+    if value.dtype.is_float and dtype.bits < i32.bits:
+        return _to_narrow_integer(out, value, dtype)
     if value.dtype.is_float:
         kind = "fptoui" if dtype.kind == "u" else "fptosi"
         function = f"llvm.{kind}.sat.{suffix(target)}.{suffix(value.type)}"
@@ -46,6 +50,19 @@ def _to_integer(out: ScopedText, value: Value, dtype: DType) -> Value:
     extension = "zext" if value.dtype.kind in "ub" else "sext"
     opcode = "trunc" if dtype.bits < value.dtype.bits else extension
     return Value(out.define(f"{opcode} {value} to {target}"), dtype, value.lanes)
+
+
+def _to_narrow_integer(out: ScopedText, value: Value, dtype: DType) -> Value:
+    """By way of i32 from a float moved into the range before: LLVM's saturating conversion to
+    fewer bits goes lane by lane."""
+    limits = np.iinfo(dtype.numpy)
+    x = Vec(Shape(out, "f64" if value.dtype.bits == 64 else "f32", value.lanes), value.name)
+    if limits.min:
+        x = x.compare("uno", x).select(0.0, x)
+    x = (x > float(limits.min)).select(x, float(limits.min))  # of no sign: NaN goes to 0 here
+    x = (x < float(limits.max)).select(x, float(limits.max))
+    whole = out.define(f"fptosi {x.shape.type} {x.name} to {register_type(i32, value.lanes)}")
+    return _to_integer(out, Value(whole, i32, value.lanes), dtype)
 
 
 def _to_float(out: ScopedText, value: Value, dtype: DType, native_half: bool) -> Value:

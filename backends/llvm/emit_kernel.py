@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from ...expr import INDEX, Const, Var
 from ...expr.simplify import linear_sum
+from ...memory import ALIGNMENT
 from ...target import Target
 from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, Stmt
-from ...tile.program import ALIGNMENT
 from .emit_accesses import Site, access_sites
 from .emit_calls import Callees
 from .emit_expr import Evaluator
@@ -204,7 +204,9 @@ class _Job:
             statements.block(part.body)
         else:
             _share(part, statements)
-        body = [*out.finished(), "ret void"]
+        # Nontemporal stores are seen in order only from a fence on.
+        fence = ["fence seq_cst"] * statements.evaluator.memory.past_caches
+        body = [*out.finished(), *fence, "ret void"]
         params = [
             f"ptr {'' if param.name in self.aliased else 'noalias '}%p{number}"
             for number, param in enumerate(self.kernel.params)

@@ -21,6 +21,8 @@ from .emit_registers import Key, Registers, gathered
 from .emit_text import Value, literal, memory_type, suffix
 from .text_builder import vector_type
 
+_VECTORS = (16, 32, 64)  # bytes of the vectors that nontemporal stores write
+
 
 @dataclass(frozen=True)
 class Access:
@@ -45,6 +47,7 @@ class Memory:
     registers: Registers
     aliased: frozenset[str]  # parameters whose memory another one may write
     versions: dict[str, int] = field(default_factory=dict)
+    past_caches: bool = False  # whether a store went there, which other threads see late
     _places: dict[int, Place] = field(default_factory=dict)
 
     def access(self, name: str, at: tuple[Expr, ...]) -> Access:
@@ -189,7 +192,7 @@ class Memory:
         raw = self.frame.out.define_anew(f"load {kind}, ptr {self._pointer(access)}, align {align}")
         return self.frame.scalars.spread(Value(raw, i32, lanes), self._vector_lanes())
 
-    def store(self, target: Ref, value: Value) -> None:
+    def store(self, target: Ref, value: Value, *, nontemporal: bool = False) -> None:
         """Write a value; one that differs by lane needs a target that does, too."""
         access = self.access(target.buffer, target.indices)
         lanes = 1 if access.step == 0 else self._vector_lanes()
@@ -204,7 +207,7 @@ class Memory:
         if access.buffer.elements == 0:
             return
         if access.step in (0, 1):
-            self._store(access, value)
+            self._store(access, value, nontemporal=nontemporal)
         else:
             self._scatter(target, value)
         self.touch(access.buffer.name)
@@ -221,14 +224,17 @@ class Memory:
         for name in sorted(self.aliased) if buffer in self.aliased else (buffer,):
             self.versions[name] = self.versions.get(name, 0) + 1
 
-    def _store(self, access: Access, value: Value) -> None:
+    def _store(self, access: Access, value: Value, *, nontemporal: bool = False) -> None:
         frame, dtype = self.frame, value.dtype
         raw = to_memory(frame.out, value, native_half=frame.scalars.modern)
         kind = memory_type(dtype, value.lanes)
         pointer = self._pointer(access)
         store = f"store {kind} {raw}, ptr {pointer}, align {dtype.bytes}"
         guard = frame.guard
-        if guard is None:
+        size = dtype.bytes * value.lanes
+        if guard is None and nontemporal and value.lanes > 1 and size in _VECTORS:
+            self._store_past_caches(f"store {kind} {raw}, ptr {pointer}", pointer, size, store)
+        elif guard is None:
             frame.out.line(store)
         elif value.lanes == 1:
             active = frame.scalar_guard()
@@ -247,6 +253,24 @@ class Memory:
             with self.frame.at_lane(lane):
                 access = self.access(target.buffer, target.indices)
                 self._store(access, self.frame.scalars.lane(value, lane))
+
+    def _store_past_caches(self, store: str, pointer: str, size: int, ordinary: str) -> None:
+        """A nontemporal store of a whole vector; an ordinary one at an address that is not a
+        multiple of the vector, where the machine has none."""
+        out = self.frame.out
+        address = out.define(f"ptrtoint ptr {pointer} to i64")
+        low = out.define(f"and i64 {address}, {size - 1}")
+        aligned = out.define(f"icmp eq i64 {low}, 0")
+        past, through, done = out.label("past"), out.label("through"), out.label("done")
+        out.line(f"br i1 {aligned}, label %{past}, label %{through}")
+        out.start_block(past)
+        out.line(f"{store}, align {size}, !nontemporal !{{i32 1}}")
+        out.line(f"br label %{done}")
+        out.start_block(through)
+        out.line(ordinary)
+        out.line(f"br label %{done}")
+        out.start_block(done)
+        self.past_caches = True
 
     def _where(self, active: Value, line: str) -> None:
         """Branch around one line."""

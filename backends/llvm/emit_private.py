@@ -87,8 +87,8 @@ def _moved(body: Block, copies: Mapping[str, Buffer], lane: Expr) -> Block:
 
     def write(stmt: Stmt) -> Stmt:
         match map_blocks(stmt, own):
-            case Store(target=target, value=value):
-                return Store(ref(target), value)
+            case Store(target=target) as store:
+                return replace(store, target=ref(target))
             case Accumulate(combiner=combiner, targets=targets, values=values):
                 return Accumulate(combiner, tuple(ref(target) for target in targets), values)
             case other:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from string import Template
 
 from ...errors import VerifyError
+from ...memory import ALIGNMENT
 from ...target import Target
 from ...tile.nodes import Kernel
-from ...tile.program import ALIGNMENT, CallStep, Program, Role, View
+from ...tile.program import CallStep, Program, Role, View
 from .emit_kernel import KernelText, emit_kernel, symbol
 from .state import STATE_TYPE, State
 

@@ -72,8 +72,9 @@ class Statements:
                 self._if(stmt)
             case Let():
                 self._let(stmt)
-            case Store(target=target, value=value):
-                self.evaluator.memory.store(target, self.evaluator.evaluate(value))
+            case Store(target=target, value=value, nontemporal=nontemporal):
+                result = self.evaluator.evaluate(value)
+                self.evaluator.memory.store(target, result, nontemporal=nontemporal)
             case Accumulate():
                 self._accumulate(stmt)
             case Call():

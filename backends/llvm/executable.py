@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ...errors import RunError, check
+from ...memory import aligned_bytes
 from ...tile.program import Memory, Program
 from ...types import Array
 from ..base import Results, in_order
@@ -20,7 +21,6 @@ from .emit_program import TICKS
 from .entry import Entry
 from .image import Image
 from .jit import Library
-from .memory import aligned_bytes
 from .numpy_header import array_header
 from .pool import shared_pool
 from .state import State

@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...memory import aligned_bytes
 from ...types import Array
 from .arrays import ArraySpec
-from .memory import aligned_bytes
 
 Allocator: TypeAlias = Callable[[], Array]
 

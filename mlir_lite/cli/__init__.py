@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "run": "compile, run on .npy or random inputs, print or save the results",
         "bench": "time it, alone or against another runtime",
         "profile": "show where the time goes, kernel by kernel, beside what the machine allows",
+        "tune": "measure choices that the compiler predicts, keep the faster ones in a file",
         "plan": "solve a memory allocation problem given as CSV",
         "cache": "list, clear or explain the cache of machine code",
         "ops": "the operations there are",

@@ -10,13 +10,12 @@ has them, whatever algorithm runs. A ratio above 1 means that mlir-lite is faste
 from __future__ import annotations
 
 import json
-import math
 import statistics
-import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -25,24 +24,22 @@ from ..driver import compile as compile_function
 from ..errors import UnsupportedError, check
 from ..interpreter import evaluate
 from ..ir import Function, results_of
+from ..text import table
 from ..types import Array
 from .compile import add_compile_arguments, winograd
 from .counting import matrix_flops
-from .layout import seconds_text, table
+from .layout import seconds_text
 from .model import Loaded, add_model_arguments, load_static, positive
 from .run import inputs_for
-from .runners import Apart, Here, Runner
-
-BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
-PAUSE_SECONDS = 0.005  # in which the threads of the runtime before stop spinning
+from .runners import FILE_RUNTIMES, Apart, Here, Runner, in_turn
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_model_arguments(parser)
     add_compile_arguments(parser)
     parser.add_argument(
-        "--against", choices=("onnxruntime", "numpy"),
-        help="compare with onnxruntime (.onnx files), or with this package's NumPy interpreter",
+        "--against", choices=(*FILE_RUNTIMES, "numpy"),
+        help="compare with another runtime of .onnx files, or with our own NumPy interpreter",
     )  # fmt: skip
     parser.add_argument(
         "--threads", metavar="N,N", type=_thread_counts, help="thread counts, one after the other"
@@ -96,7 +93,13 @@ def _measure(
     args: Namespace, loaded: Loaded, arrays: Sequence[Array], flops: int, threads: int
 ) -> Figures:
     executable = compile_function(
-        loaded.function, args.target, threads, verify=args.verify, winograd=winograd(args)
+        loaded.function,
+        args.target,
+        threads,
+        verify=args.verify,
+        winograd=winograd(args),
+        precision=args.precision,
+        tune=args.tune,
     )
     runners: dict[str, Runner] = {"mlir-lite": Here(lambda: results_of(executable(*arrays)))}
     with ExitStack() as ended:
@@ -122,7 +125,7 @@ def _measure(
         other_seconds=statistics.median(theirs),
         other_quartiles=_quartiles(theirs),
         ratio=statistics.median(theirs) / figures.seconds,
-        error=_error(results["mlir-lite"], results[args.against]),
+        error=relative_error(results["mlir-lite"], results[args.against]),
     )
 
 
@@ -132,28 +135,15 @@ def _other(args: Namespace, loaded: Loaded, arrays: Sequence[Array], threads: in
         return Here(lambda: results_of(evaluate(loaded.function, *arrays)))
     check(
         args.file.lower().endswith(".onnx"),
-        "onnxruntime runs .onnx files only; --against numpy compares with the interpreter",
+        f"{args.against} runs .onnx files only; --against numpy compares with the interpreter",
         UnsupportedError,
     )
-    check(not args.value, "--value cannot be given to onnxruntime", UnsupportedError)
+    check(not args.value, f"--value cannot be given to {args.against}", UnsupportedError)
     by_param = {param: name for name, param in loaded.names.items()}
     params = loaded.function.params
     feeds = {by_param[param.name]: array for param, array in zip(params, arrays, strict=True)}
-    return Apart(args.file, threads, feeds, list(loaded.outputs))
-
-
-def in_turn(runners: Mapping[str, Runner], repeat: int) -> dict[str, list[float]]:
-    """Seconds a call of each, a sample a round, measured in turn: A B A B …"""
-    counts: dict[str, int] = {}
-    for name, runner in runners.items():
-        once = runner.seconds(1)
-        counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(once, 1e-7)))
-    times: dict[str, list[float]] = {name: [] for name in runners}
-    for _ in range(repeat):
-        for name, runner in runners.items():
-            time.sleep(PAUSE_SECONDS)
-            times[name].append(runner.seconds(counts[name]))
-    return times
+    make = partial(FILE_RUNTIMES[args.against], args.file, threads, feeds, list(loaded.outputs))
+    return Apart(args.against, make)
 
 
 def _quartiles(times: Sequence[float]) -> tuple[float, float]:
@@ -161,7 +151,7 @@ def _quartiles(times: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _error(have: Sequence[Array], want: Sequence[Array]) -> float:
+def relative_error(have: Sequence[Array], want: Sequence[Array]) -> float:
     """The largest difference over all results, relative to each result's largest element."""
     worst = 0.0
     for ours, theirs in zip(have, want, strict=True):

@@ -11,8 +11,9 @@ from argparse import ArgumentParser, Namespace
 
 from ..backends.llvm.cache import CacheEntry, default_cache
 from ..driver import Options, lower_for
+from ..text import table
 from .compile import machine_backend
-from .layout import bytes_text, table
+from .layout import bytes_text
 from .model import add_model_arguments, load_static
 
 

@@ -3,8 +3,9 @@
   mlir-lite compile model.mlir --emit tile
   mlir-lite compile model.onnx --shape x=1x3x48x192 --target cpu:aarch64 --emit asm -o model.s
 
-The stages: `graph` as read; `fused` after the passes; `tile`, the loops; `llvm`; `asm`; `object`,
-the machine code, which needs -o; `plan`, where in the arena every buffer lies.
+The stages: `graph` as read; `report`, how each convolution is computed and how accurately; `fused`
+after the passes; `tile`, the loops; `llvm`; `asm`; `object`, the machine code, which needs -o;
+`plan`, where in the arena every buffer lies.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.cache import default_cache
 from ..backends.llvm.jit import compile_objects
 from ..backends.llvm.threads import default_threads
-from ..driver import Options, lower_for
+from ..driver import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
 from ..tile.program import Program
+from ..passes.precision import PRECISIONS
+from ..tuning import Tuning, read_tuning
 from .files import emit, write_atomically, write_function
 from .layout import bytes_text, plan_text, seconds_text
 from .model import add_model_arguments, load_static
 
-STAGES = ("graph", "fused", "tile", "llvm", "asm", "object", "plan")
+STAGES = ("graph", "report", "fused", "tile", "llvm", "asm", "object", "plan")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +42,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def add_compile_arguments(parser: ArgumentParser) -> None:
-    """`--target`, `--winograd` and `--verify`."""
+    """`--target`, `--winograd`, `--precision`, `--verify` and `--tune`."""
+    add_target_arguments(parser)
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="f32",
+        help="bf16: products by constants multiply bf16 where the machine has an instruction",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verify", choices=("off", "structure", "each-pass"), default=None,
+        help="check the IR after each pass; each-pass also compares results on sample inputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tune", metavar="RECORD", help="measured choices, a file that `mlir-lite tune` wrote"
+    )
+
+
+def add_target_arguments(parser: ArgumentParser) -> None:
+    """`--target` and `--winograd`."""
     parser.add_argument(
         "--target", default="cpu", help="cpu (this machine), cpu:haswell, cpu:aarch64, …"
     )
@@ -47,16 +66,16 @@ def add_compile_arguments(parser: ArgumentParser) -> None:
         "--winograd", choices=("auto", "off", "2", "4"), default="auto",
         help="for 3x3 convolutions: where it pays (auto), never, or tiles of 2 or 4",
     )  # fmt: skip
-    parser.add_argument(
-        "--verify", choices=("off", "structure", "each-pass"), default=None,
-        help="check the IR after each pass; each-pass also compares results on sample inputs",
-    )  # fmt: skip
 
 
 def options(args: Namespace) -> Options:
-    """What `--winograd` and `--verify` say."""
+    """What `--winograd`, `--precision`, `--verify` and `--tune` say."""
     return Options(
-        verify=args.verify or verify_level(), winograd=winograd(args), dump=dump_folder()
+        verify=args.verify or verify_level(),
+        winograd=winograd(args),
+        precision=args.precision,
+        dump=dump_folder(),
+        tuning=Tuning() if args.tune is None else read_tuning(args.tune),
     )
 
 
@@ -68,6 +87,9 @@ def run(args: Namespace) -> int:
     fn = load_static(args).function
     if args.emit == "graph":
         _emit_function(fn, args.output)
+        return 0
+    if args.emit == "report":
+        emit(report_for(fn, args.target, options(args)), args.output)
         return 0
     backend, fused, _, program, seconds = lower_for(fn, args.target, options(args))
     match args.emit:

@@ -20,8 +20,9 @@ from ..dsl.specialise import specialise
 from ..interpreter import evaluate
 from ..ir import Function
 from ..passes.manager import Record
+from ..text import table
 from ..types import Array
-from .layout import elided, memory_text, seconds_text, shortened, table
+from .layout import elided, memory_text, seconds_text, shortened
 from .model import positive
 
 BATCH = 64

@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from ..environment import VARIABLES
-from .layout import table
+from ..text import table
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..passes.plan_memory import lifetimes
+from ..text import table
 from ..tile.program import Program, Role
 
 _DENSE = re.compile(r"dense<([^<>]{24,}?)( as [^<> ]+)?>")
 _CONSTANT = re.compile(r"( *)(%\w+) = constant \{value = (?:dense|resource)<(.*)>\} : \S+")
-
-
-def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> str:
-    """Rows with their columns lined up, those in `right` to the right; the last is as it is."""
-    lines = list(rows)
-    to_right = set(right)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        indent
-        + "  ".join(
-            cell.rjust(width) if place in to_right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def bytes_text(count: int) -> str:

@@ -13,8 +13,7 @@ from ..errors import InputError, check
 from ..ir import Op
 from ..ir.schema import AttributeField, schema_of
 from ..ops.table import TABLE
-from ..text import nearest
-from .layout import table
+from ..text import nearest, table
 
 
 def add_arguments(parser: ArgumentParser) -> None:

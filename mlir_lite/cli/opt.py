@@ -22,8 +22,9 @@ from ..ir.verify import verify
 from ..passes.dump import DumpFolder, new_folder
 from ..passes.manager import Record, run_passes
 from ..passes.pipelines import Step, cpu_pipeline, parse_pipeline
+from ..text import table
 from .files import emit, functions_of, read_text, write_function
-from .layout import elided, seconds_text, table
+from .layout import elided, seconds_text
 from .model import add_model_arguments, load_model, pairs, require_static, specialised
 
 _SPLIT = "// -----"

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from ..passes.pipelines import PASSES, cpu_pipeline
 from ..target import Target
-from .layout import table
+from ..text import table
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -15,8 +15,9 @@ from argparse import ArgumentParser, Namespace
 
 from ..frontends.minimalloc import read_minimalloc
 from ..passes.allocation import allocate
+from ..text import table
 from .files import emit
-from .layout import seconds_text, table
+from .layout import seconds_text
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,9 +5,9 @@
 
 Times are medians over calls. Operations and bytes are counted from the kernels' loops. A kernel is
 bound by `compute`, or by the place that its data come from (L2, L3, memory), whichever takes
-longer at this machine's ceilings, which are measured first; `of limit` is how near it comes. A
-kernel of 8-bit products may pass its limit, which is that of f32. The trace is Chrome's format: open
-it in Perfetto.
+longer at this machine's ceilings, which are measured first; `of limit` is how near it comes. The
+limit of arithmetic is that of f32, which products of 8 bits may pass. The trace is in Chrome's
+format: open it in Perfetto.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 from ..backends.llvm.ceilings import Ceilings, measure_ceilings
 from ..backends.llvm.threads import default_threads
 from ..driver import lower_for
+from ..text import table
 from ..tile.program import Program
 from .compile import add_compile_arguments, machine_backend, options
 from .files import write_atomically
-from .layout import seconds_text, table
+from .layout import seconds_text
 from .model import add_model_arguments, load_static, positive
 from .run import inputs_for
 from .step_times import Line, StepTimes, kernel_lines, step_lines, time_steps

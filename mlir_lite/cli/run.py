@@ -18,10 +18,11 @@ from ..driver import compile as compile_function
 from ..errors import InputError, check
 from ..ir import results_of
 from ..passes.manager import sample_inputs
+from ..text import table
 from ..types import Array, dtype_of
 from .compile import add_compile_arguments, winograd
 from .files import write_atomically
-from .layout import seconds_text, table
+from .layout import seconds_text
 from .model import (
     Loaded,
     add_model_arguments,
@@ -57,7 +58,13 @@ def run(args: Namespace) -> int:
     require_static(loaded.function)
     arrays = inputs_for(loaded, given, args.random_inputs)
     executable = compile_function(
-        loaded.function, args.target, args.threads, verify=args.verify, winograd=winograd(args)
+        loaded.function,
+        args.target,
+        args.threads,
+        verify=args.verify,
+        winograd=winograd(args),
+        precision=args.precision,
+        tune=args.tune,
     )
     start = time.perf_counter()
     results = results_of(executable(*arrays))

@@ -1,4 +1,4 @@
-"""What `bench` times: a call in this process, or onnxruntime in a process of its own.
+"""What is timed: a call in this process, or another runtime in a process of its own.
 
 A runtime's idle threads spin for a while, and disturb whoever runs next on their processors. So
 the other process stands still while it is not its turn.
@@ -6,6 +6,7 @@ the other process stands still while it is not its turn.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -13,11 +14,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
+
+import numpy as np
 
 from ..errors import RunError, missing_extra
 from ..types import Array
 
+BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
+PAUSE_SECONDS = 0.005  # in which the threads of the runtime before stop spinning
+
+# What a call reads by address, it must keep: a runtime bound to an array may not hold it.
 Call: TypeAlias = Callable[[], Sequence[Array]]
 
 
@@ -49,19 +57,24 @@ class Here:
 
 
 class Apart:
-    """onnxruntime in a process of its own, which stands still between its turns."""
+    """A call in a process of its own, which stands still between its turns.
 
-    def __init__(
-        self, file: str, threads: int, feeds: Mapping[str, Array], outputs: Sequence[str]
-    ) -> None:
+    `make` is called there and gives the call; it must be of a kind that can be sent (a function
+    of a module, `functools.partial` of one). What it raises is raised here. `cpus` are the
+    processors that the process may use, by default those of this one.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Call], cpus: Sequence[int] = ()) -> None:
         context = multiprocessing.get_context("spawn")
+        self._name = name
         self._ours, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, file, threads, dict(feeds), list(outputs)), daemon=True
+            target=_serve, args=(theirs, make, tuple(cpus)), daemon=True
         )
         self._process.start()
         theirs.close()
         self._receive()
+        self._signal("SIGSTOP")
 
     def results(self) -> Sequence[Array]:
         found: Sequence[Array] = self._ask(0)
@@ -87,33 +100,53 @@ class Apart:
         try:
             answer = self._ours.recv()
         except EOFError:
-            raise RunError("the process that runs onnxruntime ended before it answered") from None
+            ended = f"the process that runs {self._name} ended before it answered"
+            raise RunError(ended) from None
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def _signal(self, name: str) -> None:
-        if hasattr(signal, name) and self._process.pid is not None:
+        if hasattr(signal, name) and self._process.pid is not None and self._process.is_alive():
             os.kill(self._process.pid, getattr(signal, name))
 
 
-def _serve(
-    connection: Connection, file: str, threads: int, feeds: dict[str, Array], outputs: list[str]
-) -> None:
-    """Make a session, then answer each count with the seconds of a call, and 0 with results."""
+def _serve(connection: Connection, make: Callable[[], Call], cpus: tuple[int, ...]) -> None:
+    """Make the call, then answer each count with the seconds of a call, and 0 with results; an
+    error is the last answer."""
     try:
-        session = _session(file, threads)
+        if cpus and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cpus)
+        here = Here(make())
+        connection.send(None)
+        while True:
+            count = connection.recv()
+            connection.send(here.seconds(count) if count else here.results())
     except Exception as error:
         connection.send(error)
-        return
-    here = Here(lambda: session.run(outputs, feeds))
-    connection.send(None)
-    while True:
-        count = connection.recv()
-        connection.send(here.seconds(count) if count else here.results())
 
 
-def _session(file: str, threads: int) -> Any:  # the package has no types
+def in_turn(runners: Mapping[str, Runner], repeat: int) -> dict[str, list[float]]:
+    """Seconds a call of each, a sample a round, measured in turn: A B A B …"""
+    counts: dict[str, int] = {}
+    for name, runner in runners.items():
+        once = runner.seconds(1)
+        counts[name] = max(1, math.ceil(BLOCK_SECONDS / max(once, 1e-7)))
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(repeat):
+        for name, runner in runners.items():
+            time.sleep(PAUSE_SECONDS)
+            times[name].append(runner.seconds(counts[name]))
+    return times
+
+
+def onnxruntime_call(
+    file: str, threads: int, feeds: Mapping[str, Array], outputs: Sequence[str]
+) -> Call:
+    """A model file run by onnxruntime, inputs and outputs bound once.
+
+    `MissingExtraError` where it is not installed.
+    """
     try:
         import onnxruntime
     except ImportError:
@@ -121,4 +154,57 @@ def _session(file: str, threads: int) -> Any:  # the package has no types
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    bound = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+    for name, array in bound.items():
+        binding.bind_cpu_input(name, array)
+    # Its own results would be new memory in each call, which for large ones costs the most.
+    results = [np.ascontiguousarray(array) for array in session.run(list(outputs), bound)]
+    for name, array in zip(outputs, results, strict=True):
+        binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+
+    def call(_kept: Mapping[str, Array] = bound) -> Sequence[Array]:
+        session.run_with_iobinding(binding)
+        return results
+
+    return call
+
+
+def openvino_call(
+    file: str, threads: int, feeds: Mapping[str, Array], outputs: Sequence[str]
+) -> Call:
+    """A model file run by OpenVINO in f32, inputs bound once; results are in its own memory.
+
+    `MissingExtraError` where it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise missing_extra("openvino", "bench") from None
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,
+    }
+    model = core.compile_model(core.read_model(file), "CPU", settings)
+    request = model.create_infer_request()
+    bound = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+    for name, array in bound.items():
+        request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+
+    def call(_kept: Mapping[str, Array] = bound) -> Sequence[Array]:
+        request.infer()
+        return [request.get_tensor(name).data for name in outputs]
+
+    return call
+
+
+# Runtimes of .onnx files.
+FILE_RUNTIMES: Mapping[
+    str, Callable[[str, int, Mapping[str, Array], Sequence[str]], Call]
+] = MappingProxyType({"onnxruntime": onnxruntime_call, "openvino": openvino_call})

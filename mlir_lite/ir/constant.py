@@ -7,11 +7,13 @@ compared and folded; larger data is known by its name.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from ..errors import InputError, check
 from ..types import Array, TensorType, dtype_of
 
 INLINE_BYTES = 4096
@@ -33,14 +35,25 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class InFile:
-    """`type.nbytes` bytes of a file from `offset` on, little-endian, mapped into memory."""
+    """`type.nbytes` bytes of a file from `offset` on, little-endian, mapped into memory.
+
+    `InputError` where the file is no longer the one that was there at `modified` (nanoseconds).
+    """
 
     path: str
     offset: int
     type: TensorType
+    modified: int
+
+    @staticmethod
+    def of(path: str, offset: int, type_: TensorType) -> InFile:
+        """Data of the file as it is now."""
+        return InFile(path, offset, type_, os.stat(path).st_mtime_ns)
 
     def read(self) -> Array:
         shape = self.type.static_shape
+        same = os.path.exists(self.path) and os.stat(self.path).st_mtime_ns == self.modified
+        check(same, f"'{self.path}' has changed since its weights were found in it", InputError)
         if self.type.nbytes == 0:
             return np.empty(shape, self.type.dtype.numpy)
         return np.memmap(self.path, self.type.dtype.numpy, "r", self.offset, shape)

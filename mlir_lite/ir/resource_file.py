@@ -43,7 +43,7 @@ def read_constants(path: Path) -> dict[str, ConstantData]:
             inside = 0 <= start <= end <= path.stat().st_size - 8 - length
             fits = inside and end - start == type_.nbytes
             check(fits, f"{path}: the data of '{name}' is cut short", ParseError)
-            data = InFile(str(path), 8 + length + start, type_)
+            data = InFile.of(str(path), 8 + length + start, type_)
             found[name] = ConstantData(type_, data, name)
     except (
         ValueError, KeyError, TypeError, AttributeError, RecursionError, TypeRuleError

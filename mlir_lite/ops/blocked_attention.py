@@ -1,35 +1,33 @@
 """Attention in blocks of queries: one kernel that never keeps more scores than a block has.
 
 Long rows of scores are cut in blocks of keys too, with running maxima and sums (Milakov and
-Gimelshein, 2018; Dao et al., 2022). The scores lie a column to a query, so that the maxima and
-sums of a block are those of whole vectors.
+Gimelshein, 2018; Dao et al., 2022).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import check
-from ..expr import INDEX, Expr, Load, Var, apply, const, index, select
 from ..ir import Op, Value, constructor, op
-from ..tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
-from ..types import Array, DType, TensorType, bool_, f32, f64
-from .body import Indices
+from ..tile.nodes import Buffer, Kernel
+from ..types import Array, Shape, TensorType, bool_, f32, f64
+from .attention_kernel import AttentionKernel, AttentionSizes, Stored
 from .broadcast import broadcast_shapes, common_shape, shape_text
 from .promote import check_same_dtype
+from .reduce import widened
 from .shape import inverse_permutation
 
 
 @op
 class BlockedAttention(Op):
-    """`attention` in blocks of `rows` queries, its scores in blocks of `columns` keys, f32 or f64.
+    """`attention` in blocks of `rows` queries, their scores in blocks of `columns` keys.
 
-    The operands become those of `attention` when transposed by their `axes` (as they are if
-    empty), and its result transposed by `result_axes` is this one's. `mask` broadcasts to the
-    transposed scores `(.., t, s)`: numbers are added; scores become `fill` where bools are false.
+    The operands, f32 or f64, become those of `attention` when transposed by their `axes` (empty:
+    as they are); its result transposed by `result_axes` is this one's. `mask` broadcasts to the
+    transposed scores `(.., t, s)`: numbers are added, and where bools are false a score is `fill`.
     """
 
     queries: Value
@@ -47,20 +45,78 @@ class BlockedAttention(Op):
     result_axes: tuple[int, ...] = ()
 
     def infer(self) -> TensorType:
-        q, k, v = self._shapes()
-        check(self.queries.dtype in (f32, f64), f"blocks of {self.queries.dtype} are not computed")
+        dtype = self.queries.dtype
+        check(dtype in (f32, f64), f"attention in blocks takes f32 or f64, not {dtype}")
         check_same_dtype(self.queries, self.keys, self.values)
+        check(min(self.rows, self.columns) > 0, "a block has rows and columns")
+        q = _shape(self.queries, self.query_axes)
+        k = _shape(self.keys, self.key_axes)
+        v = _shape(self.values, self.value_axes)
         check(min(len(q), len(k), len(v)) >= 2, "attention takes ranks of 2 or more")
         check(q[-1] == k[-1], f"queries of {q[-1]}, keys of {k[-1]}")
-        check(k[-2] == v[-2], f"{k[-2]} keys for {v[-2]} values")
-        check(min(self.rows, self.columns) > 0, "a block has rows and columns")
-        batch = broadcast_shapes(broadcast_shapes(q[:-2], k[:-2]), v[:-2])
+        check(k[-2] == v[-2] != 0, f"{k[-2]} keys for {v[-2]} values")
+        batch = broadcast_shapes(q[:-2], k[:-2], v[:-2])
         if self.mask is not None:
-            check(self.mask.dtype in (bool_, q_type := self.queries.dtype), f"no mask of {q_type}")
-            scores = (*batch, k[-2], q[-2])
-            wanted, have = shape_text(scores), shape_text(self.mask.shape)
+            kind, scores = self.mask.dtype, (*batch, k[-2], q[-2])
+            check(kind in (bool_, dtype), f"a mask is of bools or {dtype}, not of {kind}")
             fits = common_shape(self.mask.shape, scores) == scores
-            check(fits, f"a mask of shape {have} does not broadcast to the scores' {wanted}")
-        shape = (*batch, q[-2], v[-1])
-        order = self.result_axes or tuple(range(len(shape)))
-        return TensorType(tuple(shape[axis] for axis in order), self.queries.dtype)
+            mask, wanted = shape_text(self.mask.shape), shape_text(scores)
+            check(fits, f"a mask of shape {mask} does not broadcast to the scores' {wanted}")
+        result = (*batch, q[-2], v[-1])
+        return TensorType(tuple(result[axis] for axis in _order(self.result_axes, len(result))), dtype)
+
+    def reference(self, queries: Array, keys: Array, values: Array, mask: Array | None) -> Array:
+        q, k, v = (
+            np.transpose(widened(array), _order(axes, array.ndim))
+            for array, axes in (
+                (queries, self.query_axes), (keys, self.key_axes), (values, self.value_axes)
+            )
+        )
+        scores = k @ np.swapaxes(q, -1, -2) * self.scale
+        if mask is not None:
+            added = mask.dtype != np.bool_
+            scores = scores + widened(mask) if added else np.where(mask, scores, self.fill)
+        if self.causal:
+            seen = np.tri(scores.shape[-1], scores.shape[-2], dtype=bool)
+            scores = np.where(seen.T, scores, -np.inf)
+        with np.errstate(invalid="ignore"):
+            powers = np.exp(scores - np.max(scores, -2, keepdims=True))
+            weights = np.swapaxes(powers / powers.sum(-2, keepdims=True), -1, -2)
+        result = weights @ v
+        ordered = np.transpose(result, _order(self.result_axes, result.ndim))
+        return np.ascontiguousarray(ordered).astype(queries.dtype)
+
+    def kernel(self, name: str) -> Kernel:
+        """Loops over batches and blocks of queries, and in them a nest a stage."""
+        result = _buffer("out", self.infer())
+        order = _order(self.result_axes, len(result.shape))
+        made = AttentionKernel(
+            Stored(_buffer("queries", self.queries.type), _order(self.query_axes, self.queries.rank)),
+            Stored(_buffer("keys", self.keys.type), _order(self.key_axes, self.keys.rank)),
+            Stored(_buffer("values", self.values.type), _order(self.value_axes, self.values.rank)),
+            None if self.mask is None else _buffer("mask", self.mask.type),
+            Stored(result, inverse_permutation(order)),
+            AttentionSizes(self.scale, self.causal, self.fill, self.rows, self.columns),
+        )
+        return made.kernel(name)
+
+
+def _order(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """The order of the axes that an attribute says."""
+    order = axes or tuple(range(rank))
+    check(sorted(order) == list(range(rank)), f"{axes} is no order of the axes of rank {rank}")
+    return order
+
+
+def _shape(value: Value, axes: tuple[int, ...]) -> Shape:
+    """The shape of an operand in the order of `attention`'s axes."""
+    return tuple(value.shape[axis] for axis in _order(axes, value.rank))
+
+
+def _buffer(name: str, type_: TensorType) -> Buffer:
+    return Buffer(name, type_.dtype, type_.static_shape)
+
+
+blocked_attention = constructor(BlockedAttention)
+
+OPS: tuple[type[Op], ...] = (BlockedAttention,)

@@ -9,7 +9,7 @@ from ..expr import Expr, cast
 from ..ir import Element, Op, Value, constructor, op
 from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
-from .promote import check_kind, check_same_dtype
+from .promote import check_kind, product_type
 from .reduce import widened
 from .windows import (
     Padding,
@@ -27,7 +27,10 @@ from .windows import (
 @op
 class DepthwiseConv(Op):
     """Channels-last convolution of each channel by its own filter:
-    `(batch, *size, channels) x (*kernel, channels) -> (batch, *size, channels)`."""
+    `(batch, *size, channels) x (*kernel, channels) -> (batch, *size, channels)`.
+
+    Half-width floats are summed in f32, integers in their own type; u8 by i8 gives i32.
+    """
 
     x: Value
     taps: Value
@@ -38,11 +41,11 @@ class DepthwiseConv(Op):
     def infer(self) -> TensorType:
         x, taps = self.x.type, self.taps.type
         check_kind(self.x, "fiu")
-        check_same_dtype(self.x, self.taps)
+        total = product_type(self.x, self.taps)
         check(taps.rank == x.rank - 1, f"taps of rank {taps.rank}, an input of rank {x.rank}")
         check(x.shape[-1] == taps.shape[-1], f"{x.shape[-1]} channels, {taps.shape[-1]} filters")
         counts = [window.count for window in self.windows()]
-        return x.with_shape((x.shape[0], *counts, x.shape[-1]))
+        return TensorType((x.shape[0], *counts, x.shape[-1]), total)
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
@@ -51,16 +54,22 @@ class DepthwiseConv(Op):
         return windows_of(size, kernel, self.strides, self.padding, self.dilations)
 
     def reference(self, x: Array, taps: Array) -> Array:
-        first, windows = widened(channels_first(x, "nhwc")), self.windows()
+        total = product_type(self.x, self.taps).numpy
+        first, filters = (
+            widened(operand.astype(total, copy=False))
+            for operand in (channels_first(x, "nhwc"), taps)
+        )
+        windows = self.windows()
         y = np.zeros((*first.shape[:2], int(np.prod(counts_of(windows)))), first.dtype)
         for place, seen in taps_of(first, windows, 0):
-            y += seen.reshape(y.shape) * widened(taps)[place][:, None]
+            y += seen.reshape(y.shape) * filters[place][:, None]
         shaped = y.reshape(*first.shape[:2], *counts_of(windows))
-        return in_layout(shaped, "nhwc").astype(x.dtype)
+        return in_layout(shaped, "nhwc").astype(total)
 
     def body(self, at: Indices, x: Element, taps: Element) -> Expr:
         batch, *position, channel = at
-        windows, wide = self.windows(), computing_type(self.x.dtype)
+        dtype = product_type(self.x, self.taps)
+        windows, wide = self.windows(), computing_type(dtype)
 
         def element(*along: Expr) -> Expr:
             source = sources(windows, tuple(position), along)
@@ -69,7 +78,7 @@ class DepthwiseConv(Op):
 
         kernel = taps.type.static_shape[:-1]
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)}
-        return cast(reduce_over("sum", axes, element), self.x.dtype)
+        return cast(reduce_over("sum", axes, element), dtype)
 
 
 depthwise_conv = constructor(DepthwiseConv)

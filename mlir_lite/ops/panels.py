@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, cast
 from ..ir import Element, Op, Value, constructor, op
+from ..memory import aligned_empty
 from ..types import Array, TensorType, ceil_div
 from .body import Indices, computing_type, guarded, reduce_over
 from .conv import convolve
@@ -176,11 +177,12 @@ def _packed(matrices: Array, width: int) -> Array:
     """`(.., k, n) -> (.., n / width, k, width)`, filled up with zeros; whole runs are copied."""
     *batch, k, n = matrices.shape
     full, rest = divmod(n, width)
-    panels = np.zeros((*batch, full + bool(rest), k, width), matrices.dtype)
+    panels = aligned_empty((*batch, full + bool(rest), k, width), matrices.dtype)
     columns = matrices[..., : full * width].reshape(*batch, k, full, width)
     panels[..., :full, :, :] = np.moveaxis(columns, -2, -3)
     if rest:
         panels[..., full, :, :rest] = matrices[..., full * width :]
+        panels[..., full, :, rest:] = 0
     return panels
 
 

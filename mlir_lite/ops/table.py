@@ -7,6 +7,7 @@ from .activation import OPS as ACTIVATION
 from .arithmetic import OPS as ARITHMETIC
 from .arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
 from .attention import OPS as ATTENTION
+from .blocked_attention import OPS as BLOCKED_ATTENTION
 from .broadcast import OPS as BROADCAST
 from .cast import OPS as CAST
 from .cast import cast
@@ -64,6 +65,7 @@ from .trigonometry import OPS as TRIGONOMETRY
 from .unary import OPS as UNARY
 from .unary import absolute, negative
 from .winograd import OPS as WINOGRAD
+from .winograd_blocked import OPS as WINOGRAD_BLOCKED
 
 _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONSTANT,
@@ -93,11 +95,13 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     PANELS,
     DOTS,
     WINOGRAD,
+    WINOGRAD_BLOCKED,
     POOL,
     RESIZE,
     SOFTMAX,
     NORM,
     ATTENTION,
+    BLOCKED_ATTENTION,
     GROUP,
 )
 

@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ..errors import check
-from ..expr import INDEX, Expr, Load, Var, all_of, cast, const, index, select
+from ..expr import Expr, Load, index
 from ..ir import ConstantData, Op, Value, constructor, op
-from ..tile.nodes import Block, Buffer, If, Kernel, Loop, Ref, Store
+from ..tile.nodes import Buffer, Kernel, Ref
 from ..types import Array, TensorType, ceil_div, static
 from .body import computing_type
 from .cast import cast as cast_value
@@ -25,14 +24,8 @@ from .promote import check_kind
 from .reduce import widened
 from .shape import reshape, transpose
 from .windows import Padding, counts_of, windows_of
-from .winograd_transform import (
-    POINTS,
-    TAPS,
-    StraightLine,
-    as_array,
-    transform_of,
-    transformed,
-)
+from .winograd_kernel import TileAt, axis, input_code, loops, output_code
+from .winograd_transform import POINTS, TAPS, as_array, transform_of
 
 
 @op
@@ -50,67 +43,30 @@ class WinogradInput(Op):
     def infer(self) -> TensorType:
         x = self.x.type
         check_kind(self.x, "f")
-        _check_tile(self.tile)
+        check_tile(self.tile)
         check(x.rank == 4, f"takes a batch of channels-last images, not {x}")
         tiles = self.tiles
-        return x.with_shape((_points(self.tile), prod(tiles), x.shape[-1]))
+        return x.with_shape((points_of(self.tile), prod(tiles), x.shape[-1]))
 
     @property
     def tiles(self) -> tuple[int, int, int]:
         """The number of images, and of tiles along the height and the width of each."""
-        batch, *size, _ = self.x.type.static_shape
-        ones = (1, 1)
-        height, width = counts_of(windows_of(size, (TAPS, TAPS), ones, self.padding, ones))
-        return tiles_of((batch, height, width), self.tile)
+        return tiles_of(output_sizes(self.x.type.static_shape, self.padding), self.tile)
 
     def reference(self, x: Array) -> Array:
-        batch, rows, columns = self.tiles
-        step, reach = self.tile, self.tile + TAPS - 1
-        last = (rows * step + TAPS - 1, columns * step + TAPS - 1)
-        pads = [
-            (low, max(0, end - low - size))
-            for (low, _), end, size in zip(self.padding, last, x.shape[1:3], strict=True)
-        ]
-        padded = np.pad(widened(x), ((0, 0), *pads, (0, 0)))
-        view = np.lib.stride_tricks.sliding_window_view(padded, (reach, reach), (1, 2))
-        view = view[:, : rows * step : step, : columns * step : step]
-        matrix = as_array(transform_of(self.tile).input)
-        v = np.einsum("ik,btuckl,jl->ijbtuc", matrix, view, matrix, optimize=True)
-        shape = (reach * reach, batch * rows * columns, x.shape[-1])
-        return np.asarray(v.reshape(shape)).astype(x.dtype)
+        return transformed_input(widened(x), self.tile, self.padding).astype(x.dtype)
 
     def kernel(self, name: str) -> Kernel:
         """A loop over tiles and channels around straight-line code."""
-        x, out = self.x.type, self.infer()
-        dtype, (_, height, width, channels) = self.x.dtype, x.static_shape
-        (low_row, _), (low_column, _) = self.padding
-        _, rows, columns = self.tiles
-        at = _TileIndex.of(self.tiles, channels)
-        code, wide = StraightLine(), computing_type(dtype)
+        x = Buffer("x", self.x.dtype, self.x.type.static_shape)
+        out = Buffer("out", self.x.dtype, self.infer().static_shape)
+        at, number, extents = _all_tiles(self.tiles, x.shape[-1])
 
-        def pixel(i: int, j: int) -> Expr:
-            row, inside_rows = within(at.row, rows, i - low_row, height)
-            column, inside_columns = within(at.column, columns, j - low_column, width)
-            element = Load(dtype, "x", (at.image, row, column, at.channel))
-            inside = all_of(*inside_rows, *inside_columns)
-            return select(inside, cast(element, wide), const(0, wide))
+        def point(place: int) -> Ref:
+            return Ref("out", (index(place), number, at.channel))
 
-        def within(place: Expr, count: int, first: int, extent: int) -> tuple[Expr, list[Expr]]:
-            """A pixel's position by its tile's, and the conditions on it that may fail."""
-            position = place * self.tile + first
-            low = [position >= 0] if first < 0 else []
-            reaches = (count - 1) * self.tile + first >= extent
-            return position, [*low, position < extent] if reaches else low
-
-        for i, row in enumerate(transformed(transform_of(self.tile).input, pixel, code.bind)):
-            for j, value in enumerate(row):
-                place = (index(i * len(row) + j), at.tile, at.channel)
-                code.lines.append(Store(Ref("out", place), cast(value, dtype)))
-        params = (
-            Buffer("x", dtype, x.static_shape),
-            Buffer("out", dtype, out.static_shape),
-        )
-        return Kernel(name, params, ("out",), at.nest(tuple(code.lines)))
+        code = input_code(x, self.tile, self.padding, at, point, out)
+        return Kernel(name, (x, out), ("out",), (loops(extents, code),))
 
 
 @op
@@ -125,12 +81,12 @@ class WinogradFilter(Op):
 
     def infer(self) -> TensorType:
         check_kind(self.weight, "f")
-        _check_tile(self.tile)
+        check_tile(self.tile)
         weight = self.weight.type
         fits = weight.rank == 4 and tuple(weight.shape[2:]) == (TAPS, TAPS)
         check(fits, f"takes 3×3 filters, not {weight}")
         out, inner = weight.shape[:2]
-        return weight.with_shape((_points(self.tile), inner, out))
+        return weight.with_shape((points_of(self.tile), inner, out))
 
     def reference(self, weight: Array) -> Array:
         matrix = as_array(transform_of(self.tile).filter)
@@ -148,7 +104,7 @@ class WinogradFilter(Op):
         matrix = as_array(transform_of(self.tile).filter).astype(wide.numpy)
         left, right = constant(ConstantData.of(matrix)), constant(ConstantData.of(matrix.T))
         u = matmul(matmul(left, cast_value(weight, wide)), right)
-        flat = reshape(u, (*weight.shape[:2], _points(self.tile)))
+        flat = reshape(u, (*weight.shape[:2], points_of(self.tile)))
         return cast_value(transpose(flat, (2, 1, 0)), weight.dtype)
 
 
@@ -165,48 +121,68 @@ class WinogradOutput(Op):
 
     def infer(self) -> TensorType:
         check_kind(self.products, "f")
-        _check_tile(self.tile)
+        check_tile(self.tile)
         products = self.products.type
         check(len(self.sizes) == 3, f"the sizes are batch, height and width, not {self.sizes}")
         check(products.rank == 3, f"takes products of points and tiles, not {products}")
         points, tiles, channels = products.static_shape
         expected = prod(tiles_of(self.sizes, self.tile))
-        fits = (points, tiles) == (_points(self.tile), expected)
+        fits = (points, tiles) == (points_of(self.tile), expected)
         check(fits, f"{points} points of {tiles} tiles do not make images of {self.sizes}")
         return products.with_shape((*self.sizes, channels))
 
     def reference(self, products: Array) -> Array:
-        batch, height, width = self.sizes
-        _, rows, columns = tiles_of(self.sizes, self.tile)
-        channels, reach = products.shape[-1], self.tile + TAPS - 1
-        m = widened(products).reshape(reach, reach, batch, rows, columns, channels)
-        matrix = as_array(transform_of(self.tile).output)
-        y = np.einsum("ik,klbtuc,jl->btiujc", matrix, m, matrix, optimize=True)
-        y = y.reshape(batch, rows * self.tile, columns * self.tile, channels)
-        return np.ascontiguousarray(y[:, :height, :width]).astype(products.dtype)
+        return transformed_output(widened(products), self.tile, self.sizes).astype(products.dtype)
 
     def kernel(self, name: str) -> Kernel:
         """A loop over tiles and channels around straight-line code."""
-        products, dtype = self.products.type, self.products.dtype
-        _, height, width = self.sizes
-        at = _TileIndex.of(tiles_of(self.sizes, self.tile), products.static_shape[-1])
-        code, wide = StraightLine(), computing_type(dtype)
-        reach = self.tile + TAPS - 1
+        dtype = self.products.dtype
+        products = Buffer("products", dtype, self.products.type.static_shape)
+        out = Buffer("out", dtype, self.infer().static_shape)
+        at, number, extents = _all_tiles(tiles_of(self.sizes, self.tile), out.shape[-1])
 
-        def product(i: int, j: int) -> Expr:
-            place = (index(i * reach + j), at.tile, at.channel)
-            return cast(Load(dtype, "products", place), wide)
+        def product(place: int) -> Load:
+            return Load(dtype, "products", (index(place), number, at.channel))
 
-        for i, row in enumerate(transformed(transform_of(self.tile).output, product, code.bind)):
-            for j, value in enumerate(row):
-                y, x = at.row * self.tile + i, at.column * self.tile + j
-                store = Store(Ref("out", (at.image, y, x, at.channel)), cast(value, dtype))
-                code.lines.append(If(all_of(y < height, x < width), (store,)))
-        params = (
-            Buffer("products", dtype, products.static_shape),
-            Buffer("out", dtype, self.infer().static_shape),
-        )
-        return Kernel(name, params, ("out",), at.nest(tuple(code.lines)))
+        code = output_code(product, self.tile, at, out)
+        return Kernel(name, (products, out), ("out",), (loops(extents, code),))
+
+
+def output_sizes(shape: tuple[int, ...], padding: Padding) -> tuple[int, int, int]:
+    """The images, height and width of a 3×3 convolution of unit stride, channels-last."""
+    batch, *size, _ = shape
+    ones = (1, 1)
+    height, width = counts_of(windows_of(size, (TAPS, TAPS), ones, padding, ones))
+    return batch, height, width
+
+
+def transformed_input(x: Array, tile: int, padding: Padding) -> Array:
+    """`Bᵀ d B` of the tiles of channels-last images: `(points, tiles, in)`."""
+    batch, rows, columns = tiles_of(output_sizes(x.shape, padding), tile)
+    reach = tile + TAPS - 1
+    last = (rows * tile + TAPS - 1, columns * tile + TAPS - 1)
+    pads = [
+        (low, max(0, end - low - size))
+        for (low, _), end, size in zip(padding, last, x.shape[1:3], strict=True)
+    ]
+    padded = np.pad(x, ((0, 0), *pads, (0, 0)))
+    view = np.lib.stride_tricks.sliding_window_view(padded, (reach, reach), (1, 2))
+    view = view[:, : rows * tile : tile, : columns * tile : tile]
+    matrix = as_array(transform_of(tile).input)
+    v = np.einsum("ik,btuckl,jl->ijbtuc", matrix, view, matrix, optimize=True)
+    return np.asarray(v.reshape(reach * reach, batch * rows * columns, x.shape[-1]))
+
+
+def transformed_output(products: Array, tile: int, sizes: tuple[int, ...]) -> Array:
+    """`Aᵀ m A` of tiles, made images of `sizes`: `(batch, height, width, out)`."""
+    batch, height, width = sizes
+    _, rows, columns = tiles_of(sizes, tile)
+    channels, reach = products.shape[-1], tile + TAPS - 1
+    m = products.reshape(reach, reach, batch, rows, columns, channels)
+    matrix = as_array(transform_of(tile).output)
+    y = np.einsum("ik,klbtuc,jl->btiujc", matrix, m, matrix, optimize=True)
+    y = y.reshape(batch, rows * tile, columns * tile, channels)
+    return np.ascontiguousarray(y[:, :height, :width])
 
 
 _FILTERS_AT_ONCE = 1 << 16  # in f64, so that only some of them are held twice as wide
@@ -219,42 +195,22 @@ def tiles_of(sizes: tuple[int, ...], tile: int) -> tuple[int, int, int]:
     return batch, rows, columns
 
 
-def _points(tile: int) -> int:
+def points_of(tile: int) -> int:
     return (tile + TAPS - 1) ** 2
 
 
-def _check_tile(tile: int) -> None:
+def check_tile(tile: int) -> None:
     check(tile in POINTS, f"there are tiles of {' and '.join(map(str, POINTS))}, not of {tile}")
 
 
-@dataclass(frozen=True)
-class _TileIndex:
-    """The loops over the tiles of all images and over channels."""
-
-    extents: tuple[int, int, int, int]
-    image: Expr
-    row: Expr
-    column: Expr
-    channel: Expr
-
-    @staticmethod
-    def of(tiles: tuple[int, int, int], channels: int) -> _TileIndex:
-        image, row, column, channel = (Var(INDEX, axis) for axis in _AXES)
-        return _TileIndex((*tiles, channels), image, row, column, channel)
-
-    @property
-    def tile(self) -> Expr:
-        """The number of the tile among those of all images."""
-        _, rows, columns, _ = self.extents
-        return (self.image * rows + self.row) * columns + self.column
-
-    def nest(self, body: Block) -> Block:
-        for axis, extent in reversed(tuple(zip(_AXES, self.extents, strict=True))):
-            body = (Loop(axis, index(0), index(extent), body),)
-        return body
-
-
-_AXES = ("image", "row", "column", "c")
+def _all_tiles(
+    tiles: tuple[int, int, int], channels: int
+) -> tuple[TileAt, Expr, dict[str, int]]:
+    """Any tile of all images, its number among them, and the loops over tiles and channels."""
+    images, rows, columns = tiles
+    at = TileAt(axis("image"), axis("row"), axis("column"), axis("c"), rows, columns)
+    extents = {"image": images, "row": rows, "column": columns, "c": channels}
+    return at, (at.image * rows + at.row) * columns + at.column, extents
 
 
 winograd_input = constructor(WinogradInput)

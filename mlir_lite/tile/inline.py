@@ -145,8 +145,8 @@ def _renamed(
                 return replace(loop, axis=loop.axis + mark)
             case Let(name=name, value=value):
                 return Let(name + mark, value)
-            case Store(target=target, value=value):
-                return Store(Ref(*place(target.buffer, target.indices)), value)
+            case Store(target=target) as store:
+                return replace(store, target=Ref(*place(target.buffer, target.indices)))
             case Accumulate(combiner=combiner, targets=targets, values=parts):
                 moved = tuple(Ref(*place(ref.buffer, ref.indices)) for ref in targets)
                 return Accumulate(combiner, moved, parts)

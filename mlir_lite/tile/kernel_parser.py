@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from ..expr import INDEX
@@ -177,6 +178,13 @@ class KernelParser:
                 group = cursor.expect_name("a group")
                 cursor.expect(",")
                 return Wait(group, cursor.expect_int())
+            case "nontemporal":
+                cursor.advance()
+                start = cursor.token
+                write = self._write()
+                if not isinstance(write, Store):
+                    raise cursor.error("only a store can be nontemporal", start)
+                return replace(write, nontemporal=True)
         return self._write()
 
     def _loop(self) -> Loop:

@@ -148,8 +148,11 @@ class Let(Stmt):
 
 @dataclass(frozen=True, slots=True)
 class Store(Stmt):
+    """`nontemporal` writes past the caches, where the machine can: for what is read much later."""
+
     target: Ref
     value: Expr
+    nontemporal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,7 @@ def map_own(stmt: Stmt, visit: Callable[[Expr], Expr]) -> Stmt:
         case Let():
             return Let(stmt.name, next(parts))
         case Store():
-            return Store(ref(stmt.target), next(parts))
+            return Store(ref(stmt.target), next(parts), stmt.nontemporal)
         case Accumulate():
             targets = tuple([ref(target) for target in stmt.targets])
             return Accumulate(stmt.combiner, targets, tuple(parts))

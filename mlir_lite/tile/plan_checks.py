@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ..errors import VerifyError
+from ..memory import ALIGNMENT
 from .access_checks import AccessChecks
 from .in_place import is_elementwise
 from .nodes import Accumulate, Buffer, Kernel
-from .program import ALIGNMENT, CallStep, Program, Role, Slot, View
+from .program import CallStep, Program, Role, Slot, View
 
 STATUS = "status"  # the slot of the status word: read by the caller after every step
 

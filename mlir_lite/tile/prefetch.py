@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
 
-from ..expr import Expr, affine, apply, index, loads_of, simplify, substitute_vars
+from ..expr import Expr, Load, affine, apply, index, loads_of, simplify, substitute_vars, vars_of
 from .instructions import prefetch_name
-from .nodes import Block, Call, Kernel, Loop, Stmt, Window, expressions_of, map_blocks, walk
+from .nodes import (
+    Block,
+    Buffer,
+    Call,
+    Kernel,
+    Kind,
+    Loop,
+    Stmt,
+    Window,
+    expressions_of,
+    map_blocks,
+    walk,
+)
 from .tree import base, chain, extent_of, has_constant_limits, var
 
 LINE_BYTES = 64  # what a cache is filled by
+MOST_LINES = 8  # that an iteration reads of one parameter
 
 
 def prefetch_next(
@@ -35,6 +48,58 @@ def prefetch_next(
     """
     changed = _Prefetch(kernel, buffer, axis, reduction, repeats, distance).block(kernel.body)
     return kernel.with_body(changed)
+
+
+def prefetch_streams(kernel: Kernel, distance: int) -> Kernel:
+    """Have the innermost loops that run at run time ask for what they will read `distance` bytes
+    further on, of the parameters that they read from one end to the other; the first loop that
+    reads a parameter asks, for the others to find it.
+
+    for i.o: vector i.i: y[i.o, i.i] = f(x[i.o, i.i])
+      ->  for i.o: {prefetch(x[i.o, ahead]);  vector i.i: y[i.o, i.i] = f(x[i.o, i.i])}
+    """
+    inputs = {param.name: param for param in kernel.params if param.name not in kernel.outputs}
+    asked: set[str] = set()
+
+    def visit(block: Block) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            if isinstance(stmt, Loop) and not _runs(stmt):
+                result.append(stmt)
+            elif isinstance(stmt, Loop) and not any(map(_runs, _loops(stmt.body))):
+                result.append(replace(stmt, body=(*requests(stmt), *stmt.body)))
+            else:
+                result.append(map_blocks(stmt, visit))
+        return tuple(result)
+
+    def requests(loop: Loop) -> list[Stmt]:
+        inside = {stmt.axis: stmt for stmt in _loops(loop.body)}
+        inner = {axis: index(0) for axis in inside}
+        found: list[Stmt] = []
+        for load in _loads(loop.body):
+            buffer = inputs.get(load.buffer)
+            if buffer is None or buffer.layout is not None or load.buffer in asked:
+                continue
+            place = tuple(simplify(substitute_vars(part, inner), {}) for part in load.indices)
+            step = affine(_flat(buffer, place), loop.axis)
+            line = LINE_BYTES // buffer.dtype.bytes
+            used = frozenset().union(*map(vars_of, load.indices))
+            read = prod(extent_of(stmt) for axis, stmt in inside.items() if axis in used)
+            if step is None or step[0] != read or not line <= read <= MOST_LINES * line:
+                continue
+            asked.add(load.buffer)
+            for part in range(read // line):
+                at = place[-1] + (distance // buffer.dtype.bytes + part * line)
+                window = Window(load.buffer, (*place[:-1], simplify(at, {})))
+                found.append(Call(prefetch_name(buffer.dtype), (window,)))
+        return found
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def _runs(loop: Loop) -> bool:
+    """Whether a loop is one in the machine code, too."""
+    return loop.kind not in (Kind.VECTOR, Kind.UNROLL)
 
 
 @dataclass(frozen=True)
@@ -76,7 +141,7 @@ class _Prefetch:
         if not pieces or not known or place is None:
             return first
         buffer = self.kernel.buffers[self.buffer]
-        moved = affine(place[-1] + self._flat(place[:-1]), pieces[0].axis)
+        moved = affine(_flat(buffer, place), pieces[0].axis)
         if moved is None:
             return first
         size = moved[0]
@@ -107,21 +172,26 @@ class _Prefetch:
         """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
         axes = {loop.axis for loop in (first, *_loops((first,)))}
         start = {axis: index(0) for axis in axes}
-        for stmt in walk(body):
-            for expr in expressions_of(stmt):
-                for load in loads_of(expr):
-                    if load.buffer == self.buffer:
-                        places = (substitute_vars(part, start) for part in load.indices)
-                        return tuple(simplify(part, {}) for part in places)
+        for load in _loads(body):
+            if load.buffer == self.buffer:
+                places = (substitute_vars(part, start) for part in load.indices)
+                return tuple(simplify(part, {}) for part in places)
         return None
 
-    def _flat(self, leading: tuple[Expr, ...]) -> Expr:
-        """The position in memory of an index whose last part is 0."""
-        flat: Expr = index(0)
-        shape = self.kernel.buffers[self.buffer].memory_shape
-        for part, extent in zip(leading, shape, strict=False):
-            flat = flat * extent + part
-        return flat * shape[-1]
+
+def _flat(buffer: Buffer, place: tuple[Expr, ...]) -> Expr:
+    """The position in memory of an element."""
+    flat: Expr = index(0)
+    for part, extent in zip(place, buffer.memory_shape, strict=True):
+        flat = flat * extent + part
+    return flat
+
+
+def _loads(block: Block) -> Iterator[Load]:
+    """The reads of a block, in order."""
+    for stmt in walk(block):
+        for expr in expressions_of(stmt):
+            yield from loads_of(expr)
 
 
 def _reduction(first: Loop) -> tuple[list[Loop], Block]:

@@ -198,8 +198,10 @@ class _Body:
             case Let(name=name, value=value):
                 self._writer.write(f"let {name_of(name)} = {text(value)}")
                 self._types[name] = value.dtype
-            case Store(target=target, value=value):
-                self._writer.write(f"{self._ref(target)} = {text(value, self._type(target))}")
+            case Store(target=target, value=value, nontemporal=nontemporal):
+                word = "nontemporal " if nontemporal else ""
+                place = self._ref(target)
+                self._writer.write(f"{word}{place} = {text(value, self._type(target))}")
             case Accumulate():
                 self._writer.write(self._accumulate(stmt))
             case Call(callee=callee, windows=windows, scalars=scalars):

@@ -14,8 +14,6 @@ from ..location import UNKNOWN, Location
 from ..types import TensorType
 from .nodes import Kernel
 
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-
 
 class Role(StrEnum):
     PARAMETER = "parameter"

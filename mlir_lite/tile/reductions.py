@@ -230,7 +230,7 @@ def split_accumulator(kernel: Kernel, axes: Sequence[str]) -> Kernel:
 def _holds(loop: Loop, axes: Sequence[str]) -> bool:
     """Whether a chain of loops starting here ends in the loops `axes`, or is just those."""
     loops, body = chain(loop)
-    if loop.kind is Kind.PARALLEL or not _only_accumulates(body):
+    if loop.kind is Kind.PARALLEL or not only_accumulates(body):
         return False
     inner = loops[-len(axes) :]
     if tuple(base(entry.axis) for entry in inner) != tuple(axes):
@@ -289,13 +289,14 @@ def _lifted(loop: Loop, condition: Expr, then: Block) -> Block:
     outside: list[Expr] = []
     for part in conjuncts(condition):
         (inside if loop.axis in vars_of(part) else outside).append(part)
-    if not outside or not _only_accumulates(then):
+    if not outside or not only_accumulates(then):
         return (loop,)
     body = (If(all_of(*inside), then),) if inside else then
     return (If(all_of(*outside), (replace(loop, body=body),)),)
 
 
-def _only_accumulates(block: Block) -> bool:
+def only_accumulates(block: Block) -> bool:
+    """Whether a block does nothing but add to what it accumulates."""
     return all(isinstance(stmt, (Accumulate, Loop, If)) for stmt in walk(block))
 
 

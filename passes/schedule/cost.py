@@ -55,7 +55,11 @@ def decide_rule(problem: object, question: str, rule: bool, target: Target) -> b
 @dataclass(frozen=True)
 class ProductSizes:
     """The problem of `count` products `(rows, depth) x (depth, columns)`, their right operands as
-    they are, or packed in panels of `panel` columns."""
+    they are, or packed in panels of `panel` columns.
+
+    Where an instruction sums products of a few neighbours of a narrow type, `narrow`, these are one
+    element, as wide as the sum's `dtype`.
+    """
 
     rows: int
     depth: int
@@ -63,11 +67,13 @@ class ProductSizes:
     dtype: DType
     count: int = 1
     panel: int | None = None
+    narrow: DType | None = None
 
     def __str__(self) -> str:
         many = f"{self.count} of " if self.count > 1 else ""
         panels = f" in panels of {self.panel}" if self.panel else ""
-        return f"product {many}{self.rows}x{self.depth}x{self.columns} {self.dtype}{panels}"
+        dots = f" dots of {self.narrow}" if self.narrow else ""
+        return f"product {many}{self.rows}x{self.depth}x{self.columns} {self.dtype}{dots}{panels}"
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,22 @@ def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
     return matrix_bytes > target.l1_bytes and columns >= STREAMED_COLUMNS // 4
 
 
+STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+
+
+def worth_asking(cycles: float, moved: int, target: Target) -> bool:
+    """Whether data that a kernel reads once, from one end to the other, is asked for ahead: where
+    the arithmetic takes about as long as memory does. A core with little to compute looks far
+    enough ahead by itself, and requests would only be in its way."""
+    return memory_bound(moved, target) and 2 * cycles >= memory_cycles(moved, target)
+
+
+def beyond_caches(moved: int, target: Target) -> bool:
+    """Whether what a kernel reads and writes is so much that nothing of it stays in a cache, so
+    that writing it past them saves reading each line first."""
+    return moved > 2 * target.l3_bytes
+
+
 def memory_bound(moved: int, target: Target) -> bool:
     """Whether what a kernel reads and writes comes from memory rather than a cache."""
     return moved > target.l3_bytes // 4
@@ -222,6 +244,23 @@ def worth_turning(rows: int, columns: int, lanes: int) -> bool:
     return wide + lanes * (lanes.bit_length() - 1) < 2 * high * wide
 
 
+# Attention
+
+
+KEYS_AT_ONCE = 512  # their scores stay in the second cache beside the values
+KEYS_IN_BLOCK = 128  # their scores, and their values, stay in the nearest one
+
+
+def attention_blocks(
+    queries: int, keys: int, dtype: DType, causal: bool, target: Target
+) -> tuple[int, int] | None:
+    """Queries and keys of a block of attention; None where that does not pay."""
+    rows = MOST_VECTORS * target.lanes(dtype)
+    if queries < target.lanes(dtype):
+        return None
+    return rows, 64 if causal else keys if keys <= KEYS_AT_ONCE else KEYS_IN_BLOCK
+
+
 # Winograd convolution
 
 
@@ -248,9 +287,21 @@ TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, su
 
 def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target) -> str:
     """How to compute a convolution: "direct", or one of `tiles`, which gives Winograd's tile."""
+    if not tiles:
+        return "direct"
+    cycles = algorithm_cycles(sizes, tiles, target)
+    worth = {name: cycles[name] / WINOGRAD_WORTH for name in tiles}
+    # What is too inaccurate is asked for again, among fewer: that is another question.
+    question = f"algorithm, tiles up to {max(tiles.values())}"
+    return decide(sizes, question, {**worth, "direct": cycles["direct"]}, target)
+
+
+def algorithm_cycles(
+    sizes: ConvSizes, tiles: Mapping[str, int], target: Target
+) -> dict[str, float]:
+    """The cycles of each algorithm there is."""
     cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in tiles.items()}
-    worth = {name: count / WINOGRAD_WORTH for name, count in cycles.items()}
-    return decide(sizes, "algorithm", {**worth, "direct": direct_cycles(sizes, target)}, target)
+    return {**cycles, "direct": direct_cycles(sizes, target)}
 
 
 def direct_cycles(sizes: ConvSizes, target: Target) -> float:

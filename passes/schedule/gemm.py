@@ -62,11 +62,14 @@ def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
     outer = [nest.extent(axis) for axis in nest.axes if axis not in (product.m, product.n)]
     return ProductSizes(
         rows=nest.extent(product.m) if product.m else 1,
-        depth=prod(extent_of(loop) for loop in nest.reductions[0]),
+        depth=prod(
+            extent_of(loop) for loop in nest.reductions[0] if loop.axis in product.reduction
+        ),
         columns=nest.extent(product.n),
-        dtype=kernel.buffers[product.right.buffer].dtype,
+        dtype=product.total,
         count=prod(outer),
         panel=product.panel,
+        narrow=product.right.dtype if product.dots else None,
     )
 
 
@@ -125,7 +128,8 @@ def _prefetch(
     """Ask for the next panel during the last `rounds` over this one; for a panel that is read only
     once, a little ahead of where it is read; for none that has no room beside another."""
     buffer = kernel.buffers[product.right.buffer]
-    panel = prod(buffer.memory_shape[-1 - len(product.reduction) :]) * buffer.dtype.bytes
+    inner = len(product.reduction) + (2 if product.dots else 1)
+    panel = prod(buffer.memory_shape[-inner:]) * buffer.dtype.bytes
     place = (product.right.buffer, f"{product.n}.o", product.reduction[0])
     if not any(loops_of(kernel, axis) for axis in rounds):
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)

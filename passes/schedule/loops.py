@@ -70,6 +70,11 @@ def collapse_all(kernel: Kernel, number: int | None = None) -> Kernel:
     return kernel
 
 
+def moved_bytes(kernel: Kernel) -> int:
+    """Bytes of all that a kernel reads and writes."""
+    return sum(buffer.elements * buffer.dtype.bytes for buffer in kernel.params)
+
+
 def best_axis(kernel: Kernel, nest: Nest, axes: tuple[str, ...], lanes: int) -> str:
     """The axis along which a nest runs best in vectors; the innermost among equals."""
     return min(

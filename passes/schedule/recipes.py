@@ -9,6 +9,8 @@ from ...tile.reductions import lift_guards
 from ...tile.tree import tidy
 from .analysis import nests_of
 from .blocked import is_blocked, schedule_blocked
+from .dots import use_dots
+from .far import for_memory
 from .ordered import ordered_axes, schedule_ordered
 from .rows import schedule_rows
 from .single import collapse_nest, schedule_nest
@@ -16,7 +18,7 @@ from .single import collapse_nest, schedule_nest
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
-    return privatise(_scheduled(lift_guards(tidy(kernel)), target))
+    return use_dots(privatise(_scheduled(lift_guards(tidy(kernel)), target)), target)
 
 
 def _scheduled(kernel: Kernel, target: Target) -> Kernel:
@@ -32,4 +34,5 @@ def _scheduled(kernel: Kernel, target: Target) -> Kernel:
         return schedule_rows(kernel, target)
     kernel = collapse_nest(kernel, 0)
     (nest,) = nests_of(kernel)
-    return schedule_nest(kernel, nest, target)
+    scheduled = schedule_nest(kernel, nest, target)
+    return scheduled if nest.reductions else for_memory(scheduled, target)

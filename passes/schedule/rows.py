@@ -12,7 +12,7 @@ from ...tile.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.nodes import Kernel, Loop, Space
 from ...tile.tree import chain, extent_of
 from .cost import most_rows
-from .loops import collapse_all, lanes_of, share, vector_rows
+from .loops import collapse_all, lanes_of, moved_bytes, share, vector_rows
 
 
 def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
@@ -36,8 +36,3 @@ def rows_in_flight(kernel: Kernel, depth: int, target: Target) -> int:
     )
     most = most_rows(moved_bytes(kernel), scratch, target)
     return max(count for count in range(1, most + 1) if extent_of(rows) % count == 0)
-
-
-def moved_bytes(kernel: Kernel) -> int:
-    """Bytes of all that a kernel reads and writes."""
-    return sum(buffer.elements * buffer.dtype.bytes for buffer in kernel.params)

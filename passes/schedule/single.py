@@ -6,11 +6,13 @@ from __future__ import annotations
 from ...target import Target
 from ...tile.nodes import Kernel
 from .analysis import Nest, as_product, nests_of
+from .dots import schedule_dots
 from .gemm import schedule_product
 from .loops import collapse_all, lanes_of, schedule_elementwise, schedule_reduction
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import is_streamed, schedule_streamed
 from .turned import as_turned, schedule_turned
+from .windows import as_windows, schedule_windows
 
 
 def collapse_nest(kernel: Kernel, number: int) -> Kernel:
@@ -30,7 +32,12 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         if turned is not None:
             return schedule_turned(kernel, nest, turned, target)
         return schedule_elementwise(kernel, nest, target)
+    windows = as_windows(kernel, nest, target)
+    if windows is not None:
+        return schedule_windows(kernel, nest, windows, target)
     product = as_product(kernel, nest)
+    if product is not None and product.dots is not None:
+        return schedule_dots(kernel, nest, product, target)
     if product is not None and is_streamed(kernel, nest, product, target):
         return schedule_streamed(kernel, nest, product, target)
     if product is not None and (product.panel or 0) % lanes_of(kernel, target) == 0:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite.cli import bench
-from mlir_lite.cli.runners import Apart, Here, Runner
+from mlir_lite.cli import runners
+from mlir_lite.cli.bench import relative_error
+from mlir_lite.cli.counting import matrix_flops
+from mlir_lite.cli.runners import Apart, Here, Runner, in_turn, onnxruntime_call, openvino_call
+from mlir_lite.errors import MissingExtraError
 from mlir_lite.types import Array
 
 from .conftest import Cli
@@ -20,8 +26,8 @@ from .conftest import Cli
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a call or two: the figures do not matter here."""
-    monkeypatch.setattr(bench, "BLOCK_SECONDS", 1e-5)
-    monkeypatch.setattr(bench, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(runners, "BLOCK_SECONDS", 1e-5)
+    monkeypatch.setattr(runners, "PAUSE_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("short")
@@ -50,6 +56,29 @@ def test_table_against_the_interpreter(cli: Cli, chain: Path) -> None:
     assert "0 GFLOP of matrix work" in done.out
 
 
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("runtime", sorted(runners.FILE_RUNTIMES))
+def test_runtimes_of_onnx_files_give_our_results(
+    cli: Cli, product_onnx: Path, runtime: str
+) -> None:
+    pytest.importorskip(runtime)
+    done = cli(
+        "bench", product_onnx, "--shape", "n=5", "--against", runtime, "--threads", 1,
+        "--repeat", 1, "--json",
+    )  # fmt: skip
+    (line,) = json.loads(done.out)["measured"]
+    assert line["error"] < 1e-5  # sums of 64 terms in f32
+    assert line["other_seconds"] > 0
+
+
+def test_a_runtime_that_is_not_installed_is_an_error_that_says_how_to_get_it(
+    product_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"mlir-lite\[bench\]"):
+        openvino_call(str(product_onnx), 1, {}, ["y"])
+
+
 def test_onnxruntime_takes_onnx_files_only(cli: Cli, chain: Path) -> None:
     done = cli("bench", chain, "--against", "onnxruntime")
     assert done.code == 1
@@ -59,7 +88,8 @@ def test_onnxruntime_takes_onnx_files_only(cli: Cli, chain: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's process states")
 def test_the_other_process_stands_still_between_its_turns(product_onnx: Path) -> None:
     feeds = {"x": np.ones((5, 64), np.float32)}
-    other = Apart(str(product_onnx), 1, feeds, ["y"])
+    make = partial(onnxruntime_call, str(product_onnx), 1, feeds, ["y"])
+    other = Apart("onnxruntime", make, sorted(os.sched_getaffinity(0))[:1])
     try:
         assert other.seconds(2) > 0
         (result,) = other.results()
@@ -67,6 +97,7 @@ def test_the_other_process_stands_still_between_its_turns(product_onnx: Path) ->
         time.sleep(0.05)
         state = Path(f"/proc/{other._process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         assert state == "T"
+        assert len(os.sched_getaffinity(other._process.pid or 0)) == 1
     finally:
         other.close()
 
@@ -82,7 +113,7 @@ def test_runtimes_take_turns() -> None:
 
         return Here(record)
 
-    times = bench.in_turn({"a": runner("a"), "b": runner("b")}, 5)
+    times = in_turn({"a": runner("a"), "b": runner("b")}, 5)
     rounds = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
     assert rounds == ["a", "b"] * 6  # once to know how long a call takes, then the five rounds
     assert {name: len(found) for name, found in times.items()} == {"a": 5, "b": 5}
@@ -91,7 +122,7 @@ def test_runtimes_take_turns() -> None:
 def test_error_is_relative_to_the_largest_element() -> None:
     have = [np.array([1.0, 2.0]), np.zeros(0)]
     want = [np.array([1.5, -4.0]), np.zeros(0)]
-    assert bench._error(have, want) == 1.5
+    assert relative_error(have, want) == 1.5
 
 
 @pytest.mark.parametrize(
@@ -118,4 +149,4 @@ def test_error_is_relative_to_the_largest_element() -> None:
     ids=["matmul", "grouped-conv", "conv-transpose"],
 )
 def test_matrix_work_is_counted(text: str, flops: int) -> None:
-    assert bench.matrix_flops(ml.parse(text)) == flops
+    assert matrix_flops(ml.parse(text)) == flops

@@ -17,7 +17,8 @@ func @net(%x: tensor<2x3xf32>, %w: tensor<3x4xf32>) -> tensor<2x4xf32> {
 # What is changed in the text, the message, and the line with its caret.
 MISTAKES = {
     ("matmul", "matmull"): (
-        "2:8: there is no operation 'matmull'; did you mean 'matmul' or 'panel_matmul' or 'all'?",
+        "2:8: there is no operation 'matmull'; "
+        "did you mean 'matmul' or 'dot_matmul' or 'panel_matmul'?",
         "    %0 = matmull %x, %w : tensor<2x4xf32>",
         "         ^~~~~~~",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .sample import Sample
+from .samples_attention import ATTENTION
 from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
 from .samples_index import INDEX
@@ -18,6 +19,7 @@ SAMPLES: tuple[Sample, ...] = (
     *INDEX,
     *REDUCE,
     *NN,
+    *ATTENTION,
     *DOTS,
     *WINDOWS,
     *WINOGRAD,

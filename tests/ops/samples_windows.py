@@ -16,7 +16,7 @@ from mlir_lite.ops.pool import AveragePool, MaxPool
 from mlir_lite.ops.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
 from mlir_lite.ops.sampling import COORDINATES
 from mlir_lite.ops.windows import Padding
-from mlir_lite.types import Array, bf16, f16, f32, f64, i8, i32, i64, u8
+from mlir_lite.types import Array, DType, bf16, f16, f32, f64, i8, i32, i64, u8
 
 from .sample import Sample, normal
 
@@ -139,16 +139,16 @@ def _depthwise() -> Iterator[Sample]:
         *((case, f32) for case in CONVOLUTIONS),
         *((CONVOLUTIONS[5], dtype) for dtype in (f64, f16, bf16, i8, u8, i32)),
     ):
-        yield Sample(
-            f"{case.comment}, {dtype}",
-            lambda x, taps, case=case: DepthwiseConv(
-                x, taps, case.strides, case.padding, case.dilations
-            ),
-            (
-                channels_last(normal(case.x, dtype)),
-                normal((*case.weight[2:], case.x[1]), dtype, 1),
-            ),
-        )
+        yield _depthwise(case, dtype, dtype)
+    yield _depthwise(CONVOLUTIONS[5], u8, i8)
+
+
+def _depthwise(case: Case, left: DType, right: DType) -> Sample:
+    return Sample(
+        f"{case.comment}, {left} by {right}",
+        lambda x, taps: DepthwiseConv(x, taps, case.strides, case.padding, case.dilations),
+        (channels_last(normal(case.x, left)), normal((*case.weight[2:], case.x[1]), right, 1)),
+    )
 
 
 def _panels() -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from math import prod
 
 from mlir_lite.ops.windows import Padding
 from mlir_lite.ops.winograd import WinogradFilter, WinogradInput, WinogradOutput, tiles_of
+from mlir_lite.ops.winograd_blocked import WinogradConv
 from mlir_lite.types import bf16, f32, f64
 
 from .sample import Sample, normal
@@ -48,6 +49,7 @@ def _samples() -> Iterator[Sample]:
             lambda weight, tile=tile: WinogradFilter(weight, tile),
             (normal((5, 3, 3, 3), dtype),),
         )
+    yield from _blocked()
     for dtype in (f64, bf16):
         yield Sample(
             f"of {dtype}",
@@ -58,6 +60,25 @@ def _samples() -> Iterator[Sample]:
             f"of {dtype}",
             lambda m: WinogradOutput(m, 2, (1, 3, 4)),
             (normal((16, 4, 3), dtype),),
+        )
+
+
+# Rows and columns of a block.
+BLOCKS = ((1, 1), (2, 3))
+
+
+def _blocked() -> Iterator[Sample]:
+    for (comment, shape, padding), tile, (rows, columns) in product(IMAGES, TILES, BLOCKS):
+        yield Sample(
+            f"{comment}, tiles of {tile}, {rows} by {columns} of them",
+            lambda x, w, t=tile, p=padding, r=rows, c=columns: WinogradConv(x, w, 5, t, p, r, c),
+            (normal(shape, f32), normal(((tile + 2) ** 2, 2, shape[-1], 4), f32)),
+        )
+    for dtype in (f64, bf16):
+        yield Sample(
+            f"of {dtype}",
+            lambda x, w: WinogradConv(x, w, 3, 2, ((1, 1), (1, 1)), 1, 2),
+            (normal((1, 5, 6, 3), dtype), normal((16, 1, 3, 4), dtype)),
         )
 
 

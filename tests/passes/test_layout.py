@@ -7,13 +7,18 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.passes.canonicalize import canonicalize
-from mlir_lite.passes.layout import layout
+from mlir_lite.passes.layout import layout as layout_for
+from mlir_lite.target import Target
 from mlir_lite.types import Array
 
 from .expect import expect, operations, same_results
 
 X = f32[2, 3, 6, 6]
 W = f32[4, 3, 3, 3]
+
+
+def layout(fn: Function) -> Function:
+    return layout_for(fn, target=Target("cpu"))
 
 
 def moved(fn: Function) -> Function:
@@ -101,3 +106,52 @@ def test_transposed_convolutions_are_moved() -> None:
 def test_one_dimension_and_three() -> None:
     moved(ml.function(f32[2, 3, 9], f32[4, 3, 3])(lambda x, w: ml.conv(x, w)))
     moved(ml.function(f32[1, 2, 4, 4, 4], f32[3, 2, 2, 2, 2])(lambda x, w: ml.conv(x, w)))
+
+
+def depthwise(channels: int, size: int, groups: int | None = None) -> Function:
+    groups = channels if groups is None else groups
+    filters = f32[channels, channels // groups, 3, 3]
+    return ml.function(f32[1, channels, size, size], filters, f32[channels])(
+        lambda x, w, b: ml.relu(ml.conv(x, w, b, padding=1, groups=groups))
+    )
+
+
+def test_a_depthwise_convolution_alone_stays() -> None:
+    """Vectors run along its rows as well as along channels, without a transpose."""
+    fn = depthwise(32, 32)
+    expect(layout, before=str(fn), after=str(fn))
+
+
+def test_short_rows_are_worth_a_transpose() -> None:
+    assert operations(moved(depthwise(64, 2))).count("transpose") == 2
+
+
+def test_a_grouped_convolution_is_moved() -> None:
+    assert operations(moved(depthwise(32, 32, groups=16))).count("transpose") == 2
+
+
+def test_single_pixels_stay() -> None:
+    """They are a matrix product in either order."""
+    fn = ml.function(f32[2, 32, 16, 16], f32[48, 32, 1, 1])(lambda x, w: ml.conv(x, w))
+    expect(layout, before=str(fn), after=str(fn))
+
+
+def test_one_among_others_is_moved_with_them() -> None:
+    """A convolution that must be channels-last has all neighbours in its order."""
+
+    @ml.function(f32[1, 32, 16, 16], f32[32, 1, 3, 3], f32[8, 32, 3, 3])
+    def f(x: Value, w: Value, v: Value) -> Value:
+        return ml.conv(ml.relu(ml.conv(x, w, padding=1, groups=32)), v)
+
+    names = operations(moved(f))
+    assert names == ["transpose", "conv", "relu", "conv", "transpose"]
+
+
+def test_neighbours_on_an_island_stay_together() -> None:
+    """Two convolutions in a row that each may stay, and nothing else that would move them."""
+
+    @ml.function(f32[1, 32, 32, 32], f32[32, 1, 3, 3], f32[32, 32, 1, 1])
+    def f(x: Value, w: Value, v: Value) -> Value:
+        return ml.conv(ml.relu(ml.conv(x, w, padding=1, groups=32)), v) + x
+
+    assert "transpose" not in operations(moved(f))

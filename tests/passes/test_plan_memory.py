@@ -13,13 +13,14 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, VerifyError, f32
 from mlir_lite.demo.model import digits
 from mlir_lite.ir import run_reference
+from mlir_lite.memory import ALIGNMENT
 from mlir_lite.passes.lower import Lowered, lower
 from mlir_lite.passes.manager import run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.plan_memory import lifetimes, plan_memory, shared_homes
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.program import ALIGNMENT, Memory, Program, Role
+from mlir_lite.tile.program import Memory, Program, Role
 from mlir_lite.tile.verify import live_bytes, verify_program
 
 TARGET = Target("cpu:test")

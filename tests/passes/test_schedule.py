@@ -315,3 +315,24 @@ def test_deep_panels_are_narrower() -> None:
 
 def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:
     assert worth_threads(1e5) and not worth_threads(1e3)
+
+
+def far_kernel(*rows: int) -> Kernel:
+    """An addition, and one followed by much arithmetic, as scheduled."""
+    (count,) = rows
+
+    @ml.function(f32[count, 4096], f32[count, 4096])
+    def far(x: Value, y: Value) -> Value:
+        return ml.erf(ml.tanh(x + y)) if count > 3000 else x + y
+
+    return schedule(region_kernel(decompose(far), "far"), Target("cpu"))
+
+
+def test_what_no_cache_holds_is_written_past_them() -> None:
+    assert "nontemporal" in str(far_kernel(2048))
+    assert "nontemporal" not in str(far_kernel(256))
+
+
+def test_much_arithmetic_on_data_from_memory_asks_ahead() -> None:
+    assert "prefetch_f32(x[" in str(far_kernel(4096))
+    assert "prefetch" not in str(far_kernel(2048))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlir_lite.tile.nodes import Kernel
-from mlir_lite.tile.prefetch import prefetch_next
+from mlir_lite.tile.prefetch import prefetch_next, prefetch_streams
 
 from .stepping import expect_step
 
@@ -102,3 +102,53 @@ def test_outside_of_the_axis_nothing_is_asked_for() -> None:
 
 def test_a_buffer_that_is_not_read_is_not_asked_for() -> None:
     expect_step(lambda kernel: prefetch_next(kernel, "y", "n", "k", ["m"]), product(""))
+
+
+def test_streams_are_asked_for_once_and_ahead() -> None:
+    """Two vectors of x and one of z an iteration; w is the same at each, y is written."""
+    expect_step(
+        lambda kernel: prefetch_streams(kernel, 4096),
+        """
+kernel @k(%x: f32[8, 2048], %z: f32[1024], %w: f32[16], %y: out f32[8, 2048]) {
+  parallel i in 0..8 {
+    for j in 0..64 {
+      unroll u in 0..2 {
+        vector l in 0..16 {
+          y[i, j * 32 + u * 16 + l] = x[i, j * 32 + u * 16 + l] * w[l] + z[j * 16 + l]
+        }
+      }
+    }
+    for j$1 in 0..128 {
+      vector l$1 in 0..16 { y[i, j$1 * 16 + l$1] += x[i, j$1 * 16 + l$1] }
+    }
+  }
+}""",
+        """
+kernel @k(%x: f32[8, 2048], %z: f32[1024], %w: f32[16], %y: out f32[8, 2048]) {
+  parallel i in 0..8 {
+    for j in 0..64 {
+      call @prefetch_f32(x[i, j * 32 + 1024])
+      call @prefetch_f32(x[i, j * 32 + 1040])
+      call @prefetch_f32(z[j * 16 + 1024])
+      unroll u in 0..2 {
+        vector l in 0..16 {
+          y[i, j * 32 + u * 16 + l] = x[i, j * 32 + u * 16 + l] * w[l] + z[j * 16 + l]
+        }
+      }
+    }
+    for j$1 in 0..128 {
+      vector l$1 in 0..16 { y[i, j$1 * 16 + l$1] += x[i, j$1 * 16 + l$1] }
+    }
+  }
+}""",
+    )
+
+
+def test_what_is_read_in_another_order_is_no_stream() -> None:
+    kernel = """
+kernel @k(%x: f32[64, 64], %y: out f32[64, 64]) {
+  for i in 0..64 {
+    for j in 0..64 { y[i, j] = x[j, i] }
+  }
+}"""
+    expect_step(lambda kernel: prefetch_streams(kernel, 4096), kernel, kernel)

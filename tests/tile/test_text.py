@@ -77,7 +77,7 @@ def everything() -> Kernel:
                 Call("no args", ()),
             ), Kind.UNROLL),
         )),
-        Async("in", (Store(Ref("flag", ()), boolean(False)),)),
+        Async("in", (Store(Ref("flag", ()), boolean(False), nontemporal=True),)),
         Wait("in", 1),
         *(loop(f"l{number}", 2, kind=kind) for number, kind in enumerate(Kind)),
     )  # fmt: skip
@@ -134,7 +134,7 @@ def test_every_statement_has_its_text() -> None:
             }
           }
           async "in" {
-            flag[] = false
+            nontemporal flag[] = false
           }
           wait "in", 1""").splitlines()  # noqa: E501
 

@@ -15,6 +15,7 @@ from ...ir import ConstantData
 from ...types import DType
 from .definitions import Readable, version_in_force, write_out
 from .weights import element_type, read_tensor, text
+from .wire import light_model
 
 NEWEST_OPSET = 28
 _STANDARD = ("", "ai.onnx")
@@ -96,7 +97,7 @@ def read_model(source: str | Path | bytes | Any, readable: Readable) -> OnnxFile
         path = Path(source)
         check(path.is_file(), f"there is no file '{path}'", ParseError)
         folder, shown = path.parent, path.name
-        source = path.read_bytes()
+        source = light_model(path)
     if isinstance(source, bytes):
         proto = onnx.ModelProto()
         try:

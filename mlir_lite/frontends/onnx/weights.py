@@ -127,7 +127,7 @@ def _external(tensor: Any, type_: TensorType, folder: Path | None, what: str) ->
         f"{what} needs bytes {offset} to {offset + want} of '{location}', which has {size}",
         ParseError,
     )
-    return InFile(str(path), offset, type_)
+    return InFile.of(str(path), offset, type_)
 
 
 def _inside(folder: Path, location: str, what: str) -> Path:

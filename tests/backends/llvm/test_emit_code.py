@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlir_lite.backends.llvm.emit_kernel import emit_kernel
@@ -14,7 +15,7 @@ from mlir_lite.backends.llvm.machine import Machine, llvm_version
 from mlir_lite.target import named_target
 from mlir_lite.tile.parser import parse_kernel
 
-from .kernels import HOST, agree, normal
+from .kernels import HOST, agree, compiled, normal
 
 GEMM = parse_kernel("""
 kernel @gemm(%a: f32[12, 50], %b: f32[50, 64], %c: out f32[12, 64]) {
@@ -46,6 +47,31 @@ kernel @gemm(%a: f32[12, 50], %b: f32[50, 64], %c: out f32[12, 64]) {
   }
 }""")
 AVX512 = Machine.named("skylake-avx512")
+
+COPY = """
+kernel @copy(%x: f32[64, 16], %y: out f32[64, 16]) {
+  parallel i in 0..64 {
+    vector j in 0..16 { nontemporal y[i, j] = x[i, j] }
+  }
+}"""
+
+
+def test_a_nontemporal_store_goes_past_the_caches() -> None:
+    text = module_text([emit_kernel(parse_kernel(COPY), HOST)])
+    body = assembly(text, AVX512)
+    assert "vmovntps" in body
+    assert re.search(r"vmovups\s+%zmm", body)  # where the address is no multiple of a vector
+    assert re.search(r"mfence|lock", body.split("vmovntps")[1])  # before others may look
+
+
+@pytest.mark.parametrize("shift", [0, 1, 3, 16])
+def test_it_writes_to_any_address(shift: int) -> None:
+    memory = np.zeros(64 * 16 + 48, np.float32)
+    first = -memory.ctypes.data % 64 // 4 + shift
+    place, x = memory[first : first + 64 * 16].reshape(64, 16), normal(64, 16)
+    compiled(COPY)(x, place)
+    np.testing.assert_array_equal(place, x)
+    assert not memory[:first].any() and not memory[first + 64 * 16 :].any()
 
 
 def loop_with(instruction: str, text: str) -> list[str]:

@@ -9,14 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlir_lite.backends.llvm.emit_program import ProgramText, constant_slots, emit_program
+from mlir_lite.backends.llvm.backend import CpuBackend
+from mlir_lite.backends.llvm.emit_program import TICKS, ProgramText, constant_slots, emit_program
+from mlir_lite.backends.llvm.executable import CpuExecutable
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.backends.llvm.pool import ThreadPool, pool_code
 from mlir_lite.backends.llvm.state import State
+from mlir_lite.errors import RunError
+from mlir_lite.ir import ConstantData
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.parser import parse_program
-from mlir_lite.tile.program import Program, View
+from mlir_lite.tile.program import Memory, Program, View
 from mlir_lite.types import Array
 
 from .kernels import HOST, normal
@@ -145,3 +149,49 @@ def test_parameters_in_one_place_are_not_called_distinct() -> None:
     modules = "\n".join(emit_program(parse_program(CHAIN), HOST).modules)
     assert "@scale(ptr %p0, ptr noalias %p1, ptr %p2, i64 %lo, i64 %hi)" in modules
     assert "@mirror(ptr noalias %p0, ptr noalias %p1, ptr noalias %p2" in modules
+
+
+def test_only_timed_programs_read_the_counter() -> None:
+    program, counter = parse_program(CHAIN), Machine.host().counter
+    plain = "\n".join(emit_program(program, HOST).modules)
+    timed = emit_program(program, HOST, counter=counter)
+    assert "tick" not in plain and counter not in plain
+    assert timed.step_stages == (1, 1, 1)
+    assert "@ml_ticks = global [4 x i64] zeroinitializer" in "\n".join(timed.modules)
+
+
+def timed_chain(*, timed: bool) -> CpuExecutable:
+    """The chain, its last kernel cut in two: all rows are mirrored, then the first once more."""
+    text = CHAIN.replace("  }\n  call @scale(%x", AGAIN + "  }\n  call @scale(%x")
+    program = replace(parse_program(text), memory=Memory(64 + 64 * 100 * 4, 0))
+    constants = {"w": ConstantData.of(np.ones(200, np.float32))}
+    backend = CpuBackend(HOST, Machine.host())
+    return backend.compile(program, constants, threads=1, timed=timed)
+
+
+AGAIN = """\
+    parallel i.1 in 0..1 {
+      for j.2 in 0..100 {
+        y[i.1, j.2] = x[63 - i.1, 99 - j.2]
+      }
+    }
+"""
+
+
+def test_ticks_are_read_after_the_last_stage_of_each_step() -> None:
+    executable = timed_chain(timed=True)
+    x = np.ones((64, 100), np.float32)
+    executable(x)
+    first = executable.step_ticks()
+    executable(x)
+    second = executable.step_ticks()
+    assert len(first) == 1 + 3
+    assert (np.diff(first) > 0).all()
+    assert second[0] > first[-1]
+    every = (ctypes.c_int64 * (1 + 4)).from_address(executable._code.library.address(TICKS))
+    assert second.tolist() == [every[0], every[1], every[2], every[4]]
+
+
+def test_ticks_of_a_program_without_a_clock_are_refused() -> None:
+    with pytest.raises(RunError, match="not compiled as timed"):
+        timed_chain(timed=False).step_ticks()

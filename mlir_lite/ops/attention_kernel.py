@@ -1,0 +1,327 @@
+"""The kernel of blocked attention: loops over batches and blocks of queries, a nest a stage.
+
+    for b0: for s.block: {
+      for d: for s: turned[d, s] = queries[b0, s.block * rows + s, d] * scale
+      for t: for s: scores[t, s] = sum over d of keys[b0, t, d] * turned[d, s]
+      for s: top[s] = max over t of scores[t, s];  for t: for s: scores[t, s] = exp(..);  ..
+      for s: for e: out[b0, .., e] = (sum over t of scores[t, s] * values[b0, t, e]) / total[s]
+    }
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, const, index, select
+from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
+from ..types import bool_
+from .body import Indices
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A buffer, axis `i` of what it holds being its own axis `axes[i]`."""
+
+    buffer: Buffer
+    axes: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.buffer.shape[axis] for axis in self.axes)
+
+    def place(self, batch: Indices, *at: Expr) -> Indices:
+        """The index of an element in the buffer; leading axes broadcast."""
+        shape = self.shape
+        kept = batch[len(batch) + len(at) - len(shape) :]
+        leading = tuple(
+            index(0) if extent == 1 else part for part, extent in zip(kept, shape, strict=False)
+        )
+        here = (*leading, *at)
+        return tuple(here[self.axes.index(axis)] for axis in range(len(shape)))
+
+    def load(self, batch: Indices, *at: Expr) -> Load:
+        return Load(self.buffer.dtype, self.buffer.name, self.place(batch, *at))
+
+
+@dataclass(frozen=True)
+class AttentionSizes:
+    """How much is computed at once, and of what: see `BlockedAttention`."""
+
+    scale: float
+    causal: bool
+    fill: float
+    rows: int
+    columns: int
+
+
+@dataclass
+class AttentionKernel:
+    """The kernel under construction. Axes are called `s` for queries, `t` for keys, `d` for what
+    both are multiplied over and `e` for the columns of values, with a number for each stage."""
+
+    queries: Stored
+    keys: Stored
+    values: Stored
+    mask: Buffer | None
+    result: Stored
+    sizes: AttentionSizes
+    locals: list[Buffer] = field(default_factory=list)
+    axes: int = 0
+
+    def kernel(self, name: str) -> Kernel:
+        extents = self.result.shape[:-2]
+        self.batch: Indices = tuple(Var(INDEX, f"b{axis}") for axis in range(len(extents)))
+        body = self.in_blocks("s", self.result.shape[-2], self.sizes.rows, self._queries)
+        for axis in reversed(range(len(extents))):
+            body = (Loop(f"b{axis}", index(0), index(extents[axis]), body),)
+        given = [self.queries.buffer, self.keys.buffer, self.values.buffer]
+        given += [self.mask] if self.mask else []
+        out = self.result.buffer
+        return Kernel(name, (*given, out), (out.name,), body, tuple(self.locals))
+
+    # Stages
+
+    def _queries(self, first: Expr, rows: int) -> Block:
+        """All that is done for a block of queries."""
+        depth, keys = self.keys.shape[-1], self.keys.shape[-2]
+        turned = self.local("turned", depth, rows)
+        scale = const(self.sizes.scale, turned.dtype)
+        copied = self.nest(
+            {"d": depth, "s": rows},
+            lambda d, s: [store(turned, self.queries.load(self.batch, first + s, d) * scale, d, s)],
+        )
+        stages, columns = _Queries(self, first, rows, turned), self.sizes.columns
+        rest = stages.at_once(keys) if keys <= columns else stages.in_turn(keys, columns)
+        return (copied, *rest)
+
+    def masked(self, score: Expr, t: Expr, s: Expr) -> Expr:
+        """A score with what the mask makes of it."""
+        if self.mask is not None:
+            rank = len(self.mask.shape)
+            mask = Stored(self.mask, tuple(range(rank)))
+            entry = mask.load((*self.batch, t, s))
+            fill = const(self.sizes.fill, score.dtype)
+            score = select(entry, score, fill) if entry.dtype == bool_ else score + entry
+        return score
+
+    # Loops
+
+    def in_blocks(
+        self,
+        name: str,
+        extent: int,
+        size: int,
+        body: Callable[[Expr, int], Block],
+        *,
+        count: Expr | None = None,
+    ) -> Block:
+        """A loop over whole blocks (the first `count` of them), and what is left over on its own;
+        `body` is given where a block starts and its size."""
+        whole, rest = divmod(extent, size)
+        result: list[Stmt] = []
+        if whole:
+            axis = Var(INDEX, self._axis(f"{name}_block"))
+            stop = index(whole) if count is None else apply("min", count, index(whole))
+            result.append(Loop(axis.name, index(0), stop, body(axis * size, size)))
+        if rest:
+            result.extend(body(index(whole * size), rest))
+        return tuple(result)
+
+    def nest(self, extents: dict[str, int], body: Callable[..., Sequence[Stmt]]) -> Stmt:
+        """Loops around what `body` gives at their axes."""
+        axes = [Var(INDEX, self._axis(name)) for name in extents]
+        block = tuple(body(*axes))
+        for axis, extent in reversed(list(zip(axes, extents.values(), strict=True))):
+            block = (Loop(axis.name, index(0), index(extent), block),)
+        (made,) = block
+        return made
+
+    def reduced(
+        self,
+        combiner: str,
+        name: str,
+        extent: int,
+        value: Callable[[Expr], Expr],
+        finish: Callable[[Expr], Sequence[Stmt]],
+    ) -> list[Stmt]:
+        """A reduction, and the statements that take its result."""
+        axis = Var(INDEX, self._axis(name))
+        term = value(axis)
+        total = self.local("acc", space=Space.REGISTER)
+        start = const(COMBINERS[combiner].identity[0](term.dtype), term.dtype)
+        update = Accumulate(combiner, (Ref(total.name, ()),), (term,))
+        loop = Loop(axis.name, index(0), index(extent), (update,))
+        return [store(total, start), loop, *finish(load(total))]
+
+    def local(self, name: str, *shape: int, space: Space = Space.SHARED) -> Buffer:
+        """A new buffer of a block."""
+        dtype = self.queries.buffer.dtype
+        made = Buffer(f"{name}{len(self.locals)}", dtype, shape, space)
+        self.locals.append(made)
+        return made
+
+    def _axis(self, name: str) -> str:
+        self.axes += 1
+        return f"{name}{self.axes}"
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """The stages of `rows` queries from `first` on, which lie `turned`, a column each."""
+
+    within: AttentionKernel
+    first: Expr
+    rows: int
+    turned: Buffer
+
+    def at_once(self, keys: int) -> Block:
+        """Softmax of all scores of a query."""
+        local = self.within.local
+        scores = local("scores", keys, self.rows)
+        top, share = local("top", self.rows), local("share", self.rows)
+        out = self.within.result
+        one = const(1, scores.dtype)
+
+        def finished(total: Expr, s: Expr, e: Expr) -> list[Stmt]:
+            place = out.place(self.within.batch, self.first + s, e)
+            return [Store(Ref(out.buffer.name, place), total * load(share, s))]
+
+        return (
+            self._scores(scores, index(0)),
+            self._largest(scores, index(0), lambda most, s: [store(top, most, s)]),
+            self._powers(scores, index(0), top),
+            self._total(scores, lambda total, s: [store(share, one / total, s)]),
+            self._products(scores, index(0), finished),
+        )
+
+    def in_turn(self, keys: int, columns: int) -> Block:
+        """Running softmax: what is summed so far shrinks when a larger score is found."""
+        make, rows = self.within, self.rows
+        width = make.result.shape[-1]
+        sums = make.local("sums", rows, width)
+        top, shift, rate, total = (
+            make.local(name, rows) for name in ("top", "shift", "rate", "total")
+        )
+        zero, lowest = const(0, sums.dtype), const(-math.inf, sums.dtype)
+
+        def raised(most: Expr, s: Expr) -> list[Stmt]:
+            most = apply("max", load(top, s), most)
+            # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
+            finite = select(most > lowest, most, zero)
+            slower = apply("exp", load(top, s) - load(shift, s))
+            return [store(shift, finite, s), store(rate, slower, s), store(top, most, s)]
+
+        def added(sum_: Expr, s: Expr) -> list[Stmt]:
+            return [store(total, load(total, s) * load(rate, s) + sum_, s)]
+
+        def summed(sum_: Expr, s: Expr, e: Expr) -> list[Stmt]:
+            return [store(sums, load(sums, s, e) * load(rate, s) + sum_, s, e)]
+
+        def block(start: Expr, count: int) -> Block:
+            scores = make.local("scores", count, rows)
+            return (
+                self._scores(scores, start),
+                self._largest(scores, start, raised),
+                self._powers(scores, start, shift),
+                self._total(scores, added),
+                self._products(scores, start, summed),
+            )
+
+        def finished(s: Expr, e: Expr) -> list[Stmt]:
+            place = make.result.place(make.batch, self.first + s, e)
+            mean = load(sums, s, e) / load(total, s)
+            return [Store(Ref(make.result.buffer.name, place), mean)]
+
+        # Later blocks of keys are not seen by these queries.
+        seen = (self.first + (rows - 1)) // columns + 1 if make.sizes.causal else None
+        return (
+            make.nest({"s": rows}, lambda s: [store(top, lowest, s), store(total, zero, s)]),
+            make.nest({"s": rows, "e": width}, lambda s, e: [store(sums, zero, s, e)]),
+            *make.in_blocks("t", keys, columns, block, count=seen),
+            make.nest({"s": rows, "e": width}, finished),
+        )
+
+    # Nests
+
+    def _scores(self, scores: Buffer, start: Expr) -> Stmt:
+        """Scores of the keys from `start` on."""
+        make = self.within
+        count, depth = scores.shape[0], make.keys.shape[-1]
+
+        def one(t: Expr, s: Expr) -> list[Stmt]:
+            return make.reduced(
+                "sum", "d", depth,
+                lambda d: make.keys.load(make.batch, start + t, d) * load(self.turned, d, s),
+                lambda sum_: [store(scores, make.masked(sum_, start + t, self.first + s), t, s)],
+            )
+
+        return make.nest({"t": count, "s": self.rows}, one)
+
+    def _seen(self, scores: Buffer, start: Expr, t: Expr, s: Expr) -> Expr:
+        """A score, or -inf where the key comes after the query and the attention is causal.
+
+        Chosen where it is read: at the end of the product all registers are in use, and stores
+        of some lanes are slow.
+        """
+        score = load(scores, t, s)
+        if not self.within.sizes.causal:
+            return score
+        return select(start + t <= self.first + s, score, const(-math.inf, score.dtype))
+
+    def _largest(
+        self, scores: Buffer, start: Expr, finish: Callable[[Expr, Expr], list[Stmt]]
+    ) -> Stmt:
+        return self._joined("max", lambda t, s: self._seen(scores, start, t, s), scores, finish)
+
+    def _total(self, scores: Buffer, finish: Callable[[Expr, Expr], list[Stmt]]) -> Stmt:
+        return self._joined("sum", lambda t, s: load(scores, t, s), scores, finish)
+
+    def _joined(
+        self,
+        combiner: str,
+        value: Callable[[Expr, Expr], Expr],
+        scores: Buffer,
+        finish: Callable[[Expr, Expr], list[Stmt]],
+    ) -> Stmt:
+        """What a combiner makes of the values of each query's scores."""
+        make, keys = self.within, scores.shape[0]
+        return make.nest(
+            {"s": self.rows},
+            lambda s: make.reduced(
+                combiner, "t", keys, lambda t: value(t, s), lambda joined: finish(joined, s)
+            ),
+        )
+
+    def _powers(self, scores: Buffer, start: Expr, shift: Buffer) -> Stmt:
+        """exp(scores - shift), in place."""
+
+        def one(t: Expr, s: Expr) -> list[Stmt]:
+            score = self._seen(scores, start, t, s)
+            return [store(scores, apply("exp", score - load(shift, s)), t, s)]
+
+        return self.within.nest({"t": scores.shape[0], "s": self.rows}, one)
+
+    def _products(
+        self, scores: Buffer, start: Expr, finish: Callable[[Expr, Expr, Expr], list[Stmt]]
+    ) -> Stmt:
+        """Sums of the values from `start` on, each times its score."""
+        make = self.within
+
+        def one(s: Expr, e: Expr) -> list[Stmt]:
+            return make.reduced(
+                "sum", "t", scores.shape[0],
+                lambda t: load(scores, t, s) * make.values.load(make.batch, start + t, e),
+                lambda sum_: finish(sum_, s, e),
+            )
+
+        return make.nest({"s": self.rows, "e": make.result.shape[-1]}, one)
+
+
+def load(buffer: Buffer, *at: Expr) -> Load:
+    return Load(buffer.dtype, buffer.name, at)
+
+
+def store(buffer: Buffer, value: Expr, *at: Expr) -> Store:
+    return Store(Ref(buffer.name, at), value)

@@ -1,0 +1,86 @@
+"""The report of a compilation: how each convolution is computed, why, and how accurate it is.
+
+  where          convolution                   algorithm  direct  winograd2  winograd4    error
+  model.py:8     1x56x56x64 -> 64, 3x3         winograd4  224256      …          …      2.2e-06
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .ir import Function
+from .ops.conv import ALGORITHMS, Conv
+from .passes.algorithms import (
+    LAYER_LIMIT,
+    MODEL_LIMIT,
+    TILES,
+    Errors,
+    Layer,
+    cycles_of,
+    plan_convolutions,
+)
+from .passes.manager import run_passes
+from .passes.pipelines import Step
+from .target import Target
+from .text import table
+
+HEADER = ("where", "convolution", "algorithm", *ALGORITHMS, "error", "")
+LEGEND = (
+    "cycles of one core as predicted by algorithm; error of the chosen one, relative to the\n"
+    "largest output, measured against f64 on a sample"
+)
+
+
+def report_of(fn: Function, steps: Sequence[Step], target: Target) -> str:
+    """The report for a function and the passes it is compiled with."""
+    place = next((place for place, step in enumerate(steps) if step.name == "winograd"), None)
+    if place is None:
+        return "no algorithms are chosen: there is no pass 'winograd'\n"
+    step = steps[place]
+    choice = step.options.get("choice", "auto")
+    assert isinstance(choice, (str, int))
+    errors = Errors()
+    before = run_passes(fn, steps[:place], verify="off")
+    layers = plan_convolutions(before, errors, target=target, choice=choice)
+    return convolution_report(layers, errors, target)
+
+
+def convolution_report(layers: Sequence[Layer], errors: Errors, target: Target) -> str:
+    """A line for each convolution, then what the Winograd algorithms may lose together."""
+    if not layers:
+        return "no convolutions\n"
+    rows = [_row(layer, errors.of(layer.conv, layer.algorithm), target) for layer in layers]
+    right = range(HEADER.index("algorithm") + 1, len(HEADER) - 1)
+    shown = table([HEADER, *rows], right=right)
+    total = f"the Winograd algorithms may lose {errors.sum_of(layers):.1e} in all"
+    limits = f"{LAYER_LIMIT:.0e} a layer and {MODEL_LIMIT:.0e} in all"
+    return f"{shown}\n\n{LEGEND}\n{total}; without being asked, at most {limits}\n"
+
+
+def _row(layer: Layer, error: float | None, target: Target) -> Sequence[str]:
+    cycles = cycles_of(layer.conv, target)
+    predicted = [f"{cycles[name]:.0f}" if name in cycles else "-" for name in ALGORITHMS]
+    measured = "-" if error is None else f"{error:.1e}"
+    return (
+        str(layer.location),
+        _sizes(layer.conv),
+        layer.algorithm,
+        *predicted,
+        measured,
+        layer.note or _remark(layer, error),
+    )
+
+
+def _remark(layer: Layer, error: float | None) -> str:
+    """What is remarkable about a layer that did not fall back."""
+    inaccurate = error is not None and error > LAYER_LIMIT and layer.algorithm in TILES
+    return f"as asked, beyond {LAYER_LIMIT:.0e}" if inaccurate else ""
+
+
+def _sizes(conv: Conv) -> str:
+    """`1x56x56x64 -> 1x56x56x64, 3x3`, and what is unusual about it."""
+    shapes = ("x".join(map(str, shape)) for shape in (conv.x.shape, conv.infer().shape))
+    kernel = "x".join(map(str, conv.weight.shape[2:]))
+    strides = "" if set(conv.strides) == {1} else f", strides {'x'.join(map(str, conv.strides))}"
+    groups = "" if conv.groups == 1 else f", {conv.groups} groups"
+    return f"{' -> '.join(shapes)}, {kernel}{strides}{groups}"

@@ -1,0 +1,107 @@
+"""Constant weights of narrow products, packed for instructions that sum several of them at once.
+
+matmul x, %w  ->  dot_matmul pad(x), pack_dots(%w);   conv x, %w  ->  dot_conv pad(x), pack(%w)
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ..ir import Constant, Value, rewrite
+from ..ir.rewrite import Pattern
+from ..ops.body import computing_type
+from ..ops.cast import cast
+from ..ops.conv import Conv
+from ..ops.dots import dot_conv, dot_matmul, pack_dot_filters, pack_dots
+from ..ops.matmul import Matmul
+from ..ops.slice import Pad, pad
+from ..target import Target
+from ..tile.instructions import dot_instruction
+from ..types import DType, ceil_div, static
+from .schedule.cost import ProductSizes, panel_width
+
+
+def pack_matmul_dots(target: Target) -> Pattern:
+    @rewrite(Matmul)
+    def pack(op: Matmul) -> Value | None:
+        """matmul(x, w)  ->  dot_matmul(pad(x), pack_dots(w)), of constant narrow matrices w"""
+        if not isinstance(op.rhs.op, Constant):
+            return None
+        total = op.infer().dtype
+        product = matmul_by_dots(op.lhs, op.rhs, computing_type(total), target)
+        return None if product is None else cast(product, total)
+
+    return pack
+
+
+def pack_conv_dots(target: Target) -> Pattern:
+    @rewrite(Conv)
+    def pack(op: Conv) -> Value | None:
+        """conv(x, w)  ->  dot_conv(pad(x), pack_dot_filters(w)), of constant narrow filters w"""
+        if not isinstance(op.weight.op, Constant):
+            return None
+        total = op.infer().dtype
+        result = conv_by_dots(op, op.x, op.weight, computing_type(total), target)
+        return None if result is None else cast(result, total)
+
+    return pack
+
+
+def matmul_by_dots(lhs: Value, rhs: Value, wide: DType, target: Target) -> Value | None:
+    """The product of narrow matrices, its sums of the type `wide`; None where the target has no
+    instruction for it, or the sizes do not suit."""
+    together = summed_together(lhs.dtype, rhs.dtype, wide, target)
+    if together is None or not lhs.type.is_static:
+        return None
+    *batch, depth, columns = rhs.type.static_shape
+    if batch and lhs.shape[:-2] != tuple(batch):
+        return None
+    rows = prod(lhs.type.static_shape[len(batch) : -1])
+    if not rows or not columns:
+        return None
+    blocks = ceil_div(depth, together)
+    sizes = ProductSizes(rows, blocks, columns, wide, prod(batch), narrow=rhs.dtype)
+    x = pad(lhs, [*((0, 0),) * (lhs.rank - 1), (0, blocks * together - depth)])
+    packed = pack_dots(rhs, panel_width(sizes, target), together)
+    return dot_matmul(x, packed, columns)
+
+
+def conv_by_dots(
+    conv: Conv, x: Value, weight: Value, wide: DType, target: Target
+) -> Value | None:
+    """A convolution of a narrow input by narrow filters, its windows those of `conv`, its sums of
+    the type `wide`; None where the target has no instruction for it, or it does not suit."""
+    together = summed_together(x.dtype, weight.dtype, wide, target)
+    if together is None or conv.layout != "nhwc" or conv.groups != 1:
+        return None
+    if not x.type.is_static or not x.type.elements:
+        return None
+    out, inner, *kernel = weight.type.static_shape
+    *outer, rows, _ = static(conv.infer().shape)
+    blocks = ceil_div(inner, together)
+    depth = blocks * prod(kernel)
+    sizes = ProductSizes(rows, depth, out, wide, prod(outer), narrow=weight.dtype)
+    padded = _padded(x, [(0, 0), *conv.padding, (0, blocks * together - inner)])
+    packed = pack_dot_filters(weight, panel_width(sizes, target), together)
+    return dot_conv(padded, packed, out, conv.strides, conv.dilations)
+
+
+def summed_together(left: DType, right: DType, total: DType, target: Target) -> int | None:
+    """How many products of two such elements an instruction of the target adds to a total at
+    once; None where it has none for them."""
+    found = dot_instruction(total, left, right)
+    if found is None or found.name not in target.dot_instructions:
+        return None
+    return found.params[-1].shape[-1]
+
+
+def _padded(x: Value, widths: list[tuple[int, int]]) -> Value:
+    """`x` with zeros around it, in one step with what is around it already: the added channels meet
+    zeros only, so it does not matter what they hold."""
+    *around, channels = widths
+    match x.op:
+        case Pad(x=inner, mode="constant", value=value) if not any(map(any, around)):
+            low, high = list(x.op.low), list(x.op.high)
+            high[-1] = high[-1] + channels[1]
+            return pad(inner, list(zip(low, high, strict=True)), value=value)
+    return pad(x, widths)

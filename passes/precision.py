@@ -1,0 +1,97 @@
+"""precision: f32 products and convolutions by constants multiply bf16, if the user allows it.
+
+matmul(x, w)  ->  dot_matmul(cast(x) {dtype = bf16}, pack_dots(cast(w) {dtype = bf16}))
+
+Sums stay in f32, and so does all else. Both operands are rounded to 8 bits, so that a result may be
+off by 2**-8 of the sum of its products' sizes, however many there are; it takes half the memory for
+weights and half the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..errors import InputError, check
+from ..ir import Function, Value, current_builder, rewrite, rewrite_all
+from ..ir.rewrite import Pattern
+from ..ops.cast import cast
+from ..ops.conv import Conv
+from ..ops.matmul import Matmul
+from ..ops.shape import Reshape, reshape
+from ..ops.table import TABLE
+from ..target import Target
+from ..types import bf16, ceil_div, f32
+from .algorithms import TILES, Errors, Layer, cycles_of, plan_convolutions, sizes_of
+from .narrow_products import conv_by_dots, matmul_by_dots, summed_together
+from .quantised import depends_on_constants
+from .schedule.cost import WINOGRAD_WORTH, direct_cycles
+
+PRECISIONS = ("f32", "bf16")
+
+
+def precision(
+    fn: Function, *, target: Target, choice: str = "bf16", winograd: str | int = "auto"
+) -> Function:
+    """Rewrite where the target has an instruction for it; elsewhere f32 is faster. A convolution
+    stays in f32 where Winograd's algorithm, if `winograd` admits it, takes still less time."""
+    check_precision(choice)
+    together = summed_together(bf16, bf16, f32, target)
+    if choice == "f32" or together is None:
+        return fn
+    layers = plan_convolutions(fn, Errors(), target=target, choice=winograd)
+    patterns = [narrow_matmul(target), narrow_conv(target, together, iter(layers))]
+    return rewrite_all(fn, patterns, TABLE, fuel=1)
+
+
+def check_precision(choice: str) -> None:
+    """`InputError` for a precision that there is not."""
+    check(
+        choice in PRECISIONS,
+        f"there is no precision '{choice}'; there are {', '.join(PRECISIONS)}",
+        InputError,
+    )
+
+
+def narrow_matmul(target: Target) -> Pattern:
+    @rewrite(Matmul)
+    def narrow(op: Matmul) -> Value | None:
+        """matmul(x, w)  ->  dot_matmul(cast(x), pack_dots(cast(w))), of constant w"""
+        if op.lhs.dtype != f32 or not depends_on_constants(op.rhs):
+            return None
+        return matmul_by_dots(_narrow(op.lhs), _narrow(op.rhs), f32, target)
+
+    return narrow
+
+
+def narrow_conv(target: Target, together: int, layers: Iterator[Layer]) -> Pattern:
+    """The layers are a function's convolutions in order, `together` the products in a sum."""
+
+    @rewrite(Conv)
+    def narrow(op: Conv) -> Value | None:
+        """conv(x, w)  ->  dot_conv(cast(x), pack_dot_filters(cast(w))), or with an algorithm"""
+        layer = next(layers)
+        if layer.algorithm in TILES and not _is_faster(layer, together, target):
+            written = replace(op, algorithm=layer.algorithm)
+            return None if written == op else current_builder().emit(written)[0]
+        if op.x.dtype != f32 or not depends_on_constants(op.weight):
+            return None
+        return conv_by_dots(op, _narrow(op.x), _narrow(op.weight), f32, target)
+
+    return narrow
+
+
+def _narrow(x: Value) -> Value:
+    """`x` in bf16, rounded where it is computed: before it is seen in another shape."""
+    if isinstance(x.op, Reshape):
+        return reshape(_narrow(x.op.x), x.shape)
+    return cast(x, bf16)
+
+
+def _is_faster(layer: Layer, together: int, target: Target) -> bool:
+    """Whether a convolution in bf16 takes less time than with the algorithm chosen for it."""
+    if not layer.is_free:
+        return False
+    sizes = sizes_of(layer.conv)
+    narrow = direct_cycles(replace(sizes, inner=ceil_div(sizes.inner, together)), target)
+    return narrow <= cycles_of(layer.conv, target)[layer.algorithm] / WINOGRAD_WORTH

@@ -1,0 +1,39 @@
+"""Products of narrow numbers by instructions that sum a few neighbouring products in each lane:
+
+    for k: unroll m.i: unroll n.i.o: call @vpdpbusd(acc[m.i, n.i.o, 0], a[m, 4 * k], b[k, n, 0])
+
+A few neighbours of a row of the left operand are one 32-bit element, the same for all lanes, and
+all else is as in any other product.
+"""
+
+from __future__ import annotations
+
+from ...target import Target
+from ...tile.instructions import INSTRUCTIONS
+from ...tile.loops import mark
+from ...tile.nodes import Kernel, Kind
+from ...tile.tensorise import tensorise
+from .analysis import Nest, Product
+from .gemm import schedule_product
+from .loops import schedule_reduction
+
+
+def schedule_dots(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
+    """Tile a product whose innermost loop an instruction does, and leave that loop innermost; plain
+    widening arithmetic where the target lacks it, or the columns do not come in whole vectors."""
+    whole = (product.panel or 0) % target.lanes(product.total) == 0
+    if product.dots is None or product.dots.name not in target.dot_instructions or not whole:
+        return schedule_reduction(kernel, nest, target)
+    kernel = mark(kernel, product.together, Kind.UNROLL)
+    return schedule_product(kernel, nest, product, target)
+
+
+def use_dots(kernel: Kernel, target: Target) -> Kernel:
+    """Call the target's instructions where loops do what they do. This comes last, for no other
+    step looks into calls."""
+    types = {buffer.dtype for buffer in kernel.buffers.values()}
+    for name in sorted(target.dot_instructions):
+        instruction = INSTRUCTIONS[name]
+        if types.issuperset(param.dtype for param in instruction.params):
+            kernel = tensorise(kernel, instruction)
+    return kernel

@@ -1,0 +1,73 @@
+"""The cost model of windows that slide over a result, and of the two orders of a convolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ...target import Target
+from ...types import DType
+from .cost import (
+    CACHE_SPEED,
+    FMAS_PER_CYCLE,
+    ProductSizes,
+    memory_cycles,
+    product_cycles,
+    tiles_by_cycles,
+)
+
+MOST_TAPS = 25  # windows up to so many are written out
+WINDOW_ROWS = 2  # rows of results that share what is read of the rows between them
+WINDOW_SUMS = 8  # neighbouring sums that hide the latency of an FMA
+
+
+def window_tile(extents: tuple[int, ...]) -> tuple[int, ...]:
+    """How many results side by side, along each axis, are computed together from what their
+    windows share: enough to hide the latency of an FMA; along a row a divisor, if there is one."""
+    *rows, pixels = extents
+    if not rows:
+        return (-(-pixels // -(-pixels // WINDOW_SUMS)),)
+    least = WINDOW_SUMS // WINDOW_ROWS
+    divisors = (count for count in range(least, WINDOW_SUMS) if pixels % count == 0)
+    return (min(rows[0], WINDOW_ROWS), next(divisors, min(least, pixels)))
+
+
+@dataclass(frozen=True)
+class ConvShape:
+    """A convolution of unit strides: its results' sizes, its channels, its taps, all of them or
+    those of one channel."""
+
+    batch: int
+    size: tuple[int, ...]
+    inner: int
+    outer: int
+    taps: int
+    dtype: DType
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each result looks at one channel."""
+        return self.inner == 1
+
+
+def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> float:
+    """Cycles of a convolution in an order of its axes: a depthwise one runs in vectors along the
+    last axis; one that looks at single pixels is a product, whose columns are along it."""
+    pixels = prod(shape.size)
+    if shape.depthwise:
+        along = shape.size[-1] if channels_first else shape.outer
+        vectors = -(-along // target.lanes(shape.dtype))
+        rows = shape.batch * pixels * shape.outer // along
+        return shape.taps * rows * vectors / FMAS_PER_CYCLE
+    if channels_first:
+        sizes = ProductSizes(shape.outer, shape.inner, pixels, shape.dtype, shape.batch)
+    else:
+        sizes = ProductSizes(shape.batch * pixels, shape.inner, shape.outer, shape.dtype)
+    tile = next(iter(tiles_by_cycles(sizes, target)))
+    return sizes.count * sizes.depth * product_cycles(sizes.rows, sizes.columns, tile)
+
+
+def transpose_cycles(count: int, target: Target) -> float:
+    """Cycles in which so many bytes are read and written in another order."""
+    speed = CACHE_SPEED if count <= target.l3_bytes else 1
+    return 2 * memory_cycles(count, target) / speed

@@ -1,0 +1,90 @@
+"""The recipe for small windows that slide over a result: depthwise convolutions, pools.
+
+    parallel i.o: for j.o: for c.o:
+      acc[i.i, j.i, c.i] = 0
+      if row i.o * 2 - 1 is there: acc[i.i, j.i, c.i] += x[i.o * 2 - 1, j.o * 4 + j.i + k1, c] * ..
+      if row i.o * 2 is there: ..
+      y[i, j, c] = f(acc[i.i, j.i, c.i])
+
+with `i.i`, `j.i` and the taps written out: a row of the input is tested once and loaded once for
+all results of the tile that see it. Columns beyond the edge are cut out of the loop over tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ...expr import loads_of, vars_of
+from ...target import Target
+from ...tile.guards import share_guards
+from ...tile.loops import Tail, distribute, mark, reorder, split, vectorise
+from ...tile.nodes import Kernel, Kind, expressions_of, walk
+from ...tile.reductions import sink
+from ...tile.tree import extent_of, has_constant_limits
+from .analysis import Nest, updates
+from .loops import best_axis, cut_conditions, lanes_of, share_nest
+from .window_cost import MOST_TAPS, window_tile
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The axis that runs in vectors; the axes of the result along which windows slide, each with
+    the axis of the reduction that counts its taps, and those of the tile among them."""
+
+    lane: str
+    taps: dict[str, str]
+
+    @property
+    def tile(self) -> tuple[str, ...]:
+        """The axes that are tiled: the last two."""
+        return tuple(self.taps)[-2:]
+
+
+def as_windows(kernel: Kernel, nest: Nest, target: Target) -> Windows | None:
+    """Find the axes, if all taps of a window can be written out."""
+    sums = updates(nest.body)
+    if not nest.loops or len(sums) != 1 or len(nest.reductions) != 1:
+        return None
+    chain = nest.reductions[0]
+    if not all(map(has_constant_limits, chain)) or prod(map(extent_of, chain)) > MOST_TAPS:
+        return None
+    lane = best_axis(kernel, nest, nest.axes, lanes_of(kernel, target))
+    counted = [loop.axis for loop in chain]
+    taps: dict[str, str] = {}
+    for expr in (expr for stmt in walk(nest.body) for expr in expressions_of(stmt)):
+        for part in (part for load in loads_of(expr) for part in load.indices):
+            used = vars_of(part)
+            for axis in nest.axes:
+                for tap in counted:
+                    if axis != lane and axis in used and tap in used:
+                        taps[axis] = tap
+    ordered = {axis: taps[axis] for axis in nest.axes if axis in taps}
+    return Windows(lane, ordered) if ordered else None
+
+
+def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Target) -> Kernel:
+    """Tiles of neighbouring results in registers."""
+    lanes, lane, tile = lanes_of(kernel, target), windows.lane, windows.tile
+    first = [axis for axis in nest.axes if axis not in (*tile, lane)]
+    kernel = reorder(kernel, [*first, *tile, lane])
+    sizes = window_tile(tuple(nest.extent(axis) for axis in tile))
+    within = tuple(f"{axis}.i" for axis in tile)
+    for axis, size in zip(tile, sizes, strict=True):
+        kernel = split(kernel, axis, size, tail=Tail.CUT)
+    for axis in tile[1:]:
+        kernel = distribute(kernel, f"{tile[0]}.i", (f"{axis}.o", f"{axis}.i"))
+    kernel = reorder(kernel, [*(f"{axis}.o" for axis in tile), *within, lane])
+    kernel = cut_conditions(kernel, tuple(f"{axis}.o" for axis in tile[1:]))
+    kernel = vectorise(kernel, lane, lanes)
+    pieces = [f"{lane}.o", f"{lane}.i"]
+    for axis in reversed(within):
+        kernel = distribute(kernel, axis, pieces)
+        pieces = [axis]
+    kernel = reorder(kernel, [f"{lane}.o", *within, f"{lane}.i"])
+    kernel = cut_conditions(kernel, (f"{lane}.o",))
+    for axis in (*within, *(loop.axis for loop in nest.reductions[0][1:])):
+        kernel = mark(kernel, axis, Kind.UNROLL)
+    kernel = sink(kernel, (*within, f"{lane}.i"))
+    kernel = share_guards(kernel, windows.taps[tile[0]])
+    return share_nest(kernel, nest)

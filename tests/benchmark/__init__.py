@@ -1,0 +1,1 @@
+"""The benchmark: workloads defined once, run by this compiler and by others, in one table."""

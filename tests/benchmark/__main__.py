@@ -1,0 +1,102 @@
+"""Run the benchmark, from the folder `tests`:
+
+  python -m benchmark --threads 1,2 --work gemm,models --json results.json
+
+Engines that are not installed are left out and named. Every engine runs in a process of its own,
+with one thread on one processor, in turn with the others. The first run makes the cases, which
+takes torch and a minute for all; they are kept in the cache folder. An engine can be any of
+mlir-lite, onnxruntime, openvino, jax, torch; work is groups (gemm, conv, memory, attention, models)
+or names.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+from mlir_lite.backends.llvm.backend import CpuBackend, cpu_target
+from mlir_lite.backends.llvm.ceilings import measure_ceilings
+from mlir_lite.cli.model import positive
+
+from .cases import prepare
+from .engines import ENGINES, OURS, missing
+from .measure import Row, measure
+from .report import json_text, table_text
+from .workloads import WORKLOADS, Workload, chosen
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run and print; 1 where an engine failed."""
+    args = _arguments(argv)
+    absent = missing(args.engines)
+    engines = [name for name in args.engines if name not in absent]
+    ceilings = {
+        threads: measure_ceilings(CpuBackend(*cpu_target("cpu", threads)), threads)
+        for threads in args.threads
+    }
+    rows = [row for work in args.work for row in _rows(work, engines, args)]
+    print(table_text(rows, ceilings, engines, absent, markdown=args.markdown))
+    if args.json is not None:
+        versions = {name: version(name) for name in engines if name != OURS}
+        args.json.write_text(json_text(rows, ceilings, absent, versions), encoding="utf-8")
+    return 1 if any(timing.failure for row in rows for timing in row.timings.values()) else 0
+
+
+def _rows(work: Workload, engines: Sequence[str], args: Namespace) -> Iterator[Row]:
+    """A row for each number of threads; says on stderr what is being measured."""
+    case = prepare(work, args.cache)
+    for threads in args.threads:
+        print(f"{work.name}, {threads}t …", file=sys.stderr, flush=True)
+        yield measure(case, engines, threads, repeat=args.repeat, passes=args.passes)
+
+
+def _arguments(argv: Sequence[str] | None) -> Namespace:
+    parser = ArgumentParser(
+        prog="benchmark", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--threads", type=_counts, default=[1], metavar="N,N", help="numbers of threads (1)"
+    )
+    parser.add_argument(
+        "--engines", type=_engines, default=list(ENGINES), metavar="NAME,NAME", help="(all)"
+    )
+    parser.add_argument(
+        "--work", type=_work, default=list(WORKLOADS.values()), metavar="NAME,NAME", help="(all)"
+    )
+    parser.add_argument("--repeat", type=positive, default=7, metavar="N", help="rounds (7)")
+    parser.add_argument("--passes", type=positive, default=2, metavar="N", help="passes (2)")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there, too")
+    parser.add_argument(
+        "--cache", type=Path, default=platformdirs.user_cache_path("mlir-lite") / "benchmark",
+        metavar="DIR", help="where the cases are kept (the user's cache)",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def _counts(text: str) -> list[int]:
+    return [positive(part) for part in text.split(",")]
+
+
+def _engines(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in ENGINES:
+            raise ArgumentTypeError(f"no engine '{name}'; there are {', '.join(ENGINES)}")
+    return names
+
+
+def _work(text: str) -> list[Workload]:
+    try:
+        return chosen(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

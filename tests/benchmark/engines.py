@@ -1,0 +1,135 @@
+"""The engines: each makes, of a case, a call that can be timed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+import mlir_lite as ml
+from mlir_lite.cli.runners import FILE_RUNTIMES, Call
+from mlir_lite.ir import results_of
+from mlir_lite.types import Array
+
+from .cases import Case
+from .workloads import WORKLOADS
+
+OURS = "mlir-lite"
+
+
+class Engine(Protocol):
+    """A way to run cases."""
+
+    @property
+    def package(self) -> str:
+        """The package that it takes, as one imports it."""
+
+    def takes(self, case: Case) -> bool:
+        """Whether there is a natural way for it to run a case."""
+
+    def call(self, case: Case, threads: int) -> Call:
+        """Everything that is done once, compiling included; then the call."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """This compiler."""
+
+    package: str = "mlir_lite"
+
+    def takes(self, case: Case) -> bool:
+        return True
+
+    def call(self, case: Case, threads: int) -> Call:
+        dsl = WORKLOADS[case.name].dsl
+        function = ml.from_onnx(case.onnx) if dsl is None else dsl()
+        executable = ml.compile(function, threads=threads)
+        arrays = tuple(case.inputs().values())
+        return lambda: results_of(executable(*arrays))
+
+
+@dataclass(frozen=True)
+class FileRuntime:
+    """A runtime of ONNX files, known to `mlir-lite bench`, too."""
+
+    package: str
+
+    def takes(self, case: Case) -> bool:
+        return WORKLOADS[case.name].dsl is None
+
+    def call(self, case: Case, threads: int) -> Call:
+        return FILE_RUNTIMES[self.package](case.onnx, threads, case.inputs(), ["y"])
+
+
+@dataclass(frozen=True)
+class Jax:
+    """jax.jit of the workload's own function; its arrays are on the device beforehand."""
+
+    package: str = "jax"
+
+    def takes(self, case: Case) -> bool:
+        return WORKLOADS[case.name].jax is not None
+
+    def call(self, case: Case, threads: int) -> Call:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # XLA's threads are as many as processors
+        import jax
+
+        make = WORKLOADS[case.name].jax
+        assert make is not None
+        function = jax.jit(make())
+        arrays = [jax.device_put(array) for array in case.inputs().values()]
+
+        def call() -> Sequence[Array]:
+            # On a CPU the NumPy array shares the result's memory.
+            return [np.asarray(function(*arrays).block_until_ready())]
+
+        return call
+
+
+@dataclass(frozen=True)
+class Torch:
+    """torch, eager."""
+
+    package: str = "torch"
+
+    def takes(self, case: Case) -> bool:
+        return WORKLOADS[case.name].dsl is None
+
+    def call(self, case: Case, threads: int) -> Call:
+        import torch
+
+        torch.set_num_threads(threads)
+        module = WORKLOADS[case.name].module().eval()
+        tensors = [torch.from_numpy(array) for array in case.inputs().values()]
+
+        def call() -> Sequence[Array]:
+            with torch.inference_mode():
+                return [module(*tensors).numpy()]
+
+        return call
+
+
+ENGINES: Mapping[str, Engine] = MappingProxyType(
+    {
+        OURS: Compiled(),
+        "onnxruntime": FileRuntime("onnxruntime"),
+        "openvino": FileRuntime("openvino"),
+        "jax": Jax(),
+        "torch": Torch(),
+    }
+)
+
+
+def missing(names: Sequence[str]) -> list[str]:
+    """Those of these engines whose package is not installed."""
+    return [name for name in names if find_spec(ENGINES[name].package) is None]
+
+
+def make_call(name: str, case: Case, threads: int) -> Call:
+    """The call of an engine, for a process that knows its name only."""
+    return ENGINES[name].call(case, threads)

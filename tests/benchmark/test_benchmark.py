@@ -1,0 +1,163 @@
+"""The benchmark: its table, its workloads, and that what is missing or fails is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlir_lite.backends.llvm.ceilings import Ceilings
+from mlir_lite.cli import runners
+
+from . import __main__ as program
+from . import engines
+from .cases import Case, prepare
+from .engines import ENGINES, OURS, make_call, missing
+from .measure import Row, Timing, measure
+from .report import geometric_mean, table_text
+from .workloads import GROUPS, WORKLOADS, chosen
+
+CEILINGS = {
+    count: Ceilings(
+        threads=count, flops=count * 100e9, l2_read=100e9, l3_read=50e9, memory_read=20e9,
+        memory_copy=10e9, l2_bytes=1 << 20, l3_bytes=32 << 20,
+    )
+    for count in (1, 2)
+}  # fmt: skip
+
+
+def row(name: str, threads: int, group: str = "models", **seconds: float) -> Row:
+    timings = {engine.replace("_", "-"): Timing(took, 1e-6) for engine, took in seconds.items()}
+    return Row(name, group, threads, 10**9, 1 << 10, timings)
+
+
+ROWS = [
+    row("a", 1, mlir_lite=0.02, onnxruntime=0.04, jax=0.08),
+    row("b", 1, mlir_lite=0.02, jax=0.16),
+    row("c", 1, "gemm", mlir_lite=0.5),
+    Row("d", "models", 2, 10**9, 0, {OURS: Timing(0.01), "jax": Timing(failure="too tired")}),
+]
+
+
+def test_the_table_compares_with_the_best_rival() -> None:
+    text = table_text(ROWS, CEILINGS, (OURS, "onnxruntime", "jax"), (), markdown=False)
+    lines = text.splitlines()
+    assert lines[0].startswith("1 thread: ceilings: f32 100 GFLOP/s")
+    assert lines[1].startswith("2 threads: ceilings: f32 200 GFLOP/s")
+    assert lines[3].split() == [
+        "workload", "threads", OURS, "onnxruntime", "jax", "ratio", "of", "peak", "error"
+    ]  # fmt: skip
+    assert lines[4].split() == [
+        "a", "1", "20", "ms", "40", "ms", "80", "ms", "2.00", "50%", "1.0e-06"
+    ]  # fmt: skip
+    assert lines[5].split()[4:7] == ["-", "160", "ms"]
+    assert lines[6].split()[-3:] == ["-", "2%", "1.0e-06"]
+    assert "failed" in lines[7]
+    # Of 2 and 8; what is no whole model or has no rival is no part of it.
+    assert "geometric mean of the ratios of 2 whole models, 1t: 4.00" in lines
+    assert lines[-1] == "d, 2t, jax: too tired"
+
+
+def test_the_table_as_markdown() -> None:
+    text = table_text(ROWS[:1], CEILINGS, (OURS, "onnxruntime", "jax"), ("torch",), markdown=True)
+    assert "not installed, left out: torch" in text
+    assert "| a | 1 | 20 ms | 40 ms | 80 ms | 2.00 | 50% | 1.0e-06 |" in text.splitlines()
+    assert "|---|---:|---:|---:|---:|---:|---:|---:|" in text.splitlines()
+
+
+def test_what_bounds_is_arithmetic_or_bandwidth() -> None:
+    timings = {OURS: Timing(1e-2)}
+    assert Row("x", "memory", 1, 0, 64 << 20, timings).share(CEILINGS[1]) == pytest.approx(
+        (64 << 20) / 20e9 / 1e-2
+    )
+    assert Row("x", "gemm", 2, 10**9, 8, timings).share(CEILINGS[2]) == pytest.approx(0.5)
+
+
+def test_the_mean_is_geometric() -> None:
+    assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+    assert geometric_mean([]) is None
+
+
+def test_groups_and_names_choose_workloads() -> None:
+    assert [work.name for work in chosen("sum_4096,attention,sum_4096")] == [
+        "sum_4096", "attention_s128", "attention_s1024"
+    ]  # fmt: skip
+    assert GROUPS == ("gemm", "conv", "memory", "attention", "models")
+    with pytest.raises(ValueError, match="no workload or group 'gem'"):
+        chosen("gem")
+
+
+def test_engines_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "jax" else object())
+    assert missing(list(ENGINES)) == ["jax"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    return tmp_path_factory.mktemp("cases")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gemm_64", "linear_128x768x3072", "conv3x3_512_512_7_nhwc", "depthwise3x3_144_56", "mlp_b64"],
+)
+@pytest.mark.parametrize("engine", [OURS, "jax", "torch"])
+def test_small_workloads_give_their_float64_result(cache: Path, engine: str, name: str) -> None:
+    pytest.importorskip(ENGINES[engine].package)
+    case = prepare(WORKLOADS[name], cache)
+    if not ENGINES[engine].takes(case):
+        pytest.skip("not a workload of this engine")
+    # Sums of up to 4608 products in f32, those of Winograd's algorithm among them.
+    assert case.error(make_call(engine, case, 1)()) < 5e-6
+
+
+def test_the_reference_is_the_product_in_float64(cache: Path) -> None:
+    case = prepare(WORKLOADS["gemm_64"], cache)
+    a, b = (array.astype(np.float64) for array in case.inputs().values())
+    assert case.error([a @ b]) < 1e-14
+    assert case.error([(a + 1e-3) @ b]) > 1e-5
+    assert case.flops == 2 * 64**3
+    assert case.bytes == 3 * 64 * 64 * 4
+
+
+def test_weights_count_as_bytes(cache: Path) -> None:
+    case = prepare(WORKLOADS["mlp_b64"], cache)
+    sizes = (784 * 512 + 512, 512 * 512 + 512, 512 * 10 + 10, 64 * 784, 64 * 10)
+    assert case.bytes == 4 * sum(sizes)
+    assert case.flops == 2 * 64 * (784 * 512 + 512 * 512 + 512 * 10)
+
+
+def test_an_engine_that_fails_is_told_of() -> None:
+    broken = Case("gemm_64", "gemm", "nowhere.onnx", "nowhere.safetensors", 1, 1)
+    found = measure(broken, [OURS], 1, repeat=1, passes=1)
+    assert "nowhere.onnx" in found.timings[OURS].failure
+    assert found.ours is None and found.ratio is None
+
+
+def test_a_run_prints_the_table_and_writes_json(
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(runners, "BLOCK_SECONDS", 1e-5)
+    monkeypatch.setattr(program, "measure_ceilings", lambda _, threads: CEILINGS[threads])
+    monkeypatch.setattr(program, "missing", lambda names: [name for name in names if name == "jax"])
+    out = tmp_path / "results.json"
+    code = program.main(
+        ["--work", "gemm_64", "--engines", f"{OURS},onnxruntime,jax", "--repeat", "1"]
+        + ["--passes", "1", "--cache", str(cache), "--json", str(out)]
+    )
+    printed = capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert code == 0
+    assert "not installed, left out: jax" in printed
+    (measured,) = report["rows"]
+    assert set(measured["timings"]) == {OURS, "onnxruntime"}
+    assert measured["best_rival"] == "onnxruntime"
+    assert all(timing["error"] < 5e-6 for timing in measured["timings"].values())
+    assert report["not_installed"] == ["jax"]
+    assert list(report["versions"]) == ["onnxruntime"]

@@ -1,0 +1,345 @@
+"""What is measured: every workload, defined once.
+
+A workload is a torch module (from which come its ONNX file and its float64 result), its inputs,
+and where there is a natural way to write it for jax, that. One with `dsl` is written in our own
+language instead of coming from an ONNX file, and only engines with a function of their own take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.types import Array
+
+# Modules, tensors and functions of packages without types, which may not be there.
+Make: TypeAlias = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One line of the table. Everything is made when it is asked for, from fixed seeds."""
+
+    name: str
+    group: str
+    inputs: Callable[[], tuple[Array, ...]]
+    module: Make
+    jax: Make | None = None  # gives a function of jax arrays
+    dsl: Callable[[], Function] | None = None
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def scaled(*shape: int, seed: int) -> Array:
+    """Weights that keep the size of what they are multiplied with."""
+    terms = prod(shape[1:]) if len(shape) > 2 else shape[0]
+    return normal(*shape, seed=seed) / np.float32(np.sqrt(terms))
+
+
+def _formula(function: Callable[..., Any]) -> Make:
+    """A module of a function of the two packages `torch` and its `functional`, and tensors."""
+
+    def make() -> Any:
+        import torch  # only those need it that make cases or run torch
+
+        from .models import Formula
+
+        return Formula(partial(function, torch))
+
+    return make
+
+
+def product(m: int, k: int, n: int) -> Workload:
+    """A product of two inputs."""
+    return Workload(
+        f"gemm_{m}x{k}x{n}" if (m, k) != (n, n) else f"gemm_{n}",
+        "gemm",
+        lambda: (normal(m, k), normal(k, n, seed=1)),
+        _formula(lambda torch, a, b: torch.matmul(a, b)),
+        lambda: lambda a, b: a @ b,
+    )
+
+
+def linear(m: int, k: int, n: int) -> Workload:
+    """A product with a constant weight, which may be packed ahead of time."""
+
+    def weights() -> tuple[Array, Array]:
+        return scaled(k, n, seed=1), normal(n, seed=2)
+
+    def module() -> Any:
+        from . import models
+
+        return models.linear(*weights())
+
+    def in_jax() -> Any:
+        weight, bias = weights()
+        return lambda x: x @ weight + bias
+
+    return Workload(f"linear_{m}x{k}x{n}", "gemm", lambda: (normal(m, k),), module, in_jax)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Sizes of a convolution of a square image, batch 1, padded by half a window."""
+
+    inputs: int
+    outputs: int
+    window: int
+    size: int
+    stride: int = 1
+    depthwise: bool = False
+
+    @property
+    def name(self) -> str:
+        if self.depthwise:
+            return f"depthwise{self.window}x{self.window}_{self.inputs}_{self.size}"
+        steps = f"s{self.stride}" if self.stride > 1 else ""
+        kind = f"conv{self.window}x{self.window}{steps}"
+        return f"{kind}_{self.inputs}_{self.outputs}_{self.size}"
+
+    def weights(self) -> tuple[Array, Array]:
+        per_group = 1 if self.depthwise else self.inputs
+        shape = (self.outputs, per_group, self.window, self.window)
+        return scaled(*shape, seed=1), normal(self.outputs, seed=2)
+
+    def channels_first(self) -> Workload:
+        """As an ONNX file has it."""
+
+        def module() -> Any:
+            from . import models
+
+            return models.conv(*self.weights(), self.stride)
+
+        shape = (1, self.inputs, self.size, self.size)
+        return Workload(self.name, "conv", lambda: (normal(*shape),), module)
+
+    def channels_last(self) -> Workload:
+        """As our own language and jax can say it."""
+
+        def module() -> Any:
+            from . import models
+
+            return models.ChannelsLast(models.conv(*self.weights(), self.stride))
+
+        shape = (1, self.size, self.size, self.inputs)
+        return Workload(
+            f"{self.name}_nhwc", "conv", lambda: (normal(*shape),), module, self._in_jax, self._dsl
+        )
+
+    def _in_jax(self) -> Any:
+        import jax
+
+        weight, bias = self.weights()
+        taps = weight.transpose(2, 3, 1, 0)
+        pad = self.window // 2
+        return lambda x: jax.lax.conv_general_dilated(
+            x, taps, (self.stride, self.stride), [(pad, pad)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=self._groups,
+        ) + bias  # fmt: skip
+
+    def _dsl(self) -> Function:
+        weight, bias = self.weights()
+
+        @ml.function(
+            f32[1, self.size, self.size, self.inputs], f32[weight.shape], f32[bias.shape]
+        )
+        def convolution(x: Value, weight: Value, bias: Value) -> Value:
+            return ml.conv(
+                x, weight, bias, strides=self.stride, padding=self.window // 2,
+                groups=self._groups, layout="nhwc",
+            )  # fmt: skip
+
+        return convolution.bind({"weight": weight, "bias": bias})
+
+    @property
+    def _groups(self) -> int:
+        return self.inputs if self.depthwise else 1
+
+
+def softmax(rows: int, columns: int) -> Workload:
+    def in_jax() -> Any:
+        import jax
+
+        return partial(jax.nn.softmax, axis=1)
+
+    return Workload(
+        f"softmax_{rows}x{columns}",
+        "memory",
+        lambda: (normal(rows, columns),),
+        _formula(lambda torch, x: torch.softmax(x, 1)),
+        in_jax,
+    )
+
+
+def layer_norm(rows: int, columns: int) -> Workload:
+    scale, shift = 1 + 0.1 * normal(columns, seed=1), 0.1 * normal(columns, seed=2)
+
+    def module() -> Any:
+        import torch
+
+        from . import models
+
+        return models.loaded(torch.nn.LayerNorm(columns), weight=scale, bias=shift)
+
+    def in_jax() -> Any:
+        import jax
+
+        def norm(x: Any) -> Any:
+            centred = x - x.mean(1, keepdims=True)
+            variance = (centred**2).mean(1, keepdims=True)
+            return centred * jax.lax.rsqrt(variance + 1e-5) * scale + shift
+
+        return norm
+
+    return Workload(
+        f"layernorm_{rows}x{columns}", "memory", lambda: (normal(rows, columns),), module, in_jax
+    )
+
+
+def chain(n: int) -> Workload:
+    """`gelu(x * a + b) + r`, with `a` and `b` a column each."""
+
+    def in_jax() -> Any:
+        import jax
+
+        return lambda x, a, b, r: jax.nn.gelu(x * a + b, approximate=False) + r
+
+    return Workload(
+        f"elementwise_{n}",
+        "memory",
+        lambda: (normal(n, n), normal(n, seed=1), normal(n, seed=2), normal(n, n, seed=3)),
+        _formula(lambda torch, x, a, b, r: torch.nn.functional.gelu(x * a + b) + r),
+        in_jax,
+    )
+
+
+def total(n: int) -> Workload:
+    return Workload(
+        f"sum_{n}",
+        "memory",
+        lambda: (np.random.default_rng(0).random((n, n), np.float32),),
+        _formula(lambda _, x: x.sum()),
+        lambda: lambda x: x.sum(),
+    )
+
+
+def transpose(n: int) -> Workload:
+    def in_jax() -> Any:
+        import jax
+
+        return lambda x: jax.lax.optimization_barrier(x.T)
+
+    return Workload(
+        f"transpose_{n}",
+        "memory",
+        lambda: (normal(n, n),),
+        _formula(lambda _, x: x.t().contiguous()),
+        in_jax,
+    )
+
+
+def attention(tokens: int) -> Workload:
+    """Twelve heads of 64, batch 1."""
+    shape = (1, 12, tokens, 64)
+
+    def in_jax() -> Any:
+        import jax
+
+        return lambda q, k, v: jax.nn.softmax(q @ k.swapaxes(2, 3) * 0.125, -1) @ v
+
+    return Workload(
+        f"attention_s{tokens}",
+        "attention",
+        lambda: (normal(*shape), normal(*shape, seed=1), normal(*shape, seed=2)),
+        _formula(
+            lambda torch, q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        ),
+        in_jax,
+    )
+
+
+def model(
+    name: str, shape: tuple[int, ...], make: Callable[[Any], Any], vocabulary: int | None = None
+) -> Workload:
+    """A whole model, made by functions of `models`; of tokens, where it has a vocabulary."""
+
+    def inputs() -> tuple[Array, ...]:
+        if vocabulary is None:
+            return (normal(*shape),)
+        return (np.random.default_rng(0).integers(0, vocabulary, shape),)
+
+    def module() -> Any:
+        import torch
+
+        from . import models
+
+        torch.manual_seed(0)
+        return models.prepared(make(models), shape)
+
+    return Workload(name, "models", inputs, module)
+
+
+_IMAGE, _TEXT = (1, 3, 224, 224), (1, 128)
+_CONVOLUTIONS = (
+    Convolution(64, 64, 3, 56),
+    Convolution(256, 256, 3, 14),
+    Convolution(512, 512, 3, 7),
+    Convolution(256, 64, 1, 56),
+    Convolution(64, 256, 1, 56),
+    Convolution(3, 64, 7, 224, stride=2),
+    Convolution(144, 144, 3, 56, depthwise=True),
+)
+_ALL = (
+    *(product(n, n, n) for n in (64, 256, 512, 1024, 2048)),
+    product(128, 768, 3072),
+    product(1, 4096, 4096),
+    linear(128, 768, 3072),
+    linear(1, 4096, 4096),
+    *(sizes.channels_first() for sizes in _CONVOLUTIONS),
+    *(sizes.channels_last() for sizes in _CONVOLUTIONS),
+    softmax(4096, 1024),
+    layer_norm(4096, 768),
+    chain(4096),
+    total(4096),
+    transpose(4096),
+    attention(128),
+    attention(1024),
+    model("mlp_b64", (64, 784), lambda m: m.Perceptron()),
+    model("resnet18", _IMAGE, lambda m: m.resnet((2, 2, 2, 2), 1)),
+    model("resnet50", _IMAGE, lambda m: m.resnet((3, 4, 6, 3), 4)),
+    model("vgg16", _IMAGE, lambda m: m.vgg16()),
+    model("mobilenetv2", _IMAGE, lambda m: m.mobilenet_v2()),
+    model(
+        "bert-base", _TEXT, lambda m: m.Transformer(12, 768, 12, 30522, causal=False), 30522
+    ),
+    model(
+        "gpt2-small", _TEXT, lambda m: m.Transformer(12, 768, 12, 50257, causal=True), 50257
+    ),
+    model(
+        "minilm-l6", _TEXT, lambda m: m.Transformer(6, 384, 12, 30522, causal=False), 30522
+    ),
+)
+WORKLOADS: Mapping[str, Workload] = MappingProxyType({work.name: work for work in _ALL})
+GROUPS = tuple(dict.fromkeys(work.group for work in _ALL))
+
+
+def chosen(text: str) -> list[Workload]:
+    """The workloads that names and groups with commas mean; `ValueError` for one unknown."""
+    found: dict[str, Workload] = {}
+    for part in text.split(","):
+        matching = [work for work in _ALL if part in (work.name, work.group)]
+        if not matching:
+            known = ", ".join((*GROUPS, *WORKLOADS))
+            raise ValueError(f"no workload or group '{part}'; there are {known}")
+        found |= {work.name: work for work in matching}
+    return list(found.values())
