@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import PassError, check
-from ..expr import Expr, Load, Var, rewrite_expr, substitute_vars
+from ..expr import Expr, Load, Var, loads_of, rewrite_expr, substitute_vars
 from ..ir import Builder, Constant, Function, Node, Op, Value, parameter
 from ..ops.table import TABLE
 from ..tile.nests import renamed
@@ -150,6 +150,7 @@ class _Epilogue:
         target, at = self.follow.target, store.target.indices
         pairs = zip(target.indices, at, strict=True)
         places = {axis.name: place for axis, place in pairs if isinstance(axis, Var)}
+        reads = [load for load in loads_of(self.follow.value) if load.buffer == _PRODUCED]
 
         def visit(node: Expr) -> Expr | None:
             match node:
@@ -159,5 +160,9 @@ class _Epilogue:
                     return Load(dtype, self.inputs[name], indices)
             return None
 
-        final = substitute_vars(rewrite_expr(self.follow.value, visit), places)
-        return value, Store(Ref(target.buffer, at), final)
+        final = rewrite_expr(self.follow.value, visit)
+        if len(reads) > 1:
+            return value, Store(Ref(target.buffer, at), substitute_vars(final, places))
+        # What is read once needs no name.
+        values = {**places, value.name: value.value}
+        return (Store(Ref(target.buffer, at), substitute_vars(final, values)),)

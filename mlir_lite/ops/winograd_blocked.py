@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, Load, cast, const, index
 from ..ir import Op, Value, constructor, op
-from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
+from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Layout, Loop, Ref, Space, Stmt, Store
 from ..types import Array, DType, TensorType, ceil_div, static
 from .body import computing_type
 from .promote import check_kind, check_same_dtype
@@ -84,7 +84,7 @@ class WinogradConv(Op):
         around = {"image": images, "block": blocks[0], "strip": blocks[1]}
         body = (
             self._points(x, points, block, blocks),
-            _products(points, panels, products, total, block.tiles),
+            _products(points, panels, products, total),
             self._pixels(products, out, block, blocks),
         )
         locals_ = (points, products, total)
@@ -124,10 +124,13 @@ class _Block:
         return self.rows * self.columns
 
     def buffer(self, name: str, points: int, channels: int) -> Buffer:
-        """`(points, tiles, channels)`, an odd number of tiles of one cache line more than that,
-        so that a tile's points are not all in the same few sets of the nearest cache."""
+        """`(points, tiles, channels)`, in memory an odd number of tiles that are one cache line
+        longer, so that a tile's points are not all in the same few sets of the nearest cache."""
+        places = tuple(axis(name) for name in ("p", "t", "c"))
         shape = (points, self.tiles | 1, channels + LINE // self.dtype.bytes)
-        return Buffer(name, self.dtype, shape, Space.SHARED)
+        layout = Layout(tuple(place.name for place in places), places, shape)
+        shape = (points, self.tiles, channels)
+        return Buffer(name, self.dtype, shape, Space.SHARED, layout)
 
     def tile(
         self, suffix: str, blocks: tuple[int, ...], channels: int
@@ -146,11 +149,9 @@ class _Block:
         return at, row * self.columns + column, extents
 
 
-def _products(
-    points: Buffer, panels: Buffer, products: Buffer, total: Buffer, tiles: int
-) -> Stmt:
+def _products(points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Stmt:
     """`for p: for t: for n: products[p, t, n] = sum over k of points[p, t, k] * panels[p, k, n]`."""
-    count, _, inner, width = panels.shape
+    _, _, inner, width = panels.shape
     p, t, n, k = (axis(name) for name in ("p", "t", "n", "k"))
     packed = Load(panels.dtype, panels.name, (p, n // width, k, n % width))
     term = Load(points.dtype, points.name, (p, t, k)) * cast(packed, points.dtype)
@@ -160,8 +161,7 @@ def _products(
         Loop(k.name, index(0), index(inner), (update,)),
         Store(Ref(products.name, (p, t, n)), Load(total.dtype, total.name, ())),
     )
-    channels = products.shape[-1] - LINE // products.dtype.bytes
-    return loops({"p": count, "t": tiles, "n": channels}, body)
+    return loops(dict(zip("ptn", products.shape, strict=True)), body)
 
 
 winograd_conv = constructor(WinogradConv)
