@@ -20,7 +20,7 @@ from ..ops.arithmetic import Add, Divide, Multiply
 from ..ops.attention import Attention
 from ..ops.blocked_attention import BlockedAttention
 from ..ops.broadcast import Broadcast
-from ..ops.compare import logical_not
+from ..ops.compare import Isnan, logical_not
 from ..ops.matmul import Matmul
 from ..ops.select import Where
 from ..ops.shape import Reshape, Transpose, expand_dims, swapaxes, transpose
@@ -41,7 +41,9 @@ def attention(fn: Function, *, target: Target) -> Function:
     def alone(op: Op) -> bool:
         """Whether nothing else reads what is computed on the way."""
         found = find(op)
-        return found is not None and all(counts[value] == 1 for value in found.inner)
+        return found is not None and all(
+            counts[value] == found.inner.count(value) for value in found.inner
+        )
 
     # Of the function as it is: `transform` visits the nodes in their order, on new operands.
     found = iter([alone(node.op) for node in fn.nodes])
@@ -119,7 +121,8 @@ def scaled(value: Value) -> tuple[Value, float]:
 @dataclass(frozen=True)
 class Found:
     """Attention as `BlockedAttention` has it, but for a `mask` that is the right way round, its
-    bools `inverted` perhaps; and the values computed on the way to the result."""
+    bools `inverted` perhaps; and the values computed on the way to the result, each as often as it
+    is used."""
 
     queries: Operand
     keys: Operand
@@ -129,6 +132,7 @@ class Found:
     causal: bool = False
     fill: float = -math.inf
     inverted: bool = False
+    unseen_is_zero: bool = False
     inner: tuple[Value, ...] = ()
 
     def in_blocks(self, target: Target) -> Value | None:
@@ -153,6 +157,7 @@ class Found:
             *sizes,
             self.causal,
             self.fill,
+            self.unseen_is_zero,
             _attribute(self.queries.axes),
             _attribute(self.keys.axes),
             _attribute(values.axes),
@@ -179,10 +184,15 @@ def find(op: Op) -> Found | None:
                 operand(op.queries), operand(op.keys), operand(op.values, factors=False),
                 op.scale, op.mask, op.causal,
             )
-        case Matmul(lhs=Value(op=Softmax(x=scores, axis=axis)) as weights, rhs=values):
-            static = scores.type.is_static and values.type.is_static
-            if axis == scores.rank - 1 and static:
-                return _Scores(scores, (weights,)).found(values)
+        case Matmul(lhs=weights, rhs=values) if op.infer().is_static:
+            inner: tuple[Value, ...] = (weights,)
+            match weights.op:
+                case Where(condition=Value(op=Isnan(x=x)) as nan, then=zero, otherwise=y):
+                    if x is y and uniform(zero) == 0:
+                        weights, inner = x, (weights, nan, x, x)
+            match weights.op:
+                case Softmax(x=scores, axis=axis) if axis == scores.rank - 1:
+                    return _Scores(scores, inner, len(inner) > 1).found(values)
     return None
 
 
@@ -192,6 +202,7 @@ class _Scores:
 
     value: Value
     inner: tuple[Value, ...]
+    unseen_is_zero: bool
     scale: float = 1.0
     mask: Value | None = None
     causal: bool = False
@@ -207,7 +218,7 @@ class _Scores:
                     return Found(
                         operand(queries), operand(keys, turned=True),
                         operand(values, factors=False), self.scale, self.mask, self.causal,
-                        self.fill, self.inverted, self.inner,
+                        self.fill, self.inverted, self.unseen_is_zero, self.inner,
                     )
                 case Add(lhs=left, rhs=right):
                     product, mask = (left, right) if _has_product(left) else (right, left)

@@ -56,6 +56,20 @@ def transpose_of_unit_axes(op: Transpose) -> Value | None:
     return reshape(op.x, tuple(op.x.shape[axis] for axis in op.perm))
 
 
+@rewrite(Reshape)
+def transpose_between_reshapes(op: Reshape) -> Value | None:
+    """reshape(transpose(reshape(x, [b*h, s, d]), [0, 2, 1]), [b, h, d, s])
+    ->  transpose(x, [0, 1, 3, 2])"""
+    match op.x.op:
+        case Transpose(x=Value(op=Reshape(x=x)) as merged, perm=(*leading, last, before)):
+            *batch, rows, columns = range(x.rank) if x.rank > 1 else (0, 0)
+            swaps = (*leading, before, last) == tuple(range(merged.rank))
+            shape = (*x.shape[:-2], *reversed(x.shape[-2:]))
+            if swaps and merged.shape[-2:] == x.shape[-2:] and op.shape == shape:
+                return transpose(x, (*batch, columns, rows))
+    return None
+
+
 @rewrite(Broadcast)
 def fold_broadcast_pair(op: Broadcast) -> Value | None:
     """broadcast(broadcast(x, a), b)  ->  broadcast(x, b)"""
@@ -73,7 +87,7 @@ def drop_identity_cast(op: Cast) -> Value | None:
 
 @rewrite(Cast)
 def drop_limits_of_type(op: Cast) -> Value | None:
-    """cast(clip(x, lo, hi))  ->  cast(x), from floats to integers of no wider limits: it saturates"""
+    """cast(clip(x, lo, hi))  ->  cast(x), from floats to integers within: a cast saturates"""
     if not op.dtype.is_integer or not op.x.dtype.is_float:
         return None
     limits = np.iinfo(op.dtype.numpy)
@@ -139,6 +153,7 @@ PATTERNS = (
     fold_transpose_pair,
     drop_identity_transpose,
     transpose_of_unit_axes,
+    transpose_between_reshapes,
     fold_broadcast_pair,
     drop_identity_cast,
     drop_limits_of_type,

@@ -29,13 +29,23 @@ from ..ops.table import TABLE
 from ..tile.nests import common_depth, row_shape
 from ..tile.nodes import Kernel, Space, Store, walk
 from ..tile.reductions import lift_guards
-from ..tile.tree import var
+from ..tile.tree import extent_of, var
 from .bodies import Body, reads_of, record_body
 from .faults import fault_operands
 from .handmade import brings_kernel, region_kernel
 from .naive import naive_kernel
 from .regions import region_key
-from .schedule.analysis import as_product, has_straight_axis, nests_of
+from .schedule.analysis import (
+    Nest,
+    Product,
+    as_product,
+    edge_rows,
+    has_straight_axis,
+    nests_of,
+    work_cycles,
+)
+from .schedule.cost import worth_threads
+from .schedule.window_cost import worth_guarding
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
@@ -193,6 +203,8 @@ class _Fusion:
             return False
         depth = common_depth(kernel)
         row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
+        if not depth and worth_threads(work_cycles(kernel)):
+            return False  # nests that have no row in common are not dealt to threads
         return row <= (ROW_BYTES if depth else ROW_BYTES // 4)
 
     def _rereads(self, node: Node) -> bool:
@@ -211,8 +223,18 @@ class _Fusion:
         alone = lift_guards(naive_kernel(region, "trial"))
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         if as_product(alone, own) is not None:
-            return as_product(kernel, nest) is not None
+            product = as_product(kernel, nest)
+            return product is not None and self._few_edges(kernel, nest, product)
         return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)
+
+    def _few_edges(self, kernel: Kernel, nest: Nest, product: Product) -> bool:
+        """Whether padding is better left out of a product's sums than copied around its operand."""
+        edges = edge_rows(kernel, nest, product)
+        if not edges:
+            return True
+        sums = prod(map(extent_of, nest.loops)) // nest.extent(product.m or "")
+        depth = prod(extent_of(loop) for loop in nest.reductions[0])
+        return worth_guarding(edges * sums * depth, kernel.buffers[product.left.buffer].elements)
 
     def _join(self, first: int, second: int, kind: str) -> None:
         """Make the later part hold the nodes of both."""

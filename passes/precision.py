@@ -2,9 +2,9 @@
 
 matmul(x, w)  ->  dot_matmul(cast(x) {dtype = bf16}, pack_dots(cast(w) {dtype = bf16}))
 
-Sums stay in f32, and so does all else. Both operands are rounded to 8 bits, so that a result may be
-off by 2**-8 of the sum of its products' sizes, however many there are; it takes half the memory for
-weights and half the time.
+Sums stay in f32, and so does all else. Each factor is rounded by 2**-8 of it at most, so that a
+result may be off by 2**-7 of the sum of its products' sizes, however many there are. It takes half
+the time, and half the memory for weights.
 """
 
 from __future__ import annotations

@@ -207,9 +207,9 @@ class Memory:
         if access.buffer.elements == 0:
             return
         if access.step in (0, 1):
-            self._store(access, value, nontemporal=nontemporal)
+            self._store(access, self._raw(value), lanes, nontemporal=nontemporal)
         else:
-            self._scatter(target, value)
+            self._scatter(target, self._raw(value), lanes)
         self.touch(access.buffer.name)
 
     def register_units(self, target: Ref) -> tuple[Key, ...]:
@@ -224,35 +224,39 @@ class Memory:
         for name in sorted(self.aliased) if buffer in self.aliased else (buffer,):
             self.versions[name] = self.versions.get(name, 0) + 1
 
-    def _store(self, access: Access, value: Value, *, nontemporal: bool = False) -> None:
-        frame, dtype = self.frame, value.dtype
-        raw = to_memory(frame.out, value, native_half=frame.scalars.modern)
-        kind = memory_type(dtype, value.lanes)
+    def _raw(self, value: Value) -> str:
+        """A value as memory holds it, all lanes at once."""
+        return to_memory(self.frame.out, value, native_half=self.frame.scalars.modern)
+
+    def _store(self, access: Access, raw: str, lanes: int, *, nontemporal: bool = False) -> None:
+        frame, dtype = self.frame, access.buffer.dtype
+        kind = memory_type(dtype, lanes)
         pointer = self._pointer(access)
         store = f"store {kind} {raw}, ptr {pointer}, align {dtype.bytes}"
         guard = frame.guard
-        size = dtype.bytes * value.lanes
-        if guard is None and nontemporal and value.lanes > 1 and size in _VECTORS:
+        size = dtype.bytes * lanes
+        if guard is None and nontemporal and lanes > 1 and size in _VECTORS:
             self._store_past_caches(f"store {kind} {raw}, ptr {pointer}", pointer, size, store)
         elif guard is None:
             frame.out.line(store)
-        elif value.lanes == 1:
+        elif lanes == 1:
             active = frame.scalar_guard()
             assert active is not None
             self._where(active, store)
         else:
-            mask = frame.scalars.spread(guard, value.lanes)
+            mask = frame.scalars.spread(guard, lanes)
             name = f"llvm.masked.store.{suffix(kind)}.p0"
             frame.out.declare(f"declare void @{name}({kind}, ptr, i32, {mask.type})")
             frame.out.line(
                 f"call void @{name}({kind} {raw}, ptr {pointer}, i32 {dtype.bytes}, {mask})"
             )
 
-    def _scatter(self, target: Ref, value: Value) -> None:
-        for lane in range(value.lanes):
+    def _scatter(self, target: Ref, raw: str, lanes: int) -> None:
+        kind = memory_type(self.frame.buffer_of(target.buffer).dtype, lanes)
+        for lane in range(lanes):
+            element = self.frame.out.define(f"extractelement {kind} {raw}, i32 {lane}")
             with self.frame.at_lane(lane):
-                access = self.access(target.buffer, target.indices)
-                self._store(access, self.frame.scalars.lane(value, lane))
+                self._store(self.access(target.buffer, target.indices), element, 1)
 
     def _store_past_caches(self, store: str, pointer: str, size: int, ordinary: str) -> None:
         """A nontemporal store of a whole vector; an ordinary one at an address that is not a

@@ -74,13 +74,15 @@ def _scaled(significand: Vec, shifted: Vec, x: Vec, limits: tuple[float, float, 
     """significand * 2**n, subnormal and infinite results included; NaN of x passes.
 
     2**n itself may overflow where the result does not, so n is added to the significand's bits.
+    What is 0 anyway (powers of -inf, in masked softmax) becomes so without underflow, which is slow.
     """
-    highest, _, subnormal = limits
+    highest, lowest, subnormal = limits
     shape = x.shape
     small = x < subnormal
     shifted = small.select(shifted + float(RESCUE), shifted)
     result = (significand.bits() + (shifted.bits() << shape.mantissa_bits)).as_float()
-    result = small.select(result * 2.0**-RESCUE, result)
+    lowered = result * (x > lowest).select(2.0**-RESCUE, 0.0)
+    result = small.select(lowered, result)
     return (x <= highest).select(result, x + math.inf)
 
 

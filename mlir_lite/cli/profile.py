@@ -3,10 +3,11 @@
   mlir-lite profile model.onnx --shape x=1x3x224x224 --threads 1
   mlir-lite profile model.mlir --steps --trace trace.json
 
-Times are medians over calls. Operations and bytes are counted from the kernels' loops. A kernel is
-bound by `compute`, or by the place that its data come from (L2, L3, memory), whichever takes
-longer at this machine's ceilings, which are measured first; `of limit` is how near it comes. The
-limit of arithmetic is that of f32, which products of 8 bits may pass. The trace is in Chrome's
+Times are means over the faster half of the calls. Operations and bytes are counted from the loops
+of the kernels. A kernel is bound by `compute`, or by the place that its data come from (L2, L3,
+memory), whichever takes longer at this machine's ceilings, which are measured first; `of limit` is
+how near it comes. A kernel may pass its limit: where part of its data lie nearer than the rest, and
+in products of 8 or 16 bits, as the limit of arithmetic is that of f32. The trace is in Chrome's
 format: open it in Perfetto.
 """
 
@@ -86,7 +87,8 @@ def _text(name: str, times: StepTimes, lines: Sequence[Line], ceilings: Ceilings
     outside = times.call - times.inside
     return "\n".join(
         [
-            f"@{name}, median of {times.calls} calls on {_counted(ceilings.threads, 'thread')}",
+            f"@{name}, the faster half of {times.calls} calls, "
+            f"{_counted(ceilings.threads, 'thread')}",
             ceilings_text(ceilings),
             "",
             table(rows, right=range(5), indent=""),
@@ -133,7 +135,7 @@ def _row(line: Line, times: StepTimes) -> tuple[str, ...]:
 
 
 def trace(program: Program, times: StepTimes, steps: Sequence[Line]) -> dict[str, object]:
-    """The call of median length in Chrome's trace format: an event a step, in microseconds."""
+    """A call of usual length in Chrome's trace format: an event a step, in microseconds."""
     events: list[dict[str, object]] = [
         {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": f"@{program.name}"}}
     ]

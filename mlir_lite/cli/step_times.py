@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from ..backends.llvm.ceilings import Ceilings
-from ..backends.llvm.executable import CpuExecutable
 from ..location import UNKNOWN
 from ..tile.program import CallStep, Program
 from ..types import Array
@@ -23,8 +23,9 @@ _TINY = 1e-12  # seconds: no division by the 0 of a step without work
 class StepTimes:
     """Seconds of whole calls and of their steps.
 
-    `call` and `steps` (one for each step) are medians over the calls; `starts` and `durations`
-    are those of the one call of median length, from its first step on.
+    `call` and `steps` (one for each step) are means over the faster half of the calls: medians of
+    the steps would not add up to that of the call. `starts` and `durations` are those of the
+    slowest call of that half, from its first step on.
     """
 
     calls: int
@@ -39,8 +40,17 @@ class StepTimes:
         return float(self.steps.sum())
 
 
-def time_steps(executable: CpuExecutable, arrays: Sequence[Array], repeat: int) -> StepTimes:
-    """Call an executable compiled as `timed` at least `repeat` times."""
+class Timed(Protocol):
+    """What is timed: a `CpuExecutable` compiled as such."""
+
+    def __call__(self, *arrays: object) -> object: ...
+
+    def step_ticks(self) -> Array:
+        """The machine's counter at the start of the last call and after each of its steps."""
+
+
+def time_steps(executable: Timed, arrays: Sequence[Array], repeat: int) -> StepTimes:
+    """Call it at least `repeat` times, and long enough to know the rate of the counter."""
     executable(*arrays)
     executable(*arrays)  # the caches are warm as in any later call
     ticks: list[Array] = []
@@ -56,13 +66,14 @@ def time_steps(executable: CpuExecutable, arrays: Sequence[Array], repeat: int) 
     every = np.array(ticks)
     seconds_a_tick = (end - begin) / float(every[-1, -1] - every[0, 0])
     durations = np.diff(every, axis=1) * seconds_a_tick
-    median = int(np.argsort(calls)[len(calls) // 2])
+    half = np.argsort(calls)[: (len(calls) + 1) // 2]
+    shown = half[-1]
     return StepTimes(
         len(calls),
-        float(np.median(calls)),
-        np.median(durations, axis=0),
-        (every[median, :-1] - every[median, 0]) * seconds_a_tick,
-        durations[median],
+        float(np.mean(np.array(calls)[half])),
+        durations[half].mean(axis=0),
+        (every[shown, :-1] - every[shown, 0]) * seconds_a_tick,
+        durations[shown],
     )
 
 

@@ -52,6 +52,7 @@ class AttentionSizes:
     scale: float
     causal: bool
     fill: float
+    unseen_is_zero: bool
     rows: int
     columns: int
 
@@ -186,7 +187,8 @@ class _Queries:
 
         def finished(total: Expr, s: Expr, e: Expr) -> list[Stmt]:
             place = out.place(self.within.batch, self.first + s, e)
-            return [Store(Ref(out.buffer.name, place), total * load(share, s))]
+            value = self._result(total * load(share, s), load(share, s))
+            return [Store(Ref(out.buffer.name, place), value)]
 
         return (
             self._scores(scores, index(0)),
@@ -231,7 +233,7 @@ class _Queries:
 
         def finished(s: Expr, e: Expr) -> list[Stmt]:
             place = make.result.place(make.batch, self.first + s, e)
-            mean = load(sums, s, e) / load(total, s)
+            mean = self._result(load(sums, s, e) / load(total, s), load(total, s))
             return [Store(Ref(make.result.buffer.name, place), mean)]
 
         # Later blocks of keys are not seen by these queries.
@@ -242,6 +244,11 @@ class _Queries:
             *make.in_blocks("t", keys, columns, block, count=seen),
             make.nest({"s": rows, "e": width}, finished),
         )
+
+    def _result(self, mean: Expr, total: Expr) -> Expr:
+        """The mean of values, of a positive total of weights (NaN, or 0, where nothing is seen)."""
+        zero = const(0, mean.dtype)
+        return select(total > zero, mean, zero) if self.within.sizes.unseen_is_zero else mean
 
     # Nests
 

@@ -28,6 +28,7 @@ class BlockedAttention(Op):
     The operands, f32 or f64, become those of `attention` when transposed by their `axes` (empty:
     as they are); its result transposed by `result_axes` is this one's. `mask` broadcasts to the
     transposed scores `(.., t, s)`: numbers are added, and where bools are false a score is `fill`.
+    The result for a query that sees no key (or a NaN) is NaN, or 0 if `unseen_is_zero`.
     """
 
     queries: Value
@@ -39,6 +40,7 @@ class BlockedAttention(Op):
     columns: int
     causal: bool = False
     fill: float = -math.inf
+    unseen_is_zero: bool = False
     query_axes: tuple[int, ...] = ()
     key_axes: tuple[int, ...] = ()
     value_axes: tuple[int, ...] = ()
@@ -82,6 +84,8 @@ class BlockedAttention(Op):
         with np.errstate(invalid="ignore"):
             powers = np.exp(scores - np.max(scores, -2, keepdims=True))
             weights = np.swapaxes(powers / powers.sum(-2, keepdims=True), -1, -2)
+        if self.unseen_is_zero:
+            weights = np.where(np.isnan(weights), 0, weights)
         result = weights @ v
         ordered = np.transpose(result, _order(self.result_axes, result.ndim))
         return np.ascontiguousarray(ordered).astype(queries.dtype)
@@ -96,7 +100,9 @@ class BlockedAttention(Op):
             Stored(_buffer("values", self.values.type), _order(self.value_axes, self.values.rank)),
             None if self.mask is None else _buffer("mask", self.mask.type),
             Stored(result, inverse_permutation(order)),
-            AttentionSizes(self.scale, self.causal, self.fill, self.rows, self.columns),
+            AttentionSizes(
+                self.scale, self.causal, self.fill, self.unseen_is_zero, self.rows, self.columns
+            ),
         )
         return made.kernel(name)
 

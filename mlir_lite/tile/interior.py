@@ -27,7 +27,7 @@ def split_interior(kernel: Kernel, axis: str) -> Kernel:
         depth = next((n for n, loop in enumerate(loops) if loop.axis == axis), None)
         if depth is None:
             return (outermost,)
-        limits = {loop.axis: _longest_piece(kernel, loop) for loop in loops[: depth + 1]}
+        limits = {loop.axis: interior_of(kernel, loop) for loop in loops[: depth + 1]}
         decided = {name: (low, high - 1) for name, (low, high) in limits.items()}
         body = loops[depth].body
         plain = map_expressions(body, lambda expr: simplify(expr, decided))
@@ -46,8 +46,8 @@ def split_interior(kernel: Kernel, axis: str) -> Kernel:
     return tidy(rewrite_loops(kernel, outer, change))
 
 
-def _longest_piece(kernel: Kernel, loop: Loop) -> tuple[int, int]:
-    """The longest stretch of a loop in which no condition on its axis changes."""
+def interior_of(kernel: Kernel, loop: Loop) -> tuple[int, int]:
+    """The longest stretch of a loop in which no condition on its axis changes: start and stop."""
     low, high = extent_limits(loop)
     points = [point for point in condition_points(kernel, loop.axis) if low < point < high]
     return max(pairwise([low, *points, high]), key=lambda piece: piece[1] - piece[0])

@@ -185,24 +185,55 @@ def privatise(kernel: Kernel) -> Kernel:
     for i: {acc = 0; ..};  for j: {acc = 0; ..}   ->   for i: {acc = 0; ..};  for j: {acc_1 = 0; ..}
     """
     names = Names(kernel)
-    body, added = list(kernel.body), []
+    body, added = kernel.body, []
     for buffer in kernel.locals:
-        if buffer.space is not Space.REGISTER:
+        if buffer.space is Space.REGISTER:
+            body, copies = _apart(body, buffer, names)
+            added += copies
+    return replace(kernel, body=body, locals=kernel.locals + tuple(added))
+
+
+def privatise_in_blocks(kernel: Kernel) -> Kernel:
+    """`privatise` for the statements in a loop too, where all that use a register are in it.
+
+    for i: {for j: {acc = 0; ..};  for k: {acc = 0; ..}}
+      ->  for i: {for j: {acc = 0; ..};  for k: {acc_1 = 0; ..}}
+    """
+    names = Names(kernel)
+    body, added = kernel.body, []
+
+    def visit(block: Block, buffer: Buffer) -> Block:
+        using = [stmt for stmt in block if any(
+            name == buffer.name for name, _, _ in accesses((stmt,))
+        )]
+        if len(using) == 1 and isinstance(using[0], Loop):
+            inner = replace(using[0], body=visit(using[0].body, buffer))
+            return tuple(inner if stmt is using[0] else stmt for stmt in block)
+        changed, copies = _apart(block, buffer, names)
+        added.extend(copies)
+        return changed
+
+    for buffer in kernel.locals:
+        if buffer.space is Space.REGISTER:
+            body = visit(body, buffer)
+    return replace(kernel, body=body, locals=kernel.locals + tuple(added))
+
+
+def _apart(block: Block, buffer: Buffer, names: Names) -> tuple[Block, list[Buffer]]:
+    """The block, each run of statements that starts by writing the buffer (but the first) with a
+    copy of its own, and the copies."""
+    changed, copies = list(block), []
+    started = False
+    for place, stmt in enumerate(block):
+        if not any(name == buffer.name for name, _, _ in accesses((stmt,))):
             continue
-        copy: Buffer | None = None
-        started = False
-        for place, stmt in enumerate(body):
-            uses = [writes for name, _, writes in accesses((stmt,)) if name == buffer.name]
-            if not uses:
-                continue
-            if written_first((stmt,), buffer.name):
-                if started:
-                    copy = replace(buffer, name=names.fresh(buffer.name, "_"))
-                    added.append(copy)
-                started = True
-            if copy is not None:
-                (body[place],) = renamed((stmt,), buffer.name, copy.name)
-    return replace(kernel, body=tuple(body), locals=kernel.locals + tuple(added))
+        if written_first((stmt,), buffer.name):
+            if started:
+                copies.append(replace(buffer, name=names.fresh(buffer.name, "_")))
+            started = True
+        if copies:
+            (changed[place],) = renamed((stmt,), buffer.name, copies[-1].name)
+    return tuple(changed), copies
 
 
 def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:

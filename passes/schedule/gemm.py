@@ -13,6 +13,7 @@ from __future__ import annotations
 from math import prod
 
 from ...target import Target
+from ...tile.interior import interior_of
 from ...tile.loops import Tail, chunk, distribute, mark, partition, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind, Loop
 from ...tile.prefetch import prefetch_next
@@ -31,6 +32,7 @@ from .cost import (
     worth_sharing,
 )
 
+MOST_EDGES = 8  # rows at edges that have code of their own
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 
 
@@ -143,8 +145,14 @@ def _row_step(kernel: Kernel, product: Product) -> int:
 
 
 def _cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:
-    """Cut the rows into register tiles (the last one shorter)."""
-    kernel = partition(kernel, m, [rows // tile.rows * tile.rows])
+    """Cut the rows into register tiles (the last one shorter); rows that miss some of what the
+    others sum, at an edge, one by one: a condition is then the same for all of a tile."""
+    (loop, *_) = loops_of(kernel, m)
+    first, last = interior_of(kernel, loop)
+    if first + rows - last > MOST_EDGES:
+        first, last = 0, rows
+    whole = first + (last - first) // tile.rows * tile.rows
+    kernel = partition(kernel, m, [*range(first + 1), whole, *range(last, rows)])
     return split(kernel, m, tile.rows, tail=Tail.CUT)
 
 

@@ -6,14 +6,14 @@ on several threads.
 
 from __future__ import annotations
 
-from ...expr import Const
+from ...expr import Const, vars_of
 from ...target import Target
 from ...tile.dependence import Dependences, Mode
 from ...tile.loops import mark, vectorise
 from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Space, Store, walk
 from ...tile.reductions import sink
 from ...tile.scopes import scoped
-from ...tile.tree import extent_of, has_constant_limits
+from ...tile.tree import accesses, extent_of, has_constant_limits
 from .analysis import nests_of, vector_cost
 from .loops import collapse_all, innermost_loops, lanes_of, share
 
@@ -63,9 +63,19 @@ def schedule_ordered(kernel: Kernel, ordered: frozenset[str], target: Target) ->
     return share(kernel, ordered)
 
 
+def _keeps_lanes_apart(kernel: Kernel, loop: Loop) -> bool:
+    """Whether each iteration writes places of its own in the buffers of a block."""
+    shared = {buffer.name for buffer in kernel.locals if buffer.space is Space.SHARED}
+    return all(
+        any(loop.axis in vars_of(part) for part in indices)
+        for name, indices, writes in accesses(loop.body)
+        if writes and name in shared
+    )
+
+
 def _pays(kernel: Kernel, loop: Loop, lanes: int) -> bool:
     """Whether a loop runs faster in vectors than one element at a time."""
-    if not has_constant_limits(loop):
+    if not has_constant_limits(loop) or not _keeps_lanes_apart(kernel, loop):
         return False
     extent = extent_of(loop)
     in_vectors = vector_cost(kernel, loop.body, loop.axis, lanes, extent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...target import Target
-from ...tile.nests import privatise
+from ...tile.nests import privatise, privatise_in_blocks
 from ...tile.nodes import Kernel, Space
 from ...tile.reductions import lift_guards
 from ...tile.tree import tidy
@@ -18,7 +18,12 @@ from .single import collapse_nest, schedule_nest
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
-    return use_dots(privatise(_scheduled(lift_guards(tidy(kernel)), target)), target)
+    return use_dots(privatise(_scheduled(_prepared(kernel), target)), target)
+
+
+def _prepared(kernel: Kernel) -> Kernel:
+    """A naive kernel as the recipes expect it."""
+    return lift_guards(privatise_in_blocks(tidy(kernel)))
 
 
 def _scheduled(kernel: Kernel, target: Target) -> Kernel:

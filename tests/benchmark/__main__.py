@@ -60,7 +60,7 @@ def _arguments(argv: Sequence[str] | None) -> Namespace:
         prog="benchmark", description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--threads", type=_counts, default=[1], metavar="N,N", help="numbers of threads (1)"
+        "--threads", type=_counts, default=[1, 2], metavar="N,N", help="numbers of threads (1,2)"
     )
     parser.add_argument(
         "--engines", type=_engines, default=list(ENGINES), metavar="NAME,NAME", help="(all)"

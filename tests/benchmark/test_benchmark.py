@@ -149,7 +149,7 @@ def test_a_run_prints_the_table_and_writes_json(
     out = tmp_path / "results.json"
     code = program.main(
         ["--work", "gemm_64", "--engines", f"{OURS},onnxruntime,jax", "--repeat", "1"]
-        + ["--passes", "1", "--cache", str(cache), "--json", str(out)]
+        + ["--threads", "1", "--passes", "1", "--cache", str(cache), "--json", str(out)]
     )
     printed = capsys.readouterr().out
     report = json.loads(out.read_text())

@@ -68,6 +68,16 @@ def _masked() -> Iterator[Sample]:
             ),
             (q, k, v, mask),
         )
+    nothing = np.zeros((20, 18), np.bool_)
+    nothing[:, 5:] = True
+    for columns in (32, 8):
+        yield Sample(
+            f"0 for queries that see nothing, {columns} keys at once",
+            lambda q, k, v, m, columns=columns: BlockedAttention(
+                q, k, v, m, 0.3, 16, columns, unseen_is_zero=True
+            ),
+            (q, k, v, nothing),
+        )
 
 
 def _orders() -> Iterator[Sample]:
@@ -84,7 +94,7 @@ def _orders() -> Iterator[Sample]:
         yield Sample(
             f"orders of axes, {columns} keys at once",
             lambda q, k, v, m, columns=columns: BlockedAttention(
-                q, k, v, m, 0.3, 8, columns, False, 0.0,
+                q, k, v, m, 0.3, 8, columns, False, 0.0, False,
                 heads_last, (0, 1, 3, 2), heads_last, heads_last,
             ),
             (*build(f32), None),
@@ -92,7 +102,8 @@ def _orders() -> Iterator[Sample]:
     yield Sample(
         "result the other way round",
         lambda q, k, v, m: BlockedAttention(
-            q, k, v, m, 0.3, 8, 4, True, 0.0, heads_last, (0, 1, 3, 2), heads_last, keys_last
+            q, k, v, m, 0.3, 8, 4, True, 0.0, False,
+            heads_last, (0, 1, 3, 2), heads_last, keys_last,
         ),
         (*build(f64), None),
     )

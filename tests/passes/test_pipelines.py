@@ -37,7 +37,7 @@ def test_the_cpu_pipeline_is_read_back_from_its_text() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("canonicalise", "there is no pass 'canonicalise'; there are canonicalize, "),
+        ("canonicalise", "there is no pass 'canonicalise'; there are attention, canonicalize, "),
         ("fuse{depth=3}", "'fuse' has no option depth"),
         ("canonicalize{fuel}", "the option 'fuel' has no value"),
         ("fuse fuse", "'fuse fuse' is no pass of a pipeline such as a,b{x=1},c"),

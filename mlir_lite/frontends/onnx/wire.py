@@ -67,16 +67,21 @@ def _graph(data: mmap.mmap, graph: _Field, name: str) -> Iterator[bytes]:
 
 
 def _tensor(data: mmap.mmap, tensor: _Field, name: str) -> Iterator[bytes]:
+    raw: _Field | None = None
     for entry in _fields(data, tensor.content, tensor.end):
-        size = entry.end - entry.content
-        if entry.number != _RAW_DATA or entry.kind != _BYTES or size < LARGE:
+        large = entry.end - entry.content >= LARGE
+        if large and entry.number == _RAW_DATA and entry.kind == _BYTES:
+            raw = entry
+        else:
             yield data[entry.start : entry.end]
-            continue
-        yield _tag(_DATA_LOCATION, _VARINT) + _varint(_EXTERNAL)
-        where = {"location": name, "offset": str(entry.content), "length": str(size)}
-        for key, value in where.items():
-            pair = _nested(_KEY, key.encode()) + _nested(_VALUE, value.encode())
-            yield _nested(_EXTERNAL_DATA, pair)
+    if raw is None:
+        return
+    # At the end: of a field given twice the last counts, and writers may say where the data is.
+    yield _tag(_DATA_LOCATION, _VARINT) + _varint(_EXTERNAL)
+    where = {"location": name, "offset": str(raw.content), "length": str(raw.end - raw.content)}
+    for key, value in where.items():
+        pair = _nested(_KEY, key.encode()) + _nested(_VALUE, value.encode())
+        yield _nested(_EXTERNAL_DATA, pair)
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[_Field]:

@@ -57,6 +57,15 @@ def test_they_are_read_from_there(file: Path) -> None:
     np.testing.assert_allclose(ml.compile(fn)(x), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_tensor_may_say_that_its_data_is_inside(tmp_path: Path) -> None:
+    model = dense()
+    model.graph.initializer[0].data_location = TensorProto.DEFAULT  # as onnxruntime writes it
+    path = tmp_path / "dense.onnx"
+    onnx.save(model, path)
+    x = np.ones((5, 64), np.float32)
+    np.testing.assert_allclose(ml.evaluate(ml.from_onnx(path), x), x @ WEIGHT + BIAS, rtol=1e-4)
+
+
 def test_a_file_that_changed_since_is_an_error(file: Path) -> None:
     fn = ml.from_onnx(file)
     os.utime(file, ns=(0, 1))

@@ -1,0 +1,154 @@
+"""precision: products by constants multiply bf16 where that is allowed and the target can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, InputError, Value, f32
+from mlir_lite.ir import run_reference
+from mlir_lite.ops.constant import constant
+from mlir_lite.ops.conv import Conv
+from mlir_lite.ops.dots import DotConv, DotMatmul
+from mlir_lite.ops.elementwise import emit
+from mlir_lite.passes.conv_to_gemm import conv_to_gemm
+from mlir_lite.passes.manager import sample_inputs
+from mlir_lite.passes.pipelines import cpu_pipeline
+from mlir_lite.passes.precision import precision
+from mlir_lite.target import Target
+from mlir_lite.types import Array, bf16
+
+from .expect import expect, operations
+
+PLAIN = Target("cpu:plain")
+TARGET = replace(PLAIN, dot_instructions=frozenset({"vpdpbf16ps"}))
+
+
+def random(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def narrowed(fn: Function, winograd: str | int = "auto") -> Function:
+    """The function after the pass; its results within what rounding the factors may change."""
+    got = precision(fn, target=TARGET, winograd=winograd)
+    arrays = sample_inputs(fn)
+    for want, have in zip(run_reference(fn, arrays), run_reference(got, arrays), strict=True):
+        # 2**-7 of the sum of the products' sizes, which for random factors is some times as much
+        # as the largest sum.
+        assert np.max(np.abs(want - have), initial=0) <= 2**-5 * np.max(np.abs(want), initial=0)
+    return got
+
+
+def test_both_factors_are_rounded_and_the_sum_is_not() -> None:
+    """A row more is needed for whole pairs; the panel is a vector wide."""
+    text = """
+        func @f(%x: tensor<2x3xf32>) -> tensor<2x1xf32> {{
+          %0 = constant {{value = dense<[[1.0], [0.5], [-2.0]]>}} : tensor<3x1xf32>
+          {}
+        }}"""
+    got = expect(
+        lambda fn: precision(fn, target=TARGET),
+        before=text.format(
+            """%1 = matmul %x, %0 : tensor<2x1xf32>
+               return %1"""
+        ),
+        after=text.format(
+            """%1 = cast %x {dtype = bf16} : tensor<2x3xbf16>
+               %2 = cast %0 {dtype = bf16} : tensor<3x1xbf16>
+               %3 = pad %1 {low = [0, 0], high = [0, 1], mode = "constant", value = 0.0} \
+: tensor<2x4xbf16>
+               %4 = pack_dots %2 {width = 16, depth = 2} : tensor<1x2x16x2xbf16>
+               %5 = dot_matmul %3, %4 {columns = 1} : tensor<2x1xf32>
+               return %5"""
+        ),
+    )
+    assert got.results[0].dtype == f32
+
+
+def test_a_convolution() -> None:
+    fn = ml.function(f32[1, 6, 6, 5])(
+        lambda x: ml.conv(x, random(20, 5, 3, 3), padding=1, layout="nhwc")
+    )
+    got = narrowed(fn, winograd="off")
+    (conv,) = (node.op for node in got.nodes if isinstance(node.op, DotConv))
+    assert conv.x.type.static_shape == (1, 8, 8, 6) and conv.channels == 20
+    assert conv.panels.dtype == bf16
+
+
+def test_a_convolution_of_single_pixels() -> None:
+    fn = ml.function(f32[1, 6, 6, 4])(
+        lambda x: ml.conv(x, random(20, 4, 1, 1), layout="nhwc")
+    )
+    assert "dot_matmul" in operations(narrowed(conv_to_gemm(fn)))
+
+
+def test_rounding_comes_before_another_shape() -> None:
+    """So that it is done where the values are computed."""
+    fn = ml.function(f32[4, 6])(lambda x: ml.relu(x).reshape(2, 12) @ random(12, 8))
+    assert operations(narrowed(fn))[:3] == ["relu", "cast", "reshape"]
+
+
+STAYS = {
+    "of parameters": ml.function(f32[3, 5], f32[5, 4])(lambda x, w: x @ w),
+    "in groups": ml.function(f32[1, 6, 6, 4])(
+        lambda x: ml.conv(x, random(6, 2, 3, 3), groups=2, layout="nhwc")
+    ),
+    "with nothing in it": ml.function(f32[0, 5])(lambda x: x @ random(5, 4)),
+    "of doubles": ml.function(ml.f64[3, 5])(lambda x: x @ random(5, 4).astype(np.float64)),
+}
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_what_does_not_suit_stays(name: str) -> None:
+    fn = STAYS[name]
+    assert not [node for node in narrowed(fn).nodes if isinstance(node.op, (DotMatmul, DotConv))]
+
+
+@pytest.mark.parametrize("choice", ["bf16", "f32"])
+def test_nothing_changes_without_an_instruction_or_leave(choice: str) -> None:
+    fn = ml.function(f32[3, 5])(lambda x: x @ random(5, 4))
+    assert precision(fn, target=PLAIN if choice == "bf16" else TARGET, choice=choice) is fn
+
+
+def of_size(size: int, channels: int, algorithm: str = "direct") -> Function:
+    weight = random(channels, channels, 3, 3) / np.float32(channels)
+
+    @ml.function(f32[1, size, size, channels])
+    def fn(x: Value) -> Value:
+        one = (1, 1)
+        return emit(Conv(x, constant(weight), one, (one, one), one, 1, "nhwc", algorithm))
+
+    return fn
+
+
+def test_fewer_multiplications_may_beat_narrower_ones() -> None:
+    """Large images in few channels; there the choice is written on the convolution."""
+    assert "dot_conv" in operations(narrowed(of_size(7, 96)))
+    got = precision(of_size(56, 64), target=TARGET)
+    (conv,) = (node.op for node in got.nodes if isinstance(node.op, Conv))
+    assert conv.algorithm == "winograd4"
+    assert "dot_conv" in operations(precision(of_size(56, 64), target=TARGET, winograd="off"))
+
+
+def test_an_algorithm_that_was_asked_for_stays() -> None:
+    got = precision(of_size(7, 16, "winograd2"), target=TARGET)
+    (conv,) = (node.op for node in got.nodes if isinstance(node.op, Conv))
+    assert conv.algorithm == "winograd2"
+    assert "dot_conv" not in operations(precision(of_size(7, 16), target=TARGET, winograd=2))
+
+
+def test_the_pipeline_has_the_pass_where_it_is_asked_for() -> None:
+    assert not any(step.name == "precision" for step in cpu_pipeline(TARGET))
+    names = [step.name for step in cpu_pipeline(TARGET, precision="bf16")]
+    assert names.index("conv-to-gemm") < names.index("precision") < names.index("winograd")
+
+
+def test_an_unknown_precision_is_an_error() -> None:
+    fn = ml.function(f32[3, 5])(lambda x: x @ random(5, 4))
+    with pytest.raises(InputError, match="no precision 'f16'; there are f32, bf16"):
+        precision(fn, target=TARGET, choice="f16")
+    with pytest.raises(InputError, match="no precision 'half'"):
+        ml.compile(fn, precision="half")

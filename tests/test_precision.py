@@ -1,0 +1,99 @@
+"""`ml.compile(.., precision="bf16")`, whole: how near results are, and what it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Value, f32
+from mlir_lite.backends.llvm.backend import cpu_target
+from mlir_lite.tile.program import Role
+from mlir_lite.types import Array, bf16
+
+NATIVE = pytest.mark.skipif(
+    "vpdpbf16ps" not in cpu_target("cpu")[0].dot_instructions,
+    reason="this machine has no instruction for products of bf16",
+)
+
+
+def random(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def exact(x: Array) -> Array:
+    return x.astype(np.float64)
+
+
+@NATIVE
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("sizes", [(1, 7, 3), (13, 65, 100), (128, 768, 96), (200, 1, 64)], ids=str)
+def test_a_product_is_as_near_as_its_factors(sizes: tuple[int, int, int], threads: int) -> None:
+    m, k, n = sizes
+    w, x = random(k, n), random(m, k)
+    run = ml.compile(ml.function(f32[m, k])(lambda x: x @ w), threads=threads, precision="bf16")
+    error = np.abs(run(x) - exact(x) @ exact(w))
+    # Each factor is off by 2**-8 of it, the sum by an f32 rounding a term.
+    allowed = (2 * 2**-8 + 2**-16 + k * 2**-23) * (np.abs(exact(x)) @ np.abs(exact(w)))
+    assert np.all(error <= allowed)
+    assert np.max(error) > 1e-4 * np.max(allowed)  # it is bf16 indeed
+
+
+@NATIVE
+def test_a_convolution_is_as_near_as_its_factors() -> None:
+    w, x = random(40, 5, 3, 3), random(1, 5, 12, 11)
+
+    @ml.function(f32[1, 5, 12, 11])
+    def fn(x: Value) -> Value:
+        return ml.conv(x, w, strides=2, padding=1)
+
+    have = ml.compile(fn, precision="bf16")(x)
+    want, sizes = (
+        ml.compile(
+            ml.function(ml.f64[1, 5, 12, 11])(
+                lambda x, w=weight: ml.conv(x, w, strides=2, padding=1)
+            )
+        )(image)
+        for weight, image in ((exact(w), exact(x)), (np.abs(exact(w)), np.abs(exact(x))))
+    )
+    assert isinstance(have, np.ndarray)
+    assert np.all(np.abs(have - want) <= (2 * 2**-8 + 2**-15) * sizes)
+
+
+@NATIVE
+def test_the_values_between_are_rounded_where_they_are_made() -> None:
+    """No pass over memory for it, and half the memory for weights."""
+    first, second, bias = random(64, 256), random(256, 32), random(256)
+
+    @ml.function(f32[48, 64])
+    def mlp(x: Value) -> Value:
+        return ml.relu(x @ first + bias) @ second
+
+    plain, narrow = ml.compile(mlp), ml.compile(mlp, precision="bf16")
+    assert "bf16" not in plain.stages["fused"]
+    labels = [step.label for step in narrow.program.steps]
+    assert labels == ["cast", "dot_matmul broadcast add relu cast", "dot_matmul"]
+    assert weight_bytes(plain) == 2 * weight_bytes(narrow)
+    assert any(slot.type.dtype == bf16 and slot.role is Role.ARENA for slot in narrow.program.slots)
+
+
+def weight_bytes(run: ml.Executable) -> int:
+    """Bytes of the constant matrices."""
+    slots = [slot for slot in run.program.slots if slot.role is Role.CONSTANT]
+    return sum(slot.type.elements * slot.type.dtype.bytes for slot in slots if slot.type.rank > 1)
+
+
+@NATIVE
+def test_results_do_not_depend_on_threads() -> None:
+    w = random(300, 512)
+    fn = ml.function(f32[256, 300])(lambda x: x @ w)
+    one, two = (ml.compile(fn, threads=count, precision="bf16") for count in (1, 2))
+    x = random(256, 300)
+    np.testing.assert_array_equal(one(x), two(x))
+
+
+def test_a_machine_without_the_instruction_computes_in_f32() -> None:
+    w = random(64, 32)
+    fn = ml.function(f32[8, 64])(lambda x: x @ w)
+    backend = ml.compile(fn, target="reference", precision="bf16")
+    assert "bf16" not in backend.stages["fused"]
