@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends.llvm.cache_folder import default_cache_folder
+from .backends.llvm.cache_folder import PROGRAM, default_cache_folder
 from .backends.llvm.image import Image
 from .backends.llvm.machine import Machine, llvm_version
 from .errors import MlirLiteError
@@ -37,7 +37,6 @@ from .type_parser import parse_tensor_type
 from .types import Array
 
 _FORMAT = 1
-_SUFFIX = ".program"
 _MOST_EMBEDDED = 1 << 20  # bytes of constants that passes made, which an entry holds itself
 
 
@@ -97,7 +96,7 @@ def entry_name(fn: Function, target: Target, machine: Machine, options: Sequence
     for data in constants_of(fn):
         if data.is_small:
             digest.update(data.array().tobytes())
-    return digest.hexdigest() + _SUFFIX
+    return digest.hexdigest() + PROGRAM
 
 
 def find(name: str, fn: Function) -> Kept | None:

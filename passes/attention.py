@@ -253,9 +253,7 @@ class _Scores:
         return True
 
 
-def is_causal(
-    mask: Value, fill: float, inverted: bool, sizes: tuple[int, ...]
-) -> bool:
+def is_causal(mask: Value, fill: float, inverted: bool, sizes: tuple[int, ...]) -> bool:
     """Whether a constant mask lets query i see the keys up to i, and leaves their scores as they
     are. The first key is seen by all, so that those unseen have no weight."""
     source = mask.op.x if isinstance(mask.op, Reshape) else mask
@@ -264,7 +262,8 @@ def is_causal(
     if mask.type.static_shape[-2:] != sizes:
         return False
     array = source.op.value.array().reshape(sizes)
-    seen = np.tri(*sizes, dtype=bool)
+    rows, columns = sizes
+    seen = np.tri(rows, columns, dtype=np.bool_)
     if mask.dtype == bool_:
         return fill <= UNSEEN and np.array_equal(array != inverted, seen)
     return np.array_equal(array == 0, seen) and bool(np.all(array[~seen] <= UNSEEN))

@@ -29,23 +29,14 @@ from ..ops.table import TABLE
 from ..tile.nests import common_depth, row_shape
 from ..tile.nodes import Kernel, Space, Store, walk
 from ..tile.reductions import lift_guards
-from ..tile.tree import extent_of, var
+from ..tile.tree import var
 from .bodies import Body, reads_of, record_body
 from .faults import fault_operands
 from .handmade import brings_kernel, region_kernel
 from .naive import naive_kernel
 from .regions import region_key
-from .schedule.analysis import (
-    Nest,
-    Product,
-    as_product,
-    edge_rows,
-    has_straight_axis,
-    nests_of,
-    work_cycles,
-)
+from .schedule.analysis import as_product, has_straight_axis, nests_of, work_cycles
 from .schedule.cost import worth_threads
-from .schedule.window_cost import worth_guarding
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
@@ -223,18 +214,8 @@ class _Fusion:
         alone = lift_guards(naive_kernel(region, "trial"))
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         if as_product(alone, own) is not None:
-            product = as_product(kernel, nest)
-            return product is not None and self._few_edges(kernel, nest, product)
+            return as_product(kernel, nest) is not None
         return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)
-
-    def _few_edges(self, kernel: Kernel, nest: Nest, product: Product) -> bool:
-        """Whether padding is better left out of a product's sums than copied around its operand."""
-        edges = edge_rows(kernel, nest, product)
-        if not edges:
-            return True
-        sums = prod(map(extent_of, nest.loops)) // nest.extent(product.m or "")
-        depth = prod(extent_of(loop) for loop in nest.reductions[0])
-        return worth_guarding(edges * sums * depth, kernel.buffers[product.left.buffer].elements)
 
     def _join(self, first: int, second: int, kind: str) -> None:
         """Make the later part hold the nodes of both."""

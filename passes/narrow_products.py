@@ -17,7 +17,7 @@ from ..ops.matmul import Matmul
 from ..ops.slice import Pad, pad
 from ..target import Target
 from ..tile.instructions import dot_instruction
-from ..types import DType, ceil_div, static
+from ..types import DType, static
 from .schedule.cost import ProductSizes, panel_width
 
 
@@ -59,7 +59,7 @@ def matmul_by_dots(lhs: Value, rhs: Value, wide: DType, target: Target) -> Value
     rows = prod(lhs.type.static_shape[len(batch) : -1])
     if not rows or not columns:
         return None
-    blocks = ceil_div(depth, together)
+    blocks = -(-depth // together)
     sizes = ProductSizes(rows, blocks, columns, wide, prod(batch), narrow=rhs.dtype)
     x = pad(lhs, [*((0, 0),) * (lhs.rank - 1), (0, blocks * together - depth)])
     packed = pack_dots(rhs, panel_width(sizes, target), together)
@@ -78,9 +78,9 @@ def conv_by_dots(
         return None
     out, inner, *kernel = weight.type.static_shape
     *outer, rows, _ = static(conv.infer().shape)
-    blocks = ceil_div(inner, together)
+    blocks = -(-inner // together)
     depth = blocks * prod(kernel)
-    sizes = ProductSizes(rows, depth, out, wide, prod(outer), narrow=weight.dtype)
+    sizes = ProductSizes(rows, depth, out, wide, windows=prod(outer), narrow=weight.dtype)
     padded = _padded(x, [(0, 0), *conv.padding, (0, blocks * together - inner)])
     packed = pack_dot_filters(weight, panel_width(sizes, target), together)
     return dot_conv(padded, packed, out, conv.strides, conv.dilations)

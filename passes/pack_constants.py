@@ -16,10 +16,9 @@ from ..ops.conv import Conv
 from ..ops.depthwise import depthwise_conv
 from ..ops.matmul import Matmul
 from ..ops.panels import pack_columns, pack_filters, panel_conv, panel_matmul
-from ..ops.shape import Transpose, reshape, transpose
+from ..ops.shape import reshape, transpose
 from ..ops.slice import pad
 from ..ops.table import TABLE
-from ..ops.windows import Padding
 from ..target import Target
 from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
@@ -73,21 +72,11 @@ def pack_conv(target: Target) -> Pattern:
         result = static(op.infer().shape)
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
         depth = per_group * prod(kernel)
-        count = prod(result[:-1]) // max(1, rows)
-        width = panel_width(ProductSizes(rows, depth, out, op.weight.dtype, count), target)
+        windows = prod(result[:-1]) // max(1, rows)
+        sizes = ProductSizes(rows, depth, out, op.weight.dtype, windows=windows)
+        width = panel_width(sizes, target)
+        x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
         filters = pack_filters(op.weight, width)
-        return panel_conv(_padded(op.x, op.padding), filters, out, op.strides, op.dilations)
+        return panel_conv(x, filters, out, op.strides, op.dilations)
 
     return pack
-
-
-def _padded(x: Value, padding: Padding) -> Value:
-    """A channels-last input with zeros around it; one that was turned, padded before that: its
-    rows are copied as they lie, and the kernel that reads it turns it."""
-    widths = ((0, 0), *padding, (0, 0))
-    match x.op:
-        case Transpose(x=source, perm=perm):
-            before = tuple(widths[perm.index(axis)] for axis in range(x.rank))
-            return transpose(pad(source, before), perm)
-    return pad(x, widths)
-

@@ -21,7 +21,7 @@ from ..ops.matmul import Matmul
 from ..ops.shape import Reshape, reshape
 from ..ops.table import TABLE
 from ..target import Target
-from ..types import bf16, ceil_div, f32
+from ..types import bf16, f32
 from .algorithms import TILES, Errors, Layer, cycles_of, plan_convolutions, sizes_of
 from .narrow_products import conv_by_dots, matmul_by_dots, summed_together
 from .quantised import depends_on_constants
@@ -93,5 +93,5 @@ def _is_faster(layer: Layer, together: int, target: Target) -> bool:
     if not layer.is_free:
         return False
     sizes = sizes_of(layer.conv)
-    narrow = direct_cycles(replace(sizes, inner=ceil_div(sizes.inner, together)), target)
+    narrow = direct_cycles(replace(sizes, inner=-(-sizes.inner // together)), target)
     return narrow <= cycles_of(layer.conv, target)[layer.algorithm] / WINOGRAD_WORTH

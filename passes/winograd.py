@@ -4,6 +4,11 @@ The choice is written on the convolution, then the convolution is written out in
 
     conv(x, w) {algorithm = "winograd4"}
       ->  winograd_output(matmul(winograd_input(x), winograd_filter(w)))
+
+or, where what is between the stages would leave the caches and the filters do not, as one operation
+that computes all three for a block of tiles after the other:
+
+      ->  winograd_conv(x, pack_columns(winograd_filter(w))) {rows = 1, columns = 14}
 """
 
 from __future__ import annotations
@@ -16,11 +21,14 @@ from ..ir import Function, Value, current_builder, rewrite, rewrite_all
 from ..ir.rewrite import Pattern
 from ..ops.conv import Conv
 from ..ops.matmul import matmul
+from ..ops.panels import pack_columns
 from ..ops.table import TABLE
-from ..ops.winograd import winograd_filter, winograd_input, winograd_output
+from ..ops.winograd import points_of, winograd_filter, winograd_input, winograd_output
+from ..ops.winograd_blocked import winograd_conv
 from ..target import Target
-from ..types import static
-from .algorithms import TILES, Errors, applies, plan_convolutions
+from ..types import f32
+from .algorithms import TILES, Errors, applies, plan_convolutions, sizes_of
+from .schedule.cost import ProductSizes, panel_width, winograd_block
 
 _LOG = logging.getLogger("mlir_lite")
 
@@ -29,7 +37,7 @@ def winograd(fn: Function, *, target: Target, choice: str | int = "auto") -> Fun
     """Rewrite convolutions where it pays and is accurate (`auto`), never (`off`), or with tiles of
     2 or 4."""
     chosen = choose_algorithms(fn, target=target, choice=choice)
-    return rewrite_all(chosen, [write_out], TABLE, fuel=1)
+    return rewrite_all(chosen, [write_out(target)], TABLE, fuel=1)
 
 
 def choose_algorithms(fn: Function, *, target: Target, choice: str | int) -> Function:
@@ -56,12 +64,25 @@ def _as_planned(algorithms: Iterator[str]) -> Pattern:
     return choose_algorithm
 
 
-@rewrite(Conv)
-def write_out(op: Conv) -> Value | None:
-    """conv(x, w) {algorithm = "winograd4"}  ->  winograd_output(matmul(winograd_input(x), ..))"""
-    if op.algorithm not in TILES or not applies(op):
-        return None
-    tile = TILES[op.algorithm]
-    points = winograd_input(op.x, tile, op.padding)
-    products = matmul(points, winograd_filter(op.weight, tile))
-    return winograd_output(products, tile, static(op.infer().shape)[:3])
+def write_out(target: Target) -> Pattern:
+    @rewrite(Conv)
+    def write_stages(op: Conv) -> Value | None:
+        """conv(x, w) {algorithm = "winograd4"}  ->  winograd_output(matmul(winograd_input(x), ..)),
+        or winograd_conv(x, ..)"""
+        if op.algorithm not in TILES or not applies(op):
+            return None
+        tile, sizes = TILES[op.algorithm], sizes_of(op)
+        block = winograd_block(sizes, tile, target)
+        if block is None:
+            points = winograd_input(op.x, tile, op.padding)
+            products = matmul(points, winograd_filter(op.weight, tile))
+            return winograd_output(products, tile, (sizes.batch, sizes.height, sizes.width))
+        tiles = block.rows * block.columns
+        problem = ProductSizes(tiles, sizes.inner, sizes.outer, f32, points_of(tile))
+        width = panel_width(problem, target)
+        panels = pack_columns(winograd_filter(op.weight, tile), width)
+        return winograd_conv(
+            op.x, panels, sizes.outer, tile, op.padding, block.rows, block.columns
+        )
+
+    return write_stages

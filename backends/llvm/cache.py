@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .cache_folder import DEFAULT_CAPACITY, CacheFolder, default_cache_folder
+from .cache_folder import DEFAULT_CAPACITY, OBJECT, CacheFolder, default_cache_folder
 from .machine import Machine, llvm_version
 
 _MAGIC = b"mlir-lite object\n"
 _FORMAT = "1"
-_SUFFIX = ".object"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class ObjectCache:
     def get(self, text: str, machine: Machine) -> bytes | None:
         """The object of `text`, or None."""
         parts = KeyParts.of(text, machine)
-        name = parts.key() + _SUFFIX
+        name = parts.key() + OBJECT
         stored = self._read(name)
         if stored is None or stored.parts != parts or stored.text != text:
             return None
@@ -114,7 +113,7 @@ class ObjectCache:
     def put(self, text: str, machine: Machine, code: bytes) -> None:
         """Store an object; a cache that cannot be written is left as it is, with one warning."""
         parts = KeyParts.of(text, machine)
-        self._files.write(parts.key() + _SUFFIX, _encode(_Stored(parts, text, code)))
+        self._files.write(parts.key() + OBJECT, _encode(_Stored(parts, text, code)))
 
     def list(self) -> tuple[CacheEntry, ...]:
         """The readable entries, the most recently used first."""
@@ -156,7 +155,7 @@ class ObjectCache:
         return Explanation(False, nearest, differing, detail)
 
     def _entries(self) -> Iterator[tuple[CacheEntry, _Stored]]:
-        for path, status in self._files.files(_SUFFIX):
+        for path, status in self._files.files(OBJECT):
             stored = self._read(path.name)
             if stored is not None:
                 entry = CacheEntry(path.stem, status.st_size, status.st_mtime, stored.parts)

@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 
 DEFAULT_CAPACITY = 512 * 1024 * 1024
-SUFFIXES = (".object", ".program")  # of machine code, of what `mlir_lite.warm` keeps
+OBJECT, PROGRAM = SUFFIXES = (".object", ".program")  # machine code; compiled but for that
 
 _LOG = logging.getLogger("mlir_lite")
 _TEMPORARY_PREFIX = ".writing-"

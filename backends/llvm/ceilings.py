@@ -20,7 +20,7 @@ from ...tile.program import Memory
 from ...types import Array, f32
 from .backend import CpuBackend
 
-_REPEATS = 7  # the best of them counts: a ceiling is what disturbances keep one from
+_REPEATS = 15  # the best of them counts: a ceiling is what disturbances keep one from
 _STEPS = 400_000  # of the loop of multiply-adds: some milliseconds
 _READ_BYTES = 64 << 20  # in one call on a cache, by each thread
 _MEMORY_SHARE = 4  # an array so many times as large as the last cache is read from memory

@@ -41,7 +41,8 @@ class Frame:
     """The state while one function is emitted.
 
     `guard` says for which lanes (or whether) the code runs: a bool of 1 lane or of all lanes.
-    `lane` is set while an expression is evaluated for one lane of the vector axis.
+    `lane` is set while an expression is evaluated for one lane of the vector axis. `masked_bytes`
+    are those of the widest vector that the target stores by a mask of its elements.
     """
 
     out: ScopedText
@@ -55,6 +56,7 @@ class Frame:
     vector: VectorAxis | None = None
     lane: int | None = None
     guard: Value | None = None
+    masked_bytes: int = 0
 
     def located(self, name: str, at: tuple[Expr, ...]) -> tuple[str, tuple[Expr, ...]]:
         """The kernel's buffer, and the index there, of an access in the proc at hand."""

@@ -222,7 +222,8 @@ class _Job:
     def _statements(self, part: _Part, out: ScopedText) -> Statements:
         """The emitter of a stage's statements, with every buffer in its place."""
         scalars = Scalars(out, modern=self.target.has_fma)
-        frame = Frame(out, scalars, self.kernel.buffers)
+        masked = self.target.vector_bytes if self.target.vector_bytes == 64 else 0  # AVX-512
+        frame = Frame(out, scalars, self.kernel.buffers, masked_bytes=masked)
         for number, param in enumerate(self.kernel.params):
             frame.pointers[param.name] = f"%p{number}"
         self._place_locals(part.buffers, frame)

@@ -186,11 +186,18 @@ class Memory:
         apart = following.offset != expected or access.step not in (0, count)
         if apart or self._in_registers(access):
             return None
+        version = self.versions.get(access.buffer.name, 0)
+        key = ("words", access.buffer.name, tuple(access.offset.items()), access.step, version)
+        for scope in reversed(self.frame.out.scopes):
+            if key in scope.loads:
+                return scope.loads[key]
         lanes = self._lanes(access)
         kind = vector_type("i32", lanes)
         align = access.buffer.dtype.bytes
         raw = self.frame.out.define_anew(f"load {kind}, ptr {self._pointer(access)}, align {align}")
-        return self.frame.scalars.spread(Value(raw, i32, lanes), self._vector_lanes())
+        value = self.frame.scalars.spread(Value(raw, i32, lanes), self._vector_lanes())
+        self.frame.out.scopes[-1].loads[key] = value
+        return value
 
     def store(self, target: Ref, value: Value, *, nontemporal: bool = False) -> None:
         """Write a value; one that differs by lane needs a target that does, too."""
@@ -208,6 +215,8 @@ class Memory:
             return
         if access.step in (0, 1):
             self._store(access, self._raw(value), lanes, nontemporal=nontemporal)
+        elif self._fits_spread(access, lanes):
+            self._store_spread(access, self._raw(value), lanes)
         else:
             self._scatter(target, self._raw(value), lanes)
         self.touch(access.buffer.name)
@@ -250,6 +259,31 @@ class Memory:
             frame.out.line(
                 f"call void @{name}({kind} {raw}, ptr {pointer}, i32 {dtype.bytes}, {mask})"
             )
+
+    def _fits_spread(self, access: Access, lanes: int) -> bool:
+        """Whether lanes that lie a few elements apart fit one vector with what is between them."""
+        count = lanes * (access.step or 0)
+        whole = count > 0 and count & (count - 1) == 0
+        return self.frame.guard is None and whole and (
+            count * access.buffer.dtype.bytes <= self.frame.masked_bytes
+        )
+
+    def _store_spread(self, access: Access, raw: str, lanes: int) -> None:
+        """Store lanes that lie a few elements apart in one vector, which leaves alone what is
+        between them."""
+        out, dtype, step = self.frame.out, access.buffer.dtype, access.step or 1
+        count = lanes * step
+        kind, wide = memory_type(dtype, lanes), memory_type(dtype, count)
+        given = [place % step == 0 for place in range(count)]
+        order = ", ".join(f"i32 {place // step if ours else 0}" for place, ours in enumerate(given))
+        mask = ", ".join(f"i1 {str(ours).lower()}" for ours in given)
+        spread = out.define(f"shufflevector {kind} {raw}, {kind} poison, <{count} x i32> <{order}>")
+        name, flags = f"llvm.masked.store.{suffix(wide)}.p0", f"<{count} x i1>"
+        out.declare(f"declare void @{name}({wide}, ptr, i32, {flags})")
+        out.line(
+            f"call void @{name}({wide} {spread}, ptr {self._pointer(access)}, i32 {dtype.bytes}, "
+            f"{flags} <{mask}>)"
+        )
 
     def _scatter(self, target: Ref, raw: str, lanes: int) -> None:
         kind = memory_type(self.frame.buffer_of(target.buffer).dtype, lanes)

@@ -74,7 +74,7 @@ def _scaled(significand: Vec, shifted: Vec, x: Vec, limits: tuple[float, float, 
     """significand * 2**n, subnormal and infinite results included; NaN of x passes.
 
     2**n itself may overflow where the result does not, so n is added to the significand's bits.
-    What is 0 anyway (powers of -inf, in masked softmax) becomes so without underflow, which is slow.
+    What is 0 anyway (powers of -inf, in masked softmax) becomes so without a slow underflow.
     """
     highest, lowest, subnormal = limits
     shape = x.shape

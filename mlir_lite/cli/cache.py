@@ -1,4 +1,4 @@
-"""List, clear or explain the cache of machine code.
+"""List, clear or explain the cache of machine code and compiled programs.
 
   mlir-lite cache list
   mlir-lite cache explain model.onnx --shape x=1x3x48x192
@@ -10,6 +10,7 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from ..backends.llvm.cache import CacheEntry, default_cache
+from ..backends.llvm.cache_folder import PROGRAM, default_cache_folder
 from ..driver import Options, lower_for
 from ..text import table
 from .compile import machine_backend
@@ -40,20 +41,30 @@ def run(args: Namespace) -> int:
 
 def _list() -> None:
     cache = default_cache()
-    entries = cache.list()
-    total = sum(entry.size for entry in entries)
+    objects = cache.list()
+    programs = list(default_cache_folder().files(PROGRAM))
+    total = sum(entry.size for entry in objects) + sum(file.st_size for _, file in programs)
     print(
-        f"{cache.folder}: {len(entries)} entries, {bytes_text(total)} "
+        f"{cache.folder}: {len(programs) + len(objects)} entries, {bytes_text(total)} "
         f"of at most {bytes_text(cache.capacity)}"
     )
-    if entries:
-        rows = [("key", "size", "used", "cpu", "LLVM")]
-        print(table([*rows, *map(_row, entries)], right=(1,)))
+    rows = [
+        (path.stem[:16], "program", bytes_text(file.st_size), _date(file.st_mtime), "", "")
+        for path, file in programs
+    ]
+    rows += map(_row, objects)
+    if rows:
+        rows.sort(key=lambda row: row[3], reverse=True)
+        print(table([("key", "kind", "size", "used", "cpu", "LLVM"), *rows], right=(2,)))
 
 
 def _row(entry: CacheEntry) -> tuple[str, ...]:
-    used = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.last_used))
-    return entry.key[:16], bytes_text(entry.size), used, entry.parts.cpu, entry.parts.llvm
+    size, used = bytes_text(entry.size), _date(entry.last_used)
+    return entry.key[:16], "object", size, used, entry.parts.cpu, entry.parts.llvm
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _explain(args: Namespace) -> None:

@@ -23,8 +23,8 @@ from ..driver import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
-from ..tile.program import Program
 from ..passes.precision import PRECISIONS
+from ..tile.program import Program
 from ..tuning import Tuning, read_tuning
 from .files import emit, write_atomically, write_function
 from .layout import bytes_text, plan_text, seconds_text

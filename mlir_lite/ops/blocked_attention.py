@@ -65,7 +65,8 @@ class BlockedAttention(Op):
             mask, wanted = shape_text(self.mask.shape), shape_text(scores)
             check(fits, f"a mask of shape {mask} does not broadcast to the scores' {wanted}")
         result = (*batch, q[-2], v[-1])
-        return TensorType(tuple(result[axis] for axis in _order(self.result_axes, len(result))), dtype)
+        order = _order(self.result_axes, len(result))
+        return TensorType(tuple(result[axis] for axis in order), dtype)
 
     def reference(self, queries: Array, keys: Array, values: Array, mask: Array | None) -> Array:
         q, k, v = (
@@ -95,9 +96,9 @@ class BlockedAttention(Op):
         result = _buffer("out", self.infer())
         order = _order(self.result_axes, len(result.shape))
         made = AttentionKernel(
-            Stored(_buffer("queries", self.queries.type), _order(self.query_axes, self.queries.rank)),
-            Stored(_buffer("keys", self.keys.type), _order(self.key_axes, self.keys.rank)),
-            Stored(_buffer("values", self.values.type), _order(self.value_axes, self.values.rank)),
+            _stored("queries", self.queries, self.query_axes),
+            _stored("keys", self.keys, self.key_axes),
+            _stored("values", self.values, self.value_axes),
             None if self.mask is None else _buffer("mask", self.mask.type),
             Stored(result, inverse_permutation(order)),
             AttentionSizes(
@@ -117,6 +118,10 @@ def _order(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
 def _shape(value: Value, axes: tuple[int, ...]) -> Shape:
     """The shape of an operand in the order of `attention`'s axes."""
     return tuple(value.shape[axis] for axis in _order(axes, value.rank))
+
+
+def _stored(name: str, value: Value, axes: tuple[int, ...]) -> Stored:
+    return Stored(_buffer(name, value.type), _order(axes, value.rank))
 
 
 def _buffer(name: str, type_: TensorType) -> Buffer:

@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
 
-from ..expr import Expr, Load, affine, apply, index, loads_of, simplify, substitute_vars, vars_of
+from ..expr import (
+    Expr,
+    Load,
+    affine,
+    apply,
+    bounds_of,
+    index,
+    loads_of,
+    simplify,
+    substitute_vars,
+    vars_of,
+)
 from .instructions import prefetch_name
 from .nodes import (
     Block,
@@ -26,6 +37,7 @@ from .tree import base, chain, extent_of, has_constant_limits, var
 
 LINE_BYTES = 64  # what a cache is filled by
 MOST_LINES = 8  # that an iteration reads of one parameter
+_MOST_ITERATIONS = 1 << 31  # limits above are those of an unknown
 
 
 def prefetch_next(
@@ -136,7 +148,7 @@ class _Prefetch:
         loops, body = _reduction(first)
         rounds = [loop for loop in outside if base(loop.axis) in self.repeats]
         pieces = [loop for loop in outside if base(loop.axis) == self.axis]
-        known = all(has_constant_limits(loop) for loop in (*rounds, *loops))
+        known = all(map(has_constant_limits, loops)) and all(map(_longest, rounds))
         place = self._place(body, first)
         if not pieces or not known or place is None:
             return first
@@ -147,7 +159,7 @@ class _Prefetch:
         size = moved[0]
         line = LINE_BYTES // buffer.dtype.bytes
         steps = prod(map(extent_of, loops))
-        times = prod(map(extent_of, rounds))
+        times = prod(map(_longest, rounds))
         count = -(-size // (line * steps * times))
         # The last rounds ask, so that the next piece does not drive out the one in use.
         idle = times - -(-size // (line * steps * count))
@@ -208,5 +220,11 @@ def _counted(loops: list[Loop]) -> Expr:
     """The number of an iteration of nested loops."""
     count: Expr = index(0)
     for loop in loops:
-        count = count * extent_of(loop) + (var(loop.axis) - loop.start)
+        count = count * _longest(loop) + (var(loop.axis) - loop.start)
     return count
+
+
+def _longest(loop: Loop) -> int:
+    """The iterations of the longest chunk of a loop; 0 where nothing limits them."""
+    _, most = bounds_of(loop.stop - loop.start, {})
+    return most if most < _MOST_ITERATIONS else 0

@@ -18,7 +18,6 @@ from ...expr import (
 )
 from ...expr.simplify import factor_of, linear_sum
 from ...tile.instructions import Instruction, dot_instruction
-from ...tile.interior import interior_of
 from ...tile.nodes import (
     Accumulate,
     Block,
@@ -198,15 +197,6 @@ class Product:
     def right_axes(self) -> frozenset[str]:
         """The axes that the operand of the columns depends on."""
         return _vars(self.right)
-
-
-def edge_rows(kernel: Kernel, nest: Nest, product: Product) -> int:
-    """How many rows of a product sum less than the others, under conditions."""
-    if product.m is None:
-        return 0
-    (loop,) = [loop for loop in nest.loops if loop.axis == product.m]
-    first, last = interior_of(kernel, loop)
-    return extent_of(loop) - (last - first)
 
 
 def as_product(kernel: Kernel, nest: Nest) -> Product | None:

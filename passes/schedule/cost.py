@@ -10,7 +10,7 @@ two vector loads a cycle, an FMA latency of four cycles, and a file of vector re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ...target import Target
@@ -22,6 +22,8 @@ FMAS_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
 MOST_VECTORS = 4  # of a register tile's columns: two rows of tiles fill 32 registers
+FEW_ROWS = 32  # do not hide how a panel arrives
+VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of a few rows
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
@@ -31,6 +33,8 @@ ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 ROW_CHUNKS = (8, 4, 16, 2, 32)  # pieces that rows are cut in, the usual number first
+PREFETCHING_TILES = 8  # of rows, over which the next panel comes from the last cache meanwhile
+PIECES = 8  # of a product at least, where it has them: threads get equal numbers of them
 DOUBT = 4  # within this factor a border may be elsewhere
 RULE_OF_THUMB = 1.1  # how much slower the other way is taken to be, where no figure tells
 
@@ -55,7 +59,8 @@ def decide_rule(problem: object, question: str, rule: bool, target: Target) -> b
 @dataclass(frozen=True)
 class ProductSizes:
     """The problem of `count` products `(rows, depth) x (depth, columns)`, their right operands as
-    they are, or packed in panels of `panel` columns.
+    they are, or packed in panels of `panel` columns. Each meets `windows` times so many rows, which
+    do not lie one after the other: those of a convolution.
 
     Where an instruction sums products of a few neighbours of a narrow type, `narrow`, these are one
     element, as wide as the sum's `dtype`.
@@ -66,14 +71,21 @@ class ProductSizes:
     columns: int
     dtype: DType
     count: int = 1
+    windows: int = 1
     panel: int | None = None
     narrow: DType | None = None
 
     def __str__(self) -> str:
         many = f"{self.count} of " if self.count > 1 else ""
+        many += f"{self.windows} times " if self.windows > 1 else ""
         panels = f" in panels of {self.panel}" if self.panel else ""
         dots = f" dots of {self.narrow}" if self.narrow else ""
         return f"product {many}{self.rows}x{self.depth}x{self.columns} {self.dtype}{dots}{panels}"
+
+    def far(self, target: Target) -> bool:
+        """Whether the right operands leave the nearest caches before they are needed again."""
+        right = self.count * self.depth * self.columns * self.dtype.bytes
+        return right > target.l2_bytes // 2
 
 
 @dataclass(frozen=True)
@@ -133,10 +145,37 @@ def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
         for rows in range(1, min(m, target.vector_registers) + 1)
         if fits_registers(rows, vectors, target) or rows == 1
     ]
-    found = {tile: round(product_cycles(m, n, tile), 3) for tile in candidates}
-    # Among equals the wider one: it reads the left operand fewer times.
-    order = sorted(found, key=lambda tile: (found[tile], -tile.vectors, -tile.rows))
+    found = {
+        tile: round(product_cycles(m, n, tile) + passing_cycles(sizes, tile, target), 3)
+        for tile in candidates
+    }
+    few = m <= FEW_ROWS and sizes.far(target)
+
+    def rank(tile: Tile) -> tuple[float, ...]:
+        """Among equals one that leaves nothing over, if it is large; else the wider one: it reads
+        the left operand fewer times. But few rows stay in the nearest cache, and a narrow panel is
+        there sooner, for tiles that are few and of one height."""
+        if few:
+            return found[tile], tile.vectors, -(-m // tile.rows), tile.rows
+        large = 4 * tile.rows * tile.vectors >= 3 * target.vector_registers
+        whole = m % tile.rows == 0 and n % tile.columns == 0
+        good = large and whole and tile.vectors >= widest - 1
+        return found[tile], not good, -tile.vectors, -tile.rows
+
+    order = sorted(found, key=rank)
     return {tile: found[tile] for tile in order}
+
+
+def passing_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
+    """Cycles of one step in which tiles of a few rows wait for vectors of the right operand, which
+    comes from far: the first tile of each panel, and the others where the panel has left the
+    nearest cache. Many rows hide it: the next panel has arrived long before."""
+    if sizes.rows > FEW_ROWS or not sizes.far(target):
+        return 0.0
+    panel = sizes.depth * tile.columns * sizes.dtype.bytes
+    stays = panel <= target.l1_bytes * 3 // 4
+    passes = 1 if stays else -(-sizes.rows // tile.rows)
+    return VECTOR_WAIT * passes * -(-sizes.columns // tile.lanes)
 
 
 def choose_tile(sizes: ProductSizes, target: Target) -> Tile:
@@ -158,23 +197,40 @@ def panel_width(sizes: ProductSizes, target: Target) -> int:
     return decide(sizes, "panel", widths, target)
 
 
+def right_bytes(sizes: ProductSizes) -> int:
+    """Bytes of the right operand of one product."""
+    return sizes.depth * sizes.dtype.bytes * sizes.columns
+
+
 def panels_first(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
     """Whether the panels of a product's right operand go outermost, all rows inside: where that
     operand would leave the nearest caches between two rows of tiles, and its panels are enough to
     be dealt out."""
     panels = -(-sizes.columns // tile.columns)
-    far = sizes.depth * sizes.dtype.bytes * sizes.columns > target.l2_bytes // 2
+    # Only a packed panel is asked for ahead of time, which pays where each product has its own.
+    far = sizes.far(target) if sizes.panel else replace(sizes, count=1).far(target)
     return decide_rule(sizes, "panels first", far and panels >= PANELS, target)
 
 
 def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
-    """Pieces in which rows are dealt to threads, each passing through all panels; 1 where there
-    are too few rows. No figure of the target's, so that no result depends on its threads."""
-    tiles = sizes.rows // tile.rows
-    if tiles < ROW_CHUNKS[0]:
-        return 1
+    """Pieces in which rows are dealt to threads, each passing through all panels; 1 where panels
+    are dealt instead. The target's threads are not asked for: no result depends on them.
+
+    Where the right operand stays in the second cache, as many as make enough pieces; where it is
+    read from the last cache again for each chunk, only two: threads that then find their rows in
+    their own caches gain more than that. From memory it is read once.
+    """
+    tiles, panels = sizes.rows // tile.rows, -(-sizes.columns // tile.columns)
     counts = [count for count in ROW_CHUNKS if count <= tiles]
-    cycles = {count: RULE_OF_THUMB ** (place > 0) for place, count in enumerate(counts)}
+    if not counts or right_bytes(sizes) > target.l3_bytes // 8:
+        return 1
+    if sizes.far(target) and panels >= PANELS:
+        usual = 2 if tiles >= 2 * PREFETCHING_TILES else 1
+    elif tiles >= ROW_CHUNKS[0]:
+        usual = ROW_CHUNKS[0]
+    else:
+        usual = next((count for count in (2, 4) if count * panels >= PIECES), max(counts))
+    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in (*counts, 1)}
     return decide(sizes, "row chunks", cycles, target)
 
 
@@ -183,7 +239,8 @@ def worth_packing(sizes: ProductSizes, step: int, tile: Tile, target: Target) ->
     its rows, `step` bytes apart, meet in the same few sets of the nearest cache, and there are
     tiles of rows enough to make good for the copy."""
     apart = step & -step  # the power of two that decides which sets a row may be in
-    collide = sizes.depth * apart > target.l1_bytes
+    row = tile.columns * sizes.dtype.bytes
+    collide = apart > row and sizes.depth * apart > target.l1_bytes
     rule = collide and sizes.rows >= PACKING_TILES * tile.rows
     return decide_rule(sizes, "panels copied", rule, target)
 
@@ -289,6 +346,9 @@ class ConvSizes:
 TAPS = 9
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
 CACHE_SPEED = 3  # the last cache is about so much faster than memory
+L2_SPEED = 6  # and the second cache so much
+EXPOSED = 0.25  # of the time to read weights again that products do not hide, as measured
+MOST_TILES = 64  # of a block: more reuse nothing that fewer do not
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
 
 
@@ -320,22 +380,88 @@ def direct_cycles(sizes: ConvSizes, target: Target) -> float:
 
 
 def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
-    """Cycles of a convolution in tiles of `tile` × `tile` results.
+    """Cycles of a convolution in tiles of `tile` × `tile` results, in the best of blocks."""
+    return min(_cycles_by_block(sizes, tile, target).values())
 
-    One product a point, with the larger weights read meanwhile; the transforms; and what goes
-    through memory between these three stages, written and read again.
-    """
+
+@dataclass(frozen=True)
+class TileBlock:
+    """Tiles of one image that go through all stages together."""
+
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
+
+def winograd_block(sizes: ConvSizes, tile: int, target: Target) -> TileBlock | None:
+    """How many tiles go through all stages of a Winograd convolution before the next ones; None
+    where each stage is better done for all of them."""
+    question = f"block of tiles of {tile}"
+    return decide(sizes, question, _cycles_by_block(sizes, tile, target), target)
+
+
+def _cycles_by_block(
+    sizes: ConvSizes, tile: int, target: Target
+) -> dict[TileBlock | None, float]:
+    """The cycles in blocks that there is a whole number of, enough of them to deal to threads."""
+    rows, columns = -(-sizes.height // tile), -(-sizes.width // tile)
+    found: dict[TileBlock | None, float] = {None: _cycles_stage_by_stage(sizes, tile, target)}
+    for high in _divisors(rows):
+        dealt = rows // high if high < rows else sizes.batch
+        for wide in _divisors(columns):
+            if dealt >= ROW_CHUNKS[0] and high * wide <= MOST_TILES:
+                block = TileBlock(high, wide)
+                found[block] = _cycles_in_blocks(sizes, tile, block, target)
+    return found
+
+
+def _cycles_stage_by_stage(sizes: ConvSizes, tile: int, target: Target) -> float:
+    """One product a point, with the larger weights read meanwhile; the transforms; and what goes
+    through memory between these three stages, written and read again."""
     points = (tile + 2) ** 2
     tiles = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile)
     register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
     work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
     weights = memory_cycles(points * sizes.inner * sizes.outer * f32.bytes, target)
-    lanes = target.lanes(f32)
-    vectors = -(-sizes.inner // lanes) + -(-sizes.outer // lanes)
-    transforms = TRANSFORM_CYCLES * points * tiles * vectors
     between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
-    speed = CACHE_SPEED if between <= target.l3_bytes else 1
+    # The input, the weights and the result want room there, too.
+    speed = CACHE_SPEED if between <= target.l3_bytes // 2 else 1
+    transforms = _transform_cycles(sizes, points * tiles, target)
     return max(work, weights) + transforms + 2 * memory_cycles(between, target) / speed
+
+
+def _cycles_in_blocks(
+    sizes: ConvSizes, tile: int, block: TileBlock, target: Target
+) -> float:
+    """The products and transforms of blocks, each of which reads the weights anew; what is between
+    the stages stays in the second cache, if there is room."""
+    points, tiles = (tile + 2) ** 2, block.rows * block.columns
+    count = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile) // tiles
+    register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
+    work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
+    matrices = points * sizes.inner * sizes.outer * f32.bytes
+    between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
+    if matrices + between <= target.l2_bytes:
+        speed = L2_SPEED
+    else:
+        speed = CACHE_SPEED if matrices <= target.l3_bytes // 2 else 1
+    first = memory_cycles(matrices, target)
+    again = (count - 1) * first / speed
+    spilled = 2 * memory_cycles(between, target) / CACHE_SPEED if between > target.l2_bytes else 0.0
+    transforms = _transform_cycles(sizes, points * tiles, target)
+    return max(count * work, first + again) + EXPOSED * again + count * (transforms + spilled)
+
+
+def _transform_cycles(sizes: ConvSizes, elements: int, target: Target) -> float:
+    """Cycles of both transforms of so many points of tiles, all channels of each."""
+    lanes = target.lanes(f32)
+    return TRANSFORM_CYCLES * elements * (-(-sizes.inner // lanes) + -(-sizes.outer // lanes))
+
+
+def _divisors(count: int) -> list[int]:
+    return [part for part in range(1, count + 1) if count % part == 0]
 
 
 def _best_tile(rows: int, depth: int, columns: int, target: Target) -> Tile:

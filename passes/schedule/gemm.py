@@ -1,11 +1,13 @@
 """Matrix products, and convolutions that are products with window indices, in register tiles.
 
-    parallel m.o.c: for n.o: for m.o:
+    parallel m.c, n.o: for m.o:
       acc[m.i, n.i] = 0;  for k: acc[m.i, n.i] += a[m, k] * b[k, n];  out[m, n] = f(acc[m.i, n.i])
 
 with `m.i` unrolled and `n.i` in vectors, so that the accumulators stay in registers. The packed
-panel of the right operand stays in the nearest caches while the rows stream by. A right operand
-larger than the caches is read once, its panels outermost: `parallel n.o: for m.o: ..`.
+panel of the right operand stays in the nearest caches while the rows stream by. Chunks of rows go
+outermost: a thread that gets neighbouring pieces finds in its own caches the rows that it wrote
+itself, one product before. A right operand larger than the caches is read once, its panels
+outermost: `parallel n.o: for m.o: ..`.
 """
 
 from __future__ import annotations
@@ -13,9 +15,18 @@ from __future__ import annotations
 from math import prod
 
 from ...target import Target
-from ...tile.interior import interior_of
-from ...tile.loops import Tail, chunk, distribute, mark, partition, reorder, split, vectorise
+from ...tile.loops import (
+    Tail,
+    condition_points,
+    distribute,
+    mark,
+    partition,
+    reorder,
+    split,
+    vectorise,
+)
 from ...tile.nodes import Kernel, Kind, Loop
+from ...tile.pieces import flatten, split_in_chunks, split_last
 from ...tile.prefetch import prefetch_next
 from ...tile.reductions import sink
 from ...tile.staging import stage_reads
@@ -32,7 +43,6 @@ from .cost import (
     worth_sharing,
 )
 
-MOST_EDGES = 8  # rows at edges that have code of their own
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 
 
@@ -42,26 +52,32 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     outer = [axis for axis in nest.axes if axis not in (m, product.n)]
     sizes = _sizes(kernel, nest, product)
     tile = choose_tile(sizes, target)
-    cycles = product_cycles(sizes.rows, sizes.columns, tile) * sizes.depth * sizes.count
+    cycles = product_cycles(sizes.rows, sizes.columns, tile) * sizes.depth * prod(
+        map(nest.extent, outer)
+    )
     # In a block, the blocks are dealt to threads.
     shared = not nest.around and worth_sharing(sizes, cycles, target)
     step = _row_step(kernel, product) * sizes.dtype.bytes
     packed = product.panel is None and worth_packing(sizes, step, tile, target)
-    if packed or panels_first(sizes, tile, target):
+    cut = shared and m and not (outer or packed) and not condition_points(kernel, m)
+    chunks = row_chunks(sizes, tile, target) if cut else 1
+    if chunks > 1:
+        kernel, sharers = _chunks_outermost(kernel, nest, product, tile, chunks)
+    elif packed or panels_first(sizes, tile, target):
         kernel, sharers = _panels_outermost(kernel, nest, product, tile, packed=packed)
-        if product.panel:
-            rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
-            kernel = _prefetch(kernel, product, rounds, target)
     else:
-        cut = shared and m and not outer
-        chunks = row_chunks(sizes, tile, target) if cut else 1
-        kernel, sharers = _rows_outermost(kernel, nest, product, tile, chunks)
+        kernel, sharers = _rows_outermost(kernel, nest, product, tile)
+    if product.panel and panels_first(sizes, tile, target):
+        rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
+        kernel = _prefetch(kernel, product, rounds, target)
+    kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")
     return _share(kernel, sharers) if shared else kernel
 
 
 def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
     """The problem that a nest is, as the cost model sees it."""
-    outer = [nest.extent(axis) for axis in nest.axes if axis not in (product.m, product.n)]
+    outer = [axis for axis in nest.axes if axis not in (product.m, product.n)]
+    windows = [axis for axis in outer if axis not in product.right_axes]
     return ProductSizes(
         rows=nest.extent(product.m) if product.m else 1,
         depth=prod(
@@ -69,7 +85,8 @@ def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
         ),
         columns=nest.extent(product.n),
         dtype=product.total,
-        count=prod(outer),
+        count=prod(nest.extent(axis) for axis in outer if axis not in windows),
+        windows=prod(map(nest.extent, windows)),
         panel=product.panel,
         narrow=product.right.dtype if product.dots else None,
     )
@@ -85,7 +102,10 @@ def _panels_outermost(
     batch = [axis for axis in outer if axis in product.right_axes]
     windows = [axis for axis in outer if axis not in batch]
     kernel = reorder(kernel, [*batch, n, *windows, m])
-    kernel = _cut_columns(kernel, n, nest.extent(n), tile)
+    if packed:
+        kernel = _cut_columns(kernel, n, nest.extent(n), tile)
+    else:
+        kernel = split_last(kernel, n, tile.columns)
     kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
     if packed:
         along = (*product.reduction, f"{n}.i")
@@ -97,20 +117,33 @@ def _panels_outermost(
     return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
 
 
-def _rows_outermost(
+def _chunks_outermost(
     kernel: Kernel, nest: Nest, product: Product, tile: Tile, chunks: int
 ) -> tuple[Kernel, list[str]]:
-    """All panels inside each of some `chunks` of rows; and the axes that may be dealt to threads."""
+    """Pieces of one panel and one of some `chunks` of rows, neighbours with the same rows; and the
+    axis that may be dealt to threads."""
+    m, n = product.m or "", product.n
+    kernel = reorder(kernel, [n, m])
+    kernel = split_last(kernel, n, tile.columns)
+    kernel = reorder(kernel, [m, f"{n}.i"])
+    size = -(-(nest.extent(m) // tile.rows) // chunks)
+    around = f"{n}.o" if loops_of(kernel, f"{n}.o") else m
+    kernel = split_in_chunks(kernel, m, tile.rows, size, around)
+    return _in_registers(kernel, m, n, tile, ()), [f"{m}.c.f", f"{m}.c"]
+
+
+def _rows_outermost(
+    kernel: Kernel, nest: Nest, product: Product, tile: Tile
+) -> tuple[Kernel, list[str]]:
+    """All panels inside of what is around the rows; and the axes that may be dealt to threads."""
     m, n = product.m or "", product.n
     outer = [axis for axis in nest.axes if axis not in (m, n)]
     kernel = reorder(kernel, [*outer, m, n])
     if m:
         kernel = _cut_rows(kernel, m, nest.extent(m), tile)
-        if chunks > 1:
-            kernel = chunk(kernel, f"{m}.o", -(-(nest.extent(m) // tile.rows) // chunks))
     kernel = _cut_columns(kernel, n, nest.extent(n), tile, inside=(f"{m}.i", f"{m}.o"))
     kernel = _in_registers(kernel, m, n, tile, (f"{n}.o", f"{m}.o"))
-    return kernel, [*outer[:1], f"{m}.o.c", f"{n}.o"]
+    return kernel, [*outer[:1], f"{n}.o"]
 
 
 def _in_registers(kernel: Kernel, m: str, n: str, tile: Tile, around: tuple[str, ...]) -> Kernel:
@@ -145,14 +178,8 @@ def _row_step(kernel: Kernel, product: Product) -> int:
 
 
 def _cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:
-    """Cut the rows into register tiles (the last one shorter); rows that miss some of what the
-    others sum, at an edge, one by one: a condition is then the same for all of a tile."""
-    (loop, *_) = loops_of(kernel, m)
-    first, last = interior_of(kernel, loop)
-    if first + rows - last > MOST_EDGES:
-        first, last = 0, rows
-    whole = first + (last - first) // tile.rows * tile.rows
-    kernel = partition(kernel, m, [*range(first + 1), whole, *range(last, rows)])
+    """Cut the rows into register tiles (the last one shorter)."""
+    kernel = partition(kernel, m, [rows // tile.rows * tile.rows])
     return split(kernel, m, tile.rows, tail=Tail.CUT)
 
 

@@ -24,7 +24,7 @@ def collapse_nest(kernel: Kernel, number: int) -> Kernel:
 
 
 def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
-    """Schedule one nest of a kernel, known by the names of its axes; the others stay as they are."""
+    """Schedule one nest of a kernel, known by the names of its axes, and nothing else."""
     if is_straight_line(nest):
         return schedule_straight_line(kernel, nest, target)
     if not nest.reductions:

@@ -19,7 +19,6 @@ from .cost import (
 MOST_TAPS = 25  # windows up to so many are written out
 WINDOW_ROWS = 2  # rows of results that share what is read of the rows between them
 WINDOW_SUMS = 8  # neighbouring sums that hide the latency of an FMA
-COPY_WORTH = 16  # multiplications and additions, at half speed, while an element is copied
 
 
 def window_tile(extents: tuple[int, ...]) -> tuple[int, ...]:
@@ -72,10 +71,3 @@ def transpose_cycles(count: int, target: Target) -> float:
     """Cycles in which so many bytes are read and written in another order."""
     speed = CACHE_SPEED if count <= target.l3_bytes else 1
     return 2 * memory_cycles(count, target) / speed
-
-
-def worth_guarding(sums: int, elements: int) -> bool:
-    """Whether zeros around the left operand of a product, of so many elements, are better left out
-    of its sums than copied there, where `sums` multiplications and additions at the edges are done
-    a row at a time, at half the speed."""
-    return sums < COPY_WORTH * elements

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mlir_lite as ml
 from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli import profile, step_times
-from mlir_lite.cli.counting import footprint, step_works
+from mlir_lite.cli.counting import footprint, matrix_flops, step_works
 from mlir_lite.cli.step_times import Line, kernel_lines, step_lines
+from mlir_lite.driver import Options, lower_for
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.types import Array
 
@@ -72,6 +74,16 @@ def test_data_outside_of_the_arena_come_from_memory_where_the_caches_cannot_hold
     assert rows.data_seconds == pytest.approx(128 / 20e9 + 64 / 100e9)
     assert twice.bound == "memory"  # of its two halves the one that is written outside
     assert twice.share == pytest.approx((64 / 20e9 + 64 / 100e9) / 1e-6)
+
+
+def test_a_product_counts_as_its_function_says() -> None:
+    product = ml.parse(
+        "func @f(%x: tensor<96x40xf32>, %y: tensor<40x64xf32>) -> tensor<96x64xf32> {\n"
+        "  %0 = matmul %x, %y : tensor<96x64xf32>\n  return %0\n}"
+    )
+    _, _, _, program, _ = lower_for(product, "cpu:avx512", Options())
+    # The loops of its schedule do no less, and without padding no more.
+    assert sum(work.operations for work in step_works(program)) == matrix_flops(product)
 
 
 def line(kernel: str, seconds: float, operations: int, source: str = "f.py:1") -> Line:

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, InputError, Value, f32
-from mlir_lite.ir import run_reference
+from mlir_lite import Function, InputError, PassError, Value, f32
+from mlir_lite.ir import ConstantData, run_reference
 from mlir_lite.ops.constant import constant
 from mlir_lite.ops.conv import Conv
 from mlir_lite.ops.dots import DotConv, DotMatmul
 from mlir_lite.ops.elementwise import emit
+from mlir_lite.passes import pipelines
 from mlir_lite.passes.conv_to_gemm import conv_to_gemm
-from mlir_lite.passes.manager import sample_inputs
+from mlir_lite.passes.manager import run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.precision import precision
 from mlir_lite.target import Target
 from mlir_lite.types import Array, bf16
 
-from .expect import expect, operations
+from .expect import operations
 
 PLAIN = Target("cpu:plain")
 TARGET = replace(PLAIN, dot_instructions=frozenset({"vpdpbf16ps"}))
@@ -49,13 +50,11 @@ def test_both_factors_are_rounded_and_the_sum_is_not() -> None:
           %0 = constant {{value = dense<[[1.0], [0.5], [-2.0]]>}} : tensor<3x1xf32>
           {}
         }}"""
-    got = expect(
-        lambda fn: precision(fn, target=TARGET),
-        before=text.format(
-            """%1 = matmul %x, %0 : tensor<2x1xf32>
-               return %1"""
-        ),
-        after=text.format(
+    given = ml.parse(
+        text.format("%1 = matmul %x, %0 : tensor<2x1xf32>  return %1")
+    )
+    wanted = ml.parse(
+        text.format(
             """%1 = cast %x {dtype = bf16} : tensor<2x3xbf16>
                %2 = cast %0 {dtype = bf16} : tensor<3x1xbf16>
                %3 = pad %1 {low = [0, 0], high = [0, 1], mode = "constant", value = 0.0} \
@@ -63,9 +62,9 @@ def test_both_factors_are_rounded_and_the_sum_is_not() -> None:
                %4 = pack_dots %2 {width = 16, depth = 2} : tensor<1x2x16x2xbf16>
                %5 = dot_matmul %3, %4 {columns = 1} : tensor<2x1xf32>
                return %5"""
-        ),
+        )
     )
-    assert got.results[0].dtype == f32
+    assert str(narrowed(given)) == str(wanted)
 
 
 def test_a_convolution() -> None:
@@ -118,8 +117,8 @@ def of_size(size: int, channels: int, algorithm: str = "direct") -> Function:
 
     @ml.function(f32[1, size, size, channels])
     def fn(x: Value) -> Value:
-        one = (1, 1)
-        return emit(Conv(x, constant(weight), one, (one, one), one, 1, "nhwc", algorithm))
+        one, filters = (1, 1), constant(ConstantData.of(weight))
+        return emit(Conv(x, filters, one, (one, one), one, 1, "nhwc", algorithm))
 
     return fn
 
@@ -144,6 +143,20 @@ def test_the_pipeline_has_the_pass_where_it_is_asked_for() -> None:
     assert not any(step.name == "precision" for step in cpu_pipeline(TARGET))
     names = [step.name for step in cpu_pipeline(TARGET, precision="bf16")]
     assert names.index("conv-to-gemm") < names.index("precision") < names.index("winograd")
+
+
+def test_the_manager_knows_that_the_pass_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And holds the passes after it to the new results."""
+    fn = ml.function(f32[3, 50])(lambda x: ml.relu(x @ random(50, 40)) @ random(40, 4))
+    steps = cpu_pipeline(TARGET, precision="bf16")
+    assert "dot_matmul" in str(run_passes(fn, steps, verify="each-pass"))
+
+    def wrong(fn: Function, *, target: Target, choice: str, winograd: str) -> Function:
+        return ml.function(f32[3, 50])(lambda x: x @ random(50, 40) @ random(40, 4))
+
+    monkeypatch.setattr(pipelines, "PASSES", {**pipelines.PASSES, "precision": wrong})
+    with pytest.raises(PassError, match="'precision' changed result 0"):
+        run_passes(fn, steps, verify="each-pass")
 
 
 def test_an_unknown_precision_is_an_error() -> None:

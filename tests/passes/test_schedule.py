@@ -167,7 +167,7 @@ def test_a_panel_of_colliding_rows_is_copied(lanes: int) -> None:
 @pytest.mark.parametrize("rows", [2, 7, 16])
 def test_panels_larger_than_the_caches_are_outermost(lanes: int, rows: int) -> None:
     """They are read once, and the next one is asked for meanwhile."""
-    small = replace(TARGETS[lanes], l2_bytes=4096)
+    small = replace(TARGETS[lanes], l2_bytes=8192, l3_bytes=65536)
     panels = f32[24, 24, 2 * lanes]
     columns = 24 * 2 * lanes - 1
     fn = ml.function(f32[rows, 24], panels)(lambda x, w: panel_matmul(x, w, columns))
