@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import numpy as np
+
 from .backends.base import Executable
 from .backends.llvm.backend import cpu_target
 from .driver import Options, lower_for
 from .errors import InputError, check
-from .ir import Function, results_of
+from .ir import Function
 from .passes.manager import run_passes, sample_inputs
 from .passes.pieces import Piece, pieces_of
 from .passes.pipelines import Step, preparing_steps
@@ -109,31 +111,45 @@ class _Survey:
         return answer
 
 
+@dataclass(frozen=True)
+class _Arrays:
+    """The inputs and results of a piece, the same memory for all candidates: where its pages lie
+    makes a difference of its own."""
+
+    inputs: Sequence[Array]
+    results: Sequence[Array]
+
+    @staticmethod
+    def of(fn: Function) -> _Arrays:
+        types = fn.result_types
+        results = tuple(np.zeros(type_.static_shape, type_.dtype.numpy) for type_ in types)
+        return _Arrays(sample_inputs(fn), results)
+
+
 @dataclass
 class _Candidate:
-    """Compiled code of a piece, its inputs and results, and its best time so far."""
+    """Compiled code of a piece, its arrays, and its best time so far."""
 
     choices: tuple[Choice, ...]
     executable: Executable
-    inputs: Sequence[Array]
-    results: Sequence[Array]
+    arrays: _Arrays
     seconds: float = math.inf
     calls: int = 1  # in a block
 
     @staticmethod
-    def of(choices: tuple[Choice, ...], executable: Executable, fn: Function) -> _Candidate:
-        inputs = sample_inputs(fn)
-        made = _Candidate(choices, executable, inputs, results_of(executable(*inputs)))
+    def of(choices: tuple[Choice, ...], executable: Executable, arrays: _Arrays) -> _Candidate:
+        made = _Candidate(choices, executable, arrays)
         made.time()
         made.calls = max(1, int(BLOCK_SECONDS / made.seconds))
         return made
 
     def time(self) -> float:
         """Time a block of calls; the first call, which warms the caches, does not count."""
-        self.executable(*self.inputs, out=self.results)
+        inputs, results = self.arrays.inputs, self.arrays.results
+        self.executable(*inputs, out=results)
         start = time.perf_counter()
         for _ in range(self.calls):
-            self.executable(*self.inputs, out=self.results)
+            self.executable(*inputs, out=results)
         seconds = (time.perf_counter() - start) / self.calls
         self.seconds = min(self.seconds, seconds)
         return seconds
@@ -169,13 +185,14 @@ class _Tuner:
     def tune(self, piece: Piece, trials: int) -> Tuned:
         """Search for the best choices: the candidate that the model predicts to be the fastest of
         those left comes next. Each differs in the last of its choices from one that was tried."""
+        arrays = _Arrays.of(piece.function)
         waiting: list[tuple[float, int, tuple[Choice, ...]]] = [(0.0, 0, ())]
         number = itertools.count(1)
         best = model = None
         done = 0
         while waiting and done < trials:
             penalty, _, choices = heapq.heappop(waiting)
-            candidate, asked = self._compiled(piece.function, choices)
+            candidate, asked = self._compiled(piece.function, arrays, choices)
             done += 1
             place = len(choices)
             for last, question in enumerate(asked[place:], place):
@@ -203,7 +220,7 @@ class _Tuner:
         return Tuned(piece, trials, model.seconds, model.seconds, ())
 
     def _compiled(
-        self, fn: Function, choices: tuple[Choice, ...]
+        self, fn: Function, arrays: _Arrays, choices: tuple[Choice, ...]
     ) -> tuple[_Candidate, list[_Question]]:
         """A candidate with these choices, and the questions it answers, in order. What has been
         found for an earlier piece is no question."""
@@ -215,7 +232,7 @@ class _Tuner:
         )
         asked = [asked for key, asked in survey.asked.items() if key not in self.found]
         answered = tuple(map(_choice, asked))
-        return _Candidate.of(answered, executable, fn), asked
+        return _Candidate.of(answered, executable, arrays), asked
 
     def _options(self, survey: _Survey) -> Options:
         return replace(Options(), winograd=self.winograd, tuning=survey)

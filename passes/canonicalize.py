@@ -98,6 +98,15 @@ def drop_limits_of_type(op: Cast) -> Value | None:
     return None
 
 
+@rewrite(Cast)
+def drop_zero_before_cast(op: Cast) -> Value | None:
+    """cast(x + 0)  ->  cast(x), from floats to integers, which have one zero"""
+    match op.x.op:
+        case Add(lhs=x, rhs=zero) if op.x.dtype.is_float and op.dtype.is_integer:
+            return cast(x, op.dtype) if uniform(zero) == 0 else None
+    return None
+
+
 def uniform(value: Value) -> int | float | bool | None:
     """The number that every element of a (broadcast) constant is; None if it is no such thing."""
     match value.op:
@@ -157,6 +166,7 @@ PATTERNS = (
     fold_broadcast_pair,
     drop_identity_cast,
     drop_limits_of_type,
+    drop_zero_before_cast,
     drop_unit_factor,
     drop_integer_zero,
     divide_by_power_of_two,

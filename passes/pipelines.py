@@ -1,17 +1,17 @@
 """Which passes run, in which order. This file is the whole story.
 
-    integer-products products of quantised operands by constants, in integers
-    canonicalize     one form for what can be written in several ways
-    constant-fold    what depends on constants only
-    fold-norm        batch norms into convolutions
-    attention        a softmax between two products in blocks
-    decompose        norms, softmax, attention written out
-    layout           convolutions channels-last, where that pays for the transposes
-    conv-to-gemm     pointwise convolutions are matrix products
-    precision        f32 products by constants in bf16, if that is allowed
-    winograd         3×3 convolutions by fewer multiplications
-    pack-constants   weights in panels
-    fuse             groups that become kernels
+    integer-products  products of quantised operands by constants, in integers
+    canonicalize      one form for what can be written in several ways
+    constant-fold     what depends on constants only
+    fold-norm         batch norms into convolutions
+    attention         a softmax between two products in blocks
+    decompose         norms, softmax, attention written out
+    layout            convolutions channels-last, where that pays for the transposes
+    conv-to-gemm      pointwise convolutions are matrix products
+    precision         f32 products by constants in bf16, if that is allowed
+    winograd          3×3 convolutions by fewer multiplications
+    pack-constants    weights in panels
+    fuse              groups that become kernels
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..ir import Builder, Constant, ConstantData, Function, Value
 from ..ops.constant import constant
 from ..ops.table import TABLE
-from .constant_fold import Computed
+from .constant_fold import Computed, data_of
 
 
 def preparation(constants: Sequence[ConstantData]) -> Function:
@@ -35,7 +35,7 @@ def preparation(constants: Sequence[ConstantData]) -> Function:
     def operand(value: Value) -> Value:
         if isinstance(value.op, Constant):
             return value_of(value.op.value)
-        assert value.node is not None  # a repetition of a constant
+        assert value.op is not None  # a repetition of a constant
         (result,) = builder.emit(value.op.map_operands(operand))
         return result
 
@@ -57,9 +57,4 @@ def prepared(fn: Function) -> tuple[ConstantData, ...]:
                     else ConstantData(result.type, Computed(op, place))
                 )
                 values[result] = constant(data)
-    found = []
-    for result in fn.results:
-        (op,) = (values[result].op,)
-        assert isinstance(op, Constant)
-        found.append(op.value)
-    return tuple(found)
+    return tuple(data_of(values[result]) for result in fn.results)

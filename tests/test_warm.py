@@ -9,6 +9,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64, warm
+from mlir_lite.backends.llvm.cache_folder import default_cache_folder
 from mlir_lite.ir.resources import constants_of
 
 RNG = np.random.default_rng(3)
@@ -42,7 +43,7 @@ def test_a_second_start_runs_no_pass_and_is_the_same() -> None:
     assert not ran_passes(started)
     np.testing.assert_array_equal(started(X), cold(X))
     assert started.memory == cold.memory
-    assert started.clone()(X).tobytes() == cold(X).tobytes()
+    np.testing.assert_array_equal(started.clone()(X), cold(X))
 
 
 def test_its_stages_can_be_read() -> None:
@@ -108,11 +109,11 @@ def test_data_that_a_pass_has_read_must_be_the_same() -> None:
     warm.keep(path.name, watch, {0}, kept)
     assert warm.find(path.name, fn) is not None
     assert warm.find(path.name, dense(WEIGHT * 2)) is None
-    assert started(X).shape == (7, 80)
+    np.testing.assert_array_equal(started(X), ml.compile(fn)(X))
 
 
 def own_entries() -> list[Path]:
-    return list(warm.default_cache_folder().path.glob("*.program"))
+    return list(default_cache_folder().path.glob("*.program"))
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, None])

@@ -106,7 +106,8 @@ class CpuExecutable:
         stages = np.array((0, *self._code.image.text.step_stages)).cumsum()
         address = self._code.library.address(TICKS)
         every = (ctypes.c_int64 * (int(stages[-1]) + 1)).from_address(address)
-        return np.array(every, np.int64)[stages]
+        ticks: Array = np.array(every, np.int64)[stages]
+        return ticks
 
     def __call__(
         self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object

@@ -58,7 +58,7 @@ def _list() -> None:
         print(table([("key", "kind", "size", "used", "cpu", "LLVM"), *rows], right=(2,)))
 
 
-def _row(entry: CacheEntry) -> tuple[str, ...]:
+def _row(entry: CacheEntry) -> tuple[str, str, str, str, str, str]:
     size, used = bytes_text(entry.size), _date(entry.last_used)
     return entry.key[:16], "object", size, used, entry.parts.cpu, entry.parts.llvm
 

@@ -5,7 +5,6 @@ The same nodes say an operation's meaning (`Op.body`) and stand in Tile IR state
 
 from .functions import COMBINERS, FUNCTIONS, Combiner, ScalarFunction, cast_array
 from .nodes import (
-    FALSE,
     INDEX,
     TRUE,
     Apply,
@@ -34,7 +33,6 @@ from .simplify import Bounds, affine, bounds_of, simplify
 
 __all__ = [
     "COMBINERS",
-    "FALSE",
     "FUNCTIONS",
     "INDEX",
     "TRUE",

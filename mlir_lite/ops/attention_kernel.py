@@ -212,7 +212,7 @@ class _Queries:
             most = apply("max", load(top, s), most)
             # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
             finite = select(most > lowest, most, zero)
-            slower = apply("exp", load(top, s) - load(shift, s))
+            slower = apply("exp", load(top, s) - finite)
             return [store(shift, finite, s), store(rate, slower, s), store(top, most, s)]
 
         def added(sum_: Expr, s: Expr) -> list[Stmt]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import combinations, product
 
 from ..expr import (
-    FALSE,
     TRUE,
     Bounds,
     Const,
@@ -63,8 +62,7 @@ def share_guards(kernel: Kernel, axis: str) -> Kernel:
         groups: dict[Expr, list[Mapping[str, Expr]]] = {}
         for place in _places(decided):
             guard = simplify(substitute_vars(condition, place), limits)
-            if guard != FALSE:
-                groups.setdefault(guard, []).append(place)
+            groups.setdefault(guard, []).append(place)
         if not _keeps_order(then, list(groups.values())):
             return (loop,)
         result: list[Stmt] = []

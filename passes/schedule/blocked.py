@@ -8,24 +8,29 @@ next stays in buffers of a block's size, in the caches.
 from __future__ import annotations
 
 from ...target import Target
-from ...tile.nodes import Kernel
-from .analysis import nests_of
+from ...tile.nodes import Kernel, Loop
+from .analysis import as_product, nests_of
 from .loops import share
 from .single import collapse_nest, schedule_nest
 
 
 def is_blocked(kernel: Kernel, ordered: frozenset[str]) -> bool:
-    """Whether nests stand in blocks, all loops that must run in order among those around them."""
+    """Whether nests stand in blocks, all loops that must run in order among those around them.
+    Several nests one of which is a product are taken for a single block, whose loops ran once."""
     nests = nests_of(kernel)
     around = {loop.axis for nest in nests for loop in nest.around}
-    return bool(around) and ordered <= around
+    one = len(nests) > 1 and any(as_product(kernel, nest) is not None for nest in nests)
+    return (bool(around) or one) and ordered <= around
 
 
 def schedule_blocked(kernel: Kernel, ordered: frozenset[str], target: Target) -> Kernel:
     """Schedule each nest on its own and deal the blocks to the threads, unless they are among the
-    axes `ordered`."""
+    axes `ordered`; nests beside the blocks are dealt out by their own recipes."""
     for number in range(len(nests_of(kernel))):
         kernel = collapse_nest(kernel, number)
-    for nest in nests_of(kernel):
+    nests = nests_of(kernel)
+    around = {loop.axis for nest in nests for loop in nest.around}
+    for nest in nests:
         kernel = schedule_nest(kernel, nest, target)
-    return share(kernel, ordered)
+    beside = {stmt.axis for stmt in kernel.body if isinstance(stmt, Loop)} - around
+    return share(kernel, ordered | beside)

@@ -5,6 +5,8 @@ Each picks the axis to run in vectors by the strides of the accesses along it.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from ...target import Target
 from ...tile.collapse import collapse
 from ...tile.loops import (
@@ -86,8 +88,9 @@ def best_axis(kernel: Kernel, nest: Nest, axes: tuple[str, ...], lanes: int) -> 
 def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
     """Partition loops where conditions on them change, if that makes few pieces."""
     for axis in axes:
-        points = condition_points(kernel, axis)
         copies = loops_of(kernel, axis)
+        found = (condition_points(kernel, loop.axis) for loop in copies)
+        points = sorted(set(chain.from_iterable(found)))
         if points and copies and len(copies) * (len(points) + 1) <= PIECES:
             kernel = partition(kernel, axis, points)
     return kernel
@@ -127,7 +130,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         axis = best_axis(kernel, nest, nest.axes, lanes)
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
-            return share_nest(schedule_windows(kernel, nest, axis, lanes), nest)
+            return share_nest(schedule_columns(kernel, nest, axis, lanes), nest)
     everything = not nest.loops and not nest.around and len(inner) == 1
     if everything and worth_threads(work_cycles(kernel)):
         kernel = cut_reduction(kernel, inner[0].axis, REDUCTION_PIECES, multiple=PARTS * lanes)
@@ -135,7 +138,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     return share_nest(vector_rows(kernel, nest.block, lanes), nest)
 
 
-def schedule_windows(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kernel:
+def schedule_columns(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kernel:
     """Vectors along an axis of the result, a few neighbouring results at a time:
 
     for p.o: acc[p.i, c.i] = 0;  for taps: acc[p.i, c.i] += x[p + tap, c] * w[tap, c];  out = acc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from ...target import Target
@@ -10,7 +11,9 @@ from ...types import DType
 from .cost import (
     CACHE_SPEED,
     FMAS_PER_CYCLE,
+    RULE_OF_THUMB,
     ProductSizes,
+    decide,
     memory_cycles,
     product_cycles,
     tiles_by_cycles,
@@ -19,6 +22,33 @@ from .cost import (
 MOST_TAPS = 25  # windows up to so many are written out
 WINDOW_ROWS = 2  # rows of results that share what is read of the rows between them
 WINDOW_SUMS = 8  # neighbouring sums that hide the latency of an FMA
+
+
+@dataclass(frozen=True)
+class WindowSizes:
+    """The problem of windows of `taps` that slide over a result of `extents`, along those of its
+    axes that are in `tiled`."""
+
+    extents: tuple[int, ...]
+    tiled: tuple[int, ...]
+    taps: tuple[int, ...]
+    dtype: DType
+
+    def __str__(self) -> str:
+        counts = self.taps, self.tiled, self.extents
+        taps, tiled, extents = ("x".join(map(str, count)) for count in counts)
+        return f"windows {taps} over {tiled} of {extents} {self.dtype}"
+
+
+def choose_window_tile(sizes: WindowSizes, target: Target) -> tuple[int, ...]:
+    """As `window_tile`, unless another tile was measured to be faster."""
+    best = window_tile(sizes.tiled)
+    *rows, pixels = (range(1, min(extent, WINDOW_SUMS) + 1) for extent in sizes.tiled)
+    others = (tile for tile in product(*rows, pixels) if prod(tile) <= 2 * WINDOW_SUMS)
+    cycles = {best: 1.0, **{tile: RULE_OF_THUMB for tile in others if tile != best}}
+    by_name = {"x".join(map(str, tile)): tile for tile in cycles}
+    answers = {name: cycles[tile] for name, tile in by_name.items()}
+    return by_name[decide(sizes, "tile", answers, target)]
 
 
 def window_tile(extents: tuple[int, ...]) -> tuple[int, ...]:

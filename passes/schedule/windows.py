@@ -24,7 +24,7 @@ from ...tile.reductions import sink
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, updates
 from .loops import best_axis, cut_conditions, lanes_of, share_nest
-from .window_cost import MOST_TAPS, window_tile
+from .window_cost import MOST_TAPS, WindowSizes, choose_window_tile
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,13 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
     lanes, lane, tile = lanes_of(kernel, target), windows.lane, windows.tile
     first = [axis for axis in nest.axes if axis not in (*tile, lane)]
     kernel = reorder(kernel, [*first, *tile, lane])
-    sizes = window_tile(tuple(nest.extent(axis) for axis in tile))
+    problem = WindowSizes(
+        extents=tuple(nest.extent(axis) for axis in (*first, *tile, lane)),
+        tiled=tuple(nest.extent(axis) for axis in tile),
+        taps=tuple(map(extent_of, nest.reductions[0])),
+        dtype=updates(nest.body)[0].values[0].dtype,
+    )
+    sizes = choose_window_tile(problem, target)
     within = tuple(f"{axis}.i" for axis in tile)
     for axis, size in zip(tile, sizes, strict=True):
         kernel = split(kernel, axis, size, tail=Tail.CUT)

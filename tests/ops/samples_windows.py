@@ -139,11 +139,11 @@ def _depthwise() -> Iterator[Sample]:
         *((case, f32) for case in CONVOLUTIONS),
         *((CONVOLUTIONS[5], dtype) for dtype in (f64, f16, bf16, i8, u8, i32)),
     ):
-        yield _depthwise(case, dtype, dtype)
-    yield _depthwise(CONVOLUTIONS[5], u8, i8)
+        yield _depthwise_sample(case, dtype, dtype)
+    yield _depthwise_sample(CONVOLUTIONS[5], u8, i8)
 
 
-def _depthwise(case: Case, left: DType, right: DType) -> Sample:
+def _depthwise_sample(case: Case, left: DType, right: DType) -> Sample:
     return Sample(
         f"{case.comment}, {left} by {right}",
         lambda x, taps: DepthwiseConv(x, taps, case.strides, case.padding, case.dilations),

@@ -10,11 +10,16 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bool_, f16, f32
+from mlir_lite.ir import parameter
 from mlir_lite.ops.blocked_attention import BlockedAttention
 from mlir_lite.passes.attention import attention
 from mlir_lite.passes.canonicalize import canonicalize
+from mlir_lite.passes.schedule import schedule
 from mlir_lite.passes.schedule.cost import attention_blocks
+from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target, named_target
+from mlir_lite.tile.nodes import Kind, Loop
+from mlir_lite.types import TensorType
 
 from .expect import expect, operations, same_results
 
@@ -253,6 +258,18 @@ def test_the_operation_itself_is_taken() -> None:
         return ml.attention(q, k, v, mask, causal=True)
 
     assert found(fn).causal
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("columns", [32, 1024])
+def test_heads_and_blocks_of_queries_are_independent(causal: bool, columns: int) -> None:
+    """Only blocks of keys follow one another; the heads are dealt to threads."""
+    q, k, v = (parameter(name, TensorType((12, 1024, 64), f32)) for name in "qkv")
+    naive = BlockedAttention(q, k, v, None, 0.1, 32, columns, causal).kernel("kernel")
+    assert {axis.rstrip("0123456789") for axis in ordered_axes(naive)} <= {"t_block"}
+    (heads,) = schedule(naive, cpu()).body
+    assert isinstance(heads, Loop)
+    assert heads.kind is Kind.PARALLEL
 
 
 def test_few_queries_and_causal_ones_get_other_blocks() -> None:

@@ -116,6 +116,34 @@ def test_a_cast_to_the_same_type_disappears() -> None:
     )
 
 
+def clipped(low: float, high: float, dtype: str) -> str:
+    return unary(
+        f"%0 = clip %x {{minimum = {low}, maximum = {high}}} : tensor<2x3xf32>\n"
+        f"%1 = cast %0 {{dtype = {dtype}}} : tensor<2x3x{dtype}>",
+        f"%1:2x3x{dtype}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"), [(0.0, 255.0, "u8"), (-128.0, 127.0, "i8"), (-1e9, 1e9, "i16")]
+)
+def test_limits_that_a_cast_has_anyway_disappear(low: float, high: float, dtype: str) -> None:
+    expect(
+        canonicalize,
+        before=clipped(low, high, dtype),
+        after=unary(
+            f"%0 = cast %x {{dtype = {dtype}}} : tensor<2x3x{dtype}>", f"%0:2x3x{dtype}"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"), [(1.0, 255.0, "u8"), (-128.0, 126.0, "i8"), (0.0, 255.0, "i8")]
+)
+def test_narrower_limits_before_a_cast_stay(low: float, high: float, dtype: str) -> None:
+    expect(canonicalize, before=clipped(low, high, dtype))
+
+
 def test_a_cast_there_and_back_stays() -> None:
     """f32 -> i64 -> f32 loses the fraction."""
     expect(
@@ -134,6 +162,24 @@ def number(text: str, dtype: str = "f32") -> str:
         f"%k = constant {{value = dense<{text}>}} : tensor<{dtype}>\n"
         f"%c = broadcast %k {{shape = [2, 3]}} : tensor<2x3x{dtype}>\n"
     )
+
+
+def raised(by: str, dtype: str) -> str:
+    return unary(
+        f"{number(by)}%0 = add %x, %c : tensor<2x3xf32>\n"
+        f"%1 = cast %0 {{dtype = {dtype}}} : tensor<2x3x{dtype}>",
+        f"%1:2x3x{dtype}",
+    )
+
+
+def test_a_zero_added_before_a_cast_to_integers_disappears() -> None:
+    after = unary("%0 = cast %x {dtype = i8} : tensor<2x3xi8>", "%0:2x3xi8")
+    expect(canonicalize, before=raised("0.0", "i8"), after=after)
+
+
+@pytest.mark.parametrize(("by", "dtype"), [("1.0", "i8"), ("0.0", "f64")])
+def test_what_else_is_added_before_a_cast_stays(by: str, dtype: str) -> None:
+    expect(canonicalize, before=raised(by, dtype))
 
 
 @pytest.mark.parametrize("operation", ["multiply %x, %c", "multiply %c, %x", "divide %x, %c"])

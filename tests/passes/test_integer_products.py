@@ -168,7 +168,7 @@ def test_a_chain_stays_in_integers() -> None:
     first, second = narrow((4, 3, 3, 3), i8), narrow((5, 4, 1, 1), i8, 1)
 
     def fn(x: Value) -> Value:
-        seen = ml.conv(real(x, 0.1), real(first, 0.02)) + np.float32([[[0.5]]])
+        seen = ml.conv(real(x, 0.1), real(first, 0.02)) + np.full((4, 1, 1), 0.5, np.float32)
         inner = ml.relu(seen) / 0.3
         whole = ml.cast(ml.clip(ml.round(inner) + 0.0, 0.0, 255.0), u8)
         return ml.conv(real(whole, 0.3), real(second, 0.01))

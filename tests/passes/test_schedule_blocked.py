@@ -115,7 +115,7 @@ def machine_code(kernel: Kernel, arrays: dict[str, Array]) -> Array:
     program = Program(
         "main", (kernel,), tuple(slots), (call,), tuple(arrays), kernel.outputs, {}, Memory(0, 0)
     )
-    result = CpuBackend(*cpu_target("cpu")).compile(program, {}, threads=1)(*arrays.values())
+    result = CpuBackend(*cpu_target("cpu")).compile(program, {}, threads=2)(*arrays.values())
     assert isinstance(result, np.ndarray)
     return result
 
@@ -144,6 +144,7 @@ def loops(kernel: Kernel, axis: str) -> list[Loop]:
 
 SIZES = (
     (1, 1, 1, 1, 1),  # nothing is left of the loops
+    (1, 32, 20, 64, 100),
     (3, 1, 5, 7, 2),
     (2, 6, 16, 32, 16),
     (3, 13, 5, 33, 17),
@@ -196,9 +197,10 @@ def test_blocks_that_must_follow_are_never_dealt_out() -> None:
     assert [loop.kind for loop in loops(scheduled, "step")] == [Kind.SERIAL]
 
 
-def test_products_in_a_block_run_in_register_tiles() -> None:
+@pytest.mark.parametrize("blocks", [1, 5])
+def test_products_in_a_block_run_in_register_tiles(blocks: int) -> None:
     """Both sums of products are unrolled over rows, and in vectors."""
-    kernel = schedule(two_products(5, 32, 20, 64, 100), TARGETS[16])
+    kernel = schedule(two_products(blocks, 32, 20, 64, 100), TARGETS[16])
     for reduction in ("k0", "k2"):
         for loop in loops(kernel, reduction):
             (rows,) = loop.body

@@ -118,6 +118,23 @@ def test_strided_stores_under_a_mask() -> None:
     agree(text, {"x": normal(16)})
 
 
+@pytest.mark.parametrize(("dtype", "apart"), [("u8", 2), ("u8", 4), ("u8", 3), ("i16", 2)])
+def test_what_lies_between_the_lanes_of_a_store_stays(dtype: str, apart: int) -> None:
+    size = 15 * apart + 1
+    text = f"""
+    kernel @apart(%x: {dtype}[16], %y: out {dtype}[{size}]) {{
+      vector i in 0..16 {{
+        y[i * {apart}] = x[i]
+      }}
+    }}"""
+    x = np.arange(100, 116).astype({"u8": np.uint8, "i16": np.int16}[dtype])
+    memory = np.full(size + 8, 7, x.dtype)
+    compiled(text)(x, memory[:size])
+    want = np.full(size + 8, 7, x.dtype)
+    want[:size:apart] = x
+    np.testing.assert_array_equal(memory, want)
+
+
 def test_lanes_that_meet_in_one_element_all_count() -> None:
     text = """
     kernel @histogram(%t: i64[16], %y: out i32[4]) {

@@ -30,19 +30,32 @@ x = np.frombuffer(block, np.float32, count, start)
 x.flags.writeable = True
 x[:] = np.arange(count)
 
-# Rows are not cut at the padding's edges, so that the reads there are masked ones.
-@ml.function(f32[count])
-def weights(x: Value) -> Value:
-    return ml.softmax(ml.pad(x * 2.5 + 0.5, (({low}, {high}),)))
+{function}
 
 run = ml.compile(weights, threads=1)
 np.testing.assert_allclose(run(x), ml.evaluate(weights, x), rtol=1e-5, atol=1e-7)
 """
 
+# Rows are not cut at the padding's edges, so that the reads there are masked ones.
+PADDED = """
+@ml.function(f32[count])
+def weights(x: Value) -> Value:
+    return ml.softmax(ml.pad(x * 2.5 + 0.5, (({low}, {high}),)))
+"""
+
+# Vectors along the rows of a channel begin and end beside them.
+BLURRED = """
+@ml.function(f32[count])
+def weights(x: Value) -> Value:
+    taps = np.ones((1, 1, 3, 3), np.float32)
+    return ml.conv(x.reshape((1, 1, 3, 103)), taps, padding=((1, 1), ({low}, {high})))
+"""
+
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="mprotect is tried on Linux only")
+@pytest.mark.parametrize("function", [PADDED, BLURRED], ids=["pad", "conv"])
 @pytest.mark.parametrize(("side", "low", "high"), [("low", 36, 0), ("high", 0, 41), ("low", 5, 5)])
-def test_what_is_masked_is_not_read(side: str, low: int, high: int) -> None:
-    text = PROGRAM.format(side=side, low=low, high=high)
+def test_what_is_masked_is_not_read(side: str, low: int, high: int, function: str) -> None:
+    text = PROGRAM.format(side=side, function=function.format(low=low, high=high))
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
