@@ -8,7 +8,6 @@ times that the model predicts for them, and first its own.
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,7 +70,7 @@ def tune(
     check(static, f"@{fn.name} has named sizes; specialise it first", InputError)
     _, machine = cpu_target(target)
     tuner = _Tuner(target, threads, winograd)
-    pieces = tuner.costliest(fn, kernels)
+    pieces = tuner.costliest(fn, min(kernels, trials))
     left = trials
     for number, piece in enumerate(pieces):
         tuned = tuner.tune(piece, left // (len(pieces) - number))
@@ -90,10 +89,10 @@ class _Question:
 
     def penalties(self) -> Iterable[tuple[Choice, float]]:
         """The other answers, and the logarithm of how much slower the model takes each to be."""
-        best, *others = self.ranked.items()
-        for answer, cycles in others:
-            slower = math.log(max(cycles, 1e-9) / max(best[1], 1e-9))
-            yield Choice(self.problem, self.question, answer), slower
+        least = min(self.ranked.values())
+        for answer, cycles in self.ranked.items():
+            if answer != self.answer:
+                yield Choice(self.problem, self.question, answer), math.log(cycles / least)
 
 
 @dataclass
@@ -164,6 +163,22 @@ class _Candidate:
 
 
 @dataclass
+class _Waiting:
+    """Candidates to try, as penalties, running numbers and choices; the least penalty first."""
+
+    heap: list[tuple[float, int, tuple[Choice, ...]]] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, asked: Sequence[_Question], forced: int, penalty: float) -> None:
+        """Those that differ from a tried one in one of the answers after the `forced` ones."""
+        for last, question in enumerate(asked[forced:], forced):
+            before = tuple(map(_choice, asked[:last]))
+            for choice, slower in question.penalties():
+                self.count += 1
+                heapq.heappush(self.heap, (penalty + slower, self.count, (*before, choice)))
+
+
+@dataclass
 class _Tuner:
     target: str
     threads: int | None
@@ -186,38 +201,24 @@ class _Tuner:
         """Search for the best choices: the candidate that the model predicts to be the fastest of
         those left comes next. Each differs in the last of its choices from one that was tried."""
         arrays = _Arrays.of(piece.function)
-        waiting: list[tuple[float, int, tuple[Choice, ...]]] = [(0.0, 0, ())]
-        number = itertools.count(1)
-        best = model = None
-        done = 0
-        while waiting and done < trials:
-            penalty, _, choices = heapq.heappop(waiting)
+        model, asked = self._compiled(piece.function, arrays, ())
+        best, done = model, 1
+        waiting = _Waiting()
+        waiting.add(asked, 0, 0.0)
+        while waiting.heap and done < trials:
+            penalty, _, choices = heapq.heappop(waiting.heap)
             candidate, asked = self._compiled(piece.function, arrays, choices)
+            waiting.add(asked, len(choices), penalty)
             done += 1
-            place = len(choices)
-            for last, question in enumerate(asked[place:], place):
-                before = tuple(_choice(earlier) for earlier in asked[:last])
-                for choice, slower in question.penalties():
-                    entry = (penalty + slower, next(number), (*before, choice))
-                    heapq.heappush(waiting, entry)
-            if best is None:
-                best = model = candidate
-            elif candidate.beats(best):
+            if candidate.beats(best):
                 best = candidate
-        return self._settled(piece, done, model, best)
-
-    def _settled(
-        self, piece: Piece, trials: int, model: _Candidate | None, best: _Candidate | None
-    ) -> Tuned:
-        """Compare the best candidate once more with the model's, and note it if it wins."""
-        if model is None or best is None:
-            return Tuned(piece, trials, 0.0, 0.0, ())
+        # Once more, from the beginning: of many candidates one wins by luck, too.
         model.seconds = best.seconds = math.inf
         if best is not model and best.beats(model):
             self.found |= {(choice.problem, choice.question): choice for choice in best.choices}
-            return Tuned(piece, trials, model.seconds, best.seconds, best.choices)
+            return Tuned(piece, done, model.seconds, best.seconds, best.choices)
         model.time()
-        return Tuned(piece, trials, model.seconds, model.seconds, ())
+        return Tuned(piece, done, model.seconds, model.seconds, ())
 
     def _compiled(
         self, fn: Function, arrays: _Arrays, choices: tuple[Choice, ...]

@@ -82,6 +82,9 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     single = not others and produced not in region.results
     check(single, f"'{node.op.name}' has results of its own", PassError)
     (output,) = made.outputs
+    nests = nests_of(made)
+    alone = len(nests) == 1 and not made.locals
+    check(alone or all(nest.around for nest in nests), "it is no single nest", PassError)
     read = any(name == output and not writes for name, _, writes in accesses(made.body))
     joined = any(
         target.buffer == output

@@ -208,6 +208,17 @@ def test_no_more_candidates_are_timed_than_asked_for(trials: int) -> None:
     check_offered(product, record)
 
 
+def test_fewer_trials_than_kernels() -> None:
+    @ml.function(f32[64, 32], f32[32, 32], f32[32, 48])
+    def two(x: Value, a: Value, b: Value) -> Value:
+        return ml.relu(x @ a) @ b
+
+    report = Report([])
+    tune(two, threads=1, trials=1, kernels=2, report=report)
+    assert [line.trials for line in report.lines] == [1]
+    assert report.lines[0].model_seconds > 0
+
+
 def test_a_convolution_is_tuned_with_its_algorithm() -> None:
     report = Report([])
     record = tune(convolution(), threads=1, trials=12, report=report)

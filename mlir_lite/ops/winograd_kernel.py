@@ -58,7 +58,7 @@ def output_code(
 ) -> Block:
     """Store `Aᵀ m A` of a tile's products, one for each point, where it is in the image."""
     _, height, width, _ = out.shape
-    code, reach = StraightLine(), tile + TAPS - 1
+    code, reach = StraightLine("y"), tile + TAPS - 1
 
     def element(i: int, j: int) -> Expr:
         load = product(i * reach + j)

@@ -119,13 +119,14 @@ def as_array(matrix: Matrix) -> Array:
 class StraightLine:
     """Straight-line code under construction; values are named t0, t1, … by line."""
 
+    prefix: str = "t"
     lines: list[Stmt] = field(default_factory=list)
 
     def bind(self, value: Expr) -> Expr:
         """A name for a value; a name is given none."""
         if isinstance(value, Var):
             return value
-        name = f"t{len(self.lines)}"
+        name = f"{self.prefix}{len(self.lines)}"
         self.lines.append(Let(name, value))
         return Var(value.dtype, name)
 

@@ -52,7 +52,7 @@ def split_in_chunks(kernel: Kernel, axis: str, factor: int, size: int, outer: st
     def change(loop: Loop, _: Bounds) -> Block:
         chunk = names.copy(f"{axis}.c")
         count, body = _cut(loop, axis, factor, size, chunk, names)
-        return (Loop(chunk, index(0), index(count), body),)
+        return (Loop(chunk, index(0), index(count), body),) if count else body
 
     return tidy(rewrite_loops(kernel, (outer,), change))
 
@@ -60,7 +60,8 @@ def split_in_chunks(kernel: Kernel, axis: str, factor: int, size: int, outer: st
 def _cut(
     around: Loop, axis: str, factor: int, size: int, chunk: str, names: Names
 ) -> tuple[int, Block]:
-    """The number of chunks, and the loop `around` with what one chunk does of the loops in it."""
+    """The number of chunks, and the loop `around` with what one chunk does of the loops in it; 0,
+    and that loop, where none of them is there."""
     counts: set[int] = set()
 
     def visit(block: Block) -> Block:
@@ -97,8 +98,7 @@ def _cut(
         return (whole, If(var(chunk).eq(last), (tail,)))
 
     body = visit((around,))
-    (count,) = counts
-    return count, body
+    return max(counts, default=0), body
 
 
 def flatten(kernel: Kernel, outer: str, inner: str) -> Kernel:

@@ -27,6 +27,7 @@ VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
+STREAMED_LINES = 32  # read one after the other, at least: half a page
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
@@ -249,6 +250,13 @@ def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
     """Whether a matrix that one row is multiplied by is read row by row, not in panels: where it
     comes from far away and its rows are long."""
     return matrix_bytes > target.l1_bytes and columns >= STREAMED_COLUMNS // 4
+
+
+def streamed_columns(columns: int, lanes: int) -> int:
+    """Columns of a matrix read row by row that one piece of the work has: so many that there are
+    enough pieces, but some lines of each row, at most a page."""
+    even = -(-columns // (PIECES * lanes)) * lanes
+    return min(STREAMED_COLUMNS, max(STREAMED_LINES * lanes, even))
 
 
 STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer

@@ -126,7 +126,10 @@ def _chunks_outermost(
     kernel = reorder(kernel, [n, m])
     kernel = split_last(kernel, n, tile.columns)
     kernel = reorder(kernel, [m, f"{n}.i"])
-    size = -(-(nest.extent(m) // tile.rows) // chunks)
+    tiles = nest.extent(m) // tile.rows
+    size = -(-tiles // chunks)
+    if -(-tiles // size) < chunks:
+        size = tiles // chunks
     around = f"{n}.o" if loops_of(kernel, f"{n}.o") else m
     kernel = split_in_chunks(kernel, m, tile.rows, size, around)
     return _in_registers(kernel, m, n, tile, ()), [f"{m}.c.f", f"{m}.c"]

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from ...target import Target
-from ...tile.loops import split, vectorise
+from ...tile.loops import vectorise
 from ...tile.nodes import Kernel
+from ...tile.pieces import split_last
 from ...tile.reductions import sink
 from ...tile.streams import stream
 from ...tile.tree import loops_of
 from .analysis import Nest, Product
-from .cost import STREAMED_COLUMNS, STREAMED_ROWS, worth_streaming
+from .cost import STREAMED_ROWS, streamed_columns, worth_streaming
 from .loops import lanes_of, share_nest
 
 
@@ -29,7 +30,7 @@ def is_streamed(kernel: Kernel, nest: Nest, product: Product, target: Target) ->
 def schedule_streamed(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
     """Rows of some columns, a few of them at a time."""
     lanes = lanes_of(kernel, target)
-    kernel = split(kernel, product.n, STREAMED_COLUMNS)
+    kernel = split_last(kernel, product.n, streamed_columns(nest.extent(product.n), lanes))
     inner = f"{product.n}.i" if loops_of(kernel, f"{product.n}.i") else product.n
     kernel = stream(kernel, inner, STREAMED_ROWS)
     return share_nest(sink(vectorise(kernel, inner, lanes), (f"{inner}.i",)), nest)

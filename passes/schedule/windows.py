@@ -13,6 +13,7 @@ all results of the tile that see it. Columns beyond the edge are cut out of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from ...expr import loads_of, vars_of
@@ -51,16 +52,19 @@ def as_windows(kernel: Kernel, nest: Nest, target: Target) -> Windows | None:
         return None
     lane = best_axis(kernel, nest, nest.axes, lanes_of(kernel, target))
     counted = [loop.axis for loop in chain]
-    taps: dict[str, str] = {}
-    for expr in (expr for stmt in walk(nest.body) for expr in expressions_of(stmt)):
-        for part in (part for load in loads_of(expr) for part in load.indices):
-            used = vars_of(part)
-            for axis in nest.axes:
-                for tap in counted:
-                    if axis != lane and axis in used and tap in used:
-                        taps[axis] = tap
-    ordered = {axis: taps[axis] for axis in nest.axes if axis in taps}
-    return Windows(lane, ordered) if ordered else None
+    seen = [
+        vars_of(part)
+        for stmt in walk(nest.body)
+        for expr in expressions_of(stmt)
+        for load in loads_of(expr)
+        for part in load.indices
+    ]
+    taps = {
+        axis: tap
+        for axis, tap in product(nest.axes, counted)
+        if axis != lane and any({axis, tap} <= used for used in seen)
+    }
+    return Windows(lane, taps) if taps else None
 
 
 def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Target) -> Kernel:

@@ -18,6 +18,7 @@ from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.schedule import cost, schedule
 from mlir_lite.passes.schedule.cost import (
     ProductSizes,
+    Tile,
     choose_tile,
     fits_registers,
     panel_width,
@@ -27,6 +28,7 @@ from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop, walk
+from mlir_lite.tile.tree import extent_of
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
@@ -161,6 +163,66 @@ def test_a_panel_of_colliding_rows_is_copied(lanes: int) -> None:
 
     kernel = check(matmul, lanes)
     assert any(local.name == "panel" for local in kernel.locals)
+
+
+@LANES
+def test_rows_that_fill_a_panel_are_not_copied(lanes: int) -> None:
+    """They lie together as they are; and chunks of rows are dealt where one panel is all."""
+    wide = min(4, 32 // lanes) * lanes
+    fn = ml.function(f32[400, 256], f32[256, wide])(lambda x, y: x @ y)
+    kernel = check(fn, lanes)
+    assert not any(local.name == "panel" for local in kernel.locals)
+    (count,) = pieces(kernel)
+    assert count >= 8
+
+
+def pieces(kernel: Kernel) -> list[int]:
+    """How many iterations each outermost loop deals to threads; 1 for what is not dealt."""
+    return [
+        extent_of(stmt) if isinstance(stmt, Loop) and stmt.kind is Kind.PARALLEL else 1
+        for stmt in kernel.body
+    ]
+
+
+@pytest.mark.parametrize("m", [49, 100, 131])
+@pytest.mark.parametrize("columns", [160, 200, 1000])
+def test_all_of_a_product_is_dealt_in_pieces_enough(
+    m: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is left over of rows and columns: threads have nothing to wait for."""
+    monkeypatch.setattr(cost, "PARALLEL_WORK", 100)
+    panels = f32[-(-columns // 32), 24, 32]
+    fn = ml.function(f32[m, 24], panels)(lambda x, w: panel_matmul(x, w, columns))
+    (count,) = pieces(check(fn, 16))
+    assert count >= 8
+
+
+def test_rows_are_cut_for_the_caches() -> None:
+    """Weights beside them in the second cache: many chunks. From the last cache: two, if rows are
+    many enough to hide that. From memory: none, each weight is read once."""
+    target = Target("cpu:test", l2_bytes=1 << 20, l3_bytes=32 << 20)
+    tile = Tile(6, 4, 16)
+
+    def chunks(rows: int, depth: int, columns: int) -> int:
+        return cost.row_chunks(ProductSizes(rows, depth, columns, f32, panel=64), tile, target)
+
+    assert chunks(3136, 64, 256) == 8
+    assert chunks(128, 384, 1536) == 2
+    assert chunks(64, 384, 1536) == 1
+    assert chunks(128, 768, 3072) == 1
+    assert chunks(24, 64, 64) == 4
+    assert chunks(5, 64, 64) == 1
+
+
+def test_among_equal_tiles_a_large_one_that_divides_the_sizes() -> None:
+    target = Target("cpu:test")
+    assert choose_tile(ProductSizes(128, 64, 384, f32), target) == Tile(8, 3, 16)
+
+
+def test_a_row_by_a_matrix_is_dealt_in_runs_of_half_a_page() -> None:
+    assert [cost.streamed_columns(columns, 16) for columns in (300, 1000, 4096, 25000)] == [
+        512, 512, 512, 1024,
+    ]
 
 
 @LANES

@@ -12,11 +12,13 @@ import pytest
 from mlir_lite.driver import compile
 from mlir_lite.errors import InputError, TypeRuleError
 from mlir_lite.expr import Apply, Const, Expr, Var, walk_expr
-from mlir_lite.ir import Builder, ConstantData, Function, parameter
+from mlir_lite.ir import Builder, ConstantData, Function, Value, parameter
+from mlir_lite.ops.activation import relu
 from mlir_lite.ops.constant import constant
 from mlir_lite.ops.conv import Conv
 from mlir_lite.ops.table import TABLE
 from mlir_lite.ops.windows import Padding
+from mlir_lite.ops.winograd_blocked import WinogradConv
 from mlir_lite.ops.winograd_transform import (
     POINTS,
     TAPS,
@@ -27,6 +29,7 @@ from mlir_lite.ops.winograd_transform import (
 )
 from mlir_lite.passes.winograd import choose_algorithms, winograd
 from mlir_lite.target import Target, named_target
+from mlir_lite.tile.nodes import Kind, Loop
 from mlir_lite.types import Array, TensorType, f32
 
 from .expect import expect
@@ -46,6 +49,7 @@ def conv_function(
     padding: Padding = SAME,
     *,
     change: Callable[[Conv], Conv] = lambda op: op,
+    follow: Callable[[Value], Value] = lambda y: y,
 ) -> tuple[Function, Array]:
     """A channels-last convolution by a constant weight of normal numbers, and the weight."""
     weight = np.random.default_rng(0).standard_normal((outer, x[-1], 3, 3)).astype(np.float32)
@@ -53,8 +57,9 @@ def conv_function(
     given = parameter("x", TensorType(tuple(x), f32))
     with builder.active():
         filters = constant(ConstantData.of(weight, "w"))
-        results = builder.emit(change(Conv(given, filters, (1, 1), padding, (1, 1), 1, "nhwc")))
-    return builder.finish("layer", (given,), results), weight
+        op = change(Conv(given, filters, (1, 1), padding, (1, 1), 1, "nhwc"))
+        result = follow(builder.emit(op)[0])
+    return builder.finish("layer", (given,), (result,)), weight
 
 
 def algorithm_of(fn: Function) -> str:
@@ -201,6 +206,51 @@ def test_convolution_is_written_out_in_three_stages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "inner", "outer", "block"),
+    [
+        (56, 64, 64, (1, 14)),
+        (224, 64, 64, None),  # any of several
+        (112, 128, 128, None),
+    ],
+)
+def test_large_images_are_done_in_blocks(
+    size: int, inner: int, outer: int, block: tuple[int, int] | None
+) -> None:
+    """What is between the stages of a block, and the filters, stay in the caches."""
+    fn, _ = conv_function((1, size, size, inner), outer)
+    (op,) = [n.op for n in winograd(fn, target=cpu()).nodes if isinstance(n.op, WinogradConv)]
+    assert block is None or (op.rows, op.columns) == block
+    across = -(-size // op.tile)
+    assert across % op.rows == 0 and across % op.columns == 0
+    between = (op.tile + 2) ** 2 * op.rows * op.columns * (inner + outer) * 4
+    assert between <= cpu().l2_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "inner", "outer"), [(28, 128, 128), (14, 256, 256), (7, 512, 512), (28, 512, 512)]
+)
+def test_small_images_are_done_stage_by_stage(size: int, inner: int, outer: int) -> None:
+    """There are too few tiles to read the filters anew for some of them."""
+    fn, _ = conv_function((1, size, size, inner), outer)
+    names = [node.op.name for node in winograd(fn, target=cpu()).nodes]
+    assert "winograd_conv" not in names
+    assert names[-1] == "winograd_output"
+
+
+def test_blocks_are_dealt_to_threads_with_all_that_follows() -> None:
+    """One kernel: the stages of a block, and the relu where the last one stores."""
+    fn, weight = conv_function((1, 48, 48, 32), 32, follow=relu)
+    executable = compile(fn, threads=2)
+    (kernel,) = executable.program.kernels
+    (blocks,) = kernel.body
+    assert isinstance(blocks, Loop) and blocks.kind is Kind.PARALLEL
+    assert len(blocks.body) == 3
+    array = np.random.default_rng(1).standard_normal((1, 48, 48, 32)).astype(np.float32)
+    exact = np.maximum(exact_convolution(array, weight, SAME), 0)
+    assert np.abs(np.asarray(executable(array)) - exact).max() <= ERRORS[4] * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(
     ("size", "inner", "outer", "algorithm"),
     [
         (56, 64, 64, "winograd4"),
@@ -259,6 +309,7 @@ ERRORS = {2: 1e-6, 4: 5e-6}
         ((1, 5, 20, 16), 16, ((0, 2), (3, 1))),
         ((1, 3, 3, 8), 8, ((0, 0), (0, 0))),
         ((1, 1, 2, 4), 3, SAME),
+        ((2, 46, 45, 8), 12, ((1, 1), (0, 2))),  # in blocks, the last ones beyond the edge
     ],
     ids=str,
 )

@@ -1,0 +1,51 @@
+"""The cost model's choices for matrix products, on a machine of stated figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlir_lite.passes.schedule.cost import (
+    ProductSizes,
+    Tile,
+    choose_tile,
+    panel_width,
+    panels_first,
+)
+from mlir_lite.target import Target
+from mlir_lite.types import f32
+
+TARGET = Target("cpu:test")
+POINTS = ProductSizes(16, 256, 256, f32, count=36)  # of Winograd's algorithm: 16 tiles each
+
+
+def packed(sizes: ProductSizes) -> ProductSizes:
+    return replace(sizes, panel=panel_width(sizes, TARGET))
+
+
+def test_few_rows_are_cut_in_tiles_of_one_height() -> None:
+    """With panels that wait in the nearest cache for the second tile."""
+    for sizes in (POINTS, ProductSizes(16, 512, 512, f32, count=16)):
+        assert str(choose_tile(packed(sizes), TARGET)) == "8x2"
+
+
+def test_many_rows_have_wide_tiles() -> None:
+    assert choose_tile(packed(ProductSizes(784, 128, 512, f32)), TARGET).vectors == 4
+
+
+def test_packed_panels_go_first_where_every_product_has_its_own() -> None:
+    tile = Tile(8, 2, 16)
+    assert panels_first(packed(POINTS), tile, TARGET)
+    assert not panels_first(replace(packed(POINTS), count=1), tile, TARGET)
+    assert not panels_first(replace(packed(POINTS), count=1, windows=36), tile, TARGET)
+    assert not panels_first(POINTS, tile, TARGET)
+
+
+def test_problems_that_may_be_answered_otherwise_have_other_names() -> None:
+    problems = [
+        POINTS,
+        replace(POINTS, count=1),
+        replace(POINTS, count=1, windows=36),
+        replace(POINTS, panel=32),
+        replace(POINTS, panel=64),
+    ]
+    assert len(set(map(str, problems))) == len(problems)
