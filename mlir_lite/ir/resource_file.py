@@ -55,6 +55,6 @@ def read_constants(path: Path) -> dict[str, ConstantData]:
 def constants_bytes(constants: Mapping[str, ConstantData]) -> bytes:
     """The content of a safetensors file with these constants."""
     serialised: bytes = safetensors.numpy.save(
-        {name: data.array() for name, data in constants.items()}
+        {name: np.ascontiguousarray(data.array()) for name, data in constants.items()}
     )
     return serialised

@@ -150,8 +150,7 @@ class _Block:
 
 
 def _products(points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Stmt:
-    """`for p: for t: for n: products[p, t, n] = sum over k of points[p, t, k] * panels[p, k, n]`
-    in the panels' own order."""
+    """`for p, t, n: products[p, t, n] = sum over k of points[p, t, k] * panels[p, k, n]`."""
     _, _, inner, width = panels.shape
     p, t, n, k = (axis(name) for name in ("p", "t", "n", "k"))
     packed = Load(panels.dtype, panels.name, (p, n // width, k, n % width))

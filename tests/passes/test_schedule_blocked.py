@@ -189,12 +189,23 @@ def test_blocks_are_dealt_to_threads_and_nests_are_not() -> None:
 
 
 def test_blocks_that_must_follow_are_never_dealt_out() -> None:
-    kernel = in_order(40, 33)
-    (batch,) = kernel.body
-    assert isinstance(batch, Loop)
-    alone = parse_kernel(str(kernel).replace("in 0..3 {", "in 0..1 {"))
-    scheduled = schedule(alone, TARGETS[16])
-    assert [loop.kind for loop in loops(scheduled, "step")] == [Kind.SERIAL]
+    """The largest element of each place of x, turned: all steps write all of y."""
+    kernel = parse_kernel("""
+        kernel @largest(%x: f32[200, 33, 33], %y: out f32[33, 33]) {
+          buffer turned: shared f32[33, 33]
+          for i0 in 0..33 {
+            for j0 in 0..33 { y[i0, j0] = -inf }
+          }
+          for step in 0..200 {
+            for i1 in 0..33 {
+              for j1 in 0..33 { turned[i1, j1] = x[step, j1, i1] }
+            }
+            for i2 in 0..33 {
+              for j2 in 0..33 { y[i2, j2] = max(y[i2, j2], turned[i2, j2]) }
+            }
+          }
+        }""")
+    assert [loop.kind for loop in loops(check(kernel, 16), "step")] == [Kind.SERIAL]
 
 
 @pytest.mark.parametrize("blocks", [1, 5])

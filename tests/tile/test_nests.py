@@ -11,6 +11,7 @@ from mlir_lite.tile.nests import (
     fuse_leading,
     iterations_are_private,
     privatise,
+    privatise_in_blocks,
 )
 from mlir_lite.tile.nodes import Kernel, Loop
 from mlir_lite.tile.parser import parse_kernel
@@ -167,6 +168,36 @@ def test_privatise_gives_each_nest_its_own_register() -> None:
     second = second.replace("acc", "acc_1")
     first = first.replace("f32[]\n", "f32[]\n buffer acc_1: register f32[]\n", 1)
     expect_step(privatise, TWO_SUMS, f"{first}for j{second}")
+
+
+def test_privatise_in_blocks_goes_where_all_uses_are() -> None:
+    """The first register is used on both sides of the block, so that it stays one."""
+    expect_step(
+        privatise_in_blocks,
+        """
+        kernel @k(%x: f32[4, 5], %y: out f32[4, 5], %z: out f32[1]) {
+          buffer a: register f32[]
+          buffer b: register f32[]
+          a[] = 0.0
+          for i in 0..4 {
+            for j in 0..5 { b[] = x[i, j]  y[i, j] = b[] }
+            for k in 0..5 { b[] = y[i, k]  a[] = a[] + b[] }
+          }
+          z[0] = a[]
+        }""",
+        """
+        kernel @k(%x: f32[4, 5], %y: out f32[4, 5], %z: out f32[1]) {
+          buffer a: register f32[]
+          buffer b: register f32[]
+          buffer b_1: register f32[]
+          a[] = 0.0
+          for i in 0..4 {
+            for j in 0..5 { b[] = x[i, j]  y[i, j] = b[] }
+            for k in 0..5 { b_1[] = y[i, k]  a[] = a[] + b_1[] }
+          }
+          z[0] = a[]
+        }""",
+    )
 
 
 def test_a_register_carried_on_keeps_its_name() -> None:
