@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from operator import index
 from pathlib import Path
 
+import numpy as np
 import safetensors.numpy
 
 from ..errors import ParseError, TypeRuleError, check
