@@ -49,7 +49,7 @@ VARIABLES = (
     Variable(
         "MLIR_LITE_CACHE_DIR",
         "mlir-lite in the user's cache folder",
-        "where machine code is kept between runs",
+        "where compiled programs are kept between runs",
     ),
 )
 

@@ -355,8 +355,7 @@ TAPS = 9
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
 CACHE_SPEED = 3  # the last cache is about so much faster than memory
 L2_SPEED = 6  # and the second cache so much
-EXPOSED = 0.25  # of the time to read weights again that products do not hide, as measured
-MOST_TILES = 64  # of a block: more reuse nothing that fewer do not
+EXPOSED = 0.75  # of the time to read weights again that products do not hide, as measured
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
 
 
@@ -413,13 +412,16 @@ def winograd_block(sizes: ConvSizes, tile: int, target: Target) -> TileBlock | N
 def _cycles_by_block(
     sizes: ConvSizes, tile: int, target: Target
 ) -> dict[TileBlock | None, float]:
-    """The cycles in blocks that there is a whole number of, enough of them to deal to threads."""
+    """The cycles stage by stage, and in blocks that there is a whole number of, enough of them to
+    deal to threads. What is between a block's stages has half of the second cache: the weights
+    pass through the rest."""
     rows, columns = -(-sizes.height // tile), -(-sizes.width // tile)
     found: dict[TileBlock | None, float] = {None: _cycles_stage_by_stage(sizes, tile, target)}
     for high in _divisors(rows):
         dealt = rows // high if high < rows else sizes.batch
         for wide in _divisors(columns):
-            if dealt >= ROW_CHUNKS[0] and high * wide <= MOST_TILES:
+            between = (tile + 2) ** 2 * high * wide * (sizes.inner + sizes.outer) * f32.bytes
+            if dealt >= ROW_CHUNKS[0] and between <= target.l2_bytes // 2:
                 block = TileBlock(high, wide)
                 found[block] = _cycles_in_blocks(sizes, tile, block, target)
     return found
@@ -434,8 +436,7 @@ def _cycles_stage_by_stage(sizes: ConvSizes, tile: int, target: Target) -> float
     work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
     weights = memory_cycles(points * sizes.inner * sizes.outer * f32.bytes, target)
     between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
-    # The input, the weights and the result want room there, too.
-    speed = CACHE_SPEED if between <= target.l3_bytes // 2 else 1
+    speed = CACHE_SPEED if between <= target.l3_bytes else 1
     transforms = _transform_cycles(sizes, points * tiles, target)
     return max(work, weights) + transforms + 2 * memory_cycles(between, target) / speed
 
@@ -443,8 +444,7 @@ def _cycles_stage_by_stage(sizes: ConvSizes, tile: int, target: Target) -> float
 def _cycles_in_blocks(
     sizes: ConvSizes, tile: int, block: TileBlock, target: Target
 ) -> float:
-    """The products and transforms of blocks, each of which reads the weights anew; what is between
-    the stages stays in the second cache, if there is room."""
+    """The products and transforms of blocks, each of which reads the weights anew."""
     points, tiles = (tile + 2) ** 2, block.rows * block.columns
     count = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile) // tiles
     register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
@@ -457,9 +457,8 @@ def _cycles_in_blocks(
         speed = CACHE_SPEED if matrices <= target.l3_bytes // 2 else 1
     first = memory_cycles(matrices, target)
     again = (count - 1) * first / speed
-    spilled = 2 * memory_cycles(between, target) / CACHE_SPEED if between > target.l2_bytes else 0.0
     transforms = _transform_cycles(sizes, points * tiles, target)
-    return max(count * work, first + again) + EXPOSED * again + count * (transforms + spilled)
+    return max(count * work, first + again) + EXPOSED * again + count * transforms
 
 
 def _transform_cycles(sizes: ConvSizes, elements: int, target: Target) -> float:

@@ -210,7 +210,7 @@ def test_convolution_is_written_out_in_three_stages() -> None:
     [
         (56, 64, 64, (1, 14)),
         (224, 64, 64, None),  # any of several
-        (112, 128, 128, None),
+        (112, 64, 128, None),
     ],
 )
 def test_large_images_are_done_in_blocks(
@@ -223,14 +223,15 @@ def test_large_images_are_done_in_blocks(
     across = -(-size // op.tile)
     assert across % op.rows == 0 and across % op.columns == 0
     between = (op.tile + 2) ** 2 * op.rows * op.columns * (inner + outer) * 4
-    assert between <= cpu().l2_bytes
+    assert between <= cpu().l2_bytes // 2
 
 
 @pytest.mark.parametrize(
-    ("size", "inner", "outer"), [(28, 128, 128), (14, 256, 256), (7, 512, 512), (28, 512, 512)]
+    ("size", "inner", "outer"),
+    [(112, 128, 128), (28, 128, 128), (14, 256, 256), (7, 512, 512), (28, 512, 512)],
 )
-def test_small_images_are_done_stage_by_stage(size: int, inner: int, outer: int) -> None:
-    """There are too few tiles to read the filters anew for some of them."""
+def test_many_channels_are_done_stage_by_stage(size: int, inner: int, outer: int) -> None:
+    """The filters are too much to be read anew for each of some blocks."""
     fn, _ = conv_function((1, size, size, inner), outer)
     names = [node.op.name for node in winograd(fn, target=cpu()).nodes]
     assert "winograd_conv" not in names
