@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from math import frexp
+from math import frexp, isclose, prod, sqrt
 
 import numpy as np
+from ml_dtypes import finfo
 
 from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
 from ..ops.cast import Cast, cast
 from ..ops.elementwise import BinaryFunction
+from ..ops.gate import gelu
 from ..ops.select import Clip
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
-from ..ops.unary import square
+from ..ops.unary import Erf, square
 
 
 @rewrite(Reshape)
@@ -156,6 +158,58 @@ def power_of_small_number(op: Power) -> Value | None:
     return None
 
 
+@rewrite(Multiply)
+def gelu_written_out(op: Multiply) -> Value | None:
+    """x * 0.5 * (erf(x / √2) + 1), its factors in any order  ->  gelu(x)"""
+    numbers, others = _factors(op)
+    if len(others) != 2 or not isclose(prod(numbers), 0.5):
+        return None
+    for x, gate in (others, others[::-1]):
+        argument = _erf_plus_one(gate)
+        if argument is not None and _is_over_root_two(argument, x):
+            return gelu(x)
+    return None
+
+
+def _factors(op: Multiply) -> tuple[list[float], list[Value]]:
+    """The factors of a product and of the products in it: numbers, and what is none."""
+    numbers: list[float] = []
+    others: list[Value] = []
+    for factor in (op.lhs, op.rhs):
+        number = uniform(factor)
+        if number is not None:
+            numbers.append(float(number))
+        elif isinstance(factor.op, Multiply):
+            more, rest = _factors(factor.op)
+            numbers, others = [*numbers, *more], [*others, *rest]
+        else:
+            others.append(factor)
+    return numbers, others
+
+
+def _erf_plus_one(value: Value) -> Value | None:
+    """The v of `erf(v) + 1`."""
+    match value.op:
+        case Add(lhs=Value(op=Erf(x=x)), rhs=one) | Add(lhs=one, rhs=Value(op=Erf(x=x))):
+            return x if uniform(one) == 1 else None
+    return None
+
+
+def _is_over_root_two(value: Value, x: Value) -> bool:
+    """Whether `value` is x / √2, to the precision of its type."""
+    match value.op:
+        case Divide(lhs=lhs, rhs=rhs):
+            number = uniform(rhs)
+            scale = 1 / number if number else 0.0
+        case Multiply(lhs=lhs, rhs=rhs) if uniform(lhs) is not None:
+            lhs, scale = rhs, uniform(lhs)
+        case Multiply(lhs=lhs, rhs=rhs):
+            scale = uniform(rhs) or 0.0
+        case _:
+            return False
+    return lhs is x and isclose(scale, sqrt(0.5), rel_tol=2 * float(finfo(x.dtype.numpy).eps))
+
+
 PATTERNS = (
     fold_reshape_pair,
     drop_identity_reshape,
@@ -171,6 +225,7 @@ PATTERNS = (
     drop_integer_zero,
     divide_by_power_of_two,
     power_of_small_number,
+    gelu_written_out,
 )
 
 

@@ -114,7 +114,7 @@ def _padded(op: Conv, whole: Value, zero: Value) -> Value:
     widths: list[tuple[Size, Size]] = [(0, 0)] * op.x.rank
     widths[first : first + len(op.padding)] = op.padding
     number = known(zero)
-    if number is not None and 0 <= number.item() <= 255:
+    if number is not None:
         return pad(whole, widths, value=number.item())
     # Padding has a number that is known now: so it is of what is moved by the zero point.
     narrow = cast(zero, u8)

@@ -25,7 +25,7 @@ from ..types import bf16, f32
 from .algorithms import TILES, Errors, Layer, cycles_of, plan_convolutions, sizes_of
 from .narrow_products import conv_by_dots, matmul_by_dots, summed_together
 from .quantised import depends_on_constants
-from .schedule.cost import WINOGRAD_WORTH, direct_cycles
+from .schedule.winograd_cost import WINOGRAD_WORTH, direct_cycles
 
 PRECISIONS = ("f32", "bf16")
 

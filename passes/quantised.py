@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..ir import Value, results_of
 from ..ops.arithmetic import Multiply, Subtract
 from ..ops.broadcast import Broadcast
 from ..ops.cast import Cast, cast
 from ..ops.creation import full
 from ..ops.shape import Reshape, Transpose, reshape, transpose
-from ..types import Array, f32, i8, i32, u8
+from ..types import Array, DType, f32, i8, i32, u8
 
 MOST_KNOWN = 64 << 10  # bytes of a value that is evaluated to be looked at
 NARROW = (u8, i8)
@@ -87,7 +89,8 @@ def centred(value: Value) -> Quantised | None:
         case Cast(x=x, dtype=dtype) if dtype == i32 and x.dtype in NARROW:
             return Quantised(x)
         case Subtract(lhs=Value(op=Cast(x=x)), rhs=zero) if zero.dtype == i32 and x.dtype in NARROW:
-            return Quantised(x, _unless_zero(unrepeated(zero)))
+            found = Quantised(x, _unless_zero(unrepeated(zero)))
+            return found if _fits(zero, x.dtype) else None
     return _through_movements(value, centred)
 
 
@@ -139,6 +142,20 @@ def _through_movements(
             one = (1,) * len(shape)
             return found.map(lambda part: reshape(part, shape if part is found.whole else one))
     return None
+
+
+def _fits(zero: Value, dtype: DType) -> bool:
+    """Whether a zero point is known to be an integer of a narrow type."""
+    array = known(unrepeated(zero))
+    if array is not None:
+        limits = np.iinfo(dtype.numpy)
+        return bool(((array >= limits.min) & (array <= limits.max)).all())
+    match zero.op:
+        case Broadcast(x=x) | Reshape(x=x) | Transpose(x=x):
+            return _fits(x, dtype)
+        case Cast(x=x):
+            return x.dtype == dtype
+    return False
 
 
 def _unless_zero(parameter: Value) -> Value | None:

@@ -322,7 +322,7 @@ def test_an_observer_sees_every_pass() -> None:
     ml.compile(
         ml.specialise(layer, {"batch": 1}), observe=lambda record, fn: names.append(record.name)
     )
-    assert names[0] == "canonicalize" and names[-1] == "fuse"
+    assert names[0] == "integer-products" and names[-1] == "fuse"
 
 
 def test_an_unknown_target() -> None:

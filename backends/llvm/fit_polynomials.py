@@ -79,6 +79,11 @@ def scaled_erfc(v: Real) -> Real:
     return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
 
 
+def normal_distribution(v: Real) -> Real:
+    """The share of a normal distribution below -v."""
+    return mpmath.erfc(v / mpmath.sqrt(2)) / 2
+
+
 HALF_LN2 = 0.3467  # all limits are rounded outwards a little
 QUARTER_PI_SQUARED = 0.6173
 LARGEST_RATIO_SQUARED = 0.02945  # ((sqrt(2) - 1)/(sqrt(2) + 1))**2
@@ -160,6 +165,14 @@ FITS = (
         one,
         None,
         Interval(-1.0, 0.745, 23),
+    ),
+    Fit(
+        "log_normal",
+        "normal distribution up to -v = 2**p(v)",
+        lambda v: mpmath.log(normal_distribution(v), 2),
+        normal_distribution,
+        Interval(0.0, 7.0, 9),
+        None,
     ),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ...errors import UnsupportedError, check
-from .math_erf import erf, erfc
+from .math_erf import erf, erfc, gelu
 from .math_exp import cosh, exp, exp2, expm1, sigmoid, sinh, tanh
 from .math_log import acosh, asinh, atanh, log, log1p, log2, log10
 from .math_pow import power
@@ -31,6 +31,7 @@ UNARY: Mapping[str, Callable[[Vec], Vec]] = {
     "exp": exp,
     "exp2": exp2,
     "expm1": expm1,
+    "gelu": gelu,
     "log": log,
     "log10": log10,
     "log1p": log1p,

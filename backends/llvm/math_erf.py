@@ -1,14 +1,17 @@
-"""The error function and its complement as inline vector code."""
+"""The error function, its complement and gelu as inline vector code."""
 
 from __future__ import annotations
 
+import math
+
 from .math_constants import ERFC_POLE
-from .math_exp import exp_bounded, exp_nonpositive
+from .math_exp import exp2_bounded, exp_bounded, exp_nonpositive
 from .math_tables import POLYNOMIALS
 from .vector_text import Vec
 
 ERF_IS_ONE = {"f32": 3.93, "f64": 5.93}
 ERFC_IS_ZERO = 27.3
+GELU_IS_ZERO = {"f32": 9.5, "f64": 9.0}  # to 1e-17, below minus this
 
 
 def erf(x: Vec) -> Vec:
@@ -34,3 +37,17 @@ def erfc(x: Vec) -> Vec:
     # exp(-square_low) = 1 - square_low to working precision
     right = exp_nonpositive(-square) * (factor - factor * square_low)
     return (x < 0.0).select(2.0 - right, right)
+
+
+def gelu(x: Vec) -> Vec:
+    """x times the normal distribution up to x; the error is relative to x.
+
+    In f32 max(x, 0) - |x| 2**p(|x|), with p fitted to the logarithm of the distribution up to -|x|:
+    nothing cancels, so that the error is relative to the result above 0, and near below.
+    """
+    if x.shape.dtype == "f64":
+        x = x.at_least(-GELU_IS_ZERO["f64"])  # -inf times 0 would be NaN
+        return x * 0.5 * (erf(x * math.sqrt(0.5)) + 1.0)
+    magnitude = x.fabs().at_most(GELU_IS_ZERO["f32"])
+    below = exp2_bounded(magnitude.polynomial(POLYNOMIALS["log_normal"]["f32"]))
+    return magnitude.fma(-below, x.at_least(0.0))

@@ -96,10 +96,21 @@ def exp(x: Vec) -> Vec:
 def exp2(x: Vec) -> Vec:
     limits = EXP2_RANGE[x.shape.dtype]
     x = x.at_least(limits[1])
+    shifted, significand = _reduce_by_one(x)
+    return _scaled(significand, shifted, x, limits)
+
+
+def exp2_bounded(x: Vec) -> Vec:
+    """2**x for arguments known to be far from overflow and underflow; of NaN: anything."""
+    shifted, significand = _reduce_by_one(x)
+    return (significand.bits() + (shifted.bits() << x.shape.mantissa_bits)).as_float()
+
+
+def _reduce_by_one(x: Vec) -> tuple[Vec, Vec]:
+    """(n + rounding shift, 2**(x - n)) with n = round(x)."""
     shifted = x + rounding_shift(x)
     r = x - (shifted - rounding_shift(x))
-    significand = r.polynomial(POLYNOMIALS["exp2"][x.shape.dtype]).fma(r, 1.0)
-    return _scaled(significand, shifted, x, limits)
+    return shifted, r.polynomial(POLYNOMIALS["exp2"][x.shape.dtype]).fma(r, 1.0)
 
 
 def expm1(x: Vec) -> Vec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import erf, erfc, sqrt
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,15 @@ def _truncated_modulo(a: Array, b: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    from math import erf
-
     wide = np.asarray(x, np.float64)
     return np.asarray(np.vectorize(erf, otypes=[np.float64])(wide)).astype(x.dtype)
+
+
+def _gelu(x: Array) -> Array:
+    # The limit at -inf is 0, but -inf times 0 would be NaN.
+    wide = np.maximum(np.asarray(x, np.float64), -40.0)
+    upper = np.vectorize(erfc, otypes=[np.float64])(wide * -sqrt(0.5))
+    return np.asarray(wide * 0.5 * upper).astype(x.dtype)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -171,6 +177,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("acosh", 1, np.arccosh, "Inverse hyperbolic cosine; NaN below 1.", 20),
     _f("atanh", 1, np.arctanh, "Inverse hyperbolic tangent; of ±1: ±inf.", 20),
     _f("erf", 1, _erf, "The error function.", 20),
+    _f("gelu", 1, _gelu, "x times the normal distribution at x, precise to x; of -inf: 0.", 16),
     _f("sigmoid", 1, _sigmoid, "1 / (1 + exp(-x)), without overflow.", 16),
     _f("and", 2, np.bitwise_and, "Logical and; of integers bit by bit."),
     _f("or", 2, np.bitwise_or, "Logical or; of integers bit by bit."),

@@ -55,9 +55,9 @@ _TANH_CUBIC = 0.044715
 
 @op
 class Gelu(Unary):
-    """`x * Φ(x)`, Φ the normal distribution (Hendrycks, Gimpel 2016); NaN of -inf.
+    """`x * Φ(x)`, Φ the normal distribution (Hendrycks, Gimpel 2016).
 
-    `approximate` is "none" (by the error function) or "tanh" (the paper's formula).
+    `approximate` is "none" (0 of -inf) or "tanh" (the paper's formula, NaN of -inf).
     """
 
     approximate: str = "none"
@@ -69,13 +69,13 @@ class Gelu(Unary):
 
     def scalar(self, x: Expr) -> Expr:
         if self.approximate == "none":
-            return x * 0.5 * (apply("erf", x * math.sqrt(0.5)) + 1)
+            return apply("gelu", x)
         inner = (x + x * x * x * _TANH_CUBIC) * _TANH_SCALE
         return x * 0.5 * (apply("tanh", inner) + 1)
 
     def evaluate(self, x: Array) -> Array:
         if self.approximate == "none":
-            return np.asarray(0.5 * x * (1 + FUNCTIONS["erf"].evaluate(x / math.sqrt(2))))
+            return np.asarray(FUNCTIONS["gelu"].evaluate(x))
         return np.asarray(0.5 * x * (1 + np.tanh(_TANH_SCALE * (x + _TANH_CUBIC * x**3))))
 
     def gradient(self, y: Value, dy: Value) -> Gradients:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...expr import (
     FUNCTIONS,
@@ -37,11 +37,12 @@ from ...types import DType
 @dataclass(frozen=True)
 class Nest:
     """Perfectly nested loops over the result's axes, and the statements in the innermost; and the
-    loops `around` all nests of the block that it stands in."""
+    loops `around` all nests of the block that it stands in. It may be `alone` in its kernel."""
 
     loops: tuple[Loop, ...]
     body: Block
     around: tuple[Loop, ...] = ()
+    alone: bool = True
 
     @property
     def block(self) -> Block:
@@ -66,7 +67,8 @@ class Nest:
 def nests_of(kernel: Kernel) -> list[Nest]:
     """The nests at the top of a kernel, or in the blocks there: loops that hold several nests.
     Plain statements at the top count as a nest without loops."""
-    return _nests(kernel.body, ())
+    found = _nests(kernel.body, ())
+    return found if len(found) == 1 else [replace(nest, alone=False) for nest in found]
 
 
 def _nests(block: Block, around: tuple[Loop, ...]) -> list[Nest]:

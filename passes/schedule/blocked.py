@@ -8,7 +8,7 @@ next stays in buffers of a block's size, in the caches.
 from __future__ import annotations
 
 from ...target import Target
-from ...tile.nodes import Kernel, Loop
+from ...tile.nodes import Kernel
 from .analysis import as_product, nests_of
 from .loops import share
 from .single import collapse_nest, schedule_nest
@@ -25,12 +25,9 @@ def is_blocked(kernel: Kernel, ordered: frozenset[str]) -> bool:
 
 def schedule_blocked(kernel: Kernel, ordered: frozenset[str], target: Target) -> Kernel:
     """Schedule each nest on its own and deal the blocks to the threads, unless they are among the
-    axes `ordered`; nests beside the blocks are dealt out by their own recipes."""
+    axes `ordered`."""
     for number in range(len(nests_of(kernel))):
         kernel = collapse_nest(kernel, number)
-    nests = nests_of(kernel)
-    around = {loop.axis for nest in nests for loop in nest.around}
-    for nest in nests:
+    for nest in nests_of(kernel):
         kernel = schedule_nest(kernel, nest, target)
-    beside = {stmt.axis for stmt in kernel.body if isinstance(stmt, Loop)} - around
-    return share(kernel, ordered | beside)
+    return share(kernel, ordered)

@@ -55,8 +55,8 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     cycles = product_cycles(sizes.rows, sizes.columns, tile) * sizes.depth * prod(
         map(nest.extent, outer)
     )
-    # In a block, the blocks are dealt to threads.
-    shared = not nest.around and worth_sharing(sizes, cycles, target)
+    # Several nests are dealt to threads together.
+    shared = nest.alone and worth_sharing(sizes, cycles, target)
     step = _row_step(kernel, product) * sizes.dtype.bytes
     packed = product.panel is None and worth_packing(sizes, step, tile, target)
     cut = shared and m and not (outer or packed) and not condition_points(kernel, m)

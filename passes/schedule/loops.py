@@ -110,8 +110,8 @@ def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
 
 
 def share_nest(kernel: Kernel, nest: Nest) -> Kernel:
-    """Deal the outermost loops of a nest to the threads; one in a block is dealt out with that."""
-    return kernel if nest.around else share(kernel)
+    """Deal the outermost loops of a nest to the threads; one of several is dealt out with them."""
+    return share(kernel) if nest.alone else kernel
 
 
 def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
@@ -131,7 +131,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
             return share_nest(schedule_columns(kernel, nest, axis, lanes), nest)
-    everything = not nest.loops and not nest.around and len(inner) == 1
+    everything = not nest.loops and nest.alone and len(inner) == 1
     if everything and worth_threads(work_cycles(kernel)):
         kernel = cut_reduction(kernel, inner[0].axis, REDUCTION_PIECES, multiple=PARTS * lanes)
         (nest,) = nests_of(kernel)

@@ -215,8 +215,18 @@ def products_of_parameters(x: Value) -> Value:
     return real(x, 0.1) @ ml.transpose(real(x, 0.2))
 
 
+def a_zero_point_that_is_no_u8(x: Value) -> Value:
+    return (ml.cast(x, i32) - 300) @ ml.cast(narrow((7, 5), i8), i32)
+
+
 @pytest.mark.parametrize(
-    "fn", [scales_by_row_of_the_weight, a_weight_of_reals, products_of_parameters]
+    "fn",
+    [
+        a_zero_point_that_is_no_u8,
+        scales_by_row_of_the_weight,
+        a_weight_of_reals,
+        products_of_parameters,
+    ],
 )
 def test_other_products_stay(fn: Callable[[Value], Value]) -> None:
     made = ml.function(TensorType((7, 7), u8))(fn)

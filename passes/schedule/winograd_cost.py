@@ -1,0 +1,157 @@
+"""The cost model's choices for 3×3 convolutions: direct or by Winograd's algorithm, and that stage
+by stage or a block of tiles after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...target import Target
+from ...types import f32
+from .cost import (
+    CACHE_SPEED,
+    ROW_CHUNKS,
+    ProductSizes,
+    Tile,
+    decide,
+    memory_cycles,
+    product_cycles,
+    tiles_by_cycles,
+)
+
+TAPS = 9
+WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
+L2_SPEED = 6  # and the second cache so much
+EXPOSED = 0.5  # of the time to read weights again that products do not hide, as measured
+TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
+
+
+@dataclass(frozen=True)
+class ConvSizes:
+    """Sizes of a 3×3 convolution of unit stride: its results' and its channels."""
+
+    batch: int
+    height: int
+    width: int
+    inner: int
+    outer: int
+
+    def __str__(self) -> str:
+        pixels = f"{self.batch}x{self.height}x{self.width}"
+        return f"conv 3x3 {pixels} {self.inner}->{self.outer} f32"
+
+
+def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target) -> str:
+    """How to compute a convolution: "direct", or one of `tiles`, which gives Winograd's tile."""
+    if not tiles:
+        return "direct"
+    cycles = algorithm_cycles(sizes, tiles, target)
+    worth = {name: cycles[name] / WINOGRAD_WORTH for name in tiles}
+    # What is too inaccurate is asked for again, among fewer: that is another question.
+    question = f"algorithm, tiles up to {max(tiles.values())}"
+    return decide(sizes, question, {**worth, "direct": cycles["direct"]}, target)
+
+
+def algorithm_cycles(
+    sizes: ConvSizes, tiles: Mapping[str, int], target: Target
+) -> dict[str, float]:
+    """The cycles of each algorithm there is."""
+    cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in tiles.items()}
+    return {**cycles, "direct": direct_cycles(sizes, target)}
+
+
+def direct_cycles(sizes: ConvSizes, target: Target) -> float:
+    """Cycles of a convolution as one product for each row of results."""
+    tile = _best_tile(sizes.width, sizes.inner, sizes.outer, target)
+    rows = sizes.batch * sizes.height
+    work = TAPS * sizes.inner * rows * product_cycles(sizes.width, sizes.outer, tile)
+    return max(work, memory_cycles(TAPS * sizes.inner * sizes.outer * f32.bytes, target))
+
+
+def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
+    """Cycles of a convolution in tiles of `tile` × `tile` results, in the best of blocks."""
+    return min(_cycles_by_block(sizes, tile, target).values())
+
+
+@dataclass(frozen=True)
+class TileBlock:
+    """Tiles of one image that go through all stages together."""
+
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
+
+def winograd_block(sizes: ConvSizes, tile: int, target: Target) -> TileBlock | None:
+    """How many tiles go through all stages of a Winograd convolution before the next ones; None
+    where each stage is better done for all of them."""
+    question = f"block of tiles of {tile}"
+    return decide(sizes, question, _cycles_by_block(sizes, tile, target), target)
+
+
+def _cycles_by_block(
+    sizes: ConvSizes, tile: int, target: Target
+) -> dict[TileBlock | None, float]:
+    """The cycles stage by stage, and in blocks that there is a whole number of, enough of them to
+    deal to threads. What is between a block's stages has half of the second cache: the weights
+    pass through the rest."""
+    rows, columns = -(-sizes.height // tile), -(-sizes.width // tile)
+    found: dict[TileBlock | None, float] = {None: _cycles_stage_by_stage(sizes, tile, target)}
+    for high in _divisors(rows):
+        dealt = rows // high if high < rows else sizes.batch
+        for wide in _divisors(columns):
+            between = (tile + 2) ** 2 * high * wide * (sizes.inner + sizes.outer) * f32.bytes
+            if dealt >= ROW_CHUNKS[0] and between <= target.l2_bytes // 2:
+                block = TileBlock(high, wide)
+                found[block] = _cycles_in_blocks(sizes, tile, block, target)
+    return found
+
+
+def _cycles_stage_by_stage(sizes: ConvSizes, tile: int, target: Target) -> float:
+    """One product a point, with the larger weights read meanwhile; the transforms; and what goes
+    through memory between these three stages, written and read again."""
+    points = (tile + 2) ** 2
+    tiles = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile)
+    register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
+    work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
+    weights = memory_cycles(points * sizes.inner * sizes.outer * f32.bytes, target)
+    between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
+    speed = CACHE_SPEED if between <= target.l3_bytes else 1
+    transforms = _transform_cycles(sizes, points * tiles, target)
+    return max(work, weights) + transforms + 2 * memory_cycles(between, target) / speed
+
+
+def _cycles_in_blocks(
+    sizes: ConvSizes, tile: int, block: TileBlock, target: Target
+) -> float:
+    """The products and transforms of blocks, each of which reads the weights anew."""
+    points, tiles = (tile + 2) ** 2, block.rows * block.columns
+    count = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile) // tiles
+    register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
+    work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
+    matrices = points * sizes.inner * sizes.outer * f32.bytes
+    between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
+    if matrices + between <= target.l2_bytes * 3 // 4:  # the images pass through the rest
+        speed = L2_SPEED
+    else:
+        speed = CACHE_SPEED if matrices <= target.l3_bytes // 2 else 1
+    first = memory_cycles(matrices, target)
+    again = (count - 1) * first / speed
+    transforms = _transform_cycles(sizes, points * tiles, target)
+    return max(count * work, first + again) + EXPOSED * again + count * transforms
+
+
+def _transform_cycles(sizes: ConvSizes, elements: int, target: Target) -> float:
+    """Cycles of both transforms of so many points of tiles, all channels of each."""
+    lanes = target.lanes(f32)
+    return TRANSFORM_CYCLES * elements * (-(-sizes.inner // lanes) + -(-sizes.outer // lanes))
+
+
+def _divisors(count: int) -> list[int]:
+    return [part for part in range(1, count + 1) if count % part == 0]
+
+
+def _best_tile(rows: int, depth: int, columns: int, target: Target) -> Tile:
+    return next(iter(tiles_by_cycles(ProductSizes(rows, depth, columns, f32), target)))
