@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import frexp, isclose, prod, sqrt
 
 import numpy as np
-from ml_dtypes import finfo
 
 from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
@@ -17,6 +16,7 @@ from ..ops.select import Clip
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..ops.unary import Erf, square
+from ..types import DType
 
 
 @rewrite(Reshape)
@@ -199,15 +199,18 @@ def _is_over_root_two(value: Value, x: Value) -> bool:
     """Whether `value` is x / √2, to the precision of its type."""
     match value.op:
         case Divide(lhs=lhs, rhs=rhs):
-            number = uniform(rhs)
-            scale = 1 / number if number else 0.0
-        case Multiply(lhs=lhs, rhs=rhs) if uniform(lhs) is not None:
-            lhs, scale = rhs, uniform(lhs)
+            return lhs is x and _is_about(uniform(rhs), sqrt(2), x.dtype)
         case Multiply(lhs=lhs, rhs=rhs):
-            scale = uniform(rhs) or 0.0
-        case _:
-            return False
-    return lhs is x and isclose(scale, sqrt(0.5), rel_tol=2 * float(finfo(x.dtype.numpy).eps))
+            number, other = (uniform(rhs), lhs) if lhs is x else (uniform(lhs), rhs)
+            return other is x and _is_about(number, sqrt(0.5), x.dtype)
+    return False
+
+
+def _is_about(number: float | None, ideal: float, dtype: DType) -> bool:
+    """Whether a constant is the number that a type has for `ideal`, or a neighbour of it."""
+    rounded = float(np.asarray(ideal).astype(dtype.numpy))
+    precision = 2.0**-51 if dtype.bits == 64 else 2.0**-22
+    return number is not None and isclose(number, rounded, rel_tol=precision)
 
 
 PATTERNS = (

@@ -5,6 +5,7 @@ Each picks the axis to run in vectors by the strides of the accesses along it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 from ...target import Target
@@ -20,7 +21,7 @@ from ...tile.loops import (
     vectorise,
 )
 from ...tile.nests import iterations_are_private
-from ...tile.nodes import Block, Kernel, Kind, Loop, walk
+from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, walk
 from ...tile.partials import cut_reduction
 from ...tile.reductions import sink, split_accumulator
 from ...tile.tree import extent_of, has_constant_limits, loops_of
@@ -97,16 +98,18 @@ def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
 
 
 def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
-    """Deal the outermost loops to the threads, if the work is worth it; iterations of the axes
+    """Deal those outermost loops to the threads whose work is worth it; iterations of the axes
     `ordered` must follow one another."""
-    if not worth_threads(work_cycles(kernel)):
-        return kernel
-    for stmt in kernel.body:
+
+    def dealt(stmt: Stmt) -> Stmt:
         if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL or extent_of(stmt) <= 1:
-            continue
-        if stmt.axis not in ordered and iterations_are_private(kernel, stmt):
-            kernel = mark(kernel, stmt.axis, Kind.PARALLEL)
-    return kernel
+            return stmt
+        if stmt.axis in ordered or not iterations_are_private(kernel, stmt):
+            return stmt
+        worth = worth_threads(work_cycles(kernel.with_body((stmt,))))
+        return replace(stmt, kind=Kind.PARALLEL) if worth else stmt
+
+    return kernel.with_body(tuple(map(dealt, kernel.body)))
 
 
 def share_nest(kernel: Kernel, nest: Nest) -> Kernel:

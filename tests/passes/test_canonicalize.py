@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+import mlir_lite as ml
 from mlir_lite.passes.canonicalize import PATTERNS, canonicalize
 
-from .expect import expect
+from .expect import expect, operations
 
 
 def unary(body: str, result: str, *, type_: str = "2x3xf32") -> str:
@@ -264,6 +265,67 @@ def test_the_third_power_stays() -> None:
         canonicalize,
         before=unary(f"{number('3.0')}%0 = power %x, %c : tensor<2x3xf32>", "%0:2x3xf32"),
     )
+
+
+def named_numbers(**numbers: float) -> str:
+    """Numbers by name, each repeated over 2x3."""
+    return "".join(
+        number(str(value)).replace("%k", f"%{name}.0").replace("%c", f"%{name}")
+        for name, value in numbers.items()
+    )
+
+
+def gelu_text(product: str, argument: str, result: str, **changed: float) -> str:
+    """A gelu written out: `argument` of erf and `product` of x and %gate = erf + 1."""
+    numbers = {"root": 2**0.5, "scale": 0.5**0.5, "one": 1.0, "half": 0.5, **changed}
+    lines = [
+        f"%v = {argument}",
+        "%erf = erf %v",
+        "%gate = add %erf, %one",
+        *product.split("; "),
+    ]
+    typed = "\n".join(f"{line} : tensor<2x3xf32>" for line in lines)
+    return unary(named_numbers(**numbers) + typed, f"{result}:2x3xf32")
+
+
+OVER_ROOT = "divide %x, %root"
+
+
+@pytest.mark.parametrize("argument", [OVER_ROOT, "multiply %x, %scale", "multiply %scale, %x"])
+@pytest.mark.parametrize(
+    "product",
+    [
+        "%p = multiply %x, %gate; %y = multiply %p, %half",
+        "%p = multiply %x, %half; %y = multiply %p, %gate",
+        "%p = multiply %half, %x; %y = multiply %gate, %p",
+        "%p = multiply %gate, %half; %y = multiply %x, %p",
+    ],
+)
+def test_a_gelu_written_out_is_one_operation(product: str, argument: str) -> None:
+    expect(
+        canonicalize,
+        before=gelu_text(product, argument, "%y"),
+        after=unary('%y = gelu %x {approximate = "none"} : tensor<2x3xf32>', "%y:2x3xf32"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("product", "argument", "changed"),
+    [
+        ("%p = multiply %x, %gate; %y = multiply %p, %half", "negative %x", {}),
+        ("%p = multiply %x, %gate; %y = multiply %p, %half", OVER_ROOT, {"root": 1.4142}),
+        ("%p = multiply %x, %gate; %y = multiply %p, %half", OVER_ROOT, {"half": 0.7}),
+        ("%p = multiply %x, %gate; %y = multiply %p, %half", OVER_ROOT, {"one": 0.9}),
+        ("%z = exp %x; %p = multiply %z, %gate; %y = multiply %p, %half", OVER_ROOT, {}),
+        ("%p = multiply %x, %gate; %y = multiply %p, %gate", OVER_ROOT, {}),
+    ],
+)
+def test_what_only_looks_like_a_gelu_stays(
+    product: str, argument: str, changed: dict[str, float]
+) -> None:
+    fn = canonicalize(ml.parse(gelu_text(product, argument, "%y", **changed)))
+    assert "gelu" not in operations(fn)
+    assert "erf" in operations(fn)
 
 
 def test_every_pattern_says_before_and_after() -> None:
