@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import frexp, isclose, prod, sqrt
+from collections import Counter
+from collections.abc import Iterator
+from math import frexp, isclose, sqrt
 
 import numpy as np
 
@@ -11,11 +13,12 @@ from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
 from ..ops.cast import Cast, cast
 from ..ops.elementwise import BinaryFunction
-from ..ops.gate import gelu
+from ..ops.gate import TANH_CUBIC, TANH_SCALE, gelu
 from ..ops.select import Clip
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
-from ..ops.unary import Erf, square
+from ..ops.trigonometry import Tanh
+from ..ops.unary import Erf, Square, square
 from ..types import DType
 
 
@@ -161,38 +164,80 @@ def power_of_small_number(op: Power) -> Value | None:
 @rewrite(Multiply)
 def gelu_written_out(op: Multiply) -> Value | None:
     """x * 0.5 * (erf(x / √2) + 1), its factors in any order  ->  gelu(x)"""
-    numbers, others = _factors(op)
-    if len(others) != 2 or not isclose(prod(numbers), 0.5):
-        return None
-    for x, gate in (others, others[::-1]):
-        argument = _erf_plus_one(gate)
-        if argument is not None and _is_over_root_two(argument, x):
-            return gelu(x)
+    for gate, argument in _gates(op, Erf):
+        for x in argument.op.operands if argument.op is not None else ():
+            if _is_over_root_two(argument, x) and _is_half_times(op, x, gate):
+                return gelu(x)
     return None
 
 
-def _factors(op: Multiply) -> tuple[list[float], list[Value]]:
-    """The factors of a product and of the products in it: numbers, and what is none."""
-    numbers: list[float] = []
-    others: list[Value] = []
-    for factor in (op.lhs, op.rhs):
-        number = uniform(factor)
-        if number is not None:
-            numbers.append(float(number))
-        elif isinstance(factor.op, Multiply):
-            more, rest = _factors(factor.op)
-            numbers, others = [*numbers, *more], [*others, *rest]
+@rewrite(Multiply)
+def tanh_gelu_written_out(op: Multiply) -> Value | None:
+    """x * 0.5 * (tanh(√(2/π) * (x + 0.044715 * x³)) + 1), factors in any order
+    ->  gelu(x) {approximate = "tanh"}"""
+    for gate, argument in _gates(op, Tanh):
+        scale, others = _factors(argument)
+        for bent in others if _is_about(scale, TANH_SCALE, argument.dtype) else ():
+            match bent.op:
+                case Add(lhs=lhs, rhs=rhs) if others.total() == 1:
+                    for x, cubic in ((lhs, rhs), (rhs, lhs)):
+                        if _is_cubic(cubic, x) and _is_half_times(op, x, gate):
+                            return gelu(x, "tanh")
+    return None
+
+
+def _factors(*values: Value, depth: int = 4) -> tuple[float, Counter[Value]]:
+    """The factors of a product: the numbers multiplied, and how often each other value is one.
+
+    Products in products are looked into `depth` deep: powers of powers have many factors.
+    """
+    number, others = 1.0, Counter[Value]()
+    for value in values:
+        constant, parts = uniform(value), _parts(value)
+        if constant is not None:
+            number *= constant
+        elif parts and depth:
+            inner_number, inner = _factors(*parts, depth=depth - 1)
+            number, others = number * inner_number, others + inner
         else:
-            others.append(factor)
-    return numbers, others
+            others[value] += 1
+    return number, others
 
 
-def _erf_plus_one(value: Value) -> Value | None:
-    """The v of `erf(v) + 1`."""
+def _parts(value: Value) -> tuple[Value, ...]:
+    """The values that a product, a square or a cube multiplies."""
     match value.op:
-        case Add(lhs=Value(op=Erf(x=x)), rhs=one) | Add(lhs=one, rhs=Value(op=Erf(x=x))):
-            return x if uniform(one) == 1 else None
-    return None
+        case Multiply(lhs=lhs, rhs=rhs):
+            return lhs, rhs
+        case Square(x=x):
+            return x, x
+        case Power(lhs=x, rhs=exponent) if uniform(exponent) == 3:
+            return x, x, x
+    return ()
+
+
+def _gates(op: Multiply, function: type[Erf | Tanh]) -> Iterator[tuple[Value, Value]]:
+    """The factors `function(v) + 1` of a product, each with its v."""
+    for factor in _factors(op.lhs, op.rhs)[1]:
+        match factor.op:
+            case Add(lhs=lhs, rhs=rhs):
+                for curve, one in ((lhs, rhs), (rhs, lhs)):
+                    if isinstance(curve.op, function) and uniform(one) == 1:
+                        yield factor, curve.op.x
+
+
+def _is_half_times(op: Multiply, x: Value, gate: Value) -> bool:
+    """Whether a product is 0.5 * x * gate."""
+    number, others = _factors(op.lhs, op.rhs)
+    in_x, others_in_x = _factors(x)
+    return isclose(number, 0.5 * in_x) and others == others_in_x + Counter([gate])
+
+
+def _is_cubic(value: Value, x: Value) -> bool:
+    """Whether `value` is 0.044715 * x³."""
+    number, others = _factors(value)
+    in_x, others_in_cube = _factors(x, x, x)
+    return others == others_in_cube and _is_about(number, TANH_CUBIC * in_x, x.dtype)
 
 
 def _is_over_root_two(value: Value, x: Value) -> bool:
@@ -229,6 +274,7 @@ PATTERNS = (
     divide_by_power_of_two,
     power_of_small_number,
     gelu_written_out,
+    tanh_gelu_written_out,
 )
 
 

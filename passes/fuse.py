@@ -18,11 +18,7 @@ from ..ir import (
     Function,
     Node,
     Value,
-    parameter,
-    users_of,
 )
-from ..ops.broadcast import Broadcast
-from ..ops.constant import constant
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
@@ -31,7 +27,7 @@ from ..tile.nodes import Kernel, Space, Store, walk
 from ..tile.reductions import lift_guards
 from ..tile.tree import var
 from .bodies import Body, reads_of, record_body
-from .faults import fault_operands
+from .cutting import Cutting, is_repetition, repeated
 from .handmade import brings_kernel, region_kernel
 from .naive import naive_kernel
 from .regions import region_key
@@ -63,18 +59,16 @@ class _Fusion:
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
-    checked: dict[Node, tuple[Value, ...]] = field(default_factory=dict)  # `fault_operands`
     verdicts: dict[object, str] = field(default_factory=dict)  # kinds; "" where it is not worth it
 
     def run(self) -> Function:
-        self.users = users_of(self.fn)
+        self.cutting = Cutting.of(self.fn)
         self.order = {node: number for number, node in enumerate(self.fn.nodes)}
         for number, node in enumerate(self.fn.nodes):
-            self.checked[node] = fault_operands(node.op)
             if _fusible(node):
                 types = tuple(result.type for result in node.results)
                 self.bodies[node] = record_body(node.op, types)
-            if _is_repetition(node):
+            if is_repetition(node):
                 continue
             kind = "elementwise" if self._is_pointwise(node) else ""
             self.parts[number] = _Part([node], self._inputs(node), kind)
@@ -89,12 +83,10 @@ class _Fusion:
 
     def _sources(self, node: Node) -> list[Value]:
         """The operands of a node, seen through broadcasts."""
-        return [_repeated(value) for value in node.op.operands]
+        return [repeated(value) for value in node.op.operands]
 
     def _inputs(self, node: Node) -> set[int]:
         return {self.part_of[v.node] for v in self._sources(node) if v.node is not None}
-
-    # Choosing
 
     def _merge(self, node: Node) -> None:
         """Join the part of a new node with those of its operands, the latest first."""
@@ -117,15 +109,15 @@ class _Fusion:
             return ""
         # What checks an operand's data runs before the group, so the operand must be there.
         made = {result for node in nodes for result in node.results}
-        if any(_repeated(value) in made for node in nodes for value in self.checked[node]):
+        if any(repeated(value) in made for node in nodes for value in self.cutting.checked[node]):
             return ""
         nodes.sort(key=self.order.__getitem__)
-        inputs, _ = self._taken(self._with_repetitions(nodes))
+        inputs, _ = self.cutting.taken(self.cutting.with_repetitions(nodes))
         if len(inputs) > MOST_INPUTS:
             return ""
         if self._only_follows(self.parts[producer], self.parts[consumer]):
             return self.parts[producer].kind
-        region, _, _ = self._region(nodes)
+        region, _, _ = self.cutting.region(nodes)
         key = region_key(region)  # layers repeat, and so do the trials
         if key not in self.verdicts:
             self.verdicts[key] = self._tried(region, nodes)
@@ -144,16 +136,16 @@ class _Fusion:
             return False
         if any(brings_kernel(other.op) for other in producer.nodes):
             return False
-        given = self._given(producer.nodes)
+        given = self.cutting.given(producer.nodes)
         if len(given) != 1:
             return False
         (value,), inside = given, set(producer.nodes)
-        read = [part for part in node.op.operands if _repeated(part).node in inside]
+        read = [part for part in node.op.operands if repeated(part).node in inside]
         if not read or any(part is not value for part in read):
             return False
         domain = prod(node.results[0].type.static_shape)
         reads = reads_of(self.bodies[node], node.op, value, domain)
-        alone = value not in self.fn.results and set(self._final_users(value)) == {node}
+        alone = value not in self.fn.results and set(self.cutting.final_users(value)) == {node}
         return alone and value.shape == node.results[0].shape and all(
             read.at_own_index for read in reads
         )
@@ -210,7 +202,7 @@ class _Fusion:
 
     def _still_fast(self, kernel: Kernel, node: Node) -> bool:
         """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
-        region, _, _ = self._region([node])
+        region, _, _ = self.cutting.region([node])
         alone = lift_guards(naive_kernel(region, "trial"))
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         if as_product(alone, own) is not None:
@@ -234,78 +226,6 @@ class _Fusion:
                 part.inputs.add(keep)
         self.parts[keep].inputs.discard(keep)
 
-    # Building
-
-    def _region(self, nodes: list[Node]) -> tuple[Function, list[Value], list[Value]]:
-        """The function of some nodes, the values it takes, and the values it gives."""
-        given = self._given(nodes)
-        nodes = self._with_repetitions(nodes)
-        inputs, numbers = self._taken(nodes)
-        builder = Builder(TABLE)
-        params = [parameter(f"x{place}", value.type) for place, value in enumerate(inputs)]
-        values = dict(zip(inputs, params, strict=True))
-        with builder.active():
-            for value in numbers:
-                assert isinstance(value.op, Constant)
-                values[value] = constant(value.op.value)
-            for node in nodes:
-                types = tuple(result.type for result in node.results)
-                with builder.at(node.location):
-                    results = builder.emit(node.op.map_operands(values.__getitem__), types)
-                values.update(zip(node.results, results, strict=True))
-        region = builder.finish("group", params, [values[value] for value in given])
-        return region, inputs, given
-
-    def _given(self, nodes: list[Node]) -> list[Value]:
-        """What some nodes compute for others, or as results of the function."""
-        inside = set(nodes)
-        return [
-            result
-            for node in nodes
-            for result in node.results
-            if result in self.fn.results
-            or any(user not in inside for user in self._final_users(result))
-        ]
-
-    def _taken(self, nodes: list[Node]) -> tuple[list[Value], list[Value]]:
-        """The values that some nodes take from elsewhere, and among the operands the numbers."""
-        made = {result for node in nodes for result in node.results}
-        taken = dict.fromkeys(
-            value for node in nodes for value in node.op.operands if value not in made
-        )
-        # A number stands in the kernel, unless what checks it needs it in memory.
-        checked = {value for node in nodes for value in self.checked[node]}
-        numbers = [value for value in taken if _is_number(value) and value not in checked]
-        inside = set(numbers)
-        return [value for value in taken if value not in inside], numbers
-
-    def _final_users(self, value: Value) -> list[Node]:
-        """The nodes that use a value, through broadcasts too."""
-        found: list[Node] = []
-        for user in self.users.get(value, ()):
-            repeats = _is_repetition(user) and user.results[0] not in self.fn.results
-            found += self._final_users(user.results[0]) if repeats else [user]
-        return found
-
-    def _with_repetitions(self, nodes: list[Node]) -> list[Node]:
-        """The nodes and, right before the first that reads it, each broadcast, which every group
-        does for itself; not those whose data is checked before the group runs."""
-        needed: dict[Node, None] = {}
-        checked = {value for node in nodes for value in self.checked[node]}
-
-        def visit(node: Node) -> None:
-            for value in node.op.operands:
-                if value in checked:
-                    continue
-                if value.node is not None and _is_repetition(value.node):
-                    visit(value.node)
-                    needed[value.node] = None
-
-        for node in nodes:
-            visit(node)
-            needed[node] = None
-        return list(needed)
-
     def _emit(self) -> Function:
         """The function with each part of several operations as a group, in dependence order."""
         builder = Builder(TABLE)
@@ -315,7 +235,7 @@ class _Fusion:
         def value_of(value: Value) -> Value:
             """A value outside of groups; a broadcast is only made where such a use needs it."""
             if value not in values:
-                assert value.node is not None and _is_repetition(value.node)
+                assert value.node is not None and is_repetition(value.node)
                 with builder.at(value.node.location):
                     (values[value],) = builder.emit(value.node.op.map_operands(value_of))
             return values[value]
@@ -328,13 +248,13 @@ class _Fusion:
             for needed in sorted(part.inputs):
                 emit_part(needed)
             with builder.at(part.nodes[-1].location):
-                nodes = self._with_repetitions(part.nodes)
+                nodes = self.cutting.with_repetitions(part.nodes)
                 (*others, node) = part.nodes
                 if len(nodes) == 1 or not (others or node in self.bodies):
                     results = builder.emit(node.op.map_operands(value_of))
                     values.update(zip(node.results, results, strict=True))
                     return
-                region, inputs, given = self._region(part.nodes)
+                region, inputs, given = self.cutting.region(part.nodes)
                 kind = part.kind or _kind(region, lift_guards(region_kernel(region, "trial")))
                 op = Group(tuple(map(value_of, inputs)), kind, region)
                 values.update(zip(given, builder.emit(op), strict=True))
@@ -346,18 +266,6 @@ class _Fusion:
         return builder.finish(self.fn.name, self.fn.params, results, static=self.fn.static)
 
 
-def _is_repetition(node: Node) -> bool:
-    """A broadcast costs nothing inside of the kernel that reads it."""
-    return isinstance(node.op, Broadcast) and bool(node.results[0].type.elements)
-
-
-def _repeated(value: Value) -> Value:
-    """What a broadcast repeats; other values as they are."""
-    while value.node is not None and isinstance(value.op, Broadcast) and _is_repetition(value.node):
-        value = value.op.x
-    return value
-
-
 def _fusible(node: Node) -> bool:
     """Whether a node has a body, and is neither free of charge nor of unknown sizes."""
     cls = type(node.op)
@@ -366,11 +274,6 @@ def _fusible(node: Node) -> bool:
         and not isinstance(node.op, (Constant, Reshape, Group))
         and all(result.type.elements for result in node.results)
     )
-
-
-def _is_number(value: Value) -> bool:
-    """A constant of one element stands in the kernel as a literal."""
-    return isinstance(value.op, Constant) and value.type.elements == 1
 
 
 def _scattered(kernel: Kernel) -> bool:

@@ -35,7 +35,7 @@ from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.lower import lower
 from mlir_lite.passes.manager import difference, run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.schedule import gemm, loops, recipes, schedule
+from mlir_lite.passes.schedule import gemm, loops, recipes, schedule, windows
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel, run_program
 from mlir_lite.tile.nodes import Block, If, Kernel, Loop, Stmt, Store, map_blocks
@@ -233,15 +233,19 @@ REDUCTION = ml.function(f32[3, 300])(lambda x: ml.sum(x, (1,)))
 WINDOWS = ml.function(f32[1, 9, 9, 12])(
     lambda x: ml.average_pool(x, (3, 3), strides=1, padding=1, layout="nhwc")
 )
+COLUMNS = ml.function(f32[9, 5, 37])(lambda x: ml.sum(x, (1,)))
 STEPS: tuple[tuple[object, str, Mutation, Function], ...] = (
     (loops, "vectorise", without_conditions, VECTOR),
     (loops, "vectorise", without_last, VECTOR),
     (loops, "reorder", started_late, MATRIX),
     (loops, "split_accumulator", without_first_store, REDUCTION),
-    (loops, "sink", without_first_store, WINDOWS),
-    (loops, "split", started_late, WINDOWS),
+    (loops, "sink", without_first_store, COLUMNS),
+    (loops, "split", started_late, COLUMNS),
     (loops, "partition", without_last, WINDOWS),
     (recipes, "lift_guards", without_conditions, WINDOWS),
+    (windows, "share_guards", without_conditions, WINDOWS),
+    (windows, "sink", without_first_store, WINDOWS),
+    (windows, "split", started_late, WINDOWS),
     (gemm, "split", without_last, PRODUCT),
     (gemm, "partition", started_late, PRODUCT),
     (gemm, "distribute", without_last, PRODUCT),
@@ -267,7 +271,7 @@ def schedule_is_caught(fn: Function) -> bool:
     return error > allowed
 
 
-@pytest.mark.parametrize("fn", [VECTOR, MATRIX, PRODUCT, REDUCTION, WINDOWS])
+@pytest.mark.parametrize("fn", [VECTOR, MATRIX, PRODUCT, REDUCTION, WINDOWS, COLUMNS])
 def test_right_steps_pass(fn: Function) -> None:
     assert not schedule_is_caught(fn)
 

@@ -84,7 +84,10 @@ class CpuExecutable:
     @property
     def memory(self) -> Memory:
         """The memory plan's figures."""
-        return self._code.image.memory
+        memory = self._code.image.memory
+        check(memory is not None, "the program has no memory plan", RunError)
+        assert memory is not None
+        return memory
 
     @property
     def program(self) -> Program:

@@ -23,12 +23,10 @@ class Image:
     results: tuple[ArraySpec, ...]
     constants: tuple[tuple[str, TensorType], ...]  # the slots in their order
     faults: Mapping[int, Fault]
-    memory: Memory
+    memory: Memory | None
 
     @staticmethod
     def of(program: Program, text: ProgramText) -> Image:
-        assert program.memory is not None
-
         def specs(names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
             return tuple(ArraySpec(name, program.slot(name).type) for name in names)
 
@@ -52,7 +50,7 @@ class Image:
             "results": specs(self.results),
             "constants": [(name, str(type_)) for name, type_ in self.constants],
             "faults": [(code, asdict(fault)) for code, fault in self.faults.items()],
-            "memory": asdict(self.memory),
+            "memory": None if self.memory is None else asdict(self.memory),
         }
 
     @staticmethod
@@ -74,7 +72,7 @@ class Image:
                 code: Fault(fault["message"], Location(**fault["location"]))
                 for code, fault in data["faults"]
             },
-            Memory(**{**memory, **_tuples(memory)}),
+            None if memory is None else Memory(**{**memory, **_tuples(memory)}),
         )
 
 

@@ -56,6 +56,6 @@ def read_constants(path: Path) -> dict[str, ConstantData]:
 def constants_bytes(constants: Mapping[str, ConstantData]) -> bytes:
     """The content of a safetensors file with these constants."""
     serialised: bytes = safetensors.numpy.save(
-        {name: np.ascontiguousarray(data.array()) for name, data in constants.items()}
+        {name: np.asarray(data.array(), order="C") for name, data in constants.items()}
     )
     return serialised

@@ -309,6 +309,73 @@ def test_a_gelu_written_out_is_one_operation(product: str, argument: str) -> Non
     )
 
 
+def test_a_gelu_of_a_product_is_one_operation() -> None:
+    """The factors of x are told from those of gelu."""
+    fn = ml.parse(
+        gelu_text("%p = multiply %z, %gate; %y = multiply %p, %half", "divide %z, %root", "%y")
+        .replace("%v =", "%z = multiply %x, %root : tensor<2x3xf32>\n%v =")
+    )
+    assert operations(canonicalize(fn)) == ["broadcast", "multiply", "gelu"]
+
+
+def tanh_gelu_text(cube: str, product: str, bend: float = 0.044715) -> str:
+    """A gelu by tanh written out: `cube` gives %cube, and `product` is of x and %gate."""
+    numbers = {"bend": bend, "scale": (2 / 3.141592653589793) ** 0.5, "one": 1.0, "half": 0.5}
+    lines = [
+        *cube.split("; "),
+        "%b = multiply %bend, %cube",
+        "%c = add %x, %b",
+        "%v = multiply %c, %scale",
+        "%tanh = tanh %v",
+        "%gate = add %one, %tanh",
+        *product.split("; "),
+    ]
+    typed = "\n".join(f"{line} : tensor<2x3xf32>" for line in lines)
+    exponent = number("3.0").replace("%k", "%three.0").replace("%c", "%three")
+    return unary(named_numbers(**numbers) + exponent + typed, "%y:2x3xf32")
+
+
+HALF_LAST = "%p = multiply %x, %gate; %y = multiply %p, %half"
+
+
+@pytest.mark.parametrize(
+    ("cube", "product"),
+    [
+        ("%s = multiply %x, %x; %cube = multiply %x, %s", HALF_LAST),
+        ("%s = square %x; %cube = multiply %s, %x", HALF_LAST),
+        ("%cube = power %x, %three", "%p = multiply %half, %x; %y = multiply %p, %gate"),
+    ],
+)
+def test_a_gelu_by_tanh_written_out_is_one_operation(cube: str, product: str) -> None:
+    expect(
+        canonicalize,
+        before=tanh_gelu_text(cube, product),
+        after=unary('%y = gelu %x {approximate = "tanh"} : tensor<2x3xf32>', "%y:2x3xf32"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("cube", "product", "bend"),
+    [
+        ("%cube = square %x", HALF_LAST, 0.044715),
+        ("%cube = power %x, %three", HALF_LAST, 0.0447),
+        ("%cube = power %x, %three", "%p = multiply %x, %gate; %y = add %p, %half", 0.044715),
+        ("%cube = power %x, %three", "%p = square %x; %y = multiply %p, %gate", 0.044715),
+    ],
+)
+def test_what_only_looks_like_a_gelu_by_tanh_stays(cube: str, product: str, bend: float) -> None:
+    fn = canonicalize(ml.parse(tanh_gelu_text(cube, product, bend)))
+    assert "gelu" not in operations(fn)
+    assert "tanh" in operations(fn)
+
+
+def test_powers_of_powers_are_not_written_out() -> None:
+    """Forty squarings have 2⁴⁰ factors."""
+    lines = ["%0 = multiply %x, %x"] + [f"%{n + 1} = multiply %{n}, %{n}" for n in range(39)]
+    text = unary("\n".join(f"{line} : tensor<2x3xf32>" for line in lines), "%39:2x3xf32")
+    expect(canonicalize, before=text)
+
+
 @pytest.mark.parametrize(
     ("product", "argument", "changed"),
     [
