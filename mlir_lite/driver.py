@@ -32,7 +32,7 @@ from .passes.manager import Observer, Record, run_passes
 from .passes.pipelines import Step, cpu_pipeline
 from .passes.plan_memory import plan_memory
 from .passes.precision import check_precision
-from .report import report_of
+from .report import memory_report, report_of
 from .target import Target
 from .tile.program import Memory, Program
 from .tuning import Chooser, Tuning, read_tuning
@@ -133,9 +133,12 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
 
 
 def report_for(fn: Function, target: str, options: Options) -> str:
-    """How each convolution of a function of known sizes is computed, why, and how accurately."""
-    figures = backend_of(target, options.tuning).target
-    return report_of(fn, steps_of(options, figures), figures)
+    """How each convolution of a function of known sizes is computed, why, and how accurately; and
+    what memory the program takes."""
+    options = replace(options, observe=None, dump=None)
+    backend, _, lowered, program, _ = lower_for(fn, target, options)
+    convolutions = report_of(fn, steps_of(options, backend.target), backend.target)
+    return f"{convolutions}\n{memory_report(fn, program, lowered.constants)}"
 
 
 def lower_for(

@@ -1,4 +1,5 @@
-"""The report of a compilation: how each convolution is computed, why, and how accurate it is.
+"""The report of a compilation: how each convolution is computed, why, and how accurate it is; and
+the memory that the program takes.
 
   where          convolution                   algorithm  direct  winograd2  winograd4    error
   model.py:8     1x56x56x64 -> 64, 3x3         winograd4  224256      …          …      2.2e-06
@@ -6,9 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from .ir import Function
+from .ir import ConstantData, Function
+from .ir.resources import constants_of
 from .ops.conv import ALGORITHMS, Conv
 from .passes.algorithms import (
     LAYER_LIMIT,
@@ -22,7 +24,8 @@ from .passes.algorithms import (
 from .passes.manager import run_passes
 from .passes.pipelines import Step
 from .target import Target
-from .text import table
+from .text import bytes_text, table
+from .tile.program import Program, Role
 
 HEADER = ("where", "convolution", "algorithm", *ALGORITHMS, "error", "")
 LEGEND = (
@@ -31,8 +34,21 @@ LEGEND = (
 )
 
 
+def memory_report(fn: Function, program: Program, constants: Mapping[str, ConstantData]) -> str:
+    """How large the constants are, as given and as they are kept, and the arena."""
+    given = {data.key(): data.type.nbytes for data in constants_of(fn)}
+    kept = {constants[slot.name].key(): slot.type.nbytes for slot in program.slots
+            if slot.role is Role.CONSTANT}
+    assert program.memory is not None
+    return (
+        f"memory: constants of {bytes_text(sum(given.values()))} as given, "
+        f"{bytes_text(sum(kept.values()))} as they are kept; "
+        f"an arena of {bytes_text(program.memory.arena_bytes)}\n"
+    )
+
+
 def report_of(fn: Function, steps: Sequence[Step], target: Target) -> str:
-    """The report for a function and the passes it is compiled with."""
+    """The report of convolutions for a function and the passes it is compiled with."""
     place = next((place for place, step in enumerate(steps) if step.name == "winograd"), None)
     if place is None:
         return "no algorithms are chosen: there is no pass 'winograd'\n"

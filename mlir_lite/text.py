@@ -343,3 +343,15 @@ class Cursor:
             self.expect(")")
         self.expect(")")
         return Location(file, line, name)
+
+
+def bytes_text(count: int) -> str:
+    """`512 B`, `12.3 KiB`, `5.01 MiB`."""
+    if count < 1024:
+        return f"{count} B"
+    size, units = float(count), ("KiB", "MiB", "GiB", "TiB")
+    for unit in units:
+        size /= 1024
+        if size < 1000 or unit == units[-1]:
+            break
+    return f"{size:.3g} {unit}"

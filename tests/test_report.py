@@ -55,6 +55,15 @@ def test_each_convolution_has_a_line() -> None:
     assert 1e-7 < float(cells[-1]) <= 1e-5
 
 
+def test_it_says_what_packing_makes_of_the_weights() -> None:
+    line = ml.compile(bound()).report.splitlines()[-1]
+    # 128 and 256 channels of 32 filters, f32: 9 taps each as given; 36 points of the first and 16
+    # of the second as they are kept.
+    assert "constants of 432 KiB as given" in line
+    assert "1.06 MiB as they are kept" in line
+    assert "an arena of " in line
+
+
 def test_what_fell_back_says_why() -> None:
     _, second = rows(ml.compile(bound()).report)
     assert "winograd2" in second and "not winograd4: its error was " in second
@@ -74,7 +83,7 @@ def test_without_winograd_all_are_direct() -> None:
 
 
 def test_report_of_no_convolutions() -> None:
-    assert ml.compile(plain).report == "no convolutions\n"
+    assert ml.compile(plain).report.startswith("no convolutions\n\nmemory: ")
 
 
 def test_pipeline_without_the_pass_chooses_nothing() -> None:
@@ -87,4 +96,4 @@ def test_report_on_the_command_line(
     path = tmp_path / "plain.mlir"
     path.write_text(str(plain))
     assert main(["compile", str(path), "--emit", "report"]) == 0
-    assert capsys.readouterr().out == "no convolutions\n"
+    assert capsys.readouterr().out.startswith("no convolutions\n\nmemory: ")

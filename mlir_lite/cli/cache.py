@@ -12,9 +12,8 @@ from argparse import ArgumentParser, Namespace
 from ..backends.llvm.cache import CacheEntry, default_cache
 from ..backends.llvm.cache_folder import PROGRAM, default_cache_folder
 from ..driver import Options, lower_for
-from ..text import table
+from ..text import bytes_text, table
 from .compile import machine_backend
-from .layout import bytes_text
 from .model import add_model_arguments, load_static
 
 

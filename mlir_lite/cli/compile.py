@@ -24,10 +24,11 @@ from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
 from ..passes.precision import PRECISIONS
+from ..text import bytes_text
 from ..tile.program import Program
 from ..tuning import Tuning, read_tuning
 from .files import emit, write_atomically, write_function
-from .layout import bytes_text, plan_text, seconds_text
+from .layout import plan_text, seconds_text
 from .model import add_model_arguments, load_static
 
 STAGES = ("graph", "report", "fused", "tile", "llvm", "asm", "object", "plan")

@@ -6,23 +6,11 @@ import re
 from collections.abc import Sequence
 
 from ..passes.plan_memory import lifetimes
-from ..text import table
+from ..text import bytes_text, table
 from ..tile.program import Program, Role
 
 _DENSE = re.compile(r"dense<([^<>]{24,}?)( as [^<> ]+)?>")
 _CONSTANT = re.compile(r"( *)(%\w+) = constant \{value = (?:dense|resource)<(.*)>\} : \S+")
-
-
-def bytes_text(count: int) -> str:
-    """`512 B`, `12.3 KiB`, `5.01 MiB`."""
-    if count < 1024:
-        return f"{count} B"
-    size, units = float(count), ("KiB", "MiB", "GiB", "TiB")
-    for unit in units:
-        size /= 1024
-        if size < 1000 or unit == units[-1]:
-            break
-    return f"{size:.3g} {unit}"
 
 
 def seconds_text(seconds: float) -> str:
