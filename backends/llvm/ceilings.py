@@ -21,6 +21,7 @@ from ...types import Array, f32
 from .backend import CpuBackend
 
 _REPEATS = 15  # the best of them counts: a ceiling is what disturbances keep one from
+_SETTLING = 0.05  # seconds in which a system moves new threads apart
 _STEPS = 400_000  # of the loop of multiply-adds: some milliseconds
 _READ_BYTES = 64 << 20  # in one call on a cache, by each thread
 _MEMORY_SHARE = 4  # an array so many times as large as the last cache is read from memory
@@ -181,8 +182,10 @@ class _Bench:
 
 
 def _best(call: Callable[[], object]) -> float:
-    """The seconds of the fastest call; the first one does not count."""
-    call()
+    """The seconds of the fastest call, once each thread has a processor of its own."""
+    settled = time.perf_counter() + _SETTLING
+    while time.perf_counter() < settled:
+        call()
     found = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
