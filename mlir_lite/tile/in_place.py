@@ -8,7 +8,7 @@ Proven from the kernel's own accesses, in the order in which they happen:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 from ..expr import INDEX, Bounds, Expr, Var, loads_of
@@ -32,8 +32,10 @@ def is_elementwise(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
     reads = [(at, site) for at, site in sites if site.access.buffer == read.name]
     writes = [(at, site) for at, site in sites if site.access.buffer == written.name]
     stores = [(at, site) for at, site in writes if site.access.writes]
+    loops = {id(loop): loop for _, site in (*reads, *stores) for loop in site.loops}
+    inner = {number: names_bound_in(loop.body) for number, loop in loops.items()}
     return all(
-        _is_safe(checks, earlier, later, at <= when, read, written)
+        _is_safe(checks, earlier, later, at <= when, read, written, inner)
         for (at, earlier), (when, later) in product(reads, stores)
     )
 
@@ -45,8 +47,10 @@ def _is_safe(
     in_order: bool,
     read: Buffer,
     written: Buffer,
+    inner: Mapping[int, frozenset[str]],
 ) -> bool:
-    """No read of one site meets an earlier write of the other."""
+    """No read of one site meets an earlier write of the other; `inner` has the names bound in
+    each loop, by its identity."""
     source = from_linear(flat_index(reading.access.indices, read.shape))
     target = from_linear(flat_index(writing.access.indices, written.shape))
     apart = [source - target]
@@ -54,20 +58,19 @@ def _is_safe(
     shape: tuple[int, ...] = (read.elements,)
     if read.shape == written.shape:  # pieces of a matrix often lie apart in one dimension only
         places, shape = [reading.access.indices, writing.access.indices], read.shape
-        apart += [mine - theirs for mine, theirs in zip(*places, strict=True)]
+        apart = [*(mine - theirs for mine, theirs in zip(*places, strict=True)), *apart]
     bounds = _narrowed(checks.bounds, reading, writing)
     for outer, other in zip(reading.loops, writing.loops, strict=False):
         if outer is not other:
             break
-        inner = names_bound_in(outer.body)
-        if not distinct(outer.axis, places, shape, inner, bounds):
+        if not distinct(outer.axis, places, shape, inner[id(outer)], bounds):
             return False
     if in_order:  # in one iteration of the loops around both, the order of the text counts
         return True
     held = [checks.plain(condition) for condition in _held(reading, writing)]
-    limits = [
+    limits = (
         conditional_bounds(from_linear(linear(difference)), held, bounds) for difference in apart
-    ]
+    )
     return any(low > 0 or high < 0 for low, high in limits)
 
 
