@@ -13,7 +13,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,9 @@ class Watch:
 def entry_name(fn: Function, target: Target, machine: Machine, options: Sequence[object]) -> str:
     """The name of the file that has what compiling `fn` gives."""
     digest = hashlib.sha256()
-    parts = (_FORMAT, _package(), llvm_version(), machine, target, *options)
+    # A set has another order in each process.
+    figures = replace(target, dot_instructions=frozenset()), sorted(target.dot_instructions)
+    parts = (_FORMAT, _package(), llvm_version(), machine, *figures, *options)
     for part in (*map(repr, parts), print_function(fn, locations=True)):
         digest.update(part.encode())
         digest.update(b"\0")

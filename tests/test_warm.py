@@ -1,6 +1,9 @@
 """What is kept between runs: a second start is the same to the bit and runs no pass, and whatever
 could make a difference is made anew."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +84,29 @@ def dense_of_other_size() -> Function:
         return ml.relu(x @ w + b)
 
     return layer.bind({"w": WEIGHT, "b": BIAS})
+
+
+NAME = """
+import mlir_lite as ml
+from mlir_lite import f32, warm
+from mlir_lite.backends.llvm.backend import cpu_target
+
+fn = ml.function(f32[4])(ml.relu)
+print(warm.entry_name(fn, *cpu_target("cpu:sapphirerapids"), ()))
+"""
+
+
+def test_every_process_finds_the_same_entry() -> None:
+    """Whatever order sets have in it."""
+    names = {
+        subprocess.run(
+            [sys.executable, "-c", NAME],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in range(4)
+    }  # fmt: skip
+    assert len(names) == 1
 
 
 def test_other_options_miss() -> None:
