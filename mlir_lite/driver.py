@@ -226,12 +226,11 @@ def _kept_or_made(
         watch = warm.Watch.on(fn)
         _, _, lowered, program, taken = lower_for(watch.function, target, options)
         seconds |= taken
-        reads = set(watch.reads)
         with timed_as(seconds, "emit"):
             image = Image.of(program, backend.emit(program))
         kept = warm.Kept(image, lowered.constants)
         with timed_as(seconds, "keep"):
-            warm.keep(name, watch, reads, kept)
+            warm.keep(name, watch, kept)
 
     # What only a reader wants is made anew: it is the same, and a start need not wait for it.
     @cache

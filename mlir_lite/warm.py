@@ -115,8 +115,8 @@ def find(name: str, fn: Function) -> Kept | None:
     return kept
 
 
-def keep(name: str, watch: Watch, reads: set[int], made: Kept) -> None:
-    """Keep what compiling a watched function gave; passes had read the constants `reads`."""
+def keep(name: str, watch: Watch, made: Kept) -> None:
+    """Keep what compiling a watched function gave, before anything but passes reads constants."""
     prepare = preparation([made.constants[slot] for slot, _ in made.image.constants])
     sources: dict[str, object] = {}
     embedded = 0
@@ -131,7 +131,7 @@ def keep(name: str, watch: Watch, reads: set[int], made: Kept) -> None:
     if embedded > _MOST_EMBEDDED:
         return
     entry = {
-        "reads": [(number, watch.originals[number].digest()) for number in sorted(reads)],
+        "reads": [(number, watch.originals[number].digest()) for number in sorted(watch.reads)],
         "image": made.image.to_json(),
         "prepare": str(prepare),
         "sources": sources,

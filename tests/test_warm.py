@@ -132,7 +132,7 @@ def test_data_that_a_pass_has_read_must_be_the_same() -> None:
     (path,) = own_entries()
     kept = warm.find(path.name, fn)
     assert kept is not None and not ran_passes(ml.compile(fn))
-    warm.keep(path.name, watch, {0}, kept)
+    warm.keep(path.name, watch, kept)
     assert warm.find(path.name, fn) is not None
     assert warm.find(path.name, dense(WEIGHT * 2)) is None
     np.testing.assert_array_equal(started(X), ml.compile(fn)(X))
