@@ -65,6 +65,15 @@ from .extreme import argmax, argmin
 from .gate import gelu, hard_swish, mish, quick_gelu, silu
 from .index import embedding, gather, gather_elements, gather_nd, one_hot, tril, triu
 from .join import concat, split, stack
+from .losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mae_loss,
+    mse_loss,
+)
 from .matmul import matmul
 from .norm import (
     batch_norm,
@@ -149,6 +158,7 @@ __all__ = [
     "attention",
     "average_pool",
     "batch_norm",
+    "binary_cross_entropy_with_logits",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -166,6 +176,7 @@ __all__ = [
     "conv_transpose",
     "cos",
     "cosh",
+    "cross_entropy",
     "cumprod",
     "cumsum",
     "divide",
@@ -196,11 +207,14 @@ __all__ = [
     "hard_sigmoid",
     "hard_swish",
     "hardtanh",
+    "huber_loss",
     "instance_norm",
     "iota",
     "isfinite",
     "isinf",
     "isnan",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
     "leaky_relu",
     "left_shift",
@@ -217,6 +231,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "mae_loss",
     "matmul",
     "max",
     "max_pool",
@@ -227,6 +242,7 @@ __all__ = [
     "mish",
     "mod",
     "moveaxis",
+    "mse_loss",
     "multiply",
     "negative",
     "norm_l1",

@@ -41,6 +41,7 @@ from .group import OPS as GROUP
 from .index import OPS as INDEX
 from .index import gather_elements, gather_nd
 from .join import OPS as JOIN
+from .losses import OPS as LOSSES
 from .matmul import OPS as MATMUL
 from .matmul import matmul
 from .norm import OPS as NORM
@@ -100,6 +101,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     RESIZE,
     SOFTMAX,
     NORM,
+    LOSSES,
     ATTENTION,
     BLOCKED_ATTENTION,
     GROUP,

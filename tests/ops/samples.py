@@ -7,6 +7,7 @@ from .samples_attention import ATTENTION
 from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
 from .samples_index import INDEX
+from .samples_losses import LOSSES
 from .samples_nn import NN
 from .samples_reduce import REDUCE
 from .samples_shape import SHAPE
@@ -19,6 +20,7 @@ SAMPLES: tuple[Sample, ...] = (
     *INDEX,
     *REDUCE,
     *NN,
+    *LOSSES,
     *ATTENTION,
     *DOTS,
     *WINDOWS,
