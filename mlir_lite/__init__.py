@@ -45,9 +45,13 @@ if TYPE_CHECKING:
     from .driver import Executable as Executable
     from .driver import compile as compile
     from .dsl import function as function
+    from .dsl import grad as grad
+    from .dsl import jvp as jvp
     from .dsl import nn as nn
     from .dsl import parse as parse
     from .dsl import specialise as specialise
+    from .dsl import value_and_grad as value_and_grad
+    from .dsl import vjp as vjp
     from .frontends.onnx import from_onnx as from_onnx
     from .interpreter import evaluate as evaluate
     from .ir import Function as Function
@@ -67,11 +71,15 @@ _HOMES = {
     "evaluate": ".interpreter",
     "from_onnx": ".frontends.onnx",
     "function": ".dsl",
+    "grad": ".dsl",
+    "jvp": ".dsl",
     "nn": ".dsl",
     "parse": ".dsl",
     "resources_of": ".ir",
     "specialise": ".dsl",
     "tune": ".tuner",
+    "value_and_grad": ".dsl",
+    "vjp": ".dsl",
 }
 
 # A type checker knows the names above, and would take any for granted if it saw this function.

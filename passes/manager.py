@@ -36,6 +36,9 @@ _LOG = logging.getLogger("mlir_lite")
 # it: later passes, which move where things are rounded, are held to the new results as loosely.
 ROUNDING: Mapping[str, float] = MappingProxyType({"precision": 0.25})
 
+# Passes after which a function computes something else on purpose, of other parameters perhaps.
+NEW_MEANING = frozenset({"autodiff"})
+
 
 @dataclass(frozen=True)
 class Record:
@@ -85,7 +88,10 @@ def run_passes(
             if verify != "off":
                 verify_function(changed, verified)
                 verified = frozenset(changed.nodes)
-            if verify == "each-pass":
+            if verify == "each-pass" and step.name in NEW_MEANING:
+                samples = sample_inputs(changed)
+                expected = run_reference(changed, samples)
+            elif verify == "each-pass":
                 got = run_reference(changed, samples)
                 least = max(least, ROUNDING.get(step.name, 0.0))
                 _compare(expected, got, least)

@@ -26,6 +26,7 @@ from ..errors import InputError, check
 from ..ir import Function
 from ..target import Target
 from .attention import attention
+from .autodiff import autodiff
 from .canonicalize import canonicalize
 from .constant_fold import constant_fold
 from .conv_to_gemm import conv_to_gemm
@@ -43,6 +44,7 @@ GraphPass = Callable[..., Function]  # (function, *, options) -> function
 PASSES: Mapping[str, GraphPass] = MappingProxyType(
     {
         "attention": attention,
+        "autodiff": autodiff,
         "canonicalize": canonicalize,
         "constant-fold": constant_fold,
         "conv-to-gemm": conv_to_gemm,

@@ -10,6 +10,7 @@ from .op import Element, Op, Types, constructor, multi_constructor, op, result_t
 from .resources import resources_of
 from .rewrite import Pattern, Replacement, rewrite, rewrite_all, transform
 from .value import Axes, Key, Node, Operand, Scalar, Value, is_scalar
+from .vjp import Pullback, vjp
 
 __all__ = [
     "BUILDER",
@@ -28,6 +29,7 @@ __all__ = [
     "OpTable",
     "Operand",
     "Pattern",
+    "Pullback",
     "Replacement",
     "Scalar",
     "Types",
@@ -48,4 +50,5 @@ __all__ = [
     "run_reference",
     "transform",
     "users_of",
+    "vjp",
 ]

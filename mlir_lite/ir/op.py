@@ -73,8 +73,21 @@ class Op:
         raise NotImplementedError(f"{self.name} has no kernel")
 
     def gradient(self, *args: Any, **_: Any) -> Any:
-        """`gradient(*results, *result_gradients)`: a gradient (or None) for each operand."""
+        """`gradient(*results, *result_gradients)`: a gradient for each operand field.
+
+        Written with operations, so that it has gradients too; a tuple for a field of several
+        values. None stands for zero, among what is given (of several results) and what is returned.
+        An operation without one that has a decomposition gets that one's.
+        """
         raise NotImplementedError(f"{self.name} has no gradient")
+
+    def saving(self) -> Op | None:
+        """The operation with the same results and after them further ones that its gradient reads.
+
+        Reverse mode emits it in place of this one, and asks it for the gradient; that of a further
+        result is None where only these results are used. None where nothing needs to be saved.
+        """
+        return None
 
     def fault(self, *args: Any, **_: Any) -> tuple[Expr, str] | None:
         """`fault(at, *operands)`: a condition on the data that is an error, and what to say.

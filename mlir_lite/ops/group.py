@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ..errors import check
-from ..ir import Function, Op, Value, multi_constructor, op, run_reference
+from ..ir import (
+    Function,
+    Op,
+    OpTable,
+    Replacement,
+    Value,
+    inline,
+    multi_constructor,
+    op,
+    run_reference,
+    transform,
+)
 from ..types import Array, TensorType
 
 
@@ -27,6 +38,19 @@ class Group(Op):
 
     def reference(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         return run_reference(self.region, inputs)
+
+
+def ungrouped(fn: Function, table: OpTable) -> Function:
+    """The function with the operations of its groups in their place."""
+    if not any(isinstance(node.op, Group) for node in fn.nodes):
+        return fn
+
+    def visit(op: Op) -> Replacement:
+        if not isinstance(op, Group):
+            return None
+        return inline(op.region, dict(zip(op.region.params, op.inputs, strict=True)))
+
+    return ungrouped(transform(fn, visit, table), table)
 
 
 group = multi_constructor(Group)
