@@ -44,14 +44,17 @@ from .types import u8 as u8
 if TYPE_CHECKING:
     from .driver import Executable as Executable
     from .driver import compile as compile
+    from .dsl import cond as cond
     from .dsl import function as function
     from .dsl import grad as grad
     from .dsl import jvp as jvp
     from .dsl import nn as nn
     from .dsl import parse as parse
+    from .dsl import scan as scan
     from .dsl import specialise as specialise
     from .dsl import value_and_grad as value_and_grad
     from .dsl import vjp as vjp
+    from .dsl import while_loop as while_loop
     from .frontends.onnx import from_onnx as from_onnx
     from .interpreter import evaluate as evaluate
     from .ir import Function as Function
@@ -68,6 +71,7 @@ _HOMES = {
     "Tuning": ".tuning",
     "Value": ".ir",
     "compile": ".driver",
+    "cond": ".dsl",
     "evaluate": ".interpreter",
     "from_onnx": ".frontends.onnx",
     "function": ".dsl",
@@ -76,10 +80,12 @@ _HOMES = {
     "nn": ".dsl",
     "parse": ".dsl",
     "resources_of": ".ir",
+    "scan": ".dsl",
     "specialise": ".dsl",
     "tune": ".tuner",
     "value_and_grad": ".dsl",
     "vjp": ".dsl",
+    "while_loop": ".dsl",
 }
 
 # A type checker knows the names above, and would take any for granted if it saw this function.

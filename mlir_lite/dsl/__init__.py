@@ -2,6 +2,7 @@
 their values."""
 
 from . import nn
+from .control import cond, scan, while_loop
 from .derivatives import grad, jvp, value_and_grad, vjp
 from .function import function
 from .inputs import named_arrays
@@ -9,14 +10,17 @@ from .parse import parse
 from .specialise import solve_sizes, specialise
 
 __all__ = [
+    "cond",
     "function",
     "grad",
     "jvp",
     "named_arrays",
     "nn",
     "parse",
+    "scan",
     "solve_sizes",
     "specialise",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]

@@ -26,6 +26,7 @@ from .compare import (
 )
 from .constant import OPS as CONSTANT
 from .constant import constant
+from .control import OPS as CONTROL
 from .conv import OPS as CONV
 from .conv_transpose import OPS as CONV_TRANSPOSE
 from .creation import OPS as CREATION
@@ -104,6 +105,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     LOSSES,
     ATTENTION,
     BLOCKED_ATTENTION,
+    CONTROL,
     GROUP,
 )
 
