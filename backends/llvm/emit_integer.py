@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...types import bool_, i64
 from .emit_helpers import INTEGER_POWER
 from .emit_primitives import Primitives
+from .emit_random import philox
 from .emit_text import Value, literal
 
 _INTEGER_OPCODES = {"add": "add", "sub": "sub", "mul": "mul", "shl": "shl"}
@@ -47,6 +48,8 @@ def integer_function(ops: Primitives, function: str, args: tuple[Value, ...]) ->
             return literal(False, bool_, a.lanes)
         case "fma", (a, b, c):
             return ops.binary("add", ops.binary("mul", a, b), c)
+        case "philox", (seed, stream, place):
+            return philox(ops, seed, stream, place)
         case "sign", (a,):
             return _integer_sign(ops, a, unsigned)
         case "pow", (a, b):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array, DType
+from .philox import philox
 
 # NumPy's own functions take and give arrays of any element type.
 Evaluator = Callable[..., Any]
@@ -185,6 +186,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("not", 1, np.invert, "Logical not; of integers bit by bit."),
     _f("shl", 2, _shift_left, "Bits moved up; the amount is below the width."),
     _f("shr", 2, np.right_shift, "Bits moved down; signed integers keep the sign."),
+    _f("philox", 3, philox, "64 random bits: of a seed, a stream and a place in it, all i64.", 90),
     _f("fma", 3, _fused, "a * b + c, rounded once where the machine can."),
     _f("select", 3, _select, "Second argument where the first is true, else the third."),
     _predicate("eq", 2, np.equal, "Equal; false with NaN."),

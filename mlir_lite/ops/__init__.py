@@ -3,6 +3,7 @@
 `table.TABLE` lists the operation classes behind them.
 """
 
+from . import random
 from .activation import (
     celu,
     elu,
@@ -84,6 +85,7 @@ from .norm import (
     rms_norm,
 )
 from .pool import average_pool, global_average_pool, global_max_pool, max_pool
+from .random import dropout
 from .reduce import all, any, max, mean, min, prod, sum
 from .resize import resize
 from .scatter import scatter_elements, scatter_nd
@@ -180,6 +182,7 @@ __all__ = [
     "cumprod",
     "cumsum",
     "divide",
+    "dropout",
     "elu",
     "embedding",
     "equal",
@@ -256,6 +259,7 @@ __all__ = [
     "prelu",
     "prod",
     "quick_gelu",
+    "random",
     "reciprocal",
     "relu",
     "relu6",

@@ -48,6 +48,7 @@ from .matmul import matmul
 from .norm import OPS as NORM
 from .panels import OPS as PANELS
 from .pool import OPS as POOL
+from .random import OPS as RANDOM
 from .reduce import OPS as REDUCE
 from .reduce import max as max_
 from .reduce import mean, prod
@@ -72,6 +73,7 @@ from .winograd_blocked import OPS as WINOGRAD_BLOCKED
 _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONSTANT,
     CREATION,
+    RANDOM,
     UNARY,
     TRIGONOMETRY,
     ACTIVATION,

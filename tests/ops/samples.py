@@ -9,6 +9,7 @@ from .samples_elementwise import ELEMENTWISE
 from .samples_index import INDEX
 from .samples_losses import LOSSES
 from .samples_nn import NN
+from .samples_random import RANDOM
 from .samples_reduce import REDUCE
 from .samples_shape import SHAPE
 from .samples_windows import WINDOWS
@@ -18,6 +19,7 @@ SAMPLES: tuple[Sample, ...] = (
     *ELEMENTWISE,
     *SHAPE,
     *INDEX,
+    *RANDOM,
     *REDUCE,
     *NN,
     *LOSSES,
