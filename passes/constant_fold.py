@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 
+from ..errors import RunError
 from ..ir import (
     INLINE_BYTES,
     Constant,
@@ -31,7 +32,7 @@ from ..ops.group import Group
 from ..ops.index import Gather
 from ..ops.table import TABLE
 from ..tile.interpreter import run_kernel
-from ..types import Array
+from ..types import Array, TensorType
 from .faults import STATUS, check_kernel, fault_operands
 
 MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
@@ -128,17 +129,28 @@ def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
     if _may_fault(op):
         return None
     name = _name(op)
-    if small:
-        # Copies: a view would keep a large operand's memory.
-        arrays = [
-            np.array(array, type_.dtype.numpy, order="C")
-            for array, type_ in zip(_computed(op), types, strict=True)
-        ]
-        return tuple(constant(ConstantData.of(array, name)) for array in arrays)
+    if small or type(op).fallible:
+        return _computed_at_once(op, types, name)
     return tuple(
         constant(ConstantData(type_, Computed(op, place), name))
         for place, type_ in enumerate(types)
     )
+
+
+def _computed_at_once(
+    op: Op, types: Sequence[TensorType], name: str
+) -> tuple[Value, ...] | None:
+    """The results as data; None where computing them finds a fault, which the run will say."""
+    try:
+        results = _computed(op)
+    except RunError:
+        return None
+    # Copies: a view would keep a large operand's memory.
+    arrays = [
+        np.array(array, type_.dtype.numpy, order="C")
+        for array, type_ in zip(results, types, strict=True)
+    ]
+    return tuple(constant(ConstantData.of(array, name)) for array in arrays)
 
 
 def _may_fault(op: Op) -> bool:

@@ -1,15 +1,19 @@
-"""Checks of the data that an operation's operands must fulfil: kernels that run before it.
+"""Checks of the data that an operation's operands must fulfil, or of what its results say: kernels
+that run before it, or after it.
 
     for i0: if indices[i0] >= 5 or indices[i0] < -5: status[0] = 1
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from ..expr import INDEX, Expr, Var, index, loads_of
 from ..ir import Op, Value
 from ..tile.nodes import Block, Buffer, If, Kernel, Loop, Ref, Store
 from ..tile.tree import tidy
-from ..types import static
+from ..types import Shape, static
 from .bodies import Recorded
 
 STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
@@ -21,14 +25,39 @@ def check_kernel(op: Op, name: str, status: int) -> tuple[Kernel, str] | None:
     fault = _recorded_fault(op)
     if fault is None:
         return None
-    at, condition, message = fault
+    return _checking(fault, name, fault_operands(op), op.operands, op.fault_shape, status)
+
+
+def failure_kernel(
+    op: Op, results: Sequence[Value], name: str, status: int
+) -> tuple[Kernel, str] | None:
+    """As `check_kernel`, of an operation's results; its parameters are `failure_results`."""
+    failure = _recorded_failure(op, results)
+    if failure is None:
+        return None
+    read = failure_results(op, results)
+    return _checking(failure, name, read, results, results[-1].shape, status)
+
+
+_Recorded: TypeAlias = tuple[tuple[Var, ...], Expr, str]  # axes, condition, message
+
+
+def _checking(
+    found: _Recorded,
+    name: str,
+    read: Sequence[Value],
+    values: Sequence[Value],
+    shape: Shape,
+    status: int,
+) -> tuple[Kernel, str]:
+    """A kernel that asks a condition on `values`, of which it reads some, over a shape."""
+    at, condition, message = found
     block: Block = (If(condition, (Store(Ref(STATUS, (index(0),)), index(status)),)),)
-    for axis, extent in zip(reversed(at), reversed(static(op.fault_shape)), strict=True):
+    for axis, extent in zip(reversed(at), reversed(static(shape)), strict=True):
         block = (Loop(axis.name, index(0), index(extent), block),)
-    operands = list(dict.fromkeys(op.operands))
+    places = list(dict.fromkeys(values))
     params = [
-        Buffer(f"x{operands.index(value)}", value.dtype, value.type.static_shape)
-        for value in fault_operands(op)
+        Buffer(f"x{places.index(value)}", value.dtype, value.type.static_shape) for value in read
     ]
     kernel = Kernel(name, (*params, Buffer(STATUS, INDEX, (1,))), (STATUS,), block)
     return tidy(kernel), message
@@ -39,12 +68,33 @@ def fault_operands(op: Op) -> tuple[Value, ...]:
     fault = _recorded_fault(op)
     if fault is None:
         return ()
-    read = {load.buffer for load in loads_of(fault[1])}
-    operands = list(dict.fromkeys(op.operands))
-    return tuple(value for place, value in enumerate(operands) if f"x{place}" in read)
+    return _read(fault[1], op.operands)
 
 
-def _recorded_fault(op: Op) -> tuple[tuple[Var, ...], Expr, str] | None:
+def failure_results(op: Op, results: Sequence[Value]) -> tuple[Value, ...]:
+    """The results that an operation's failures depend on."""
+    failure = _recorded_failure(op, results)
+    return () if failure is None else _read(failure[1], results)
+
+
+def _read(condition: Expr, values: Sequence[Value]) -> tuple[Value, ...]:
+    """Those of the values that a condition reads."""
+    read = {load.buffer for load in loads_of(condition)}
+    places = enumerate(dict.fromkeys(values))
+    return tuple(value for place, value in places if f"x{place}" in read)
+
+
+def _recorded_failure(op: Op, results: Sequence[Value]) -> _Recorded | None:
+    """The axes, the condition and the message of what an operation may find wrong."""
+    if not type(op).has("failure") or 0 in results[-1].shape:
+        return None
+    stand_ins = [Recorded(f"x{place}", value.type) for place, value in enumerate(results)]
+    at = tuple(Var(INDEX, f"i{axis}") for axis in range(results[-1].rank))
+    found = op.failure(at, *stand_ins)
+    return None if found is None else (at, *found)
+
+
+def _recorded_fault(op: Op) -> _Recorded | None:
     """The axes, the condition and the message of an operation's fault."""
     if not type(op).has("fault") or 0 in op.fault_shape:
         return None

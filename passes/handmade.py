@@ -93,6 +93,7 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
         for target in stmt.targets
     )
     check(not read and not joined, "the result is needed before it is complete", PassError)
+    check(not made.externs, "a C function may write the result", PassError)
     follow = _elementwise(produced, rest, region)
     (store,) = [stmt for stmt in walk(follow.body) if isinstance(stmt, Store)]
     params = made.params[: len(region.params)]

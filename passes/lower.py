@@ -6,6 +6,7 @@ kernel. What the results need is written straight into them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -19,7 +20,13 @@ from ..tile.in_place import is_elementwise
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Program, Role, Slot, View
 from ..types import TensorType
-from .faults import STATUS, check_kernel, fault_operands
+from .faults import (
+    STATUS,
+    check_kernel,
+    failure_kernel,
+    failure_results,
+    fault_operands,
+)
 from .handmade import region_kernel
 from .regions import region_key, region_of
 from .schedule import schedule
@@ -156,18 +163,29 @@ class _Lowerer:
         self.steps.append(
             CallStep(kernel.name, tuple(View(name) for name in places), node.location, label)
         )
+        self._check_results(node)
 
     def _check(self, node: Node, places: dict[Value, Value]) -> None:
         """A step that looks for faults in the data of an operation's operands."""
         found = check_kernel(node.op, f"check_{node.op.name}", len(self.faults) + 1)
-        if found is None:
-            return
+        if found is not None:
+            read = [places[value] for value in fault_operands(node.op)]
+            self._check_step(node, found, read)
+
+    def _check_results(self, node: Node) -> None:
+        """A step that looks for what an operation found wrong, in its results."""
+        name = f"check_{node.op.name}"
+        found = failure_kernel(node.op, node.results, name, len(self.faults) + 1)
+        if found is not None:
+            self._check_step(node, found, failure_results(node.op, node.results))
+
+    def _check_step(self, node: Node, found: tuple[Kernel, str], read: Sequence[Value]) -> None:
         kernel, message = found
         kernel = replace(kernel, name=self._fresh(kernel.name))
         self.kernels[kernel.name] = schedule(kernel, self.target)
         self.faults[len(self.faults) + 1] = Fault(message, node.location)
-        operands = [self.place[places[value]] for value in fault_operands(node.op)]
-        args = tuple(View(name) for name in (*operands, self._status()))
+        places = [*(self.place[value] for value in read), self._status()]
+        args = tuple(map(View, places))
         self.steps.append(CallStep(kernel.name, args, node.location, f"check {node.op.name}"))
 
     def _status(self) -> str:

@@ -27,6 +27,7 @@ from .jit import Library, assembly, compile_objects
 from .machine import Machine
 from .numpy_header import array_header
 from .pool import pool_code
+from .routines import routine_symbols
 from .threads import default_threads
 
 
@@ -121,7 +122,7 @@ class CpuBackend:
             library = Library(
                 objects,
                 exports=(*exports, *((TICKS,) if timed else ())),
-                symbols=pool_code().symbols,
+                symbols={**pool_code().symbols, **routine_symbols(image.text.routines)},
             )
         with timed_as(report, "constants"):
             data = materialise(constants, image.constants)

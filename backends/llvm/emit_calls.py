@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import VerifyError
 from ...expr import INDEX, Expr, Var, index
+from ...tile.inline import touching
 from ...tile.instructions import INSTRUCTIONS
-from ...tile.nodes import Buffer, Call, Kernel, Proc, Window, substitute_block
+from ...tile.nodes import Buffer, Call, Extern, Kernel, Proc, Window, substitute_block
 from ...tile.tree import Names, copy_block
 
 
@@ -36,7 +37,10 @@ class BoundWindow:
 
 @dataclass
 class Callees:
-    """The procs and instructions that a kernel may call, with axes unlike the kernel's own."""
+    """The procs and instructions that a kernel may call, with axes unlike the kernel's own.
+
+    A C function stands among them as loops that touch what it touches.
+    """
 
     kernel: Kernel
     _names: Names = field(init=False)
@@ -56,6 +60,10 @@ class Callees:
                 f"and {len(callee.scalars)} scalars"
             )
         return callee
+
+    def extern(self, name: str) -> Extern | None:
+        """The C function of this name, if that is one."""
+        return next((extern for extern in self.kernel.externs if extern.name == name), None)
 
     def locals(self) -> tuple[Buffer, ...]:
         """The locals of all procs under the names that `windows` binds them to."""
@@ -80,6 +88,9 @@ class Callees:
         for proc in self.kernel.procs:
             if proc.name == name:
                 return proc
+        extern = self.extern(name)
+        if extern is not None:
+            return touching(extern)
         if name in INSTRUCTIONS:
             return INSTRUCTIONS[name].semantics
         raise VerifyError(f"kernel '{self.kernel.name}': nothing is called '{name}'")

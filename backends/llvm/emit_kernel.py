@@ -71,6 +71,7 @@ class KernelText:
     stages: tuple[Stage, ...]
     common_bytes: int = 0
     thread_bytes: int = 0
+    routines: tuple[str, ...] = ()  # the C functions it calls
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def emit_kernel(
         tuple(stages),
         places.common_bytes,
         places.thread_bytes,
+        tuple(sorted({extern.routine for extern in kernel.externs})),
     )
 
 

@@ -44,6 +44,7 @@ class ProgramText:
     common_bytes: int
     thread_bytes: int
     step_stages: tuple[int, ...]
+    routines: tuple[str, ...] = ()
 
     def arena_bytes(self, threads: int) -> int:
         """The size of the memory that `State.arena` points to, for a pool of so many threads."""
@@ -79,7 +80,9 @@ def emit_program(
     thread = max((kernel.thread_bytes for kernel in kernels.values()), default=0)
     body = _Table(program, kernels, planned, planned + common, counter).text()
     stages = tuple(len(kernels[step.kernel].stages) for step in program.steps)
-    return ProgramText((*_modules(kernels.values()), body), planned, common, thread, stages)
+    modules = (*_modules(kernels.values()), body)
+    routines = sorted({name for kernel in kernels.values() for name in kernel.routines})
+    return ProgramText(modules, planned, common, thread, stages, tuple(routines))
 
 
 def module_text(kernels: Iterable[KernelText]) -> str:

@@ -30,6 +30,7 @@ from ...tile.nodes import (
 from .emit_accesses import written_refs
 from .emit_calls import Callees
 from .emit_expr import Evaluator
+from .emit_extern import emit_extern
 from .emit_frame import Binding, Frame, VectorAxis, has_loads
 from .emit_instructions import REQUESTS, RULES, emit_dot, emit_prefetch
 from .emit_reduce import identities, join_states, reduce_lanes
@@ -103,6 +104,10 @@ class Statements:
 
     def _body(self, callee: Proc) -> None:
         """What a call does: one instruction where the machine has it, else its loops."""
+        extern = self.callees.extern(callee.name)
+        if extern is not None:
+            emit_extern(extern, self.evaluator)
+            return
         if callee.name in REQUESTS:
             emit_prefetch(callee, self.evaluator)
             return

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..errors import RunError
 from ..types import Array
 from .function import Function
 from .op import results_of
-from .value import Value
+from .value import Node, Value
 
 
 def run_reference(fn: Function, arrays: Sequence[Array]) -> tuple[Array, ...]:
@@ -19,9 +20,17 @@ def run_reference(fn: Function, arrays: Sequence[Array]) -> tuple[Array, ...]:
     kept = set(fn.results)
     with np.errstate(all="ignore"):
         for node in fn.nodes:
-            given = results_of(node.op.reference(*node.op.arguments(values)))
+            given = _results(node, values)
             values.update(zip(node.results, map(np.asarray, given), strict=True))
             for operand in set(node.op.operands):
                 if last[operand] is node and operand not in kept:
                     del values[operand]
     return tuple(values[result] for result in fn.results)
+
+
+def _results(node: Node, values: Mapping[Value, Array]) -> tuple[Array, ...]:
+    """What an operation gives; a fault of its data is an error at the user's line."""
+    try:
+        return results_of(node.op.reference(*node.op.arguments(values)))
+    except RunError as error:
+        raise RunError(str(error), error.where or str(node.location)) from error

@@ -46,6 +46,7 @@ class Op:
     operand_fields: ClassVar[tuple[str, ...]]
     attribute_fields: ClassVar[tuple[str, ...]]
     pure: ClassVar[bool] = True
+    fallible: ClassVar[bool] = False  # whether `reference` may raise `RunError` for some data
 
     def infer(self) -> Types:
         """The result type(s); `TypeRuleError` where the operands do not fit."""
@@ -100,6 +101,13 @@ class Op:
     def fault_shape(self) -> Shape:
         """The index space in which `fault` is asked: that of the first result, if not said."""
         return result_types(self)[0].shape
+
+    def failure(self, at: tuple[Expr, ...], *results: Any) -> tuple[Expr, str] | None:
+        """As `fault`, on the results: what the operation itself found wrong with the data.
+
+        `at` runs over the last result.
+        """
+        return None
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         """The operation that does the same to operands whose axes are permuted by `perm`.

@@ -3,7 +3,7 @@
 `table.TABLE` lists the operation classes behind them.
 """
 
-from . import random
+from . import linalg, random
 from .activation import (
     celu,
     elu,
@@ -223,6 +223,7 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
+    "linalg",
     "local_response_norm",
     "log",
     "log10",

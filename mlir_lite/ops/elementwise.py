@@ -124,6 +124,11 @@ def emit(operation: Op) -> Value:
     return current_builder().emit(operation)[0]
 
 
+def emit_all(operation: Op) -> tuple[Value, ...]:
+    """All results of an operation emitted into the current Builder."""
+    return current_builder().emit(operation)
+
+
 def unary(cls: Callable[[Value], Op]) -> Callable[[Operand], Value]:
     """The function of a unary operation; it takes arrays and numbers too."""
 

@@ -42,6 +42,10 @@ from .group import OPS as GROUP
 from .index import OPS as INDEX
 from .index import gather_elements, gather_nd
 from .join import OPS as JOIN
+from .linalg_factor import OPS as LINALG_FACTOR
+from .linalg_solve import OPS as LINALG_SOLVE
+from .linalg_spectral import OPS as LINALG_SPECTRAL
+from .linalg_triangle import OPS as LINALG_TRIANGLE
 from .losses import OPS as LOSSES
 from .matmul import OPS as MATMUL
 from .matmul import matmul
@@ -108,6 +112,10 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     ATTENTION,
     BLOCKED_ATTENTION,
     CONTROL,
+    LINALG_FACTOR,
+    LINALG_TRIANGLE,
+    LINALG_SOLVE,
+    LINALG_SPECTRAL,
     GROUP,
 )
 

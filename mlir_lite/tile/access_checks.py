@@ -49,7 +49,8 @@ ENUMERATED = 1 << 20  # iterations gone through one by one, at most
 def statement_text(kernel: Kernel, stmt: Stmt) -> str:
     """The first line of a statement as it is printed."""
     buffers = kernel.params + kernel.locals
-    alone = replace(kernel, params=buffers, outputs=(), locals=(), procs=(), body=(stmt,))
+    bare = replace(kernel, params=buffers, outputs=(), locals=(), procs=(), externs=())
+    alone = bare.with_body((stmt,))
     return print_kernel(alone).splitlines()[1].strip()
 
 

@@ -23,6 +23,7 @@ from .nodes import (
     Accumulate,
     Block,
     Call,
+    Extern,
     If,
     Kernel,
     Let,
@@ -52,7 +53,8 @@ def work_of(kernel: Kernel) -> Work:
     Each scalar function counts as one operation, a fused multiply-add as two; indices,
     comparisons and conversions do not count.
     """
-    counter = _Counter({proc.name: proc for proc in kernel.procs})
+    externs = {extern.name: extern for extern in kernel.externs}
+    counter = _Counter({proc.name: proc for proc in kernel.procs}, externs)
     names = {buffer.name: buffer.name for buffer in kernel.params + kernel.locals}
     counter.block(kernel.body, Frame(kernel.name, {}, {}), 1, names)
     return counter.work
@@ -64,6 +66,7 @@ class _Counter:
     dimensions of the frame's grid, all others a factor."""
 
     procs: Mapping[str, Proc]
+    externs: Mapping[str, Extern]
     work: Work = field(default_factory=Work)
 
     def block(
@@ -107,6 +110,9 @@ class _Counter:
             self.block(loop.body, inner, times, names)
 
     def _call(self, call: Call, frame: Frame, times: int, names: Mapping[str, str]) -> None:
+        if call.callee in self.externs:
+            self._extern(self.externs[call.callee], call, times * _active(frame), names)
+            return
         proc = self.procs.get(call.callee)
         proc = INSTRUCTIONS[call.callee].semantics if proc is None else proc
         windows = zip(proc.params, call.windows, strict=True)
@@ -118,6 +124,14 @@ class _Counter:
             if (value := _known(scalar, frame)) is not None
         }
         self.block(proc.body, replace(frame, vars=scalars), times, inner)
+
+    def _extern(
+        self, extern: Extern, call: Call, runs: int, names: Mapping[str, str]
+    ) -> None:
+        """A C function: what it says it does, and each element it touches once."""
+        self.work.operations += runs * extern.operations
+        for param, window in zip(extern.params, call.windows, strict=True):
+            self.work.accesses[names[window.buffer]] += runs * param.elements
 
     def _own(self, stmt: Stmt, frame: Frame, times: int, names: Mapping[str, str]) -> None:
         """Count what stands directly in a statement."""

@@ -1,4 +1,8 @@
-"""Calls replaced by the callees' bodies on the callers' buffers, for interpreter and verifier."""
+"""Calls replaced by the callees' bodies on the callers' buffers, for interpreter and verifier.
+
+What a C function does no loops can say. Its call becomes an `External`, whose body are loops that
+touch what it touches: they tell the verifier all it asks.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import VerifyError
-from ..expr import Expr, Load, Var, loads_of, rewrite_expr
+from ..expr import INDEX, Expr, Load, Var, const, index, loads_of, rewrite_expr
 from .instructions import INSTRUCTIONS
 from .nodes import (
     Accumulate,
     Block,
     Buffer,
     Call,
+    Extern,
     Kernel,
     Let,
     Loop,
@@ -35,9 +40,22 @@ class Scope(Stmt):
     body: Block
 
 
+@dataclass(frozen=True, slots=True)
+class External(Stmt):
+    """A call of a C function; `body` reads and writes what that does, but means nothing."""
+
+    extern: Extern
+    windows: tuple[Window, ...]
+    body: Block
+
+
 def callee_of(kernel: Kernel, call: Call) -> Proc:
-    """What a call calls; `VerifyError` where there is none, or it takes other arguments."""
+    """What a call calls; `VerifyError` where there is none, or it takes other arguments.
+
+    Of a C function, the loops that touch what it touches.
+    """
     procs = {proc.name: proc for proc in kernel.procs}
+    procs |= {extern.name: touching(extern) for extern in kernel.externs}
     callee = procs.get(call.callee)
     if callee is None and call.callee in INSTRUCTIONS:
         callee = INSTRUCTIONS[call.callee].semantics
@@ -56,6 +74,32 @@ def callee_of(kernel: Kernel, call: Call) -> Proc:
                 f"'{callee.name}' has too few dimensions"
             )
     return callee
+
+
+def touching(extern: Extern) -> Proc:
+    """Loops over all elements that a C function may read, then all that it may write."""
+    body: list[Stmt] = []
+    params = {param.name: param for param in extern.params}
+    for name in extern.reads:
+        at = _indices(params[name], "read")
+        seen = Let(f"{name}.seen", Load(params[name].dtype, name, at))
+        body.append(_over(params[name], "read", seen))
+    for name in extern.writes:
+        target = Ref(name, _indices(params[name], "write"))
+        body.append(_over(params[name], "write", Store(target, const(0, params[name].dtype))))
+    return Proc(extern.name, extern.params, (), tuple(body))
+
+
+def _indices(param: Buffer, verb: str) -> tuple[Expr, ...]:
+    return tuple(Var(INDEX, f"{param.name}.{verb}{axis}") for axis in range(len(param.shape)))
+
+
+def _over(param: Buffer, verb: str, stmt: Stmt) -> Stmt:
+    """A statement in loops over all elements of a buffer."""
+    for axis in reversed(range(len(param.shape))):
+        name, extent = f"{param.name}.{verb}{axis}", index(param.shape[axis])
+        stmt = Loop(name, index(0), extent, (stmt,))
+    return stmt
 
 
 def inline_calls(kernel: Kernel) -> Block:
@@ -103,6 +147,9 @@ class _Inliner:
             for name, value in zip(callee.scalars, call.scalars, strict=True)
         }
         body = self.block(_renamed(callee, mark, windows, values))
+        for extern in self.kernel.externs:
+            if extern.name == call.callee:
+                return (*lets, External(extern, tuple(windows.values()), body))
         locals_ = tuple(replace(local, name=local.name + mark) for local in callee.locals)
         return (*lets, Scope(locals_, body)) if locals_ else (*lets, *body)
 

@@ -16,6 +16,7 @@ from .nodes import (
     Block,
     Buffer,
     Call,
+    Extern,
     If,
     Kernel,
     Kind,
@@ -72,8 +73,36 @@ class KernelParser:
         procs: list[Proc] = []
         while cursor.at("proc"):
             procs.append(KernelParser(cursor)._proc())
+        externs: list[Extern] = []
+        while cursor.at("extern"):
+            externs.append(KernelParser(cursor)._extern())
         locals_, body = self._body()
-        return Kernel(name, params, outputs, body, locals_, tuple(procs))
+        return Kernel(name, params, outputs, body, locals_, tuple(procs), tuple(externs))
+
+    def _extern(self) -> Extern:
+        """`extern @factor = dpotrf("U", 3, inout %a: f64[3, 3], 3, out %info: i32[1]) 9`."""
+        cursor = self._cursor
+        cursor.expect("extern")
+        name = self._symbol()
+        cursor.expect("=")
+        routine = cursor.expect_name("a routine")
+        reads: list[str] = []
+        writes: list[str] = []
+
+        def argument() -> str | int | Buffer:
+            if cursor.token.kind == "string":
+                return cursor.string(cursor.advance())
+            if not cursor.at("in", "out", "inout"):
+                return cursor.expect_int()
+            mode = cursor.advance().text
+            param = self._parameter()
+            reads.extend([param.name] * (mode != "out"))
+            writes.extend([param.name] * (mode != "in"))
+            return param
+
+        arguments = comma_list(cursor, "(", ")", argument)
+        operations = cursor.expect_int()
+        return Extern(name, routine, arguments, tuple(reads), tuple(writes), operations)
 
     def _proc(self) -> Proc:
         cursor = self._cursor

@@ -15,8 +15,9 @@ import numpy as np
 from ..errors import VerifyError, check
 from ..types import Array
 from .dependence import Dependences, Mode
-from .evaluate import Frame, Pending, Storage, accumulate, evaluate, store
-from .inline import Scope
+from .evaluate import Frame, Pending, Storage, accumulate, evaluate, locate, store
+from .inline import External, Scope
+from .lapack import run_routine
 from .nodes import Accumulate, Async, Block, If, Kernel, Let, Loop, Store, Sync, Wait
 from .scopes import PARALLEL_KINDS, THREAD_KINDS, scoped, targets_of, walk_scoped
 from .threads import interleave, thread_nest
@@ -91,6 +92,8 @@ class Machine:
                 case Scope(locals=locals_, body=body):
                     fresh = {local.name: Storage.garbage(local, frame.grid) for local in locals_}
                     yield from self.block(body, replace(frame, buffers=frame.buffers | fresh))
+                case External():
+                    self.external(stmt, frame)
                 case Sync():
                     yield stmt
                 case Async(group=group, body=body):
@@ -112,6 +115,20 @@ class Machine:
             arm = frame.masked(taken)
             if block and arm.mask is not None and arm.mask.any():
                 yield from self.block(block, arm)
+
+    def external(self, stmt: External, frame: Frame) -> None:
+        """Do what a C function does, one active point after the other."""
+        whole = frame.grid[::-1]
+        active = np.broadcast_to(True if frame.mask is None else frame.mask, whole)
+        places = [locate(window.buffer, window.offsets, frame) for window in stmt.windows]
+        starts = [(storage.data, np.broadcast_to(at, whole)) for storage, at in places]
+        params = stmt.extern.params
+        for point in np.argwhere(active):
+            pieces = {
+                param.name: data[at[tuple(point)] :][: param.elements].reshape(param.shape)
+                for param, (data, at) in zip(params, starts, strict=True)
+            }
+            run_routine(stmt.extern, pieces)
 
     def complete(self, frame: Frame, group: str | None, keep: int) -> None:
         """Run the asynchronous bodies of a group (None: of all), but for the last `keep`."""

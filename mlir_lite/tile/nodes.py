@@ -169,7 +169,7 @@ class Accumulate(Stmt):
 
 @dataclass(frozen=True, slots=True)
 class Call(Stmt):
-    """Call an instruction or a Proc of the kernel on windows of buffers and on indices."""
+    """Call an instruction, or a Proc or Extern of the kernel, on windows of buffers and indices."""
 
     callee: str
     windows: tuple[Window, ...]
@@ -211,6 +211,28 @@ class Proc:
 
 
 @dataclass(frozen=True, slots=True)
+class Extern:
+    """A C function of a library that a kernel may call, as Fortran is called: by pointers alone.
+
+    `routine` names it in the table of `tile/lapack.py`. Its `arguments` are letters, numbers and
+    buffers in the order in which it takes them; a call gives a window, contiguous in memory, for
+    each buffer. It reads the buffers `reads` and writes the buffers `writes`; `operations` is the
+    arithmetic that one call does, roughly.
+    """
+
+    name: str
+    routine: str
+    arguments: tuple[str | int | Buffer, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    operations: int = 0
+
+    @property
+    def params(self) -> tuple[Buffer, ...]:
+        return tuple(entry for entry in self.arguments if isinstance(entry, Buffer))
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A unit of work on buffers. `outputs` names the parameters it writes (the others are read
     only); `locals` are its SHARED and REGISTER buffers, uninitialised at the start of the
@@ -222,6 +244,7 @@ class Kernel:
     body: Block
     locals: tuple[Buffer, ...] = ()
     procs: tuple[Proc, ...] = field(default=())
+    externs: tuple[Extern, ...] = field(default=())
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:

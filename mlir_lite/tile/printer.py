@@ -27,6 +27,7 @@ from .nodes import (
     Block,
     Buffer,
     Call,
+    Extern,
     If,
     Kernel,
     Kind,
@@ -123,6 +124,8 @@ def _kernel(kernel: Kernel, writer: Writer) -> None:
     with writer.indented():
         for proc in kernel.procs:
             _proc(proc, writer)
+        for extern in kernel.externs:
+            writer.end(_extern(extern))
         _Body(writer, expressions, types).all(kernel.locals, kernel.body)
     writer.end("}")
 
@@ -137,6 +140,24 @@ def _proc(proc: Proc, writer: Writer) -> None:
     with writer.indented():
         _Body(writer, ExprPrinter(types), types).all(proc.locals, proc.body)
     writer.end("}")
+
+
+def _extern(extern: Extern) -> str:
+    """`extern @factor = dpotrf("U", 3, inout %a: f64[3, 3], 3, out %info: i32[1]) 9`."""
+
+    def argument(entry: str | int | Buffer) -> str:
+        match entry:
+            case str():
+                return quote(entry)
+            case int():
+                return str(entry)
+        modes = {(True, False): "in", (False, True): "out", (True, True): "inout"}
+        mode = modes[entry.name in extern.reads, entry.name in extern.writes]
+        return f"{mode} {name_text(entry.name, '%')}: {_buffer(entry)}"
+
+    given = ", ".join(map(argument, extern.arguments))
+    name = name_text(extern.name, "@")
+    return f"extern {name} = {name_of(extern.routine)}({given}) {extern.operations}"
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from ..expr import Expr, Load, loads_of, vars_of
 from ..expr.nodes import Const
 from ..types import Array
 from .evaluate import Frame, evaluate
-from .inline import Scope, inline_calls
+from .inline import External, Scope, inline_calls
 from .nodes import (
     Accumulate,
     Block,
@@ -43,8 +43,8 @@ _OWNERS: Mapping[Space, tuple[Kind, ...]] = {
 
 
 def inner_blocks(stmt: Stmt) -> tuple[Block, ...]:
-    """`blocks_of`, of a scope too."""
-    return (stmt.body,) if isinstance(stmt, Scope) else blocks_of(stmt)
+    """`blocks_of`, of a scope and of a C function too."""
+    return (stmt.body,) if isinstance(stmt, (Scope, External)) else blocks_of(stmt)
 
 
 def walk_scoped(block: Block) -> Iterator[Stmt]:
@@ -136,6 +136,8 @@ def _common_loops(name: str, body: Block) -> list[Loop] | None:
         return None
     if len(using) == 1:
         (stmt,) = using
+        if isinstance(stmt, External):
+            return []
         own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
         if name not in own:
             inner = [block for block in inner_blocks(stmt) if _uses(name, block)]
@@ -177,7 +179,7 @@ def _initialises(body: Block, buffer: Buffer, covered: Array, frame: Frame) -> b
                 if not _initialises(inner, buffer, within, deeper):
                     return False
                 covered |= within
-            case Scope(body=inner):
+            case Scope(body=inner) | External(body=inner):
                 if not _initialises(inner, buffer, covered, frame):
                     return False
             case If(then=then, otherwise=otherwise) if not _reads(stmt, buffer):

@@ -76,7 +76,8 @@ def _unique(kernel: Kernel, names: Iterable[str], what: str) -> None:
 def _check_parameters(kernel: Kernel) -> None:
     _unique(kernel, (buffer.name for buffer in kernel.params + kernel.locals), "buffers")
     _unique(kernel, kernel.outputs, "outputs")
-    _unique(kernel, (proc.name for proc in kernel.procs), "procs")
+    callees = [*(proc.name for proc in kernel.procs), *(extern.name for extern in kernel.externs)]
+    _unique(kernel, callees, "procs")
     for name in kernel.outputs:
         if name not in {param.name for param in kernel.params}:
             raise VerifyError(f"kernel '{kernel.name}': the output '{name}' is no parameter")
@@ -198,6 +199,17 @@ class _Names:
         callee = callee_of(self.kernel, call)
         for param, window in zip(callee.params, call.windows, strict=True):
             self.reference(window.buffer, window.offsets, param.dtype, call)
+        if any(extern.name == callee.name for extern in self.kernel.externs):
+            for param, window in zip(callee.params, call.windows, strict=True):
+                self.contiguous(param, self.buffers[window.buffer], call)
+
+    def contiguous(self, param: Buffer, buffer: Buffer, call: Call) -> None:
+        """A C function sees memory only: a window's elements must follow one another there."""
+        rank = len(param.shape)
+        inner = buffer.shape[len(buffer.shape) - rank + 1 :] if rank else ()
+        plain = buffer.layout is None and buffer.space != Space.REGISTER
+        if not plain or param.shape[1:] != inner:
+            raise self.fail(call, f"the window of '{buffer.name}' is not contiguous")
 
 
 def _check_writes(kernel: Kernel, checks: AccessChecks) -> None:

@@ -10,6 +10,7 @@ from ...tile.tree import tidy
 from .analysis import nests_of
 from .blocked import is_blocked, schedule_blocked
 from .dots import use_dots
+from .external import schedule_external
 from .far import for_memory
 from .ordered import ordered_axes, schedule_ordered
 from .rows import schedule_rows
@@ -18,6 +19,8 @@ from .single import collapse_nest, schedule_nest
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
+    if kernel.externs:
+        return schedule_external(kernel, target)
     return use_dots(privatise(_scheduled(_prepared(kernel), target)), target)
 
 

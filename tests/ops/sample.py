@@ -18,12 +18,16 @@ Argument: TypeAlias = Array | tuple[Array, ...] | None
 
 @dataclass(frozen=True)
 class Sample:
-    """`build` makes the operation of values for `arguments`; `smooth` allows finite differences."""
+    """`build` makes the operation of values for `arguments`; `smooth` allows finite differences.
+
+    Where several results are right (a vector of either sign), `form` makes one of them all.
+    """
 
     comment: str
     build: Callable[..., Op]
     arguments: tuple[Argument, ...]
     smooth: bool = False
+    form: Callable[[tuple[Array, ...]], tuple[Array, ...]] = lambda results: results
 
     @cached_property
     def op(self) -> Op:

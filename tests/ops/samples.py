@@ -7,6 +7,7 @@ from .samples_attention import ATTENTION
 from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
 from .samples_index import INDEX
+from .samples_linalg import LINALG
 from .samples_losses import LOSSES
 from .samples_nn import NN
 from .samples_random import RANDOM
@@ -27,4 +28,5 @@ SAMPLES: tuple[Sample, ...] = (
     *DOTS,
     *WINDOWS,
     *WINOGRAD,
+    *LINALG,
 )

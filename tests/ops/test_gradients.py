@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlir_lite.errors import UnsupportedError
-from mlir_lite.ir import Builder, Op, Value, parameter, result_types, run_reference
+from mlir_lite.ir import Builder, Op, Value, parameter, result_types, results_of, run_reference
 from mlir_lite.ops.reduce import Max
 from mlir_lite.ops.slice import Pad
 from mlir_lite.ops.table import TABLE
@@ -28,15 +28,14 @@ def test_gradient_is_the_finite_difference(sample: Sample) -> None:
     """Along one random direction of all operands of type f64 at once."""
     op = sample.op
     random = np.random.default_rng(0)
-    (type_,) = result_types(op)
-    weights = random.standard_normal(type_.static_shape)
+    weights = [random.standard_normal(type_.static_shape) for type_ in result_types(op)]
     ways = [
         random.standard_normal(array.shape) if array.dtype == np.float64 else None
         for array in sample.arrays
     ]
     slope = sum(
         float(np.sum(gradient * way))
-        for gradient, way in zip(gradients_of(op, sample.arrays, weights), ways, strict=True)
+        for gradient, way in zip(gradients_of(op, sample.arrays, *weights), ways, strict=True)
         if gradient is not None and way is not None
     )
 
@@ -46,7 +45,8 @@ def test_gradient_is_the_finite_difference(sample: Sample) -> None:
             for array, way in zip(sample.arrays, ways, strict=True)
         ]
         values = dict(zip(op.operands, moved, strict=True))
-        return float(np.sum(op.reference(*op.arguments(values)) * weights))
+        results = results_of(op.reference(*op.arguments(values)))
+        return sum(float(np.sum(y * dy)) for y, dy in zip(results, weights, strict=True))
 
     step = 1e-5
     difference = (loss(step) - loss(-step)) / (2 * step)
@@ -54,18 +54,17 @@ def test_gradient_is_the_finite_difference(sample: Sample) -> None:
     np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
 
 
-def gradients_of(op: Op, arrays: tuple[Array, ...], dy: Array) -> list[Array | None]:
+def gradients_of(op: Op, arrays: tuple[Array, ...], *dy: Array) -> list[Array | None]:
     """The gradient of each operand; None for one that has none, which counts as 0."""
-    param = value_like("dy", dy)
+    params = [value_like(f"dy{place}", array) for place, array in enumerate(dy)]
     builder = Builder(TABLE)
     with builder.active():
-        (y,) = builder.emit(op)
-        gradients = _flat(op.gradient(y, param))
+        gradients = _flat(op.gradient(*builder.emit(op), *params))
     for value, gradient in zip(op.operands, gradients, strict=True):
         assert gradient is None or gradient.type == value.type
     results = [gradient for gradient in gradients if gradient is not None]
-    fn = builder.finish("gradient", (*op.operands, param), results)
-    found = iter(run_reference(fn, (*arrays, dy)))
+    fn = builder.finish("gradient", (*op.operands, *params), results)
+    found = iter(run_reference(fn, (*arrays, *dy)))
     return [None if gradient is None else next(found) for gradient in gradients]
 
 

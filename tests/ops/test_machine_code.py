@@ -47,7 +47,7 @@ class Family:
                 expected = results_of(sample.op.reference(*sample.arguments))
                 actual, remaining = remaining[: len(expected)], remaining[len(expected) :]
                 try:
-                    assert_close(actual, expected)
+                    assert_close(sample.form(tuple(actual)), sample.form(expected))
                 except AssertionError as error:
                     raise AssertionError(f"{sample}: {error}") from error
 
