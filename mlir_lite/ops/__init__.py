@@ -35,6 +35,7 @@ from .arithmetic import (
     truncated_mod,
 )
 from .attention import attention, scaled_dot_product_attention
+from .batch_norm import batch_norm_training
 from .broadcast import broadcast
 from .cast import cast
 from .compare import (
@@ -160,6 +161,7 @@ __all__ = [
     "attention",
     "average_pool",
     "batch_norm",
+    "batch_norm_training",
     "binary_cross_entropy_with_logits",
     "bitwise_and",
     "bitwise_not",

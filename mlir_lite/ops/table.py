@@ -7,6 +7,7 @@ from .activation import OPS as ACTIVATION
 from .arithmetic import OPS as ARITHMETIC
 from .arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
 from .attention import OPS as ATTENTION
+from .batch_norm import OPS as BATCH_NORM
 from .blocked_attention import OPS as BLOCKED_ATTENTION
 from .broadcast import OPS as BROADCAST
 from .cast import OPS as CAST
@@ -108,6 +109,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     RESIZE,
     SOFTMAX,
     NORM,
+    BATCH_NORM,
     LOSSES,
     ATTENTION,
     BLOCKED_ATTENTION,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlir_lite.ops.attention import Attention
+from mlir_lite.ops.batch_norm import BatchNormTraining
 from mlir_lite.ops.matmul import Matmul
 from mlir_lite.ops.norm import BatchNorm, LayerNorm, RmsNorm
 from mlir_lite.ops.panels import PackColumns, PanelMatmul
@@ -137,6 +138,18 @@ def _batch_norms() -> Iterator[Sample]:
             )
 
 
+def _batch_norms_in_training() -> Iterator[Sample]:
+    for shape, axis in (((2, 3, 4, 5), 1), ((2, 4, 5, 33), 3), ((3, 17), 1), ((1, 2), 1)):
+        for dtype in (f32, *_FLOATS):
+            channels = (shape[axis],)
+            yield Sample(
+                f"{shape} along {axis}, {dtype}",
+                lambda x, s, b, axis=axis: BatchNormTraining(x, s, b, axis, 1e-3),
+                (normal(shape, dtype), normal(channels, dtype, 1), normal(channels, dtype, 2)),
+                smooth=dtype is f64,
+            )
+
+
 def _attentions() -> Iterator[Sample]:
     shapes = (
         ((1, 1), (1, 1), (1, 1)),
@@ -170,5 +183,6 @@ NN: tuple[Sample, ...] = (
     *_softmaxes(),
     *_norms(),
     *_batch_norms(),
+    *_batch_norms_in_training(),
     *_attentions(),
 )
