@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import overload
 
 import numpy as np
@@ -21,13 +22,19 @@ from ..ir import Builder, Function, Value, parameter
 from ..location import UNKNOWN, Location, caller_location, raised_at
 from ..ops.promote import as_value
 from ..ops.table import TABLE
-from ..types import DType, TensorType
+from ..types import DType, TensorType, i64
 from .nn.module import Module
+from .nn.training import Training
 
 
 @overload
 def function(
-    module: Module, /, *types: TensorType, name: str | None = None, static: Iterable[str] = ()
+    module: Module,
+    /,
+    *types: TensorType,
+    name: str | None = None,
+    static: Iterable[str] = (),
+    training: bool = False,
 ) -> Function: ...
 
 
@@ -38,22 +45,33 @@ def function(
 
 
 def function(
-    *given: TensorType | Module, name: str | None = None, static: Iterable[str] = ()
+    *given: TensorType | Module,
+    name: str | None = None,
+    static: Iterable[str] = (),
+    training: bool = False,
 ) -> Function | Callable[[Callable[..., object]], Function]:
     """Trace a Python function (as a decorator with its input types) or an nn module.
 
     The parameters have the names of the Python function's. A module's function has before them
     the module's weights and then its running statistics, by their dotted names. `static` names
     the inputs whose value decides shapes. `TypeRuleError` names the user's line.
+
+    `training` traces a module as it is in training: norms take the batch's statistics, dropout
+    drops. If anything is random the function has a parameter `seed`, an i64, before the inputs;
+    the new running statistics, if there are any, are results after the module's own.
     """
     module, types = _module_and_types(given)
+    if training and module is None:
+        _fail("only a module is traced for training; a function is what it says")
 
     def traced(body: Callable[..., object]) -> Function:
         inputs = _parameters(body, types)
         called = name or getattr(body, "__name__", type(body).__name__).strip("<>")
         return _trace(called, inputs, static, lambda: body(*inputs))
 
-    return traced if module is None else _trace_module(module, types, name, static)
+    if module is None:
+        return traced
+    return (_trace_training if training else _trace_module)(module, types, name, static)
 
 
 def _module_and_types(
@@ -78,10 +96,7 @@ def _module_and_types(
 def _trace_module(
     module: Module, types: Sequence[TensorType], name: str | None, static: Iterable[str]
 ) -> Function:
-    declared = module.parameters()
-    # A stable sort: weights in the module's order, then the running statistics in theirs.
-    ordered = sorted(declared.items(), key=lambda entry: not entry[1].trained)
-    weights = {dotted: parameter(dotted, entry.type) for dotted, entry in ordered}
+    weights, _ = _weights(module)
     inputs = _parameters(module.forward, types)
     return _trace(
         name or type(module).__name__,
@@ -89,6 +104,35 @@ def _trace_module(
         static,
         lambda: module.attach(weights).forward(*inputs),
     )
+
+
+def _trace_training(
+    module: Module, types: Sequence[TensorType], name: str | None, static: Iterable[str]
+) -> Function:
+    weights, statistics = _weights(module)
+    inputs = _parameters(module.forward, types)
+    notes = Training(parameter("seed", i64[()]))
+
+    def forward() -> tuple[object, ...]:
+        returned = module.attach(weights, notes).forward(*inputs)
+        own = returned if isinstance(returned, (tuple, list)) else (returned,)
+        return (*own, *(notes.latest(weights[dotted]) for dotted in statistics))
+
+    params = [*weights.values(), notes.seed, *inputs]
+    traced = _trace(name or type(module).__name__, params, static, forward)
+    if notes.draws:
+        return traced
+    kept = tuple(param for param in traced.params if param is not notes.seed)
+    return replace(traced, params=kept)
+
+
+def _weights(module: Module) -> tuple[dict[str, Value], list[str]]:
+    """A parameter for each of a module's, by name, and the names of its running statistics."""
+    declared = module.parameters()
+    # A stable sort: weights in the module's order, then the running statistics in theirs.
+    ordered = sorted(declared.items(), key=lambda entry: not entry[1].trained)
+    weights = {dotted: parameter(dotted, entry.type) for dotted, entry in ordered}
+    return weights, [dotted for dotted, entry in ordered if not entry.trained]
 
 
 def _parameters(body: Callable[..., object], types: Sequence[TensorType]) -> list[Value]:

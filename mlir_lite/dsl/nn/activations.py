@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir import Value
-from ...ops import flatten, gelu, relu, sigmoid, silu, softmax, tanh
+from ...ops import dropout, flatten, gelu, relu, sigmoid, silu, softmax, tanh
 from .module import Module
 
 
@@ -54,12 +54,16 @@ class Softmax(Module):
 
 
 class Dropout(Module):
-    """Drops elements with probability `p` in training; the identity in inference, as here."""
+    """Sets elements to 0 with probability `p` in training and scales the others, so that the mean
+    stays (Srivastava et al., 2014); the identity in inference."""
 
     p: float = 0.5
 
     def forward(self, x: Value) -> Value:
-        return x
+        if not self.training or self.p == 0:
+            return x
+        seed, stream = self.draw()
+        return dropout(x, self.p, seed, stream=stream)
 
 
 class Flatten(Module):

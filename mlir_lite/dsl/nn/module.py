@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, cast, dataclass_transform
 
@@ -27,6 +28,7 @@ from ...errors import check
 from ...ir import Value
 from ...types import Array, TensorType
 from .initialisers import Initialiser
+from .training import Training
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Module:
     forward: ClassVar[Callable[..., Any]]
 
     _values: Mapping[str, Value] | None = field(default=None, kw_only=True, repr=False)
+    _training: Training | None = field(default=None, kw_only=True, repr=False)
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, eq=False)(cls)
@@ -78,7 +81,34 @@ class Module:
         declared = ", ".join(self._values)
         known = name in self._values
         check(known, f"{type(self).__name__} declares no parameter '{name}', but: {declared}")
-        return self._values[name]
+        value = self._values[name]
+        return value if self._training is None else self._training.latest(value)
+
+    @property
+    def training(self) -> bool:
+        """Whether `forward` is being traced for training: `ml.function(…, training=True)`."""
+        return self._training is not None
+
+    def update(self, name: str, value: Value) -> None:
+        """Give a running statistic of this module a new value; only in training."""
+        self.own(name)
+        trained = self.own_parameters()[name].trained
+        check(not trained, f"'{name}' is trained, so that no forward pass may change it")
+        assert self._values is not None
+        self._noted().update(name, self._values[name], value)
+
+    def draw(self) -> tuple[Value, int]:
+        """A seed and a stream for random numbers of this call alone; only in training.
+
+        The seed is the function's parameter `seed`, which each step gives another value.
+        """
+        return self._noted().draw()
+
+    def _noted(self) -> Training:
+        message = f"{type(self).__name__} is not being traced for training"
+        check(self._training is not None, message)
+        assert self._training is not None
+        return self._training
 
     def children(self) -> dict[str, Module]:
         """The modules in the fields, by name: `conv`, `blocks.0`, `heads.mask`."""
@@ -92,7 +122,7 @@ class Module:
         changed = {
             entry.name: _replaced(entry.name, getattr(self, entry.name), children)
             for entry in dataclasses.fields(self)
-            if entry.name != "_values"
+            if entry.name not in ("_values", "_training")
         }
         # Which fields there are, and of what types, is a subclass's own.
         replaced: Self = dataclasses.replace(cast(Any, self), **changed)
@@ -119,14 +149,20 @@ class Module:
             for name, entry in self.parameters().items()
         }
 
-    def attach(self, values: Mapping[str, Value]) -> Self:
-        """The same tree with these values, by dotted name, standing for its parameters."""
+    def attach(self, values: Mapping[str, Value], training: Training | None = None) -> Self:
+        """The same tree with these values, by dotted name, standing for its parameters; for
+        training if it is given where to note what that changes."""
         children = {
-            name: child.attach(_below(name, values)) for name, child in self.children().items()
+            name: child.attach(_below(name, values), training)
+            for name, child in self.children().items()
         }
-        attached = self.with_children(children)
         own = {name: values[name] for name in self.own_parameters()}
-        return dataclasses.replace(attached, _values=own) if own else attached
+        attached = self.with_children(children)
+        # A subclass may have an `__init__` that takes neither of these.
+        noted = copy(attached)
+        object.__setattr__(noted, "_values", own or None)
+        object.__setattr__(noted, "_training", training)
+        return noted
 
 
 def _modules_in(name: str, entry: object) -> Iterator[tuple[str, Module]]:

@@ -9,17 +9,30 @@ import numpy as np
 
 from ...errors import check
 from ...ir import Value
-from ...ops import batch_norm, group_norm, layer_norm, rms_norm
+from ...ops import (
+    batch_norm,
+    batch_norm_training,
+    group_norm,
+    layer_norm,
+    ones_like,
+    rms_norm,
+)
+from ...ops import sum as sum_
 from ...types import DType, f32
 from .initialisers import filled
 from .module import Module, Parameter
 
 
 class _BatchNorm(Module):
-    """Normalises each channel by its running statistics (Ioffe, Szegedy 2015)."""
+    """Normalises each channel by its running statistics (Ioffe, Szegedy 2015).
+
+    In training by those of the batch, of which `momentum` goes into the running ones: the mean and
+    the unbiased variance.
+    """
 
     num_features: int
     eps: float = 1e-5
+    momentum: float = 0.1
     dtype: DType = f32
 
     ranks: ClassVar[tuple[int, ...]]
@@ -36,8 +49,19 @@ class _BatchNorm(Module):
     def forward(self, x: Value) -> Value:
         ranks = " or ".join(map(str, self.ranks))
         check(x.rank in self.ranks, f"{type(self).__name__} takes rank {ranks}, got {x.type}")
-        statistics = self.own("running_mean"), self.own("running_var")
-        return batch_norm(x, self.own("weight"), self.own("bias"), *statistics, epsilon=self.eps)
+        weight, bias = self.own("weight"), self.own("bias")
+        mean, variance = self.own("running_mean"), self.own("running_var")
+        if not self.training:
+            return batch_norm(x, weight, bias, mean, variance, epsilon=self.eps)
+        y, batch_mean, batch_variance = batch_norm_training(x, weight, bias, epsilon=self.eps)
+        self.update("running_mean", self._moved(mean, batch_mean))
+        # As of a sample: divided by n - 1, which a batch of one element a channel does not allow.
+        count = sum_(ones_like(x), (0, *range(2, x.rank)))
+        self.update("running_var", self._moved(variance, batch_variance * (count / (count - 1))))
+        return y
+
+    def _moved(self, running: Value, new: Value) -> Value:
+        return running * (1 - self.momentum) + new * self.momentum
 
 
 class BatchNorm1d(_BatchNorm):
