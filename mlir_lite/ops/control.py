@@ -8,13 +8,27 @@ operand. They stay loops and branches down to machine code, and are never unroll
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from ..errors import RunError, check
-from ..ir import Function, Op, Value, op, run_reference
+from ..errors import RunError, UnsupportedError, check
+from ..ir import (
+    Builder,
+    Function,
+    Op,
+    Value,
+    current_builder,
+    inline,
+    op,
+    parameter,
+    run_reference,
+)
 from ..types import Array, Dim, TensorType, bool_
+from .residuals import joint, saving_step, unsaved
+from .reverse_loop import Loop, backward, backward_branches
 
 
 class ControlOp(Op):
@@ -79,6 +93,35 @@ class Scan(ControlOp):
                 place[t] = row
         return (*carries, *stacked)
 
+    def saving(self) -> Op | None:
+        """The scan that also stacks the residuals of its step."""
+        loop = self._loop()
+        pair = joint(self.step, [result.dtype.is_float for result in self.step.results])
+        _, slices, invariants = loop.split(pair.params)
+        known = (*slices, *pair.results[len(self.carries) :])
+        saved = unsaved(pair, pair.at_hand(invariants, known))
+        step = saving_step(self.step, pair, saved)
+        return dataclasses.replace(self, step=step) if saved else None
+
+    def gradient(self, *values: Value | None) -> Gradients:
+        """A scan the other way round, whose state is the gradient of the state; see
+        `reverse_loop`."""
+        count = len(self.step.results)
+        results, arrived = values[:count], values[count:]
+        stacked = [value for value in results[len(self.carries) :] if value is not None]
+        back = backward(self._loop(), stacked, arrived)
+        if back is None:  # not emitted as `saving` says
+            saving = self.saving()
+            assert isinstance(saving, Scan)
+            every = current_builder().emit(saving)
+            return saving.gradient(*every, *arrived, *[None] * (len(every) - count))
+        carries, inputs, invariants = back.loop.carries, back.loop.inputs, back.loop.invariants
+        scan = Scan(carries, inputs, invariants, self.length, back.loop.step, not self.reverse)
+        return back.gradients(current_builder().emit(scan))
+
+    def _loop(self) -> Loop:
+        return Loop(self.carries, self.inputs, self.invariants, self.step)
+
 
 @op
 class Cond(ControlOp):
@@ -100,6 +143,16 @@ class Cond(ControlOp):
 
     def reference(self, predicate: Array, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         return run_reference(self.then if predicate else self.otherwise, inputs)
+
+    def gradient(self, *values: Value | None) -> tuple[None, tuple[Value | None, ...]]:
+        """The pullback of the branch that was taken, which runs it again."""
+        arrived = values[len(self.then.results) :]
+        live = [gradient is not None for gradient in arrived]
+        (then, otherwise), wanted = backward_branches((self.then, self.otherwise), live)
+        given = [gradient for gradient in arrived if gradient is not None]
+        back = Cond(self.predicate, (*self.inputs, *given), then, otherwise)
+        found = iter(current_builder().emit(back) if any(wanted) else ())
+        return None, tuple(next(found) if has else None for has in wanted)
 
 
 @op
@@ -138,6 +191,32 @@ class WhileLoop(ControlOp):
             carries = run_reference(self.step, (*carries, *invariants))
             steps += 1
         return carries
+
+    def gradient(self, *values: Value | None) -> Gradients:
+        """That of as many steps as the limit allows, of which those past the end do nothing."""
+        advice = "the gradient of a while_loop needs a limit: ml.while_loop(..., limit=100)"
+        check(self.limit is not None, advice, UnsupportedError)
+        arrived = values[len(self.carries) :]
+        scan = Scan(self.carries, (), self.invariants, self.limit or 0, self._bounded_step())
+        saving = scan.saving() or scan
+        results = current_builder().emit(saving)
+        further = [None] * (len(results) - len(arrived))
+        carries, _, invariants = saving.gradient(*results, *arrived, *further)
+        return carries, invariants
+
+    def _bounded_step(self) -> Function:
+        """A step where the condition holds, else the state as it is."""
+        params = [parameter(param.name, param.type) for param in self.step.params]
+        builder = Builder(current_builder().table)
+        states = params[: len(self.carries)]
+        stay = Function("stay", tuple(params), (), tuple(states))
+        with builder.active():
+            (holds,) = inline(self.condition, dict(zip(self.condition.params, params, strict=True)))
+            results = builder.emit(Cond(holds, tuple(params), self.step, stay))
+        return builder.finish(self.step.name, params, results)
+
+
+Gradients: TypeAlias = tuple[tuple[Value | None, ...], ...]
 
 
 def over_limit(limit: int | None) -> str:
