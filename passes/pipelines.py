@@ -10,6 +10,7 @@
     conv-to-gemm      pointwise convolutions are matrix products
     precision         f32 products by constants in bf16, if that is allowed
     winograd          3×3 convolutions by fewer multiplications
+    orient            products transposed where that copies less
     pack-constants    weights in panels
     fuse              groups that become kernels
 """
@@ -35,6 +36,7 @@ from .fold_norm import fold_norm
 from .fuse import fuse
 from .integer_products import integer_products
 from .layout import layout
+from .orient import orient
 from .pack_constants import pack_constants
 from .precision import precision as precision_pass
 from .winograd import winograd
@@ -53,6 +55,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "fuse": fuse,
         "integer-products": integer_products,
         "layout": layout,
+        "orient": orient,
         "pack-constants": pack_constants,
         "precision": precision_pass,
         "winograd": winograd,
@@ -85,6 +88,7 @@ def cpu_pipeline(
         *preparing_steps(target),
         *((narrow,) if precision != "f32" else ()),
         Step("winograd", {"target": target, "choice": winograd}),
+        Step("orient", {"target": target}),
         Step("constant-fold"),
         Step("pack-constants", {"target": target}),
         *_TIDY,
