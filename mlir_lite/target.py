@@ -27,6 +27,11 @@ class Target:
     dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions.py`
     tuning: Chooser = Tuning()  # answers that come before those of the cost model
 
+    @property
+    def has_avx512(self) -> bool:
+        """Whether vectors are those of AVX-512, with its masks."""
+        return self.vector_bytes == 64
+
     def lanes(self, dtype: DType) -> int:
         """Elements of this type in one vector register."""
         return max(1, self.vector_bytes // dtype.bytes)

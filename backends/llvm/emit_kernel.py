@@ -123,7 +123,7 @@ def emit_kernel(
     stages: list[Stage] = []
     for number, part in enumerate(parts):
         name = kernel.name if len(parts) == 1 else f"{kernel.name}.{number}"
-        out = ScopedText(fma=target.has_fma)
+        out = ScopedText(fma=target.has_fma, scale=target.has_avx512)
         texts += [job.function(part, name, out), job.task(name)]
         declarations |= out.declarations
         if places.thread_bytes:
@@ -224,7 +224,7 @@ class _Job:
     def _statements(self, part: _Part, out: ScopedText) -> Statements:
         """The emitter of a stage's statements, with every buffer in its place."""
         scalars = Scalars(out, modern=self.target.has_fma)
-        masked = self.target.vector_bytes if self.target.vector_bytes == 64 else 0  # AVX-512
+        masked = self.target.vector_bytes if self.target.has_avx512 else 0
         frame = Frame(out, scalars, self.kernel.buffers, masked_bytes=masked)
         for number, param in enumerate(self.kernel.params):
             frame.pointers[param.name] = f"%p{number}"

@@ -64,6 +64,8 @@ def exp_nonpositive(x: Vec) -> Vec:
     _, lowest, subnormal = EXP_RANGE[x.shape.dtype]
     x = x.at_least(lowest)
     shifted, r = reduce_by_ln2(x)
+    if x.shape.has_scale:
+        return exp_polynomial(r).scaled(shifted - rounding_shift(x))
     small = x < subnormal
     power = power_of_two(small.select(shifted + float(RESCUE), shifted))
     result = exp_polynomial(r) * power
@@ -78,6 +80,8 @@ def _scaled(significand: Vec, shifted: Vec, x: Vec, limits: tuple[float, float, 
     """
     highest, lowest, subnormal = limits
     shape = x.shape
+    if shape.has_scale:
+        return significand.scaled(shifted - rounding_shift(x))
     small = x < subnormal
     shifted = small.select(shifted + float(RESCUE), shifted)
     result = (significand.bits() + (shifted.bits() << shape.mantissa_bits)).as_float()
@@ -86,16 +90,26 @@ def _scaled(significand: Vec, shifted: Vec, x: Vec, limits: tuple[float, float, 
     return (x <= highest).select(result, x + math.inf)
 
 
+def _reducible(x: Vec, limits: tuple[float, float, float]) -> Vec:
+    """x without the infinities, of which no remainder can be taken; NaN passes.
+
+    An instruction that scales gives infinity by itself for what is above the highest argument.
+    """
+    highest, lowest, _ = limits
+    x = x.at_least(lowest)
+    return x.at_most(highest + 1.0) if x.shape.has_scale else x
+
+
 def exp(x: Vec) -> Vec:
     limits = EXP_RANGE[x.shape.dtype]
-    x = x.at_least(limits[1])
+    x = _reducible(x, limits)
     shifted, r = reduce_by_ln2(x)
     return _scaled(exp_polynomial(r), shifted, x, limits)
 
 
 def exp2(x: Vec) -> Vec:
     limits = EXP2_RANGE[x.shape.dtype]
-    x = x.at_least(limits[1])
+    x = _reducible(x, limits)
     shifted, significand = _reduce_by_one(x)
     return _scaled(significand, shifted, x, limits)
 

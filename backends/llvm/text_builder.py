@@ -14,10 +14,12 @@ class LlvmText:
     """The body of one LLVM function while it grows; names count up from `%t0`.
 
     `fma` says that the target has a fused multiply-add instruction; where it has none, `llvm.fma`
-    would become a call into libm.
+    would become a call into libm. `scale` says that it multiplies a vector of 64 bytes by powers of
+    two in one instruction (AVX-512).
     """
 
     fma: bool = True
+    scale: bool = False
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     _names: int = 0

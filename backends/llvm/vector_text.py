@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from .text_builder import FloatType, LlvmText, constant, element_type, splat, vector_type
 
+SCALED_BITS = 512  # of vectors that AVX-512 multiplies by powers of two
+CURRENT_ROUNDING = 4  # as everywhere else
 HORNER_LENGTH = 8  # measured: with more coefficients latency costs more than a multiplication
 
 
@@ -55,6 +57,11 @@ class Shape:
     def suffix(self) -> str:
         """The mangled type in an intrinsic's name: `f32`, `v16f32`."""
         return self.dtype if self.width == 1 else f"v{self.width}{self.dtype}"
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether the target has `Vec.scaled` for these vectors."""
+        return self.out.scale and self.width * self.total_bits == SCALED_BITS
 
     def literal(self, value: float) -> Vec:
         return Vec(self, constant(value, self.dtype, self.width))
@@ -104,6 +111,16 @@ class Vec:
         if not self.shape.out.fma:
             return self * factor + addend
         return self.shape.call("fma", [self, self._vec(factor), self._vec(addend)])
+
+    def scaled(self, power: Vec) -> Vec:
+        """self * 2**power for whole powers, rounded once; only where the shape `has_scale`."""
+        kind, mask = self.shape.type, f"i{self.shape.width}"
+        suffix = "ps" if self.shape.dtype == "f32" else "pd"
+        function = f"@llvm.x86.avx512.mask.scalef.{suffix}.512"
+        self.shape.out.declare(f"declare {kind} {function}({kind}, {kind}, {kind}, {mask}, i32)")
+        vectors = ", ".join(f"{kind} {vector.name}" for vector in (self, power, self))
+        text = f"call {kind} {function}({vectors}, {mask} -1, i32 {CURRENT_ROUNDING})"
+        return Vec(self.shape, self.shape.out.define(text))
 
     def sqrt(self) -> Vec:
         return self.shape.call("sqrt", [self])

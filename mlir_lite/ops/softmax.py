@@ -19,7 +19,7 @@ from .promote import as_value, check_kind
 from .reduce import max as max_
 from .reduce import sum as sum_
 from .reduce import widened
-from .unary import exp, log
+from .unary import exp, log, reciprocal
 
 
 @op
@@ -49,7 +49,8 @@ class Softmax(AlongAxis):
     def decompose(self, x: Value) -> Value:
         wide = cast(x, computing_type(x.dtype))
         powers = exp(wide - max_(wide, self.axis, keepdims=True))
-        return cast(powers / sum_(powers, self.axis, keepdims=True), x.dtype)
+        # One division a sum: it is at least 1, or NaN, so that nothing overflows or underflows.
+        return cast(powers * reciprocal(sum_(powers, self.axis, keepdims=True)), x.dtype)
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         return (y * (dy - sum_(dy * y, self.axis, keepdims=True)),)

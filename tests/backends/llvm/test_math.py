@@ -39,9 +39,15 @@ class Variant:
     def fma(self) -> bool:
         return self.cpu != "x86-64"
 
+    @property
+    def scale(self) -> bool:
+        return self.cpu == "x86-64-v4"
+
 
 HOST = (Variant("f32", 16), Variant("f64", 8))
+SCALING = (Variant("f32", 16, "x86-64-v4"), Variant("f64", 8, "x86-64-v4"))
 OTHERS = (
+    *SCALING,
     *(Variant("f32", width) for width in (1, 4, 8)),
     *(Variant("f64", width) for width in (1, 2, 4)),
     Variant("f32", 8, "haswell"),
@@ -53,7 +59,7 @@ OTHERS = (
 
 def loop_text(function: str, variant: Variant, declarations: set[str]) -> str:
     """void function(x, y, result, n): the function over n elements, n a multiple of the width."""
-    out = LlvmText(fma=variant.fma)
+    out = LlvmText(fma=variant.fma, scale=variant.scale)
     element = "float" if variant.dtype == "f32" else "double"
     kind = element if variant.width == 1 else f"<{variant.width} x {element}>"
     args = ["%x", "%y"] if function in BINARY else ["%x"]
@@ -81,7 +87,11 @@ exit:
 }}"""
 
 
-CPU_FEATURES = {"haswell": {"avx2", "fma"}, "x86-64": {"sse2"}}
+CPU_FEATURES = {
+    "x86-64-v4": {"avx512f", "avx512vl"},
+    "haswell": {"avx2", "fma"},
+    "x86-64": {"sse2"},
+}
 
 
 def runs_here(cpu: str) -> bool:
@@ -354,9 +364,20 @@ def test_angles_beyond_the_reduction_give_values_in_range(variant: Variant) -> N
     assert np.all(np.isfinite(evaluate(variant, "tan", x)))
 
 
+@pytest.mark.parametrize("function", ["exp", "exp2", "sigmoid", "erfc", "gelu"])
+def test_an_instruction_that_scales_changes_no_bit(function: str) -> None:
+    for plain, scaling in zip(HOST, SCALING, strict=True):
+        if not (runs_here(scaling.cpu) and plain.fma):
+            pytest.skip("no AVX-512")
+        x = samples(plain.dtype, 5000)
+        expected = evaluate(plain, function, x)
+        np.testing.assert_array_equal(evaluate(scaling, function, x), expected)
+
+
 def test_nothing_is_called(variant: Variant) -> None:
     text = module_text(variant)
-    inline = {"fma", "sqrt", "fabs", "copysign"} if variant.fma else {"sqrt", "fabs", "copysign"}
+    inline = {"sqrt", "fabs", "copysign"}
+    inline |= ({"fma"} if variant.fma else set()) | ({"x86"} if variant.scale else set())
     assert set(re.findall(r"declare .*@llvm\.(\w+)", text)) == inline
     module = llvm.parse_assembly(text)
     module.verify()
