@@ -44,14 +44,32 @@ class ReferenceExecutable:
         given = [np.asarray(array) for array in in_order(self.parameters, arrays, named)]
         with np.errstate(all="ignore"):
             results = run_program(self.program, given, self.constants)
-        if out is not None:
-            places = [out] if isinstance(out, np.ndarray) else list(out)
-            count = f"{len(results)} results, {len(places)} arrays in out"
-            check(len(places) == len(results), count, InputError)
-            for place, result in zip(places, results, strict=True):
-                place[...] = result
-            results = tuple(places)
+        results = self._placed(results, dict(zip(self.parameters, given, strict=True)), out)
         return results[0] if len(results) == 1 else results
+
+    def _placed(
+        self,
+        results: Sequence[Array],
+        given: Mapping[str, Array],
+        out: Array | Sequence[Array] | None,
+    ) -> tuple[Array, ...]:
+        """The results in the arrays that they belong into: those of donors, then those of `out`."""
+        donors = [self.program.slot(name).donor for name in self.program.results]
+        fresh = donors.count(None)
+        places = None if out is None else [out] if isinstance(out, np.ndarray) else list(out)
+        if places is not None:
+            count = f"{fresh} results, {len(places)} arrays in out"
+            check(len(places) == fresh, count, InputError)
+        remaining = iter(places or ())
+        found: list[Array] = []
+        for result, donor in zip(results, donors, strict=True):
+            if donor is None and places is None:
+                found.append(result)
+                continue
+            place = next(remaining) if donor is None else given[donor]
+            place[...] = result
+            found.append(place)
+        return tuple(found)
 
     def clone(self) -> ReferenceExecutable:
         return self

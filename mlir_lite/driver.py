@@ -83,6 +83,7 @@ def compile(
     observe: Observer | None = None,
     dump: str | Path | None = None,
     tune: Tuning | str | Path | None = None,
+    donate: Mapping[str, int] = MappingProxyType({}),
 ) -> Executable:
     """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another, and
     "reference" runs the scheduled kernels in the interpreter, slowly and strictly.
@@ -94,6 +95,8 @@ def compile(
     in each factor for half the time and memory. `dump` is a folder that gets a numbered file for
     the IR after each pass. `tune` is a record of measured choices that `ml.tune` made on this
     machine, or its file.
+    `donate` gives arrays away: `{"w": 0}` makes the call write result 0 into the array it gets for
+    `w`, and return that array (`Function.donating` says so of the function itself).
     What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
     the target cannot do, `InputError` for an unknown precision, a record that is none, or one of
     another machine.
@@ -104,6 +107,7 @@ def compile(
     folder = dump_folder() if dump is None else Path(dump)
     tuning = Tuning() if tune is None else tune if isinstance(tune, Tuning) else read_tuning(tune)
     options = Options(verify or verify_level(), winograd, precision, steps, observe, folder, tuning)
+    fn = fn.donating({**fn.donated, **donate}) if donate else fn
     return Executable(fn, target, threads, options)
 
 

@@ -91,7 +91,7 @@ def constant_fold(fn: Function) -> Function:
                 results = _folded(op, node, keep) or builder.again(node, op)
             values.update(zip(node.results, results, strict=True))
     kept = [values[result] for result in fn.results]
-    return builder.finish(fn.name, fn.params, kept, static=fn.static)
+    return builder.remade(fn, kept)
 
 
 def _looked_up(fn: Function) -> set[Value]:

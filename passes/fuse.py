@@ -263,7 +263,7 @@ class _Fusion:
             for number in sorted(self.parts):
                 emit_part(number)
             results = [value_of(result) for result in self.fn.results]
-        return builder.finish(self.fn.name, self.fn.params, results, static=self.fn.static)
+        return builder.remade(self.fn, results)
 
 
 def _fusible(node: Node) -> bool:

@@ -44,7 +44,7 @@ class _Layouts:
                 with self.builder.at(node.location):
                     self._node(node.op, node.results)
             results = [self._first(result) for result in fn.results]
-        return self.builder.finish(fn.name, fn.params, results, static=fn.static)
+        return self.builder.remade(fn, results)
 
     def _first(self, value: Value) -> Value:
         if value not in self.first:

@@ -20,6 +20,7 @@ from ..tile.in_place import is_elementwise
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Program, Role, Slot, View
 from ..types import TensorType
+from .donate import donate
 from .faults import (
     STATUS,
     check_kernel,
@@ -82,7 +83,16 @@ class _Lowerer:
             tuple(names),
             self.faults,
         )
+        if self.fn.donated:
+            program = donate(program, self._donated(program), self._copy_kernel)
         return Lowered(program, self.constants, frozenset(self.shares))
+
+    def _donated(self, program: Program) -> dict[str, str]:
+        """The slots of the parameters that are given away, and of the results that take them."""
+        return {
+            self.place[self.fn.param(name)]: program.results[position]
+            for name, position in self.fn.donated.items()
+        }
 
     # Slots
 
@@ -127,13 +137,17 @@ class _Lowerer:
         return slot.name
 
     def _copy(self, source: str, target: Slot) -> None:
-        shape = target.type.static_shape
-        key = ("copy", target.type)
-        if key not in self.kernels:
-            naive = copy_kernel(self._fresh("copy"), target.type)
-            self.kernels[key] = schedule(naive, self.target)
+        kernel, label = self._copy_kernel(target), f"copy {target.type.static_shape}"
         args = (View(source), View(target.name))
-        self.steps.append(CallStep(self.kernels[key].name, args, UNKNOWN, f"copy {shape}"))
+        self.steps.append(CallStep(kernel.name, args, UNKNOWN, label))
+
+    def _copy_kernel(self, slot: Slot) -> Kernel:
+        """The kernel that copies a slot of this type."""
+        key = ("copy", slot.type)
+        if key not in self.kernels:
+            naive = copy_kernel(self._fresh("copy"), slot.type)
+            self.kernels[key] = schedule(naive, self.target)
+        return self.kernels[key]
 
     # Nodes
 

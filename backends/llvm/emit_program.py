@@ -129,7 +129,7 @@ def _ranges(
     ranges = {}
     for param, view in zip(kernel.params, step.args, strict=True):
         slot = program.slot(view.slot)
-        place, start = slot.name, view.offset * slot.type.dtype.bytes
+        place, start = slot.memory, view.offset * slot.type.dtype.bytes
         if slot.role is Role.ARENA:
             place, start = "", start + (slot.offset or 0)
         ranges[param.name] = (place, start, start + param.elements * param.dtype.bytes)

@@ -28,7 +28,15 @@ class Image:
     @staticmethod
     def of(program: Program, text: ProgramText) -> Image:
         def specs(names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
-            return tuple(ArraySpec(name, program.slot(name).type) for name in names)
+            slots = map(program.slot, names)
+            return tuple(
+                ArraySpec(
+                    slot.name,
+                    slot.type,
+                    None if slot.donor is None else program.params.index(slot.donor),
+                )
+                for slot in slots
+            )
 
         constants = tuple(
             (slot.name, slot.type) for slot in program.slots if slot.role is Role.CONSTANT

@@ -53,7 +53,7 @@ def _with_sizes(fn: Function, sizes: Mapping[str, int]) -> Function:
             with builder.at(node.location):
                 values.update(zip(node.results, builder.emit(op), strict=True))
     results = [values[result] for result in fn.results]
-    return builder.finish(fn.name, params, results, static=fn.static)
+    return builder.remade(fn, results, params)
 
 
 def _substituted(attribute: object, sizes: Mapping[str, int]) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import TypeRuleError, check
 from ..location import UNKNOWN, Location, caller_location
@@ -108,6 +108,15 @@ class Builder:
         return Function(
             name, tuple(params), live_nodes(self._nodes, results), tuple(results), static
         )
+
+    def remade(
+        self, fn: Function, results: Sequence[Value], params: Sequence[Value] | None = None
+    ) -> Function:
+        """The function `fn` with these results in place of its own, and maybe parameters of other
+        types: what else is said of it stays."""
+        nodes = live_nodes(self._nodes, results)
+        given = fn.params if params is None else tuple(params)
+        return replace(fn, params=given, nodes=nodes, results=tuple(results))
 
 
 def live_nodes(nodes: Sequence[Node], results: Sequence[Value]) -> tuple[Node, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,13 +20,18 @@ from .value import Node, Value
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A pure function of tensors. `static` names the parameters whose *value* decides shapes."""
+    """A pure function of tensors. `static` names the parameters whose *value* decides shapes.
+
+    `donated` maps a parameter's name to the position of a result: compiled, the function writes
+    that result into the array it is given for the parameter, and returns that array.
+    """
 
     name: str
     params: tuple[Value, ...]
     nodes: tuple[Node, ...]
     results: tuple[Value, ...]
     static: frozenset[str] = frozenset()
+    donated: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def result_types(self) -> tuple[TensorType, ...]:
@@ -93,7 +99,31 @@ class Function:
             tuple(nodes),
             tuple(values[result] for result in self.results),
             self.static - set(weights),
+            {name: at for name, at in self.donated.items() if name not in weights},
         )
+
+    def donating(self, donated: Mapping[str, int]) -> Function:
+        """The function with these parameters' arrays given away: see `donated`.
+
+        `InputError` for names and positions that there are not, for a result of another type, for
+        one that two parameters are to hold, and for a static parameter.
+        """
+        unknown = unknown_names(donated, (param.name for param in self.params))
+        check(not unknown, f"@{self.name} has no parameter {unknown}", InputError)
+        for name, position in donated.items():
+            why_not = self._why_not_donated(name, position)
+            check(not why_not, f"'{name}' of @{self.name} cannot be donated: {why_not}", InputError)
+        twice = len(set(donated.values())) < len(donated)
+        check(not twice, f"two parameters of @{self.name} are donated to one result", InputError)
+        return replace(self, donated=dict(donated))
+
+    def _why_not_donated(self, name: str, position: int) -> str:
+        if not 0 <= position < len(self.results):
+            return f"there is no result {position} among {len(self.results)}"
+        given, wanted = self.param(name).type, self.results[position].type
+        if given != wanted:
+            return f"it is {given}, the result {position} is {wanted}"
+        return "its value decides shapes" if name in self.static else ""
 
     def __str__(self) -> str:
         from .printer import print_function

@@ -98,7 +98,7 @@ class _BlockParser:
         cursor = self._cursor
         cursor.expect("{")
         with cursor.nested():
-            params, static = self._parameters(arguments)
+            params, marks = self._parameters(arguments)
             nodes: list[Node] = []
             while not cursor.at(f'"{terminator}"'):
                 nodes.append(self._node())
@@ -107,13 +107,19 @@ class _BlockParser:
             self._check_types(results, self._function_type(), token)
             cursor.accept_location()
         cursor.expect("}")
-        return Function(name, params, tuple(nodes), results, static)
+        static = frozenset(param for param, own in marks.items() if "mlir_lite.static" in own)
+        positions = {param: own.get("mlir_lite.donated") for param, own in marks.items()}
+        donated = {param: at for param, at in positions.items() if isinstance(at, int)}
+        return Function(name, params, tuple(nodes), results, static, donated)
 
-    def _parameters(self, arguments: object) -> tuple[tuple[Value, ...], frozenset[str]]:
+    def _parameters(
+        self, arguments: object
+    ) -> tuple[tuple[Value, ...], dict[str, dict[str, object]]]:
+        """The parameters, and by name what their dictionaries say."""
         cursor = self._cursor
         described = arguments if isinstance(arguments, tuple) else ()
         params: list[Value] = []
-        static: set[str] = set()
+        marks: dict[str, dict[str, object]] = {}
         if cursor.accept("^"):
             cursor.expect_kind("name", "a block's name")
             for token, type_ in self._block_arguments():
@@ -122,9 +128,8 @@ class _BlockParser:
                 name = str(entries.get("mlir_lite.name", cursor.string(token)))
                 params.append(Value(type_, name=name))
                 self._scope.define(token, params[-1])
-                if "mlir_lite.static" in entries:
-                    static.add(name)
-        return tuple(params), frozenset(static)
+                marks[name] = entries
+        return tuple(params), marks
 
     def _block_arguments(self) -> list[tuple[Token, TensorType]]:
         cursor = self._cursor

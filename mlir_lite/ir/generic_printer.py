@@ -80,6 +80,8 @@ class _GenericPrinter:
             entries.append(f"mlir_lite.name = {quote(param.name)}")
         if param.name in fn.static:
             entries.append("mlir_lite.static")
+        if param.name in fn.donated:
+            entries.append(f"mlir_lite.donated = {fn.donated[param.name]} : i64")
         return f"{{{', '.join(entries)}}}"
 
     def _define_parameter(self, param: Value) -> str:

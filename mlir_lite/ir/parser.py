@@ -69,6 +69,7 @@ class _FunctionParser:
         self._assembler = assembler
         self._scope = Scope(cursor)
         self._static: list[str] = []
+        self._donated: dict[str, int] = {}
 
     def function(self, *, region: bool) -> Function:
         """`@name(params) -> results { … }`; a region has no `-> results` and may lack a name."""
@@ -91,7 +92,8 @@ class _FunctionParser:
             expected = ", ".join(map(str, declared)) or "nothing"
             raise cursor.error(f"@{name} returns {expected}, got {given}", token)
         cursor.expect("}")
-        return Function(name, params, tuple(nodes), results, frozenset(self._static))
+        static = frozenset(self._static)
+        return Function(name, params, tuple(nodes), results, static, self._donated)
 
     def _parameters(self) -> tuple[Value, ...]:
         cursor = self._cursor
@@ -112,10 +114,21 @@ class _FunctionParser:
         param = Value(expect_tensor_type(cursor), name=name)
         self._scope.define(token, param)
         if cursor.accept("{"):
-            cursor.expect("static")
+            self._mark(name)
+            while cursor.accept(","):
+                self._mark(name)
             cursor.expect("}")
-            self._static.append(name)
         return param
+
+    def _mark(self, name: str) -> None:
+        """`static`, or `donated = 0`, which names a result by its position."""
+        cursor = self._cursor
+        if cursor.accept("donated"):
+            cursor.expect("=")
+            self._donated[name] = cursor.expect_int("the position of a result")
+            return
+        cursor.expect("static")
+        self._static.append(name)
 
     def _result_types(self) -> tuple[TensorType, ...]:
         cursor = self._cursor

@@ -63,8 +63,11 @@ class _Printer:
         self._writer.write("}")
 
     def _parameter(self, fn: Function, param: Value) -> str:
-        static = " {static}" if param.name in fn.static else ""
-        return f"{self._name(param)}: {param.type}{static}"
+        marks = ["static"] * (param.name in fn.static)
+        if param.name in fn.donated:
+            marks.append(f"donated = {fn.donated[param.name]}")
+        said = f" {{{', '.join(marks)}}}" if marks else ""
+        return f"{self._name(param)}: {param.type}{said}"
 
     def _name(self, value: Value) -> str:
         """The value's name; a value of nowhere, which only a broken function has, is `%?`."""

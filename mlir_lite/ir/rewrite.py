@@ -101,6 +101,6 @@ def transform(
                 )
                 values[old] = new
         results = tuple(values[result] for result in fn.results)
-    made = builder.finish(fn.name, new_params, results, static=fn.static)
+    made = builder.remade(fn, results, new_params)
     same = (made.params, made.nodes, made.results) == (fn.params, fn.nodes, fn.results)
     return fn if same else made

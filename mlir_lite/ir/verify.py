@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from ..errors import MlirLiteError, VerifyError
 from ..location import UNKNOWN
@@ -26,6 +27,7 @@ def verify(fn: Function, known: Collection[Node] = ()) -> None:
     static = fn.static - {param.name for param in fn.params}
     if static:
         raise _error(fn, None, f"no parameter is named '{min(static)}', which is said static")
+    _verify_donated(fn)
     defined: set[Value] = set()
     names: set[str] = set()
     for param in fn.params:
@@ -90,6 +92,17 @@ def _error(fn: Function, node: Node | None, message: str) -> VerifyError:
     return VerifyError(f"{where}@{fn.name}: {message}\n{_excerpt(fn, node)}")
 
 
+def _verify_donated(fn: Function) -> None:
+    types = {param.name: param.type for param in fn.params}
+    for name, position in fn.donated.items():
+        if name not in types:
+            raise _error(fn, None, f"no parameter is named '{name}', which is said donated")
+        if not 0 <= position < len(fn.results) or fn.results[position].type != types[name]:
+            raise _error(fn, None, f"'{name}' is donated to what is no result of its type")
+    if len(set(fn.donated.values())) < len(fn.donated):
+        raise _error(fn, None, "two parameters are donated to one result")
+
+
 def _excerpt(fn: Function, node: Node | None) -> str:
     """The lines around a node's own; the head where there is no node."""
     lines = print_function(fn).splitlines()
@@ -97,7 +110,7 @@ def _excerpt(fn: Function, node: Node | None) -> str:
     if node is not None:
         # A function cut off behind the node ends `…node`, `return`, `}`.
         upto = fn.nodes[: fn.nodes.index(node) + 1]
-        cut = Function(fn.name, fn.params, upto, fn.results, fn.static)
+        cut = replace(fn, nodes=upto)
         at = len(print_function(cut).splitlines()) - 3
     first, last = max(0, at - _CONTEXT), at + _CONTEXT + 1
     return "\n".join(

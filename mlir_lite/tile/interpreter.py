@@ -79,6 +79,7 @@ def run_program(
     memory = {
         slot.name: _slot_bytes(program, slot, given, constants, arena) for slot in program.slots
     }
+    memory |= {slot.name: memory[slot.memory] for slot in program.slots}
     if "status" in memory:
         memory["status"][:] = 0
     plans: dict[tuple[str, tuple[tuple[str, str], ...], bool], Plan] = {}

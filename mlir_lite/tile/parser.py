@@ -79,7 +79,8 @@ class _ProgramParser:
         cursor.expect(":")
         type_ = expect_tensor_type(cursor)
         offset = cursor.expect_int("an offset") if cursor.accept("at") else None
-        self._slots[name] = Slot(name, type_, role, offset)
+        donor = self._value() if cursor.accept("in") else None
+        self._slots[name] = Slot(name, type_, role, offset, donor)
 
     def _kernel(self) -> None:
         token = self._cursor.peek()

@@ -103,7 +103,7 @@ class _Argument:
     def meets(self, other: _Argument) -> bool:
         """Do the two share memory?"""
         both_in_arena = self.slot.role == other.slot.role == Role.ARENA
-        if self.slot.name != other.slot.name and not both_in_arena:
+        if self.slot.memory != other.slot.memory and not both_in_arena:
             return False
         mine = self.place + self.stop - self.start
         theirs = other.place + other.stop - other.start
@@ -123,6 +123,7 @@ class _ProgramChecks:
             for slot in program.slots
             if slot.role in (Role.PARAMETER, Role.CONSTANT) or slot.name == STATUS
         }
+        self.overwritten: dict[str, str] = {}  # parameters, by the results that took their place
 
     def fail(self, message: str, number: int | None = None) -> VerifyError:
         where = f"program '{self.program.name}'"
@@ -147,6 +148,7 @@ class _ProgramChecks:
             raise self.fail("its parameters are not its slots of role parameter")
         for slot in self.program.slots:
             self.check_place(slot)
+            self.check_donor(slot)
 
     def check_place(self, slot: Slot) -> None:
         if slot.role != Role.ARENA:
@@ -158,6 +160,16 @@ class _ProgramChecks:
         memory = self.program.memory
         if memory is not None and slot.offset + slot.type.nbytes > memory.arena_bytes:
             raise self.fail(f"'{slot.name}' ends beyond the arena's {memory.arena_bytes} bytes")
+
+    def check_donor(self, slot: Slot) -> None:
+        if slot.donor is None:
+            return
+        donor = self.slots.get(slot.donor)
+        fits = donor is not None and (donor.role, donor.type) == (Role.PARAMETER, slot.type)
+        if slot.role != Role.RESULT or not fits:
+            raise self.fail(f"'{slot.name}' cannot lie in '{slot.donor}'")
+        if [other.donor for other in self.program.slots].count(slot.donor) > 1:
+            raise self.fail(f"two results lie in '{slot.donor}'")
 
     def check_call(self, number: int, step: CallStep) -> None:
         kernel = self.kernels.get(step.kernel)
@@ -176,12 +188,21 @@ class _ProgramChecks:
                     f"'{argument.param.name}' reads '{argument.slot.name}' before it is written",
                     number,
                 )
+            if argument.reads and argument.slot.name in self.overwritten:
+                taker = self.overwritten[argument.slot.name]
+                raise self.fail(
+                    f"'{argument.param.name}' reads '{argument.slot.name}' after the result "
+                    f"'{taker}' has overwritten it",
+                    number,
+                )
         for one, other in combinations(arguments, 2):
             self.check_pair(number, kernel, one, other)
         for argument in arguments:
             if argument.writes:
                 piece = (argument.start, argument.stop)
                 self.written.setdefault(argument.slot.name, []).append(piece)
+                if argument.slot.donor is not None:
+                    self.overwritten[argument.slot.donor] = argument.slot.name
 
     def argument(self, number: int, param: Buffer, view: View, kernel: Kernel) -> _Argument:
         slot = self.slots.get(view.slot)
@@ -225,6 +246,8 @@ class _ProgramChecks:
     def check_results(self) -> None:
         for name in self.program.results:
             slot = self.slots[name]
+            if slot.donor is not None and name not in self.written:
+                continue  # it is what the parameter was
             whole = Buffer(name, slot.type.dtype, slot.type.static_shape)
             if not self.is_written(_Argument(whole, slot, 0, slot.type.nbytes, False, True)):
                 raise self.fail(f"the result '{name}' is not wholly written")

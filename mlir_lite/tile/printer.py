@@ -80,6 +80,8 @@ def print_program(program: Program) -> str:
 
 def _slot(slot: Slot) -> str:
     place = "" if slot.offset is None else f" at {slot.offset}"
+    if slot.donor is not None:
+        place = f" in {name_text(slot.donor, '%')}"
     return f"{slot.role} {name_text(slot.name, '%')}: {slot.type}{place}"
 
 

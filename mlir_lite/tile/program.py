@@ -25,12 +25,19 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A buffer of the program. `offset` is its place in the arena, in bytes (ARENA only)."""
+    """A buffer of the program. `offset` is its place in the arena, in bytes (ARENA only); `donor`
+    is the parameter whose array a result overwrites and becomes (RESULT only)."""
 
     name: str
     type: TensorType
     role: Role
     offset: int | None = None
+    donor: str | None = None
+
+    @property
+    def memory(self) -> str:
+        """The slot whose memory this is."""
+        return self.donor or self.name
 
 
 @dataclass(frozen=True, slots=True)
