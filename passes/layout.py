@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ..ir import Builder, Function, Op, Value
 from ..ops.broadcast import Broadcast
 from ..ops.conv import Conv
+from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.pool import Pool
 from ..ops.shape import reshape, transpose
@@ -23,9 +24,12 @@ from .channel_order import stay_first, to_first, to_last
 def layout(fn: Function, *, target: Target) -> Function:
     """Make convolutions and pools channels-last, and carry that layout through what allows it;
     but leave convolutions as they are that the transposes would make slower."""
-    if not any(isinstance(node.op, (Conv, ConvTranspose)) for node in fn.nodes):
+    if not any(isinstance(node.op, _CONVOLUTIONS) for node in fn.nodes):
         return fn
     return _Layouts(Builder(TABLE), stay_first(fn, target)).run(fn)
+
+
+_CONVOLUTIONS = (Conv, ConvTranspose, ConvWeightGradient)
 
 
 @dataclass
@@ -57,6 +61,11 @@ class _Layouts:
         return self.last[value]
 
     def _node(self, op: Op, results: tuple[Value, ...]) -> None:
+        if isinstance(op, ConvWeightGradient) and op.layout == "nchw":
+            # Its result is a weight, whose axes have one order only.
+            moved = replace(op, x=self._last(op.x), dy=self._last(op.dy), layout="nhwc")
+            self.first[results[0]] = self.builder.emit(moved)[0]
+            return
         moves = len(results) == 1 and results[0] not in self.staying
         changed = self._channels_last(op) if moves else None
         if changed is not None:

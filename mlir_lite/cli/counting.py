@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..ir import Function
 from ..ops.conv import Conv
+from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.matmul import Matmul
 from ..passes.decompose import decompose
@@ -25,6 +26,9 @@ def matrix_flops(fn: Function) -> int:
             case Conv(weight=weight):
                 per_output = _count(weight.shape) // max(1, weight.type.static_shape[0])
                 total += 2 * _count(node.results[0].shape) * per_output
+            case ConvWeightGradient(dy=dy):
+                windows = _count(dy.shape) // max(1, node.results[0].type.static_shape[0])
+                total += 2 * _count(node.results[0].shape) * windows
             case ConvTranspose(x=x, weight=weight):
                 per_input = _count(weight.shape) // max(1, weight.type.static_shape[0])
                 total += 2 * _count(x.shape) * per_input

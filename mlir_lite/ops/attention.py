@@ -13,10 +13,11 @@ from .body import computing_type
 from .broadcast import broadcast_shapes, common_shape, shape_text
 from .cast import cast
 from .creation import iota, zeros
-from .elementwise import emit
+from .elementwise import Gradients, emit
 from .matmul import matmul
 from .promote import as_value, as_values, check_kind, check_same_dtype
-from .reduce import widened
+from .reduce import sum as sum_
+from .reduce import sum_to, widened
 from .select import where
 from .shape import expand_dims, swapaxes
 from .softmax import softmax
@@ -68,13 +69,37 @@ class Attention(Op):
         return np.asarray(weights @ widened(values)).astype(queries.dtype)
 
     def decompose(self, queries: Value, keys: Value, values: Value, mask: Value | None) -> Value:
+        weights = self._weights(queries, keys, mask)
+        return cast(matmul(weights, cast(values, weights.dtype)), queries.dtype)
+
+    def _weights(self, queries: Value, keys: Value, mask: Value | None) -> Value:
+        """The softmax of the scores."""
         wide = computing_type(queries.dtype)
         scores = matmul(cast(queries, wide), swapaxes(cast(keys, wide), -1, -2)) * self.scale
         scores = scores if mask is None else scores + cast(mask, wide)
         if self.causal:
             rows, columns = iota(scores.shape[-2]), iota(scores.shape[-1])
             scores = where(expand_dims(rows, 1) >= columns, scores, -math.inf)
-        return cast(matmul(softmax(scores), cast(values, wide)), queries.dtype)
+        return softmax(scores)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        """The weights are computed again rather than kept (Dao et al., 2022, appendix B.2)."""
+        wide = computing_type(y.dtype)
+        queries, keys, values, given, arrived = (
+            cast(value, wide) for value in (self.queries, self.keys, self.values, y, dy)
+        )
+        weights = self._weights(self.queries, self.keys, self.mask)
+        along = sum_(arrived * given, -1, keepdims=True)
+        toward = matmul(arrived, swapaxes(values, -1, -2))
+        scores = sum_to(weights * (toward - along), weights.shape)
+        scaled = scores * self.scale
+        found = (
+            sum_to(matmul(scaled, keys), queries.shape),
+            sum_to(matmul(swapaxes(scaled, -1, -2), queries), keys.shape),
+            sum_to(matmul(swapaxes(weights, -1, -2), arrived), values.shape),
+        )
+        mask = None if self.mask is None else cast(sum_to(scores, self.mask.shape), y.dtype)
+        return *(cast(gradient, y.dtype) for gradient in found), mask
 
 
 def attention(

@@ -12,7 +12,8 @@ from ..expr import Expr, cast, index
 from ..ir import Element, Op, Operand, Value, op
 from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
-from .elementwise import emit
+from .conv_gradient import input_gradient, weight_gradient
+from .elementwise import Gradients, emit
 from .promote import as_value, as_values, check_kind, product_type
 from .reduce import widened
 from .shape import reshape
@@ -117,6 +118,13 @@ class Conv(Op):
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": per_group}
         return cast(reduce_over("sum", axes, element), dtype)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        kernel = self.weight.type.static_shape[2:]
+        return (
+            input_gradient(self, dy, self.weight, self.x),
+            weight_gradient(self, self.x, dy, kernel),
+        )
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         """The convolution of `x` in the other layout; the weight stays as it is."""

@@ -14,9 +14,11 @@ from ..ir import Element, Op, Operand, Value, op
 from ..types import Array, Size, TensorType, static
 from .body import Indices, computing_type, guarded, reduce_over
 from .conv import add_channels
-from .elementwise import emit
+from .conv_gradient import convolved, weight_gradient
+from .elementwise import Gradients, emit
 from .promote import as_values, check_kind, check_same_dtype
 from .reduce import widened
+from .slice import slice_axes
 from .windows import (
     Padding,
     channels_first,
@@ -146,6 +148,21 @@ class ConvTranspose(Op):
             if stride > 1:
                 exact.append((distance % stride).eq(0))
         return found, exact
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        seen = self._seen(dy)
+        kernel = self.weight.type.static_shape[2:]
+        return convolved(self, seen, self.weight), weight_gradient(self, seen, self.x, kernel)
+
+    def _seen(self, y: Value) -> Value:
+        """The result without the whole steps that its output padding adds: no element of `x`
+        reaches them, but a convolution would have windows there."""
+        extra = zip(self.output_padding, self.strides, strict=True)
+        cut = [padding // stride * stride for padding, stride in extra]
+        sizes = zip(spatial_of(y.shape, self.layout), cut, strict=True)
+        channels = channels_of(y.shape, self.layout)
+        kept = shape_in(y.shape[0], channels, [size - less for size, less in sizes], self.layout)
+        return slice_axes(y, (0,) * y.rank, kept)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         """The transposed convolution of `x` in the other layout; the weight stays as it is."""

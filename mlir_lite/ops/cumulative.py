@@ -6,14 +6,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..expr import COMBINERS, INDEX, Load, Var, apply, cast, const, index
+from ..expr import COMBINERS, Load, apply, cast, const
 from ..ir import Op, Operand, Value, op
-from ..tile.nodes import Buffer, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from ..tile.nodes import Buffer, Kernel, Ref, Stmt, Store
 from ..types import Array, TensorType
 from .axes import check_axis, normal_axis
 from .body import computing_type
 from .elementwise import Gradients, emit
 from .promote import as_value, check_kind
+from .recurrence import (
+    TOTAL,
+    linear_recurrence,
+    running_index,
+    running_kernel,
+    shifted,
+)
 from .reduce import widened
 
 
@@ -51,27 +58,15 @@ class Cumulative(Op):
         shape, dtype = self.x.type.static_shape, self.x.dtype
         wide = computing_type(dtype)
         combiner = COMBINERS[self.combiner]
-        step = Var(INDEX, f"i{self.axis}")
-        position = index(shape[self.axis] - 1) - step if self.reverse else step
-        at = tuple(
-            position if axis == self.axis else Var(INDEX, f"i{axis}") for axis in range(len(shape))
-        )
-        total = Load(wide, "total", (index(0),))
+        at = running_index(shape, self.axis, self.reverse)
+        total = Load(wide, *TOTAL)
         joined = apply(combiner.function, total, cast(Load(dtype, "x", at), wide))
-        update = Store(Ref("total", (index(0),)), joined)
+        update = Store(Ref(*TOTAL), joined)
         write = Store(Ref("out", at), cast(total, dtype))
         order: tuple[Stmt, ...] = (write, update) if self.exclusive else (update, write)
-        initial = const(combiner.identity[0](wide), wide)
-        block: tuple[Stmt, ...] = (
-            Store(Ref("total", (index(0),)), initial),
-            Loop(step.name, index(0), index(shape[self.axis]), order),
-        )
-        for axis in reversed(range(len(shape))):
-            if axis != self.axis:
-                block = (Loop(f"i{axis}", index(0), index(shape[axis]), block, Kind.PARALLEL),)
+        first = const(combiner.identity[0](wide), wide)
         params = (Buffer("x", dtype, shape), Buffer("out", dtype, shape))
-        register = Buffer("total", wide, (1,), Space.REGISTER)
-        return Kernel(name, params, ("out",), block, (register,))
+        return running_kernel(name, params, self.axis, first, order)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         return type(self)(self.x, perm.index(self.axis), self.exclusive, self.reverse)
@@ -92,6 +87,17 @@ class Cumprod(Cumulative):
     """The running product along an axis; see `Cumulative` for the options."""
 
     combiner = "prod"
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        """The product of the elements before each, times what it scales of those from it on.
+
+        No element is divided by: some may be 0.
+        """
+        axis, back = self.axis, -1 if not self.reverse else 1
+        before = cumprod(self.x, axis, exclusive=True, reverse=self.reverse)
+        following = shifted(self.x, axis, back)
+        arrived = shifted(dy, axis, back) if self.exclusive else dy
+        return (before * linear_recurrence(following, arrived, axis, reverse=not self.reverse),)
 
 
 def cumsum(

@@ -9,8 +9,11 @@ from ..expr import Expr, cast
 from ..ir import Element, Op, Value, constructor, op
 from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
+from .conv import Conv
+from .elementwise import Gradients
 from .promote import check_kind, product_type
 from .reduce import widened
+from .shape import reshape, transpose
 from .windows import (
     Padding,
     Windows,
@@ -79,6 +82,19 @@ class DepthwiseConv(Op):
         kernel = taps.type.static_shape[:-1]
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)}
         return cast(reduce_over("sum", axes, element), dtype)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        """Those of the convolution with as many groups as channels."""
+        *kernel, channels = self.taps.type.static_shape
+        spatial = tuple(range(len(kernel)))
+        filters = reshape(transpose(self.taps, (-1, *spatial)), (channels, 1, *kernel))
+        like = Conv(
+            self.x, filters, self.strides, self.padding, self.dilations, channels, "nhwc"
+        )
+        dx, dw = like.gradient(y, dy)
+        assert dw is not None
+        taps = reshape(dw, (channels, *kernel))
+        return dx, transpose(taps, (*(axis + 1 for axis in spatial), 0))
 
 
 depthwise_conv = constructor(DepthwiseConv)

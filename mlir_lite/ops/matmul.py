@@ -12,9 +12,8 @@ from .body import Indices, computing_type, reduce_over
 from .broadcast import broadcast_shapes
 from .elementwise import Gradients, emit
 from .promote import as_values, check_kind, product_type
-from .reduce import sum as sum_
-from .reduce import widened
-from .shape import expand_dims, reshape, squeeze, swapaxes
+from .reduce import sum_to, widened
+from .shape import expand_dims, squeeze, swapaxes
 
 
 @op
@@ -59,8 +58,8 @@ class Matmul(Op):
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         return (
-            _sum_to(matmul(dy, swapaxes(self.rhs, -1, -2)), self.lhs),
-            _sum_to(matmul(swapaxes(self.lhs, -1, -2), dy), self.rhs),
+            sum_to(matmul(dy, swapaxes(self.rhs, -1, -2)), self.lhs.shape),
+            sum_to(matmul(swapaxes(self.lhs, -1, -2), dy), self.rhs.shape),
         )
 
 
@@ -71,15 +70,6 @@ def _batch_index(at: list[Expr], type_: TensorType) -> Indices:
     return tuple(
         index(0) if extent == 1 else position for extent, position in zip(own, kept, strict=True)
     )
-
-
-def _sum_to(gradient: Value, like: Value) -> Value:
-    """A gradient summed over the axes along which `like` was repeated."""
-    new = gradient.rank - like.rank
-    kept = zip(gradient.shape[new:], like.shape, strict=True)
-    repeated = tuple(new + axis for axis, (have, want) in enumerate(kept) if have != want)
-    axes = (*range(new), *repeated)
-    return reshape(sum_(gradient, axes), like.shape) if axes else gradient
 
 
 def matmul(lhs: Operand, rhs: Operand) -> Value:

@@ -15,10 +15,11 @@ from ..types import Array, TensorType
 from .axes import check_axis, normal_axis
 from .body import computing_type
 from .cast import cast
-from .elementwise import emit
+from .elementwise import Gradients, emit
 from .pool import AveragePool
 from .promote import as_value, check_kind
 from .reduce import mean as mean_
+from .reduce import sum as sum_
 from .reduce import widened
 from .shape import reshape
 from .unary import rsqrt, square
@@ -51,13 +52,32 @@ class LayerNorm(Op):
         return np.asarray(y).astype(x.dtype)
 
     def decompose(self, x: Value, scale: Value | None, bias: Value | None) -> Value:
-        wide, axes = _wide(x), tuple(range(self.axis, x.rank))
-        centred = wide - mean_(wide, axes, keepdims=True)
-        variance = mean_(square(centred), axes, keepdims=True)
-        y = centred * rsqrt(variance + self.epsilon)
+        centred, factor = self._standardised(x)
+        y = centred * factor
         y = y if scale is None else y * _wide(scale)
         y = y if bias is None else y + _wide(bias)
         return cast(y, x.dtype)
+
+    def _standardised(self, x: Value) -> tuple[Value, Value]:
+        """`x - mean` and `1 / sqrt(variance + epsilon)`."""
+        wide, axes = _wide(x), tuple(range(self.axis, x.rank))
+        centred = wide - mean_(wide, axes, keepdims=True)
+        variance = mean_(square(centred), axes, keepdims=True)
+        return centred, rsqrt(variance + self.epsilon)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        """From `x` again, with the numbers that `decompose` has: no large terms that cancel."""
+        centred, factor = self._standardised(self.x)
+        normal, wide, axes = centred * factor, _wide(dy), tuple(range(self.axis, self.x.rank))
+        scaled = wide if self.scale is None else wide * _wide(self.scale)
+        even = mean_(scaled, axes, keepdims=True)
+        along = mean_(scaled * normal, axes, keepdims=True)
+        dx = (scaled - even - normal * along) * factor
+        return (
+            cast(dx, self.x.dtype),
+            _parameter_gradient(wide * normal, self.scale, self.axis),
+            _parameter_gradient(wide, self.bias, self.axis),
+        )
 
 
 @op
@@ -84,10 +104,30 @@ class RmsNorm(Op):
         return np.asarray(y).astype(x.dtype)
 
     def decompose(self, x: Value, scale: Value | None) -> Value:
-        wide = _wide(x)
-        squares = mean_(square(wide), tuple(range(self.axis, x.rank)), keepdims=True)
-        y = wide * rsqrt(squares + self.epsilon)
+        y = _wide(x) * self._factor(x)
         return cast(y if scale is None else y * _wide(scale), x.dtype)
+
+    def _factor(self, x: Value) -> Value:
+        """`1 / sqrt(mean(x²) + epsilon)`."""
+        squares = mean_(square(_wide(x)), tuple(range(self.axis, x.rank)), keepdims=True)
+        return rsqrt(squares + self.epsilon)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        factor, wide = self._factor(self.x), _wide(dy)
+        normal, axes = _wide(self.x) * factor, tuple(range(self.axis, self.x.rank))
+        scaled = wide if self.scale is None else wide * _wide(self.scale)
+        along = mean_(scaled * normal, axes, keepdims=True)
+        dx = (scaled - normal * along) * factor
+        scale = _parameter_gradient(wide * normal, self.scale, self.axis)
+        return cast(dx, self.x.dtype), scale
+
+
+def _parameter_gradient(gradient: Value, parameter: Value | None, axis: int) -> Value | None:
+    """What arrives at a parameter of the axes from `axis` on, summed over the others."""
+    if parameter is None:
+        return None
+    total = sum_(gradient, tuple(range(axis))) if axis else gradient
+    return cast(total, parameter.dtype)
 
 
 def _check_normalised(x: Value, axis: int, **parameters: Value | None) -> None:
@@ -135,6 +175,18 @@ class BatchNorm(Op):
         shift = _wide(bias) - _wide(mean) * factor
         apart = (x.shape[self.axis], *(1,) * (x.rank - self.axis - 1))
         return cast(_wide(x) * reshape(factor, apart) + reshape(shift, apart), x.dtype)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        apart = (self.x.shape[self.axis], *(1,) * (self.x.rank - self.axis - 1))
+        others = tuple(axis for axis in range(self.x.rank) if axis != self.axis)
+        deviation = rsqrt(_wide(self.variance) + self.epsilon)
+        factor, wide = _wide(self.scale) * deviation, _wide(dy)
+        centred = _wide(self.x) - reshape(_wide(self.mean), apart)
+        total = sum_(wide, others)
+        scale = sum_(wide * centred, others) * deviation
+        variance = scale * factor * deviation * -0.5
+        found = wide * reshape(factor, apart), scale, total, -total * factor, variance
+        return tuple(cast(gradient, self.x.dtype) for gradient in found)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         """The same of a transposed `x`; the numbers per channel stay as they are."""

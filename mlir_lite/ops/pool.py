@@ -8,14 +8,17 @@ from functools import reduce
 
 import numpy as np
 
+from ..errors import UnsupportedError, check
 from ..expr import COMBINERS, Const, Expr, apply, cast, index
-from ..ir import Element, Op, Operand, Value, op
-from ..types import Array, TensorType
+from ..ir import ConstantData, Element, Op, Operand, Scalar, Value, op
+from ..types import Array, TensorType, i32
 from .body import Indices, computing_type, reduce_over
-from .elementwise import emit
+from .constant import constant
+from .elementwise import Gradients, emit
 from .promote import as_value, check_kind
 from .reduce import max as max_
 from .reduce import mean, widened
+from .window_sum import window_spread
 from .windows import (
     Padding,
     Window,
@@ -72,6 +75,12 @@ class Pool(Op):
             self.ceil_mode,
         )
 
+    def spread_to_windows(self, dy: Value, taps: Value | None) -> Value:
+        """Each element of a gradient added to those of its window, or to the one at its tap."""
+        size = spatial_of(self.x.shape, self.layout)
+        steps = self.strides, self.padding, self.dilations, self.ceil_mode
+        return window_spread(dy, taps, size, self.window, *steps, self.layout)
+
     def over_window(self, combiner: str, at: Indices, x: Element) -> Expr:
         """The window at `at` reduced, padding being the combiner's identity."""
         batch, channel, position = split_index(at, self.layout)
@@ -110,6 +119,44 @@ class MaxPool(Pool):
     def body(self, at: Indices, x: Element) -> Expr:
         return cast(self.over_window("max", at, x), self.x.dtype)
 
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        """To the first of the largest elements of each window, as in torch."""
+        steps = self.strides, self.padding, self.dilations, self.ceil_mode
+        taps = emit(MaxPoolTaps(self.x, self.window, *steps, self.layout))
+        return (self.spread_to_windows(dy, taps),)
+
+
+@op
+class MaxPoolTaps(Pool):
+    """Where the largest element of each window is: the number of its tap in row-major order, i32.
+
+    NaN wins, then the first of equals.
+    """
+
+    def infer(self) -> TensorType:
+        check_kind(self.x, "f")
+        return super().infer().with_dtype(i32)
+
+    def reference(self, x: Array) -> Array:
+        first = channels_first(x, self.layout)
+        seen = [part for _, part in taps_of(first, self.windows(), -np.inf)]
+        return in_layout(np.argmax(np.stack(seen), 0), self.layout).astype(np.int32)
+
+    def body(self, at: Indices, x: Element) -> Expr:
+        batch, channel, position = split_index(at, self.layout)
+        windows = self.windows()
+
+        def states(*taps: Expr) -> tuple[Expr, Expr]:
+            source = sources(windows, position, taps)
+            seen = read_window(x, batch, channel, source, windows, self.layout, -np.inf)
+            number: Expr = index(0)
+            for tap, extent in zip(taps, self.window, strict=True):
+                number = number * extent + tap
+            return cast(seen, computing_type(self.x.dtype)), number
+
+        axes = {f"k{axis}": extent for axis, extent in enumerate(self.window)}
+        return cast(reduce_over("argmax", axes, states, component=1), i32)
+
 
 @op
 class AveragePool(Pool):
@@ -145,6 +192,23 @@ class AveragePool(Pool):
         if isinstance(counts, Const):
             return cast(total / counts.value, self.x.dtype)
         return cast(total / cast(counts, total.dtype), self.x.dtype)
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return (self.spread_to_windows(dy / self._counts(), None),)
+
+    def _counts(self) -> Scalar | Value:
+        """How many elements count in each window: one number, if it is the same for all."""
+        known = all(isinstance(window.size, int) for window in self.windows())
+        message = "the gradient of a mean over windows depends on named sizes; give them values"
+        check(known, message, UnsupportedError)
+        counts = np.ones(())
+        for window in self.windows():
+            counts = np.multiply.outer(counts, _taps_that_count(window, self.count_include_pad))
+        if counts.size and np.all(counts == counts.flat[0]):
+            return float(counts.flat[0])
+        # A window in which nothing counts gives nothing back, and should not divide by 0.
+        shaped = in_layout(np.maximum(counts, 1)[None, None], self.layout)
+        return constant(ConstantData.of(shaped.astype(self.x.dtype.numpy)))
 
     def _count(self, window: Window, position: Expr) -> Expr:
         """How many taps of the window at `position` count, along one axis."""
@@ -231,4 +295,4 @@ def global_max_pool(x: Operand) -> Value:
     return max_(value, tuple(range(2, value.rank)), keepdims=True)
 
 
-OPS: tuple[type[Op], ...] = (MaxPool, AveragePool)
+OPS: tuple[type[Op], ...] = (MaxPool, MaxPoolTaps, AveragePool)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..expr import COMBINERS, Expr, cast, const
 from ..ir import Axes, Element, Op, Operand, Value, current_builder, op
-from ..types import Array, DType, TensorType, bool_, f64, i64, product
+from ..types import Array, DType, Shape, TensorType, bool_, f64, i64, product
 from .axes import check_axes, normal_axes, permuted_axes
 from .body import Indices, computing_type, reduce_over
 from .broadcast import broadcast
@@ -232,6 +232,15 @@ def reduced(
     """Emit a reduction over axes as users write them."""
     value = as_value(x)
     return emit(cls(value, normal_axes(axis, value.rank), keepdims))
+
+
+def sum_to(x: Value, shape: Shape) -> Value:
+    """`x` summed over the axes along which a tensor of this shape was repeated to give its."""
+    new = x.rank - len(shape)
+    kept = zip(x.shape[new:], shape, strict=True)
+    repeated = tuple(new + axis for axis, (have, want) in enumerate(kept) if have != want)
+    axes = (*range(new), *repeated)
+    return reshape(sum(x, axes), shape) if axes else x
 
 
 def sum(x: Operand, axis: Axes = None, *, keepdims: bool = False) -> Value:

@@ -29,7 +29,10 @@ from .constant import OPS as CONSTANT
 from .constant import constant
 from .control import OPS as CONTROL
 from .conv import OPS as CONV
+from .conv import conv
+from .conv_gradient import OPS as CONV_GRADIENT
 from .conv_transpose import OPS as CONV_TRANSPOSE
+from .conv_transpose import conv_transpose
 from .creation import OPS as CREATION
 from .cumulative import OPS as CUMULATIVE
 from .cumulative import cumprod
@@ -54,6 +57,7 @@ from .norm import OPS as NORM
 from .panels import OPS as PANELS
 from .pool import OPS as POOL
 from .random import OPS as RANDOM
+from .recurrence import OPS as RECURRENCE
 from .reduce import OPS as REDUCE
 from .reduce import max as max_
 from .reduce import mean, prod
@@ -72,6 +76,7 @@ from .statistics import var
 from .trigonometry import OPS as TRIGONOMETRY
 from .unary import OPS as UNARY
 from .unary import absolute, negative
+from .window_sum import OPS as WINDOW_SUM
 from .winograd import OPS as WINOGRAD
 from .winograd_blocked import OPS as WINOGRAD_BLOCKED
 
@@ -97,15 +102,18 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     STATISTICS,
     EXTREME,
     CUMULATIVE,
+    RECURRENCE,
     MATMUL,
     CONV,
     CONV_TRANSPOSE,
+    CONV_GRADIENT,
     DEPTHWISE,
     PANELS,
     DOTS,
     WINOGRAD,
     WINOGRAD_BLOCKED,
     POOL,
+    WINDOW_SUM,
     RESIZE,
     SOFTMAX,
     NORM,
@@ -134,6 +142,8 @@ TABLE = OpTable(
         "bitwise_xor": bitwise_xor,
         "cast": cast,
         "clip": clip,
+        "conv": conv,
+        "conv_transpose": conv_transpose,
         "cumprod": cumprod,
         "divide": divide,
         "equal": equal,

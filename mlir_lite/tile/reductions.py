@@ -20,6 +20,7 @@ from ..expr import (
     all_of,
     const,
     index,
+    loads_of,
     rewrite_expr,
     vars_of,
 )
@@ -307,10 +308,14 @@ def conjuncts(condition: Expr) -> list[Expr]:
 
 
 def _without_guard(value: Expr, combiner: str) -> tuple[Expr | None, Expr]:
-    """The condition under which a term counts, and the term without it."""
+    """The condition under which a term counts, and the term without it.
+
+    A condition on data stays: it differs from lane to lane, and what it reads may need a guard.
+    """
     match value:
         case Apply(function="select", args=(condition, then, Const(value=fill))) if (
             fill == COMBINERS[combiner].identity[0](value.dtype)
+            and not any(True for _ in loads_of(condition))
         ):
             inner, bare = _without_guard(then, combiner)
             return (condition if inner is None else all_of(condition, inner)), bare

@@ -13,6 +13,7 @@ from .samples_nn import NN
 from .samples_random import RANDOM
 from .samples_reduce import REDUCE
 from .samples_shape import SHAPE
+from .samples_window_gradients import WINDOW_GRADIENTS
 from .samples_windows import WINDOWS
 from .samples_winograd import WINOGRAD
 
@@ -27,6 +28,7 @@ SAMPLES: tuple[Sample, ...] = (
     *ATTENTION,
     *DOTS,
     *WINDOWS,
+    *WINDOW_GRADIENTS,
     *WINOGRAD,
     *LINALG,
 )

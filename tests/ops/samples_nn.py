@@ -106,13 +106,22 @@ def _norms() -> Iterator[Sample]:
             scale, bias = normal(shape[axis:], dtype, 1), normal(shape[axis:], dtype, 2)
             name = f"{shape} from {axis}, {dtype}"
             yield Sample(
-                name, lambda x, s, b, axis=axis: LayerNorm(x, s, b, axis, 1e-5), (x, scale, bias)
+                name,
+                lambda x, s, b, axis=axis: LayerNorm(x, s, b, axis, 1e-5),
+                (x, scale, bias),
+                smooth=dtype is f64,
             )
-            yield Sample(name, lambda x, s, axis=axis: RmsNorm(x, s, axis, 1e-6), (x, scale))
+            yield Sample(
+                name,
+                lambda x, s, axis=axis: RmsNorm(x, s, axis, 1e-6),
+                (x, scale),
+                smooth=dtype is f64,
+            )
     x, bias = normal((3, 17), f32), normal((17,), f32, 1)
-    yield Sample("plain", lambda x, s, b: LayerNorm(x, s, b, 1, 1e-5), (x, None, None))
+    plain = x, None, None
+    yield Sample("plain", lambda x, s, b: LayerNorm(x, s, b, 1, 1e-5), plain, smooth=True)
     yield Sample("no scale", lambda x, s, b: LayerNorm(x, s, b, 1, 1e-5), (x, None, bias))
-    yield Sample("plain", lambda x, s: RmsNorm(x, s, 1, 1e-5), (x, None))
+    yield Sample("plain", lambda x, s: RmsNorm(x, s, 1, 1e-5), (x, None), smooth=True)
     equal = np.full((2, 8), 5, np.float32)
     yield Sample("of equals", lambda x, s, b: LayerNorm(x, s, b, 1, 1e-5), (equal, None, None))
     zeros = np.zeros((2, 8), np.float32)
@@ -135,6 +144,7 @@ def _batch_norms() -> Iterator[Sample]:
                     normal(channels, dtype, 3),
                     np.abs(normal(channels, dtype, 4)) + dtype.numpy.type(0.5),
                 ),
+                smooth=dtype is f64,
             )
 
 
@@ -165,7 +175,16 @@ def _attentions() -> Iterator[Sample]:
                     f"{shape[0]} {shape[1]}, {dtype}, causal {causal}",
                     lambda q, k, v, m, causal=causal: Attention(q, k, v, m, 0.3, causal),
                     (q, k, v, None),
+                    smooth=dtype is f64,
                 )
+    q, k, v = normal((2, 1, 5, 8), f64), normal((3, 7, 8), f64, 1), normal((4, 1, 1, 7, 3), f64, 2)
+    for shape in ((5, 7), (2, 1, 1, 7), (1, 5, 1)):
+        yield Sample(
+            f"heads repeated, a mask {shape}",
+            lambda q, k, v, m: Attention(q, k, v, m, 0.3),
+            (q, k, v, normal(shape, f64, 3)),
+            smooth=True,
+        )
     q, k, v = (normal((2, 4, 8), f32, seed) for seed in range(3))
     mask = normal((2, 1, 4), f32, 3)
     mask[1, 0] = -np.inf

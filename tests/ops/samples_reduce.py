@@ -8,6 +8,7 @@ import numpy as np
 
 from mlir_lite.ops.cumulative import Cumprod, Cumsum
 from mlir_lite.ops.extreme import Argmax, Argmin
+from mlir_lite.ops.recurrence import LinearRecurrence
 from mlir_lite.ops.reduce import All, Any_, Max, Mean, Min, Prod, Reduction, Sum
 from mlir_lite.ops.statistics import Logsumexp, Var
 from mlir_lite.types import DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8
@@ -114,7 +115,7 @@ def _cumulatives() -> Iterator[Sample]:
                     f"exclusive {exclusive}, reverse {reverse}",
                     lambda x, cls=cls, e=exclusive, r=reverse: cls(x, 1, e, r),
                     (normal((2, 5, 3), f64),),
-                    smooth=cls is Cumsum,
+                    smooth=True,
                 )
         for dtype in _NUMBERS:
             yield Sample(f"{dtype}", lambda x, cls=cls: cls(x, 0), (normal((17,), dtype),))
@@ -122,4 +123,27 @@ def _cumulatives() -> Iterator[Sample]:
             yield Sample(f"{shape}", lambda x, cls=cls: cls(x, 0), (normal(shape, f32),))
 
 
-REDUCE: tuple[Sample, ...] = (*_reductions(), *_variances(), *_extremes(), *_cumulatives())
+def _recurrences() -> Iterator[Sample]:
+    for shape, axis in (((5,), 0), ((2, 5, 3), 1), ((1, 3), 0), ((0, 3), 1), ((3, 0), 1)):
+        for reverse in (False, True):
+            yield Sample(
+                f"{shape} along {axis}, reverse {reverse}",
+                lambda f, t, axis=axis, r=reverse: LinearRecurrence(f, t, axis, r),
+                (normal(shape, f64), normal(shape, f64, 1)),
+                smooth=True,
+            )
+    for dtype in (f32, f16, bf16):
+        yield Sample(
+            f"of {dtype}",
+            lambda f, t: LinearRecurrence(f, t, 0),
+            (normal((17,), dtype), normal((17,), dtype, 1)),
+        )
+
+
+REDUCE: tuple[Sample, ...] = (
+    *_reductions(),
+    *_variances(),
+    *_extremes(),
+    *_cumulatives(),
+    *_recurrences(),
+)

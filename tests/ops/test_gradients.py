@@ -1,90 +1,149 @@
-"""Each operation's `gradient` against finite differences of its `reference`, in f64."""
+"""Each operation's derivatives against finite differences of its `reference`, in f64.
+
+An operation has the gradient that its class says, or that of its decomposition. Reverse mode,
+forward mode and the derivative of the gradient are each tested along one random direction of all
+operands of floats at once.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+import mlir_lite as ml
+from mlir_lite import Function
 from mlir_lite.errors import UnsupportedError
-from mlir_lite.ir import Builder, Op, Value, parameter, result_types, results_of, run_reference
+from mlir_lite.ir import Builder, Op, parameter, run_reference
 from mlir_lite.ops.control import OPS as CONTROL
 from mlir_lite.ops.reduce import Max
 from mlir_lite.ops.slice import Pad
 from mlir_lite.ops.table import TABLE
 from mlir_lite.types import Array, f64
 
-from .sample import Sample, value_like
+from .sample import Argument, Sample, value_like
 from .samples import SAMPLES
 
-_SMOOTH = [sample for sample in SAMPLES if sample.smooth and type(sample.op).has("gradient")]
+# What comes of lowering, where nothing is differentiated any more.
+_LOWERED = {"group", "blocked_attention", "winograd_filter"}
+
+
+def _has_gradient(op: Op) -> bool:
+    return op.has("gradient") or op.has("decompose")
+
+
+def _exact(argument: Argument) -> Argument:
+    """Floats in f64."""
+    if isinstance(argument, tuple):
+        return tuple(map(_exact_array, argument))
+    return None if argument is None else _exact_array(argument)
+
+
+def _exact_array(array: Array) -> Array:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+_SMOOTH = [
+    Sample(sample.comment, sample.build, tuple(map(_exact, sample.arguments)))
+    for sample in SAMPLES
+    if sample.smooth and _has_gradient(sample.op)
+]
 
 
 def test_every_gradient_has_a_smooth_sample() -> None:
     """Control flow has tests of its own, in tests/dsl/test_control_gradients.py."""
-    sampled = {sample.op.name for sample in _SMOOTH} | {cls.name for cls in CONTROL}
-    assert {name for name, cls in TABLE.classes.items() if cls.has("gradient")} - sampled == set()
+    smooth = {sample.op.name for sample in _SMOOTH} | {cls.name for cls in CONTROL}
+    classes = TABLE.classes.items()
+    derived = {name for name, cls in classes if cls.has("gradient") or cls.has("decompose")}
+    assert derived - smooth - _LOWERED == set()
+
+
+def function_of(op: Op) -> Function:
+    """An operation's results that are floats, as a function of its operands."""
+    builder = Builder(TABLE)
+    with builder.active():
+        results = [result for result in builder.emit(op) if result.dtype.is_float]
+    return builder.finish(op.name, tuple(dict.fromkeys(op.operands)), results)
+
+
+class Slope:
+    """A function at a point, and what becomes of it along a random direction from there."""
+
+    def __init__(self, fn: Function, arrays: Sequence[Array], seed: int = 0) -> None:
+        self.fn, self.arrays = fn, tuple(arrays)
+        random = np.random.default_rng(seed)
+        self.ways = [
+            random.standard_normal(array.shape) if array.dtype == np.float64 else None
+            for array in self.arrays
+        ]
+        self.weights = [random.standard_normal(type_.static_shape) for type_ in fn.result_types]
+
+    @property
+    def moving(self) -> list[Array]:
+        return [way for way in self.ways if way is not None]
+
+    def at(self, step: float) -> float:
+        """The weighted sum of all results after a step."""
+        moved = [
+            array if way is None else array + step * way
+            for array, way in zip(self.arrays, self.ways, strict=True)
+        ]
+        results = run_reference(self.fn, moved)
+        return sum(float(np.sum(y * w)) for y, w in zip(results, self.weights, strict=True))
+
+    def difference(self, step: float = 1e-5) -> float:
+        return (self.at(step) - self.at(-step)) / (2 * step)
+
+    def reverse(self) -> float:
+        """By the gradients."""
+        fn = ml.vjp(self.fn)
+        found = run_reference(fn, [*self.arrays, *self.weights])[len(self.weights) :]
+        return sum(float(np.sum(g * way)) for g, way in zip(found, self.moving, strict=True))
+
+    def forward(self) -> float:
+        """By the tangents."""
+        fn = ml.jvp(self.fn)
+        found = run_reference(fn, [*self.arrays, *self.moving])[len(self.weights) :]
+        return sum(float(np.sum(t * w)) for t, w in zip(found, self.weights, strict=True))
+
+
+def assert_is_slope(found: float, wanted: float) -> None:
+    # The error of a central difference: its third derivative times step², and rounding over step.
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("sample", _SMOOTH, ids=str)
-def test_gradient_is_the_finite_difference(sample: Sample) -> None:
-    """Along one random direction of all operands of type f64 at once."""
-    op = sample.op
-    random = np.random.default_rng(0)
-    weights = [random.standard_normal(type_.static_shape) for type_ in result_types(op)]
-    ways = [
-        random.standard_normal(array.shape) if array.dtype == np.float64 else None
-        for array in sample.arrays
-    ]
-    slope = sum(
-        float(np.sum(gradient * way))
-        for gradient, way in zip(gradients_of(op, sample.arrays, *weights), ways, strict=True)
-        if gradient is not None and way is not None
-    )
-
-    def loss(step: float) -> float:
-        moved = [
-            array if way is None else array + step * way
-            for array, way in zip(sample.arrays, ways, strict=True)
-        ]
-        values = dict(zip(op.operands, moved, strict=True))
-        results = results_of(op.reference(*op.arguments(values)))
-        return sum(float(np.sum(y * dy)) for y, dy in zip(results, weights, strict=True))
-
-    step = 1e-5
-    difference = (loss(step) - loss(-step)) / (2 * step)
-    # The error of a central difference: its third derivative times step², and rounding over step.
-    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
+def test_gradients_are_the_finite_difference(sample: Sample) -> None:
+    slope = Slope(function_of(sample.op), sample.arrays)
+    wanted = slope.difference()
+    assert_is_slope(slope.reverse(), wanted)
+    assert_is_slope(slope.forward(), wanted)
 
 
-def gradients_of(op: Op, arrays: tuple[Array, ...], *dy: Array) -> list[Array | None]:
-    """The gradient of each operand; None for one that has none, which counts as 0."""
-    params = [value_like(f"dy{place}", array) for place, array in enumerate(dy)]
-    builder = Builder(TABLE)
-    with builder.active():
-        gradients = _flat(op.gradient(*builder.emit(op), *params))
-    for value, gradient in zip(op.operands, gradients, strict=True):
-        assert gradient is None or gradient.type == value.type
-    results = [gradient for gradient in gradients if gradient is not None]
-    fn = builder.finish("gradient", (*op.operands, *params), results)
-    found = iter(run_reference(fn, (*arrays, *dy)))
-    return [None if gradient is None else next(found) for gradient in gradients]
+@pytest.mark.parametrize("sample", _SMOOTH, ids=str)
+def test_gradients_of_gradients_are_the_finite_difference(sample: Sample) -> None:
+    fn = function_of(sample.op)
+    given = len(fn.results)
+    back = ml.vjp(fn)
+    gradients = Function("back", back.params, back.nodes, back.results[given:])
+    weights = Slope(fn, sample.arrays).weights
+    slope = Slope(gradients, [*sample.arrays, *weights], seed=1)
+    assert_is_slope(slope.reverse(), slope.difference())
 
 
-def _flat(gradients: tuple[Value | tuple[Value, ...] | None, ...]) -> list[Value | None]:
-    """Per operand: those of a tuple operand stand in a tuple."""
-    found: list[Value | None] = []
-    for entry in gradients:
-        found.extend(entry if isinstance(entry, tuple) else (entry,))
-    return found
+def gradient_of(op: Op, arrays: Sequence[Array], dy: Array) -> Array:
+    """The gradient of an operation of one operand and one result."""
+    return run_reference(ml.vjp(function_of(op)), [*arrays, dy])[1]
 
 
 def test_the_gradient_of_a_maximum_is_shared_by_equals() -> None:
     array = np.array([3.0, 1.0, 3.0, 2.0])
-    (found,) = gradients_of(Max(value_like("x", array), (0,)), (array,), np.array(8.0))
+    found = gradient_of(Max(value_like("x", array), (0,)), (array,), np.array(8.0))
     np.testing.assert_array_equal(found, [4, 0, 4, 0])
 
 
 def test_a_missing_gradient_is_said() -> None:
     op = Pad(parameter("x", f64[3]), (1,), (1,), "edge")
     with pytest.raises(UnsupportedError, match="the gradient of padding in mode 'edge'"):
-        gradients_of(op, (np.zeros(3),), np.zeros(5))
+        gradient_of(op, (np.zeros(3),), np.zeros(5))

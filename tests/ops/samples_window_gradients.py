@@ -1,0 +1,70 @@
+"""Samples of the operations that gradients of convolutions and poolings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mlir_lite.ops.conv_gradient import ConvWeightGradient
+from mlir_lite.ops.window_sum import WindowSpread, WindowSum
+from mlir_lite.ops.windows import counts_of, windows_of
+from mlir_lite.types import DType, bf16, f16, f32, f64
+
+from .sample import Sample, normal
+from .samples_windows import CONVOLUTIONS, POOLINGS, Case, channels_last, smooth
+
+
+def _weight_gradients() -> Iterator[Sample]:
+    for case in CONVOLUTIONS:
+        yield _weight_gradient(case, "nchw", f32)
+    for case in CONVOLUTIONS[5:8]:
+        yield _weight_gradient(case, "nhwc", f32)
+    for dtype in (f64, f16, bf16):
+        yield _weight_gradient(CONVOLUTIONS[6], "nchw", dtype)
+
+
+def _weight_gradient(case: Case, layout: str, dtype: DType) -> Sample:
+    kernel = case.weight[2:]
+    windows = windows_of(case.x[2:], kernel, case.strides, case.padding, case.dilations)
+    x = normal(case.x, dtype)
+    dy = normal((case.x[0], case.weight[0], *counts_of(windows)), dtype, 1)
+    steps = case.strides, case.padding, case.dilations, case.groups
+    return Sample(
+        f"{case.comment}, {layout}, {dtype}",
+        lambda x, dy: ConvWeightGradient(x, dy, kernel, *steps, layout),
+        (x, dy) if layout == "nchw" else (channels_last(x), channels_last(dy)),
+    )
+
+
+def _window_sums() -> Iterator[Sample]:
+    for number, case in enumerate(POOLINGS):
+        layout = ("nchw", "nhwc")[number % 2]
+        yield from _sums(case, layout, False, False, f32)
+        yield from _sums(case, layout, number > 4, True, f32)
+    for dtype in (f64, f16, bf16):
+        yield from _sums(POOLINGS[7], "nchw", False, True, dtype)
+
+
+def _sums(
+    case: Case, layout: str, ceil_mode: bool, chosen: bool, dtype: DType
+) -> Iterator[Sample]:
+    size, window = case.x[2:], case.weight[2:]
+    steps = case.strides, case.padding, case.dilations, ceil_mode
+    counts = counts_of(windows_of(size, window, *steps))
+    x, y = normal(case.x, dtype), normal((*case.x[:2], *counts), dtype, 1)
+    places = np.random.default_rng(2).integers(0, np.prod(window), y.shape).astype(np.int32)
+    if layout == "nhwc":
+        x, y, places = channels_last(x), channels_last(y), channels_last(places)
+    taps = places if chosen else None
+    name = f"{case.comment}, {layout}, ceil {ceil_mode}, taps {chosen}, {dtype}"
+    yield Sample(name, lambda x, taps: WindowSum(x, taps, window, *steps, layout), (x, taps))
+    yield Sample(
+        name, lambda y, taps: WindowSpread(y, taps, size, window, *steps, layout), (y, taps)
+    )
+
+
+WINDOW_GRADIENTS: tuple[Sample, ...] = (
+    *map(smooth, _weight_gradients()),
+    *map(smooth, _window_sums()),
+)
