@@ -178,11 +178,11 @@ def _attentions() -> Iterator[Sample]:
                     smooth=dtype is f64,
                 )
     q, k, v = normal((2, 1, 5, 8), f64), normal((3, 7, 8), f64, 1), normal((4, 1, 1, 7, 3), f64, 2)
-    for shape in ((5, 7), (2, 1, 1, 7), (1, 5, 1)):
+    for wanted in ((5, 7), (2, 1, 1, 7), (1, 5, 1)):
         yield Sample(
-            f"heads repeated, a mask {shape}",
+            f"heads repeated, a mask {wanted}",
             lambda q, k, v, m: Attention(q, k, v, m, 0.3),
-            (q, k, v, normal(shape, f64, 3)),
+            (q, k, v, normal(wanted, f64, 3)),
             smooth=True,
         )
     q, k, v = (normal((2, 4, 8), f32, seed) for seed in range(3))
