@@ -12,14 +12,16 @@ from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
 from ..ops.cast import Cast, cast
-from ..ops.elementwise import BinaryFunction
+from ..ops.elementwise import BinaryFunction, emit
 from ..ops.gate import TANH_CUBIC, TANH_SCALE, gelu
+from ..ops.matmul import Matmul
+from ..ops.reduce import Sum
 from ..ops.select import Clip
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..ops.trigonometry import Tanh
 from ..ops.unary import Erf, Square, square
-from ..types import DType
+from ..types import DType, f32, product
 
 
 @rewrite(Reshape)
@@ -81,6 +83,26 @@ def fold_broadcast_pair(op: Broadcast) -> Value | None:
     match op.x.op:
         case Broadcast(x=x):
             return broadcast(x, op.shape)
+    return None
+
+
+@rewrite(Sum)
+def one_product_for_a_sum_of_them(op: Sum) -> Value | None:
+    """sum(matmul(transpose(x), y), over the batch)  ->  matmul(transpose(rows of x), rows of y)
+
+    The gradient of a weight that many rows share: one product adds up all of it.
+    """
+    match op.x.op:
+        case Matmul(lhs=Value(op=Transpose(x=x, perm=(*_, last, before))), rhs=y):
+            batch = x.shape[:-2]
+            whole = y.shape[:-2] == batch and op.axes == tuple(range(x.rank - 2))
+            if not batch or not whole or (last, before) != (x.rank - 1, x.rank - 2):
+                return None
+            if not op.x.dtype.is_float or op.x.dtype.bits < f32.bits or op.keepdims:
+                return None  # integers too would do, but half floats are rounded once a product
+            count = product(x.shape[:-1])
+            rows, others = reshape(x, (count, x.shape[-1])), reshape(y, (count, y.shape[-1]))
+            return emit(Matmul(transpose(rows), others))
     return None
 
 
@@ -266,6 +288,7 @@ PATTERNS = (
     transpose_of_unit_axes,
     transpose_between_reshapes,
     fold_broadcast_pair,
+    one_product_for_a_sum_of_them,
     drop_identity_cast,
     drop_limits_of_type,
     drop_zero_before_cast,

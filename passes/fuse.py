@@ -31,7 +31,13 @@ from .cutting import Cutting, is_repetition, repeated
 from .handmade import brings_kernel, region_kernel
 from .naive import naive_kernel
 from .regions import region_key
-from .schedule.analysis import as_product, has_straight_axis, nests_of, work_cycles
+from .schedule.analysis import (
+    as_product,
+    has_straight_axis,
+    nests_of,
+    sums_columns,
+    work_cycles,
+)
 from .schedule.cost import worth_threads
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
@@ -184,6 +190,8 @@ class _Fusion:
             return self._still_fast(kernel, heavy[0])
         if heavy:
             return False
+        if any(sums_columns(kernel, nest) for nest in nests):
+            return False  # rows are run one after the other, along each
         depth = common_depth(kernel)
         row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
         if not depth and worth_threads(work_cycles(kernel)):

@@ -145,6 +145,19 @@ def has_straight_axis(kernel: Kernel, nest: Nest) -> bool:
     )
 
 
+def sums_columns(kernel: Kernel, nest: Nest) -> bool:
+    """Whether a nest's reductions read whole vectors along an axis of the result only, as sums of
+    columns do."""
+    if not nest.reductions or not has_straight_axis(kernel, nest):
+        return False
+    inner = [loops[-1] for loops in nest.reductions]
+    return any(
+        stride(kernel.buffers[name], indices, loop.axis) not in (0, 1)
+        for loop in inner
+        for name, indices, _ in accesses(loop.body)
+    )
+
+
 def work_cycles(kernel: Kernel) -> float:
     """A rough count of cycles on one core, from the arithmetic and the accesses."""
 

@@ -15,6 +15,7 @@ from .far import for_memory
 from .ordered import ordered_axes, schedule_ordered
 from .rows import schedule_rows
 from .single import collapse_nest, schedule_nest
+from .together import is_together, schedule_together
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
@@ -37,6 +38,8 @@ def _scheduled(kernel: Kernel, target: Target) -> Kernel:
         return schedule_blocked(kernel, ordered, target)
     if ordered:
         return schedule_ordered(kernel, ordered, target)
+    if is_together(kernel):
+        return for_memory(schedule_together(kernel, target), target)
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return schedule_rows(kernel, target)
