@@ -395,6 +395,43 @@ def test_what_only_looks_like_a_gelu_stays(
     assert "erf" in operations(fn)
 
 
+def batched(axes: str, result: str) -> str:
+    return f"""
+        func @f(%x: tensor<2x3x5x4xf32>, %y: tensor<2x3x5x6xf32>) -> tensor<{result}> {{
+          %0 = transpose %x {{perm = [0, 1, 3, 2]}} : tensor<2x3x4x5xf32>
+          %1 = matmul %0, %y : tensor<2x3x4x6xf32>
+          %2 = sum %1 {{{axes}}} : tensor<{result}>
+          return %2
+        }}"""
+
+
+def test_a_sum_of_products_is_one_product() -> None:
+    expect(
+        canonicalize,
+        before=batched("axes = [0, 1]", "4x6xf32"),
+        after="""
+            func @f(%x: tensor<2x3x5x4xf32>, %y: tensor<2x3x5x6xf32>) -> tensor<4x6xf32> {
+              %0 = reshape %x {shape = [30, 4]} : tensor<30x4xf32>
+              %1 = reshape %y {shape = [30, 6]} : tensor<30x6xf32>
+              %2 = transpose %0 {perm = [1, 0]} : tensor<4x30xf32>
+              %3 = matmul %2, %1 : tensor<4x6xf32>
+              return %3
+            }""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("axes", "result"),
+    [
+        ("axes = [0]", "3x4x6xf32"),
+        ("axes = [1, 2]", "2x6xf32"),
+        ("axes = [0, 1], keepdims = true", "1x1x4x6xf32"),
+    ],
+)
+def test_a_sum_of_some_products_stays(axes: str, result: str) -> None:
+    expect(canonicalize, before=batched(axes, result))
+
+
 def test_every_pattern_says_before_and_after() -> None:
     """The docstring of a pattern is its rule."""
     for pattern in PATTERNS:

@@ -98,6 +98,17 @@ def test_rows_are_one_group(rowwise: object) -> None:
     assert kinds == ["rows"]
 
 
+def test_sums_of_columns_are_no_rows() -> None:
+    """Rows would run along each column, an element of every row; so they are summed first."""
+
+    @ml.function(f32[64, 40], f32[40])
+    def step(x: Value, m: Value) -> tuple[Value, Value]:
+        m = 0.9 * m + ml.sum(x, 0)
+        return m, m * m
+
+    assert "rows" not in [kind for kind, _ in groups(step)]
+
+
 def test_a_row_that_no_cache_holds_is_not_kept() -> None:
     """Softmax of rows of 400 kB: the row would leave the nearest caches between its passes."""
     fn = decompose(ml.function(f32[2, 100_000])(lambda x: ml.softmax(x, 1)))
