@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..memory import ALIGNMENT
 from ..tile.program import Memory, Program, Role, Slot
+from ..tile.uses import innermost_loops, lives_of, uses_of
 from .allocation import Allocation, Lifetime, allocate
 from .lower import Lowered
 
@@ -41,37 +42,41 @@ def plan_memory(lowered: Lowered, *, in_place: bool = True) -> Program:
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
-    """For each arena slot the steps [first, last + 1) that write or read it."""
-    arena = {slot.name for slot in program.slots if slot.role is Role.ARENA}
-    lives: dict[str, tuple[int, int]] = {}
-    for step, call in enumerate(program.steps):
-        for view in call.args:
-            if view.slot in arena:
-                start, _ = lives.get(view.slot, (step, step))
-                lives[view.slot] = (start, step + 1)
-    return lives
+    """For each arena slot the calls [first, last + 1) through which it is in use."""
+    return {
+        name: (life.first, life.last + 1)
+        for name, life in lives_of(uses_of(program)).items()
+        if program.slot(name).role is Role.ARENA
+    }
 
 
 def shared_homes(lowered: Lowered, lives: Mapping[str, tuple[int, int]]) -> dict[str, str]:
-    """Which slot's memory each slot takes: its own, or that of an operand that dies there."""
+    """Which slot's memory each slot takes: its own, or that of an operand that dies there.
+
+    What a loop takes from outside dies in none of its turns.
+    """
     program = lowered.program
     homes = {name: name for name in lives}
     ends = {name: end for name, (_, end) in lives.items()}
-    for step, call in enumerate(program.steps):
+    uses = uses_of(program)
+    around = innermost_loops(uses)
+    inside = {name: life.home for name, life in lives_of(uses).items()}
+    for number, call in enumerate(program.calls):
         kernel = program.kernel(call.kernel)
         slots = {
             buffer.name: view.slot for buffer, view in zip(kernel.params, call.args, strict=True)
         }
         for output in kernel.outputs:
             result = slots[output]
-            if result not in homes or homes[result] != result or lives[result][0] != step:
+            if result not in homes or homes[result] != result or lives[result][0] != number:
                 continue
             for source in (buffer.name for buffer in kernel.params):
                 operand = slots[source]
                 if (
                     (kernel.name, source, output) in lowered.elementwise
                     and operand in homes
-                    and ends[homes[operand]] == step + 1
+                    and ends[homes[operand]] == number + 1
+                    and inside[operand] == around[number]
                     and list(slots.values()).count(operand) == 1
                     and _rounded(program.slot(operand)) == _rounded(program.slot(result))
                 ):

@@ -8,6 +8,7 @@ Loops whose iterations are proven independent run all at once over arrays; the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ..types import Array
 from .evaluate import garbage
 from .machine import Completion, Machine, Order, Plan
 from .nodes import Kernel
-from .program import CallStep, Program, Role, Slot
+from .program import CallStep, IfStep, LoopStep, Program, Role, Slot, Step, View, WhileStep
 
 
 def run_kernel(
@@ -82,22 +83,62 @@ def run_program(
     memory |= {slot.name: memory[slot.memory] for slot in program.slots}
     if "status" in memory:
         memory["status"][:] = 0
-    plans: dict[tuple[str, tuple[tuple[str, str], ...], bool], Plan] = {}
-    for step in program.steps:
-        kernel = program.kernel(step.kernel)
-        views = _views(program, kernel, step, memory)
-        aliases, exact = _aliases(kernel, views)
-        key = (kernel.name, tuple(sorted(aliases.items())), vectorise and exact)
-        if key not in plans:
-            plans[key] = Plan.of(kernel, vectorise=vectorise and exact, aliases=aliases)
-        Machine(plans[key], "ascending", "late", 0).run(views)
-        _raise_fault(program, memory)
+    _ProgramRun(program, memory, vectorise).run(program.steps, {})
     return tuple(
         memory[name].view(program.slot(name).type.dtype.numpy)
         .reshape(program.slot(name).type.static_shape)
         .copy()
         for name in program.results
     )
+
+
+@dataclass
+class _ProgramRun:
+    """Runs steps on a program's memory."""
+
+    program: Program
+    memory: Mapping[str, Array]
+    vectorise: bool
+    plans: dict[tuple[str, tuple[tuple[str, str], ...], bool], Plan] = field(default_factory=dict)
+
+    def run(self, steps: Sequence[Step], turns: Mapping[str, int]) -> None:
+        """Run steps in these turns of the loops around."""
+        for step in steps:
+            match step:
+                case CallStep():
+                    self._call(step, turns)
+                case LoopStep():
+                    for turn in range(step.count):
+                        self.run(step.body, {**turns, step.name: turn})
+                case IfStep():
+                    holds = self._holds(step.condition, turns)
+                    self.run(step.then if holds else step.otherwise, turns)
+                case WhileStep():
+                    self._while(step, turns)
+
+    def _call(self, step: CallStep, turns: Mapping[str, int]) -> None:
+        kernel = self.program.kernel(step.kernel)
+        views = _views(self.program, kernel, step, self.memory, turns)
+        aliases, exact = _aliases(kernel, views)
+        vectorise = self.vectorise and exact
+        key = (kernel.name, tuple(sorted(aliases.items())), vectorise)
+        if key not in self.plans:
+            self.plans[key] = Plan.of(kernel, vectorise=vectorise, aliases=aliases)
+        Machine(self.plans[key], "ascending", "late", 0).run(views)
+        _raise_fault(self.program, self.memory)
+
+    def _while(self, step: WhileStep, turns: Mapping[str, int]) -> None:
+        count = 0
+        self.run(step.test, turns)
+        while self._holds(step.condition, turns):
+            if count == step.limit:
+                raise _fault(self.program, step.fault)
+            self.run(step.body, turns)
+            self.run(step.test, turns)
+            count += 1
+
+    def _holds(self, view: View, turns: Mapping[str, int]) -> bool:
+        return bool(self.memory[view.slot][view.start(turns)])
 
 
 def _arena_bytes(program: Program) -> int:
@@ -143,14 +184,18 @@ def _slot_bytes(
 
 
 def _views(
-    program: Program, kernel: Kernel, step: CallStep, memory: Mapping[str, Array]
+    program: Program,
+    kernel: Kernel,
+    step: CallStep,
+    memory: Mapping[str, Array],
+    turns: Mapping[str, int],
 ) -> dict[str, Array]:
     """The memory of a kernel's parameters, in their own types."""
     arity = f"kernel '{kernel.name}' takes {len(kernel.params)} views, not {len(step.args)}"
     check(len(step.args) == len(kernel.params), arity, VerifyError)
     views: dict[str, Array] = {}
     for param, view in zip(kernel.params, step.args, strict=True):
-        start = view.offset * program.slot(view.slot).type.dtype.bytes
+        start = view.start(turns) * program.slot(view.slot).type.dtype.bytes
         piece = memory[view.slot][start : start + param.elements * param.dtype.bytes]
         outside = f"kernel '{kernel.name}': '{param.name}' reaches beyond slot '{view.slot}'"
         check(len(piece) == param.elements * param.dtype.bytes, outside, VerifyError)
@@ -182,9 +227,12 @@ def _raise_fault(program: Program, memory: Mapping[str, Array]) -> None:
     if "status" not in memory:
         return
     status = int(memory["status"].view(np.int64)[0])
-    if not status:
-        return
+    if status:
+        raise _fault(program, status)
+
+
+def _fault(program: Program, status: int) -> Exception:
     fault = program.faults.get(status)
     if fault is None:
-        raise VerifyError(f"program '{program.name}': the status {status} has no meaning")
-    raise RunError(f"{fault.location}: {fault.message}")
+        return VerifyError(f"program '{program.name}': the status {status} has no meaning")
+    return RunError(f"{fault.location}: {fault.message}")

@@ -42,7 +42,7 @@ from .nodes import (
     Sync,
     Wait,
 )
-from .program import CallStep, Memory, Program, Slot, View
+from .program import CallStep, IfStep, LoopStep, Memory, Program, Slot, Step, View, WhileStep
 
 # Combiners with a sign; the others are written `max=`, `argmax=`, ….
 SIGNS = {"sum": "+=", "prod": "*="}
@@ -66,8 +66,7 @@ def print_program(program: Program) -> str:
             writer.end(_slot(slot))
         for kernel in program.kernels:
             _kernel(kernel, writer)
-        for step in program.steps:
-            writer.end(_step(step))
+        _steps(program.steps, writer)
         for status, fault in program.faults.items():
             writer.end(
                 f"fault {status}: {quote(fault.message)} {location_text(fault.location)}"
@@ -85,15 +84,45 @@ def _slot(slot: Slot) -> str:
     return f"{slot.role} {name_text(slot.name, '%')}: {slot.type}{place}"
 
 
-def _step(step: CallStep) -> str:
-    args = ", ".join(map(_view, step.args))
-    label = f" {quote(step.label)}" if step.label else ""
-    location = "" if step.location == UNKNOWN else f" {location_text(step.location)}"
-    return f"call {name_text(step.kernel, '@')}({args}){label}{location}"
+def _steps(steps: tuple[Step, ...], writer: Writer) -> None:
+    for step in steps:
+        match step:
+            case CallStep():
+                args = ", ".join(map(_view, step.args))
+                label = f" {quote(step.label)}" if step.label else ""
+                writer.end(f"call {name_text(step.kernel, '@')}({args}){label}{_at(step)}")
+            case LoopStep():
+                writer.end(f"loop {name_text(step.name)} in 0..{step.count}{_at(step)} {{")
+                _block(step.body, writer)
+                writer.end("}")
+            case WhileStep():
+                limit = "" if step.limit is None else f" limit {step.limit} fault {step.fault}"
+                writer.end(f"while {_view(step.condition)}{limit}{_at(step)} {{")
+                _block(step.test, writer)
+                writer.end("} do {")
+                _block(step.body, writer)
+                writer.end("}")
+            case IfStep():
+                writer.end(f"if {_view(step.condition)}{_at(step)} {{")
+                _block(step.then, writer)
+                writer.end("} else {")
+                _block(step.otherwise, writer)
+                writer.end("}")
+
+
+def _block(steps: tuple[Step, ...], writer: Writer) -> None:
+    with writer.indented():
+        _steps(steps, writer)
+
+
+def _at(step: Step) -> str:
+    return "" if step.location == UNKNOWN else f" {location_text(step.location)}"
 
 
 def _view(view: View) -> str:
-    return name_text(view.slot, "%") + (f" + {view.offset}" if view.offset else "")
+    moved = f" + {view.offset}" if view.offset else ""
+    turns = "".join(f" + {stride} * {name_text(loop)}" for loop, stride in view.strides)
+    return name_text(view.slot, "%") + moved + turns
 
 
 def _memory(memory: Memory, writer: Writer) -> None:

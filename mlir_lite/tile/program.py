@@ -1,14 +1,16 @@
-"""The Program: what runs. Kernels called one after the other on views of buffers.
+"""The Program: what runs. Kernels called one after the other on views of buffers, in loops and
+branches where the model has them.
 
 A buffer is a parameter, a result, a constant, or a stretch of the one static arena.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import TypeAlias
 
 from ..location import UNKNOWN, Location
 from ..types import TensorType
@@ -43,10 +45,15 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class View:
     """A slot as a kernel sees it, from `offset` elements on; the kernel's own parameter says the
-    shape and the layout."""
+    shape and the layout. Each turn of the loop named in `strides` moves it by so many elements."""
 
     slot: str
     offset: int = 0
+    strides: tuple[tuple[str, int], ...] = ()
+
+    def start(self, turns: Mapping[str, int]) -> int:
+        """The first element, in these turns of the loops around."""
+        return self.offset + sum(turns[loop] * stride for loop, stride in self.strides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,44 @@ class CallStep:
     args: tuple[View, ...]
     location: Location = UNKNOWN
     label: str = ""  # the operations it stands for, for people
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStep:
+    """Run `body` `count` times, at least once; `name` is the turn, from 0 on, in its views."""
+
+    name: str
+    count: int
+    body: tuple[Step, ...]
+    location: Location = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class WhileStep:
+    """Run `test`, then `body` if `condition` is true then, over and over.
+
+    If it is still true after `limit` turns, the status becomes `fault` and the program ends.
+    """
+
+    test: tuple[Step, ...]
+    condition: View
+    body: tuple[Step, ...]
+    limit: int | None = None
+    fault: int = 0
+    location: Location = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class IfStep:
+    """Run one of two lists of steps."""
+
+    condition: View
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+    location: Location = UNKNOWN
+
+
+Step: TypeAlias = CallStep | LoopStep | WhileStep | IfStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +137,7 @@ class Program:
     name: str
     kernels: tuple[Kernel, ...]
     slots: tuple[Slot, ...]
-    steps: tuple[CallStep, ...]
+    steps: tuple[Step, ...]
     params: tuple[str, ...]
     results: tuple[str, ...]
     faults: Mapping[int, Fault] = field(default_factory=dict)
@@ -103,6 +148,11 @@ class Program:
 
     def kernel(self, name: str) -> Kernel:
         return self._kernels[name]
+
+    @cached_property
+    def calls(self) -> tuple[CallStep, ...]:
+        """All calls in the order of the text: a call's number is its place here."""
+        return tuple(calls_of(self.steps))
 
     @cached_property
     def _by_name(self) -> Mapping[str, Slot]:
@@ -116,3 +166,26 @@ class Program:
         from .printer import print_program
 
         return print_program(self)
+
+
+def calls_of(steps: tuple[Step, ...]) -> Iterator[CallStep]:
+    """The calls in steps and in what they hold, in the order of the text."""
+    for step in steps:
+        match step:
+            case CallStep():
+                yield step
+            case _:
+                for block in blocks_of(step):
+                    yield from calls_of(block)
+
+
+def blocks_of(step: Step) -> tuple[tuple[Step, ...], ...]:
+    """The lists of steps that a step holds, in the order of the text."""
+    match step:
+        case LoopStep(body=body):
+            return (body,)
+        case WhileStep(test=test, body=body):
+            return test, body
+        case IfStep(then=then, otherwise=otherwise):
+            return then, otherwise
+    return ()
