@@ -12,15 +12,27 @@ from dataclasses import replace
 
 from ..tile.in_place import is_elementwise
 from ..tile.nodes import Kernel
-from ..tile.program import CallStep, Program, Role, Slot, View
+from ..tile.program import (
+    CallStep,
+    Program,
+    Role,
+    Slot,
+    Step,
+    View,
+    calls_of,
+    views_of,
+    with_views,
+)
+from ..types import TensorType
 
 
 def donate(
-    program: Program, donated: Mapping[str, str], copy_kernel: Callable[[Slot], Kernel]
+    program: Program, donated: Mapping[str, str], copy_kernel: Callable[[TensorType], Kernel]
 ) -> Program:
     """The program with each result (by name) in its parameter's memory.
 
-    `donated` maps parameters to results; `copy_kernel` makes the kernel that copies a slot's type.
+    `donated` maps parameters to results; `copy_kernel` makes the kernel that copies a type's
+    arrays.
     """
     for param, result in donated.items():
         program = _postponed(_without_self_copy(program, param, result), param, result)
@@ -36,7 +48,7 @@ def _uses(program: Program, slot: str) -> list[int]:
     return [
         number
         for number, step in enumerate(program.steps)
-        if any(view.slot == slot for view in step.args)
+        if any(view.slot == slot for view in views_of(step))
     ]
 
 
@@ -48,6 +60,8 @@ def _is_free(program: Program, param: str, result: str) -> bool:
     if reads[-1] > writes[0]:
         return False
     step = program.steps[writes[0]]
+    if not isinstance(step, CallStep):
+        return False
     kernel = program.kernel(step.kernel)
     bound = list(zip(kernel.params, step.args, strict=True))
     read = [buffer for buffer, view in bound if view.slot == param]
@@ -60,11 +74,16 @@ def _without_self_copy(program: Program, param: str, result: str) -> Program:
     copies = {
         number
         for number in _uses(program, result)
-        if program.steps[number].args == (View(param), View(result))
-        and program.steps[number].label.startswith("copy ")
+        if _is_copy(program.steps[number], View(param), View(result))
     }
     steps = tuple(step for number, step in enumerate(program.steps) if number not in copies)
     return replace(program, steps=steps)
+
+
+def _is_copy(step: Step, source: View, target: View) -> bool:
+    if not isinstance(step, CallStep):
+        return False
+    return step.label.startswith("copy ") and step.args == (source, target)
 
 
 def _postponed(program: Program, param: str, result: str) -> Program:
@@ -84,15 +103,17 @@ def _postponed(program: Program, param: str, result: str) -> Program:
     return replace(program, steps=steps)
 
 
-def _memory_of(program: Program, step: CallStep) -> tuple[set[str], set[str]]:
+def _memory_of(program: Program, step: Step) -> tuple[set[str], set[str]]:
     """The slots whose memory a step reads, and those whose it writes."""
-    kernel = program.kernel(step.kernel)
-    read: set[str] = set()
-    written: set[str] = set()
-    for param, view in zip(kernel.params, step.args, strict=True):
-        into = written if param.name in kernel.outputs else read
-        into.add(program.slot(view.slot).memory)
-    return read, written
+    written = {
+        view
+        for call in calls_of((step,))
+        for param, view in zip(program.kernel(call.kernel).params, call.args, strict=True)
+        if param.name in program.kernel(call.kernel).outputs
+    }
+    read = [view for view in views_of(step) if view not in written]
+    memory = {view: program.slot(view.slot).memory for view in (*read, *written)}
+    return {memory[view] for view in read}, {memory[view] for view in written}
 
 
 def _marked(program: Program, param: str, result: str) -> Program:
@@ -103,16 +124,13 @@ def _marked(program: Program, param: str, result: str) -> Program:
 
 
 def _copied_in(
-    program: Program, param: str, result: str, copy_kernel: Callable[[Slot], Kernel]
+    program: Program, param: str, result: str, copy_kernel: Callable[[TensorType], Kernel]
 ) -> Program:
     """The result computed in the arena, and a last step that copies it."""
     home = program.slot(result)
     apart = Slot(_fresh(f"new_{param}", program), home.type, Role.ARENA)
-    steps = [
-        replace(step, args=tuple(_renamed(view, result, apart.name) for view in step.args))
-        for step in program.steps
-    ]
-    kernel = copy_kernel(home)
+    steps = list(with_views(program.steps, lambda view: _renamed(view, result, apart.name)))
+    kernel = copy_kernel(home.type)
     kernels = {known.name: known for known in (*program.kernels, kernel)}
     label = f"copy {home.type.static_shape} into {param}"
     steps.append(CallStep(kernel.name, (View(apart.name), View(result)), label=label))

@@ -17,7 +17,7 @@ from ...memory import aligned_bytes
 from ...tile.program import Memory, Program
 from ...types import Array
 from ..base import Results, in_order
-from .emit_program import TICKS
+from .body_text import TICKS
 from .entry import Entry
 from .image import Image
 from .jit import Library
@@ -103,13 +103,14 @@ class CpuExecutable:
         return tuple(spec.name for spec in self._code.image.parameters)
 
     def step_ticks(self) -> Array:
-        """The machine's counter at the start of the last call and after each step of it: i64, one
-        more than there are steps. Only of code compiled as `timed`."""
+        """The machine's counter at the start of the last call and after each of the program's
+        calls, as if all turns of a loop's calls came one after the other: i64, one more than there
+        are calls. Only of code compiled as `timed`."""
         check(self._code.timed, "this executable was not compiled as timed", RunError)
-        stages = np.array((0, *self._code.image.text.step_stages)).cumsum()
+        rows = np.array((0, *self._code.image.text.call_rows)).cumsum()
         address = self._code.library.address(TICKS)
-        every = (ctypes.c_int64 * (int(stages[-1]) + 1)).from_address(address)
-        ticks: Array = np.array(every, np.int64)[stages]
+        every = (ctypes.c_int64 * (int(rows[-1]) + 1)).from_address(address)
+        ticks: Array = np.array(every, np.int64).cumsum()[rows]
         return ticks
 
     def __call__(

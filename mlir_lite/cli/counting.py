@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir import Function
+from ..ops.control import Scan
 from ..ops.conv import Conv
 from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
@@ -14,6 +15,7 @@ from ..ops.matmul import Matmul
 from ..passes.decompose import decompose
 from ..tile.count import Work, work_of
 from ..tile.program import CallStep, Program, Role
+from ..tile.uses import turns_of
 
 
 def matrix_flops(fn: Function) -> int:
@@ -29,6 +31,8 @@ def matrix_flops(fn: Function) -> int:
             case ConvWeightGradient(dy=dy):
                 windows = _count(dy.shape) // max(1, node.results[0].type.static_shape[0])
                 total += 2 * _count(node.results[0].shape) * windows
+            case Scan(length=int(length), step=step):
+                total += length * matrix_flops(step)
             case ConvTranspose(x=x, weight=weight):
                 per_input = _count(weight.shape) // max(1, weight.type.static_shape[0])
                 total += 2 * _count(x.shape) * per_input
@@ -55,11 +59,23 @@ class StepWork:
     def bytes(self) -> int:
         return self.bytes_read + self.bytes_written
 
+    def repeated(self, turns: int) -> StepWork:
+        """The work of so many turns."""
+        return StepWork(
+            self.operations * turns,
+            self.bytes_read * turns,
+            self.bytes_written * turns,
+            self.arena_bytes * turns,
+        )
+
 
 def step_works(program: Program) -> tuple[StepWork, ...]:
-    """The work of every step, its kernel's padding included."""
+    """The work of every call in all of its turns, its kernel's padding included."""
     works = {kernel.name: work_of(kernel) for kernel in program.kernels}
-    return tuple(_step_work(program, step, works) for step in program.steps)
+    return tuple(
+        _step_work(program, call, works).repeated(turns)
+        for call, turns in zip(program.calls, turns_of(program), strict=True)
+    )
 
 
 def _step_work(program: Program, step: CallStep, works: Mapping[str, Work]) -> StepWork:

@@ -132,7 +132,7 @@ def step_lines(program: Program, seconds: Sequence[float], ceilings: Ceilings) -
     works = step_works(program)
     return [
         _line(step, float(took), work, ceilings, cold=cold)
-        for step, took, work in zip(program.steps, seconds, works, strict=True)
+        for step, took, work in zip(program.calls, seconds, works, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The verifier's checks of a program's calls: views inside of their slots, nothing read before it is
+"""The verifier's checks of calls: views inside of their slots, nothing read before it is
 written or after it is overwritten, through loops and branches.
 """
 

@@ -6,8 +6,8 @@ A buffer is a parameter, a result, a constant, or a stretch of the one static ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TypeAlias
@@ -189,3 +189,35 @@ def blocks_of(step: Step) -> tuple[tuple[Step, ...], ...]:
         case IfStep(then=then, otherwise=otherwise):
             return then, otherwise
     return ()
+
+
+def views_of(step: Step) -> Iterator[View]:
+    """All views that a step and what it holds read or write."""
+    match step:
+        case CallStep(args=args):
+            yield from args
+        case WhileStep(condition=condition) | IfStep(condition=condition):
+            yield condition
+    for block in blocks_of(step):
+        for inner in block:
+            yield from views_of(inner)
+
+
+def with_views(steps: tuple[Step, ...], change: Callable[[View], View]) -> tuple[Step, ...]:
+    """The steps on other views."""
+    return tuple(_with_views(step, change) for step in steps)
+
+
+def _with_views(step: Step, change: Callable[[View], View]) -> Step:
+    match step:
+        case CallStep(args=args):
+            return replace(step, args=tuple(map(change, args)))
+        case LoopStep(body=body):
+            return replace(step, body=with_views(body, change))
+        case WhileStep():
+            test, body = with_views(step.test, change), with_views(step.body, change)
+            return replace(step, test=test, condition=change(step.condition), body=body)
+        case IfStep():
+            then, otherwise = with_views(step.then, change), with_views(step.otherwise, change)
+            condition = change(step.condition)
+            return replace(step, condition=condition, then=then, otherwise=otherwise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from .program import CallStep, IfStep, LoopStep, Program, Step, View, WhileStep, calls_of
 
@@ -76,6 +77,15 @@ class Life:
 def innermost_loops(uses: tuple[Use, ...]) -> dict[int, Span | None]:
     """The loop right around each call that uses anything."""
     return {use.number: use.loops[-1] if use.loops else None for use in uses if use.call}
+
+
+def turns_of(program: Program) -> tuple[int, ...]:
+    """How often each call runs in one run of the program, loops of unknown length turning once."""
+    turns = [1] * len(program.calls)
+    for use in uses_of(program):
+        if use.call is not None:
+            turns[use.number] = prod(span.turns for span in use.loops)
+    return tuple(turns)
 
 
 def lives_of(uses: tuple[Use, ...]) -> dict[str, Life]:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from mlir_lite.backends.llvm.backend import CpuBackend
-from mlir_lite.backends.llvm.emit_program import TICKS, ProgramText, constant_slots, emit_program
+from mlir_lite.backends.llvm.body_text import TICKS
+from mlir_lite.backends.llvm.emit_program import ProgramText, emit_program
 from mlir_lite.backends.llvm.executable import CpuExecutable
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.backends.llvm.pool import ThreadPool, pool_code
 from mlir_lite.backends.llvm.state import State
+from mlir_lite.backends.llvm.step_rows import constant_slots
 from mlir_lite.errors import RunError
 from mlir_lite.ir import ConstantData
 from mlir_lite.tile.interpreter import run_program
@@ -156,7 +158,7 @@ def test_only_timed_programs_read_the_counter() -> None:
     plain = "\n".join(emit_program(program, HOST).modules)
     timed = emit_program(program, HOST, counter=counter)
     assert "tick" not in plain and counter not in plain
-    assert timed.step_stages == (1, 1, 1)
+    assert timed.call_rows == (1, 1, 1)
     assert "@ml_ticks = global [4 x i64] zeroinitializer" in "\n".join(timed.modules)
 
 
