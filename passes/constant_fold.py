@@ -28,6 +28,7 @@ from ..ir import (
 from ..ir.builder import Builder
 from ..ops.broadcast import Broadcast
 from ..ops.constant import constant
+from ..ops.control import ControlOp
 from ..ops.group import Group
 from ..ops.index import Gather
 from ..ops.table import TABLE
@@ -112,7 +113,7 @@ def _looked_up(fn: Function) -> set[Value]:
 
 def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
     """The results as constants; None where they cannot or should not be."""
-    if not op.pure or isinstance(op, (Constant, Group)):
+    if not op.pure or isinstance(op, (Constant, ControlOp, Group)):  # a loop may not end
         return None
     if not all(_is_constant(value) for value in op.operands):
         return None

@@ -39,6 +39,7 @@ from .layout import layout
 from .orient import orient
 from .pack_constants import pack_constants
 from .precision import precision as precision_pass
+from .regions import in_regions
 from .winograd import winograd
 
 GraphPass = Callable[..., Function]  # (function, *, options) -> function
@@ -63,6 +64,10 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
 )
 
 
+# Passes that change what a function computes: they do not reach into its regions by themselves.
+_WHOLE = frozenset({"autodiff"})
+
+
 @dataclass(frozen=True)
 class Step:
     """A pass of the table with its options."""
@@ -71,7 +76,10 @@ class Step:
     options: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, fn: Function) -> Function:
-        return PASSES[self.name](fn, **self.options)
+        """The function after the pass, which has done its work in loops and branches too."""
+        if self.name in _WHOLE:
+            return PASSES[self.name](fn, **self.options)
+        return in_regions(fn, lambda part: PASSES[self.name](part, **self.options))
 
     def __str__(self) -> str:
         """As `parse_pipeline` reads it, which supplies the target."""

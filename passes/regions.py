@@ -1,11 +1,31 @@
-"""Regions: the function that one kernel computes, and when two of them are the same."""
+"""Regions: the function that one kernel computes, when two of them are the same, and passes in
+the regions of loops and branches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..expr import INDEX
-from ..ir import Function, Node, Op, Value, parameter
+from ..ir import Function, Node, Op, Value, current_builder, parameter, transform
+from ..ops.control import ControlOp
 from ..ops.group import Group
+from ..ops.table import TABLE
 from ..types import TensorType
+
+
+def in_regions(fn: Function, change: Callable[[Function], Function]) -> Function:
+    """Change the regions of loops and branches, the innermost first, then the function itself."""
+
+    def changed(attribute: object) -> object:
+        return in_regions(attribute, change) if isinstance(attribute, Function) else attribute
+
+    def visit(op: Op) -> tuple[Value, ...] | None:
+        new = op.rebuild(lambda value: value, changed) if isinstance(op, ControlOp) else op
+        return None if new is op else current_builder().emit(new)
+
+    if any(isinstance(node.op, ControlOp) for node in fn.nodes):
+        fn = transform(fn, visit, TABLE)
+    return change(fn)
 
 
 def region_of(node: Node) -> tuple[Function, tuple[Value, ...]]:
