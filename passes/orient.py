@@ -81,11 +81,13 @@ class _Orienting:
         """A value in an order, by a transpose if need be."""
         if (value, turned) not in self.found:
             other = self.found[value, not turned]
-            match other.op:
-                case Broadcast(x=x) if 1 in _last(x):
-                    made = self._repeated(x, other)
-                case _:
-                    made = transpose(other, swap(value.rank))
+            # Where it is asked for is nowhere, for a result of the function.
+            with self.builder.at(other.node.location if other.node else self.builder.location):
+                match other.op:
+                    case Broadcast(x=x) if 1 in _last(x):
+                        made = self._repeated(x, other)
+                    case _:
+                        made = transpose(other, swap(value.rank))
             self.found[value, turned] = made
         return self.found[value, turned]
 

@@ -94,7 +94,8 @@ def searching(x: Value) -> tuple[Value, Value]:
     def below(state: tuple[Value, Value]) -> Value:
         return state[1].sum() < 300.0
 
-    return ml.while_loop(below, step, (ml.full((), 0, i64), ml.absolute(x)), limit=100)
+    start: tuple[Value, Value] = (ml.full((), 0, i64), ml.absolute(x))
+    return ml.while_loop(below, step, start, limit=100)
 
 
 @ml.function(f32[0, 3], f32[3])
