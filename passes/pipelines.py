@@ -13,6 +13,10 @@
     orient            products transposed where that copies less
     pack-constants    weights in panels
     fuse              groups that become kernels
+
+Not of the pipeline, as it gives another function:
+
+    autodiff          the gradients of a function
 """
 
 from __future__ import annotations

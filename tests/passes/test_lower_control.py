@@ -118,7 +118,8 @@ def two_layers(xs: Value, w: Value) -> Value:
 
     _, first = ml.scan(step, ml.zeros((8, 30)), xs)
     _, second = ml.scan(step, ml.zeros((8, 30)), ml.exp(first) * 0.1, reverse=True)
-    return second + first
+    total: Value = second + first
+    return total
 
 
 ALL = [

@@ -37,7 +37,7 @@ def test_the_cpu_pipeline_is_read_back_from_its_text() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("canonicalise", "there is no pass 'canonicalise'; there are attention, canonicalize, "),
+        ("canonicalise", "there is no pass 'canonicalise'; there are attention, autodiff, "),
         ("fuse{depth=3}", "'fuse' has no option depth"),
         ("canonicalize{fuel}", "the option 'fuel' has no value"),
         ("fuse fuse", "'fuse fuse' is no pass of a pipeline such as a,b{x=1},c"),
@@ -52,11 +52,13 @@ def test_what_is_wrong_in_a_text_is_said(text: str, message: str) -> None:
 def test_the_module_tells_what_every_pass_does() -> None:
     documented = re.findall(r"^    ([a-z-]+)  ", pipelines.__doc__ or "", re.MULTILINE)
     assert sorted(documented) == sorted(PASSES)
-    assert {step.name for step in cpu_pipeline(TARGET, precision="bf16")} == set(documented)
+    pipeline = {step.name for step in cpu_pipeline(TARGET, precision="bf16")}
+    assert pipeline == set(documented) - {"autodiff"}
 
 
 def test_every_pass_takes_a_function_as_it_is() -> None:
     """A pass that finds nothing to do gives the function back, printed the same."""
     fn = ml.function(f32[2, 3])(ml.relu)
-    for step in parse_pipeline(",".join(PASSES), TARGET):
+    names = [name for name in PASSES if name != "autodiff"]  # gives another function
+    for step in parse_pipeline(",".join(names), TARGET):
         assert str(step.run(fn)) == str(fn), step.name
