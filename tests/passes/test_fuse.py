@@ -187,7 +187,7 @@ def test_a_gathered_row_is_checked_outside_of_its_group() -> None:
     fn = ml.function(f32[4, 3], i64[2])(lambda x, i: ml.gather(x, i, 0) * 2 + 1)
     ((_, names),) = groups(fn)
     assert names[0] == "gather"
-    labels = [step.label for step in lower(fuse(fn), TARGET).program.steps]
+    labels = [step.label for step in lower(fuse(fn), TARGET).program.calls]
     assert labels[0] == "check gather" and len(labels) == 2
     expected = X[[3, 1]] * 2 + 1
     np.testing.assert_array_equal(lowered_result(fn, X, np.array([3, 1])), expected)
