@@ -42,6 +42,7 @@ from .types import i64 as i64
 from .types import u8 as u8
 
 if TYPE_CHECKING:
+    from . import train as train
     from .driver import Executable as Executable
     from .driver import compile as compile
     from .dsl import cond as cond
@@ -88,10 +89,15 @@ _HOMES = {
     "while_loop": ".dsl",
 }
 
+# What is a module itself.
+_ROOMS = ("train",)
+
 # A type checker knows the names above, and would take any for granted if it saw this function.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
+        if name in _ROOMS:
+            return _import_module(f".{name}", __name__)
         module = None
         if not name.startswith("_"):
             module = _import_module(_HOMES.get(name, ".ops"), __name__)
@@ -103,4 +109,4 @@ if not TYPE_CHECKING:
 
     def __dir__() -> list[str]:
         operations = _import_module(".ops", __name__).__all__
-        return sorted({*globals(), *_HOMES, *operations})
+        return sorted({*globals(), *_HOMES, *_ROOMS, *operations})

@@ -4,7 +4,7 @@ their values."""
 from . import nn
 from .control import cond, scan, while_loop
 from .derivatives import grad, jvp, value_and_grad, vjp
-from .function import function
+from .function import function, trace
 from .inputs import named_arrays
 from .parse import parse
 from .specialise import solve_sizes, specialise
@@ -20,6 +20,7 @@ __all__ = [
     "scan",
     "solve_sizes",
     "specialise",
+    "trace",
     "value_and_grad",
     "vjp",
     "while_loop",

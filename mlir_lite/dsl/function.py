@@ -67,7 +67,7 @@ def function(
     def traced(body: Callable[..., object]) -> Function:
         inputs = _parameters(body, types)
         called = name or getattr(body, "__name__", type(body).__name__).strip("<>")
-        return _trace(called, inputs, static, lambda: body(*inputs))
+        return trace(called, inputs, static, lambda: body(*inputs))
 
     if module is None:
         return traced
@@ -98,7 +98,7 @@ def _trace_module(
 ) -> Function:
     weights, _ = _weights(module)
     inputs = _parameters(module.forward, types)
-    return _trace(
+    return trace(
         name or type(module).__name__,
         [*weights.values(), *inputs],
         static,
@@ -119,7 +119,7 @@ def _trace_training(
         return (*own, *(notes.latest(weights[dotted]) for dotted in statistics))
 
     params = [*weights.values(), notes.seed, *inputs]
-    traced = _trace(name or type(module).__name__, params, static, forward)
+    traced = trace(name or type(module).__name__, params, static, forward)
     if notes.draws:
         return traced
     kept = tuple(param for param in traced.params if param is not notes.seed)
@@ -150,9 +150,10 @@ def _parameters(body: Callable[..., object], types: Sequence[TensorType]) -> lis
     return [parameter(name, type_) for name, type_ in zip(names, types, strict=False)]
 
 
-def _trace(
+def trace(
     name: str, params: Sequence[Value], static: Iterable[str], run: Callable[[], object]
 ) -> Function:
+    """The function of these parameters whose results `run` returns; it emits into a Builder."""
     origin = caller_location()
     names = [param.name for param in params]
     static = (static,) if isinstance(static, str) else tuple(static)
