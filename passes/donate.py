@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ..tile.in_place import is_elementwise
+from ..tile.in_place import InPlace
 from ..tile.nodes import Kernel
 from ..tile.program import (
     CallStep,
@@ -66,7 +66,8 @@ def _is_free(program: Program, param: str, result: str) -> bool:
     bound = list(zip(kernel.params, step.args, strict=True))
     read = [buffer for buffer, view in bound if view.slot == param]
     written = [buffer for buffer, view in bound if view.slot == result]
-    return all(is_elementwise(kernel, one, other) for one in read for other in written)
+    proofs = InPlace(kernel)
+    return all(proofs.is_proven(one, other) for one in read for other in written)
 
 
 def _without_self_copy(program: Program, param: str, result: str) -> Program:

@@ -15,7 +15,7 @@ from ..ir import Constant, ConstantData, Function, Node, Value
 from ..location import UNKNOWN, Location
 from ..ops.shape import Reshape
 from ..target import Target
-from ..tile.in_place import is_elementwise
+from ..tile.in_place import InPlace
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Role, Slot, Step, View
 from ..types import TensorType
@@ -223,9 +223,10 @@ def sharing_pairs(kernel: Kernel) -> list[tuple[str, str]]:
     """(input, output) parameters that may be one memory."""
     outputs = [param for param in kernel.params if param.name in kernel.outputs]
     inputs = [param for param in kernel.params if param.name not in kernel.outputs]
+    proofs = InPlace(kernel)
     return [
         (read.name, written.name)
         for read in inputs
         for written in outputs
-        if is_elementwise(kernel, read, written)
+        if proofs.is_proven(read, written)
     ]

@@ -86,6 +86,7 @@ def run_passes(
             changed = step.run(fn)
             seconds = time.perf_counter() - start
             if verify != "off":
+                _verify_marks(fn, changed)
                 verify_function(changed, verified)
                 verified = frozenset(changed.nodes)
             if verify == "each-pass" and step.name in NEW_MEANING:
@@ -107,6 +108,13 @@ def run_passes(
         if observe is not None:
             observe(record, fn)
     return fn
+
+
+def _verify_marks(before: Function, after: Function) -> None:
+    """What is said of parameters outlives every pass."""
+    lost = before.donated.keys() - after.donated.keys() or before.static - after.static
+    if lost:
+        raise VerifyError(f"@{after.name} no longer says what '{min(lost)}' is: use Builder.remade")
 
 
 def _pass_error(error: Exception, fn: Function, steps: Sequence[Step]) -> PassError:

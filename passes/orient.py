@@ -41,7 +41,7 @@ class _Orienting:
                 with self.builder.at(node.location):
                     self._node(node)
             results = [self._get(result, False) for result in fn.results]
-        return self.builder.finish(fn.name, fn.params, results, static=fn.static)
+        return self.builder.remade(fn, results)
 
     def _node(self, node: Node) -> None:
         op, turned = node.op, node.results[0] in self.turned

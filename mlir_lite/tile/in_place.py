@@ -9,6 +9,7 @@ Proven from the kernel's own accesses, in the order in which they happen:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import product
 
 from ..expr import INDEX, Bounds, Expr, Var, loads_of
@@ -22,22 +23,46 @@ from .scopes import walk_scoped
 
 def is_elementwise(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
     """Proven: with both parameters in one place, no element is read after it is overwritten."""
-    same_size = (read.dtype.bytes, read.elements) == (written.dtype.bytes, written.elements)
-    if not same_size or (read.layout, written.layout) != (None, None):
-        return False
-    checks = AccessChecks(kernel)
-    if any(isinstance(stmt, Async) for stmt in walk_scoped(checks.body)):
-        return False
-    sites = list(enumerate(checks.sites(checks.body)))
-    reads = [(at, site) for at, site in sites if site.access.buffer == read.name]
-    writes = [(at, site) for at, site in sites if site.access.buffer == written.name]
-    stores = [(at, site) for at, site in writes if site.access.writes]
-    loops = {id(loop): loop for _, site in (*reads, *stores) for loop in site.loops}
-    inner = {number: names_bound_in(loop.body) for number, loop in loops.items()}
-    return all(
-        _is_safe(checks, earlier, later, at <= when, read, written, inner)
-        for (at, earlier), (when, later) in product(reads, stores)
-    )
+    return InPlace(kernel).is_proven(read, written)
+
+
+class InPlace:
+    """The proofs for one kernel, whose accesses are found once for all pairs of parameters."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    @cached_property
+    def _checks(self) -> AccessChecks:
+        return AccessChecks(self._kernel)
+
+    @cached_property
+    def _sites(self) -> list[tuple[int, Site]]:
+        return list(enumerate(self._checks.sites(self._checks.body)))
+
+    @cached_property
+    def _is_late(self) -> bool:
+        """Whether something may happen later than where it stands."""
+        return any(isinstance(stmt, Async) for stmt in walk_scoped(self._checks.body))
+
+    def is_proven(self, read: Buffer, written: Buffer) -> bool:
+        """As `is_elementwise` of two parameters of the kernel."""
+        same_size = (read.dtype.bytes, read.elements) == (written.dtype.bytes, written.elements)
+        plain = (read.layout, written.layout) == (None, None)
+        if not same_size or not plain or self._is_late:
+            return False
+        reads = [(at, site) for at, site in self._sites if site.access.buffer == read.name]
+        stores = [
+            (at, site)
+            for at, site in self._sites
+            if site.access.buffer == written.name and site.access.writes
+        ]
+        loops = {id(loop): loop for _, site in (*reads, *stores) for loop in site.loops}
+        inner = {number: names_bound_in(loop.body) for number, loop in loops.items()}
+        return all(
+            _is_safe(self._checks, earlier, later, at <= when, read, written, inner)
+            for (at, earlier), (when, later) in product(reads, stores)
+        )
 
 
 def _is_safe(
