@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .sample import Sample
 from .samples_attention import ATTENTION
+from .samples_control import CONTROL
 from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
 from .samples_index import INDEX
@@ -31,4 +32,5 @@ SAMPLES: tuple[Sample, ...] = (
     *WINDOW_GRADIENTS,
     *WINOGRAD,
     *LINALG,
+    *CONTROL,
 )

@@ -62,7 +62,7 @@ def _run(fn: ml.Function, target: str) -> tuple[Array, ...]:
 def _copies(fn: ml.Function) -> int:
     program = ml.compile(fn, threads=1).program
     verify_program(program)
-    return sum(step.label.startswith("copy ") for step in program.steps)
+    return sum(step.label.startswith("copy ") for step in program.calls)
 
 
 @TARGETS

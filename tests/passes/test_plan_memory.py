@@ -109,7 +109,7 @@ def test_lifetimes_reach_from_the_first_write_to_the_last_read() -> None:
     for name, (start, end) in lives.items():
         using = [
             number
-            for number, step in enumerate(program.steps)
+            for number, step in enumerate(program.calls)
             if any(view.slot == name for view in step.args)
         ]
         assert (start, end - 1) == (min(using), max(using))

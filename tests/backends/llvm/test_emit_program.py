@@ -120,7 +120,7 @@ def test_steps_run_in_order_on_any_number_of_threads(threads: int) -> None:
 
 def test_a_fault_ends_the_run() -> None:
     program = parse_program(CHAIN)
-    scale, _, mirror = program.steps
+    scale, _, mirror = program.calls
     faulty = replace(
         program,
         steps=(
