@@ -1,4 +1,5 @@
-"""pack-constants: constant weights of products and convolutions are packed in panels, once.
+"""pack-constants: constant weights of products and convolutions are packed in panels, once; those
+of convolutions that come at run time, as in training, each time.
 
 matmul x, %w  ->  panel_matmul x, pack_columns(%w);   conv x, %w  ->  panel_conv pad(x), pack(%w)
 
@@ -22,7 +23,7 @@ from ..ops.table import TABLE
 from ..target import Target
 from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
-from .schedule.cost import ProductSizes, memory_bound, panel_width
+from .schedule.cost import PACKED_ROWS, ProductSizes, memory_bound, panel_width
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
@@ -55,13 +56,19 @@ def pack_matmul(target: Target) -> Pattern:
     return pack
 
 
+def _worth_packing(op: Conv) -> bool:
+    """Whether filters that come at run time are packed each time: where rows enough meet them."""
+    pixels = prod(static(op.infer().shape)[:-1])
+    return op.weight.dtype.is_float and pixels >= PACKED_ROWS
+
+
 def pack_conv(target: Target) -> Pattern:
     @rewrite(Conv)
     def pack(op: Conv) -> Value | None:
         """conv(x, w)  ->  panel_conv(pad(x), pack_filters(w)) or depthwise_conv, channels-last"""
-        if not isinstance(op.weight.op, Constant) or op.layout != "nhwc":
+        if op.layout != "nhwc" or not op.x.type.is_static or not op.x.type.elements:
             return None
-        if not op.x.type.is_static or not op.x.type.elements:
+        if not isinstance(op.weight.op, Constant) and not _worth_packing(op):
             return None
         out, per_group, *kernel = op.weight.type.static_shape
         if per_group == 1 and out == op.groups:

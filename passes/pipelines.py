@@ -7,6 +7,7 @@
     attention         a softmax between two products in blocks
     decompose         norms, softmax, attention written out
     layout            convolutions channels-last, where that pays for the transposes
+    conv-gradients    transposed convolutions are convolutions
     conv-to-gemm      pointwise convolutions are matrix products
     precision         f32 products by constants in bf16, if that is allowed
     winograd          3×3 convolutions by fewer multiplications
@@ -34,6 +35,7 @@ from .attention import attention
 from .autodiff import autodiff
 from .canonicalize import canonicalize
 from .constant_fold import constant_fold
+from .conv_gradients import conv_gradients
 from .conv_to_gemm import conv_to_gemm
 from .decompose import decompose
 from .fold_norm import fold_norm
@@ -54,6 +56,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "autodiff": autodiff,
         "canonicalize": canonicalize,
         "constant-fold": constant_fold,
+        "conv-gradients": conv_gradients,
         "conv-to-gemm": conv_to_gemm,
         "decompose": decompose,
         "fold-norm": fold_norm,
@@ -118,6 +121,8 @@ def preparing_steps(target: Target) -> tuple[Step, ...]:
         Step("decompose"),
         *_TIDY,
         Step("layout", {"target": target}),
+        *_TIDY,
+        Step("conv-gradients"),
         *_TIDY,
         Step("conv-to-gemm"),
     )

@@ -26,6 +26,7 @@ FEW_ROWS = 32  # do not hide how a panel arrives
 VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of a few rows
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
+PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_LINES = 32  # read one after the other, at least: half a page
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
