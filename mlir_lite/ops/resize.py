@@ -11,13 +11,18 @@ import numpy as np
 
 from ..errors import TypeRuleError, check
 from ..expr import Const, Expr, apply, cast, const, index, select
-from ..ir import Element, Op, Operand, Value, op
+from ..ir import ConstantData, Element, Op, Operand, Value, op
 from ..types import Array, DType, Shape, Size, TensorType, static
 from .body import Indices, clamped, computing_type, reduce_over
-from .elementwise import emit
+from .cast import cast as cast_value
+from .constant import constant
+from .elementwise import Gradients, emit
+from .matmul import matmul
 from .promote import as_value, check_kind
+from .reduce import sum as sum_
 from .reduce import widened
 from .sampling import COORDINATES, Sampling, rational, sampling
+from .shape import moveaxis, reshape
 
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
@@ -55,6 +60,18 @@ class Resize(Op):
             found.append(sampling(size, count, scale, self.coordinates))
         return tuple(found)
 
+    def matrix(self, along: Sampling) -> Array:
+        """`(count, size)`: the weights of an axis's elements in those of the resized one."""
+        raise NotImplementedError(f"{self.name} has no weights")
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        if not self.x.dtype.is_float:
+            return (None,)
+        wide = cast_value(dy, computing_type(dy.dtype))
+        for axis, along in enumerate(self.samplings()):
+            wide = resized_back(wide, axis, self.matrix(along))
+        return (cast_value(wide, dy.dtype),)
+
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         shape = tuple(self.shape[axis] for axis in perm)
         scales = tuple(self.scales[axis] for axis in perm) if self.scales else ()
@@ -73,9 +90,18 @@ class ResizeNearest(Resize):
 
     def reference(self, x: Array) -> Array:
         for axis, along in enumerate(self.samplings()):
-            places = [self._rounded(along.at(i)) for i in range(along.count)]
-            x = np.take(x, np.clip(np.array(places, np.int64), 0, along.size - 1), axis)
+            x = np.take(x, self._places(along), axis)
         return x
+
+    def matrix(self, along: Sampling) -> Array:
+        found = np.zeros((along.count, along.size))
+        found[np.arange(along.count), self._places(along)] = 1
+        return found
+
+    def _places(self, along: Sampling) -> Array:
+        """The element that each of the resized axis is."""
+        places = [self._rounded(along.at(i)) for i in range(along.count)]
+        return np.clip(np.array(places, np.int64), 0, along.size - 1)
 
     def _rounded(self, place: Fraction) -> int:
         match self.rounding:
@@ -115,13 +141,14 @@ class Interpolation(Resize):
         """The weights of the elements of an axis in element `i` of the resized one."""
         raise NotImplementedError(f"{self.name} has no weights")
 
+    def matrix(self, along: Sampling) -> Array:
+        rows = [self.weights(along, i) for i in range(along.count)]
+        return np.array(rows, np.float64).reshape(along.count, along.size)
+
     def reference(self, x: Array) -> Array:
         y = widened(x)
         for axis, along in enumerate(self.samplings()):
-            weights = np.zeros((along.count, along.size))
-            for i in range(along.count):
-                weights[i] = self.weights(along, i)
-            y = np.moveaxis(np.tensordot(weights, y, (1, axis)), 0, axis)
+            y = np.moveaxis(np.tensordot(self.matrix(along), y, (1, axis)), 0, axis)
         return np.ascontiguousarray(y).astype(x.dtype)
 
 
@@ -218,6 +245,19 @@ class ResizeCubic(Interpolation):
             return weight
         place = along.floor(i) + tap - 1
         return select((place >= 0) & (place < along.size), weight, const(0, dtype))
+
+
+def resized_back(dy: Value, axis: int, weights: Array) -> Value:
+    """A gradient along a resized axis brought to the original one: multiplied by the weights."""
+    count, size = weights.shape
+    if count == size and np.array_equal(weights, np.eye(size)):
+        return dy
+    times = count // max(1, size)
+    if count and np.array_equal(weights, np.repeat(np.eye(size), times, 0)):
+        apart = (*dy.shape[:axis], size, times, *dy.shape[axis + 1 :])
+        return sum_(reshape(dy, apart), axis + 1)
+    matrix = constant(ConstantData.of(weights.astype(dy.dtype.numpy)))
+    return moveaxis(matmul(moveaxis(dy, axis, -1), matrix), -1, axis)
 
 
 def resize(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import UnsupportedError, check
+from ..errors import check
 from ..expr import INDEX, Expr, Load, Var, all_of, boolean, index, select, to_index
 from ..ir import Element, Op, Operand, Value, current_builder, op
 from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Loop, Ref, Stmt, Store
@@ -21,6 +21,7 @@ from .broadcast import shape_text
 from .elementwise import Gradients, emit
 from .indexing import OUT_OF_RANGE, check_elements, index_depth
 from .promote import as_value, check_kind, check_same_dtype, like
+from .scatter_gradient import scatter_gradients
 
 # NumPy's unbuffered form of each reduction, and its combiner in Tile IR.
 _REDUCTIONS: Mapping[str, tuple[np.ufunc, str]] = {
@@ -61,6 +62,17 @@ class Scatter(Op):
             with np.errstate(all="ignore"):
                 _REDUCTIONS[self.reduction][0].at(result, places, updates)
         return result
+
+    def read(self, value: Value) -> Value:
+        """The elements of a value of the shape of `x` at the places that are written."""
+        raise NotImplementedError(f"{self.name} does not say where it writes")
+
+    def written(self, x: Value, updates: Value, reduction: str) -> Value:
+        """The same scatter of other values."""
+        raise NotImplementedError(f"{self.name} does not say where it writes")
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return scatter_gradients(self, y, dy)
 
     def join(self, place: Indices, update: Expr) -> Stmt:
         """In Tile IR: one update joined into the element at a place."""
@@ -122,15 +134,12 @@ class ScatterElements(Scatter):
     def fault_shape(self) -> Shape:
         return self.indices.shape
 
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        read = current_builder().table.call("gather_elements", dy, self.indices, self.axis)
-        match self.reduction:
-            case "add":
-                return dy, None, read
-            case "none":  # of equal indices, one at most counts: the last
-                kept = scatter_elements(dy, self.indices, self.updates * 0, self.axis)
-                return kept, None, read
-        raise UnsupportedError(f"the gradient of scatter with '{self.reduction}'")
+    def read(self, value: Value) -> Value:
+        call = current_builder().table.call
+        return call("gather_elements", value, self.indices, self.axis)
+
+    def written(self, x: Value, updates: Value, reduction: str) -> Value:
+        return scatter_elements(x, self.indices, updates, self.axis, reduction)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         axis = perm.index(self.axis)
@@ -184,14 +193,11 @@ class ScatterNd(Scatter):
     def fault_shape(self) -> Shape:
         return self.indices.shape[:-1]
 
-    def gradient(self, y: Value, dy: Value) -> Gradients:
-        read = current_builder().table.call("gather_nd", dy, self.indices)
-        match self.reduction:
-            case "add":
-                return dy, None, read
-            case "none":  # of equal indices, one at most counts: the last
-                return scatter_nd(dy, self.indices, self.updates * 0), None, read
-        raise UnsupportedError(f"the gradient of scatter with '{self.reduction}'")
+    def read(self, value: Value) -> Value:
+        return current_builder().table.call("gather_nd", value, self.indices)
+
+    def written(self, x: Value, updates: Value, reduction: str) -> Value:
+        return scatter_nd(x, self.indices, updates, reduction)
 
 
 def _variables(prefix: str, rank: int) -> Indices:

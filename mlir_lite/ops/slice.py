@@ -159,13 +159,56 @@ class Pad(Op):
         return select(around < size, around, index(period) - around)
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
-        if self.mode != "constant":
-            raise UnsupportedError(f"the gradient of padding in mode '{self.mode}'")
-        return (pad(dy, [(-a, -b) for a, b in zip(self.low, self.high, strict=True)]),)
+        pads = list(zip(self.low, self.high, strict=True))
+        if self.mode == "constant":
+            return (pad(dy, [(-low, -high) for low, high in pads]),)
+        for axis, (low, high) in enumerate(pads):
+            if (low, high) != (0, 0):
+                dy = _folded(dy, axis, self.x.shape[axis], low, self.mode)
+        return (dy,)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         low = tuple(self.low[axis] for axis in perm)
         return Pad(self.x, low, tuple(self.high[axis] for axis in perm), self.mode, self.value)
+
+
+def _folded(dy: Value, axis: int, size: Size, low: Size, mode: str) -> Value:
+    """A gradient along an axis that elements were repeated around, added up at what they are of."""
+    known = isinstance(size, int) and isinstance(low, int)
+    message = f"the gradient of padding in mode '{mode}' of named sizes; give them values"
+    check(known, message, UnsupportedError)
+    assert isinstance(size, int) and isinstance(low, int)
+    if mode == "wrap":
+        return _in_turns(dy, axis, size, low)
+    if mode == "reflect":
+        period = max(1, 2 * (size - 1))
+        around = _in_turns(dy, axis, period, low)
+        there = slice_axis(around, axis, 0, size)
+        back = flip(slice_axis(around, axis, size, period - size), axis) if size > 2 else None
+        return there if back is None else there + _within(back, axis, 1, size)
+    last = low + size
+    high = dy.shape[axis] - last
+    before = slice_axis(dy, axis, 0, low).sum(axis, keepdims=True)
+    after = slice_axis(dy, axis, last, high).sum(axis, keepdims=True)
+    middle = slice_axis(dy, axis, low, size)
+    return middle + _within(before, axis, 0, size) + _within(after, axis, size - 1, size)
+
+
+def _in_turns(dy: Value, axis: int, period: int, low: int) -> Value:
+    """The sum of all elements that are whole periods apart, `low` being the first of one."""
+    before = -low % period
+    total = dy.shape[axis] + before
+    after = -total % period
+    whole = _within(dy, axis, before, total + after)
+    apart = (*dy.shape[:axis], (total + after) // period, period, *dy.shape[axis + 1 :])
+    return reshape(whole, apart).sum(axis)
+
+
+def _within(x: Value, axis: int, start: int, size: Size) -> Value:
+    """`x` from `start` on in an axis of this size, zeros around."""
+    widths: list[tuple[Size, Size]] = [(0, 0)] * x.rank
+    widths[axis] = (start, size - start - x.shape[axis])
+    return pad(x, widths)
 
 
 def slice_axis(x: Operand, axis: int, start: Size, size: Size, step: int = 1) -> Value:

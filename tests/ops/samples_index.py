@@ -70,8 +70,8 @@ _REDUCED: tuple[tuple[str, tuple[DType, ...]], ...] = (
     ("none", (f64, f32, bf16, bool_, u8)),
     ("add", (f64, f32, f16, i32, i8)),
     ("mul", (f64, f32, i64)),
-    ("min", (f32, i64)),
-    ("max", (f32, bf16, u8)),
+    ("min", (f64, f32, i64)),
+    ("max", (f64, f32, bf16, u8)),
 )
 
 
@@ -82,7 +82,7 @@ def _scatters() -> Iterator[Sample]:
     for reduction, dtypes in _REDUCED:
         for dtype in dtypes:
             x = normal((5, 3), dtype)
-            smooth = dtype == f64 and reduction == "add"
+            smooth = dtype == f64
             yield Sample(
                 f"{reduction} of {dtype}, repeated indices",
                 lambda x, i, u, r=reduction: ScatterElements(x, i, u, 0, r),

@@ -132,11 +132,19 @@ def _pads() -> Iterator[Sample]:
                 lambda x, low=low, high=high, mode=mode: Pad(x, low, high, mode),
                 (normal((3, 5), i32),),
             )
-        yield Sample(
-            f"{mode} of one element",
-            lambda x, mode=mode: Pad(x, (3,), (2,), mode),
-            (normal((1,), f32),),
-        )
+            yield Sample(
+                f"{mode} {low}, {high}, f64",
+                lambda x, low=low, high=high, mode=mode: Pad(x, low, high, mode),
+                (normal((3, 5), f64),),
+                smooth=True,
+            )
+        for size in (1, 2):
+            yield Sample(
+                f"{mode} of {size}",
+                lambda x, mode=mode: Pad(x, (3,), (2,), mode),
+                (normal((size,), f32),),
+                smooth=True,
+            )
 
 
 def _concats() -> Iterator[Sample]:
