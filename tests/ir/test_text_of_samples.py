@@ -13,6 +13,7 @@ from mlir_lite.ir.parser import parse
 from mlir_lite.ir.printer import print_function, print_generic
 from mlir_lite.ir.resources import resources_of
 from mlir_lite.location import Location
+from mlir_lite.ops.control import ControlOp
 from mlir_lite.ops.table import TABLE
 
 from .mlir_tool import mlir_operations
@@ -40,7 +41,8 @@ def check_same(sample: Sample, read: Function) -> None:
     """The function that was read has the sample's operation, on its own parameters."""
     (node,) = read.nodes
     params = dict(zip(dict.fromkeys(sample.op.operands), read.params, strict=True))
-    assert node.op.key() == sample.op.map_operands(params.__getitem__).key(), str(sample)
+    if not isinstance(sample.op, ControlOp):  # a region equals no other: the texts are compared
+        assert node.op.key() == sample.op.map_operands(params.__getitem__).key(), str(sample)
     assert tuple(value.type for value in node.results) == result_types(sample.op)
     assert node.location == Location("samples.py", 7)
 
