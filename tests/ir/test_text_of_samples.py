@@ -71,4 +71,6 @@ def test_generic_form_reads_back(samples: list[Sample]) -> None:
 def test_an_mlir_parser_reads_the_generic_form(samples: list[Sample]) -> None:
     names = mlir_operations(print_generic(function_of(samples)))
     name = f"mlir_lite.{samples[0].op.name}"
+    if isinstance(samples[0].op, ControlOp):  # whose regions hold others
+        names = [found for found in names if found == name or "mlir_lite" not in found]
     assert names == ["builtin.module", "func.func", *[name] * len(samples), "func.return"]
