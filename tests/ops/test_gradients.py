@@ -8,6 +8,7 @@ operands of floats at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from .samples import SAMPLES
 _LOWERED = {
     *("group", "blocked_attention", "winograd_filter", "winograd_input", "winograd_output"),
     *("winograd_conv", "pack_columns", "panel_matmul", "pack_filters", "panel_conv", "lu_solve"),
+    *("dot_matmul", "dot_conv", "pack_dots", "pack_dot_filters"),
     *("cholesky_factor", "eigh_factor", "lu_factor", "qr_factor", "svd_factor", "substitution"),
 }
 
@@ -51,7 +53,7 @@ def _exact_array(array: Array) -> Array:
 
 
 _SMOOTH = [
-    Sample(sample.comment, sample.build, tuple(map(_exact, sample.arguments)))
+    replace(sample, arguments=tuple(map(_exact, sample.arguments)))
     for sample in SAMPLES
     if sample.smooth and _has_gradient(sample.op)
 ]
