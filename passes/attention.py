@@ -28,8 +28,8 @@ from ..ops.softmax import Softmax
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import bool_, f32, f64
-from .canonicalize import uniform
 from .schedule.cost import attention_blocks
+from .uniform import uniform
 
 UNSEEN = -1e30  # a score to which that is added, or that becomes it, has no weight beside others
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from math import frexp, isclose, sqrt
+from math import frexp, prod
 
 import numpy as np
 
-from ..ir import Constant, Function, Value, rewrite, rewrite_all
+from ..ir import Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
 from ..ops.cast import Cast, cast
+from ..ops.creation import full
 from ..ops.elementwise import BinaryFunction, emit
-from ..ops.gate import TANH_CUBIC, TANH_SCALE, gelu
 from ..ops.matmul import Matmul
 from ..ops.reduce import Sum
-from ..ops.select import Clip
+from ..ops.select import Clip, Where
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
-from ..ops.trigonometry import Tanh
-from ..ops.unary import Erf, Square, square
-from ..types import DType, f32, product
+from ..ops.unary import Negative, square
+from ..types import f32, product
+from .gelu import GELU
+from .uniform import uniform
 
 
 @rewrite(Reshape)
@@ -86,6 +85,59 @@ def fold_broadcast_pair(op: Broadcast) -> Value | None:
     return None
 
 
+@rewrite(Broadcast)
+def broadcast_makes_new_axes(op: Broadcast) -> Value | None:
+    """broadcast(reshape(x, [1, n]), [m, n])  ->  broadcast(x, [m, n])"""
+    match op.x.op:
+        case Reshape(x=x, shape=shape) if shape == (1,) * (len(shape) - x.rank) + x.shape:
+            return broadcast(x, op.shape)
+    return None
+
+
+@rewrite(Sum)
+def sum_of_one_number(op: Sum) -> Value | None:
+    """sum(broadcast(c, [m, n]))  ->  m * n * c, of floats"""
+    number, type_ = uniform(op.x), op.x.type
+    if number is None or not type_.dtype.is_float or not type_.is_static:
+        return None
+    count = prod(type_.static_shape[axis] for axis in op.axes)
+    return full(op.infer().shape, number * count, type_.dtype)
+
+
+@rewrite(Where)
+def choice_of_one_or_zero(op: Where) -> Value | None:
+    """where(c, 1, 0)  ->  cast(c)"""
+    if uniform(op.then) == 1 and _is_plain_zero(op.otherwise):
+        return cast(op.condition, op.then.dtype)
+    return None
+
+
+def _is_plain_zero(value: Value) -> bool:
+    """Whether every element is 0, and not -0."""
+    number = uniform(value)
+    return number == 0 and str(number)[0] != "-"
+
+
+@rewrite(Add, Subtract)
+def add_negative(op: BinaryFunction) -> Value | None:
+    """x + -y  ->  x - y;  -x + y  ->  y - x;  x - -y  ->  x + y"""
+    match op:
+        case Add(lhs=x, rhs=Value(op=Negative(x=y))) | Add(lhs=Value(op=Negative(x=y)), rhs=x):
+            return x - y
+        case Subtract(lhs=x, rhs=Value(op=Negative(x=y))):
+            return x + y
+    return None
+
+
+@rewrite(Negative)
+def negative_of_negative(op: Negative) -> Value | None:
+    """negative(negative(x))  ->  x"""
+    match op.x.op:
+        case Negative(x=x):
+            return x
+    return None
+
+
 @rewrite(Sum)
 def one_product_for_a_sum_of_them(op: Sum) -> Value | None:
     """sum(matmul(transpose(x), y), over the batch)  ->  matmul(transpose(rows of x), rows of y)
@@ -134,16 +186,6 @@ def drop_zero_before_cast(op: Cast) -> Value | None:
     return None
 
 
-def uniform(value: Value) -> int | float | bool | None:
-    """The number that every element of a (broadcast) constant is; None if it is no such thing."""
-    match value.op:
-        case Broadcast(x=x) | Reshape(x=x):
-            return uniform(x)
-        case Constant() as op:
-            return op.number
-    return None
-
-
 @rewrite(Multiply, Divide)
 def drop_unit_factor(op: BinaryFunction) -> Value | None:
     """x * 1  ->  x;  x / 1  ->  x"""
@@ -183,103 +225,6 @@ def power_of_small_number(op: Power) -> Value | None:
     return None
 
 
-@rewrite(Multiply)
-def gelu_written_out(op: Multiply) -> Value | None:
-    """x * 0.5 * (erf(x / √2) + 1), its factors in any order  ->  gelu(x)"""
-    for gate, argument in _gates(op, Erf):
-        for x in argument.op.operands if argument.op is not None else ():
-            if _is_over_root_two(argument, x) and _is_half_times(op, x, gate):
-                return gelu(x)
-    return None
-
-
-@rewrite(Multiply)
-def tanh_gelu_written_out(op: Multiply) -> Value | None:
-    """x * 0.5 * (tanh(√(2/π) * (x + 0.044715 * x³)) + 1), factors in any order
-    ->  gelu(x) {approximate = "tanh"}"""
-    for gate, argument in _gates(op, Tanh):
-        scale, others = _factors(argument)
-        for bent in others if _is_about(scale, TANH_SCALE, argument.dtype) else ():
-            match bent.op:
-                case Add(lhs=lhs, rhs=rhs) if others.total() == 1:
-                    for x, cubic in ((lhs, rhs), (rhs, lhs)):
-                        if _is_cubic(cubic, x) and _is_half_times(op, x, gate):
-                            return gelu(x, "tanh")
-    return None
-
-
-def _factors(*values: Value, depth: int = 4) -> tuple[float, Counter[Value]]:
-    """The factors of a product: the numbers multiplied, and how often each other value is one.
-
-    Products in products are looked into `depth` deep: powers of powers have many factors.
-    """
-    number, others = 1.0, Counter[Value]()
-    for value in values:
-        constant, parts = uniform(value), _parts(value)
-        if constant is not None:
-            number *= constant
-        elif parts and depth:
-            inner_number, inner = _factors(*parts, depth=depth - 1)
-            number, others = number * inner_number, others + inner
-        else:
-            others[value] += 1
-    return number, others
-
-
-def _parts(value: Value) -> tuple[Value, ...]:
-    """The values that a product, a square or a cube multiplies."""
-    match value.op:
-        case Multiply(lhs=lhs, rhs=rhs):
-            return lhs, rhs
-        case Square(x=x):
-            return x, x
-        case Power(lhs=x, rhs=exponent) if uniform(exponent) == 3:
-            return x, x, x
-    return ()
-
-
-def _gates(op: Multiply, function: type[Erf | Tanh]) -> Iterator[tuple[Value, Value]]:
-    """The factors `function(v) + 1` of a product, each with its v."""
-    for factor in _factors(op.lhs, op.rhs)[1]:
-        match factor.op:
-            case Add(lhs=lhs, rhs=rhs):
-                for curve, one in ((lhs, rhs), (rhs, lhs)):
-                    if isinstance(curve.op, function) and uniform(one) == 1:
-                        yield factor, curve.op.x
-
-
-def _is_half_times(op: Multiply, x: Value, gate: Value) -> bool:
-    """Whether a product is 0.5 * x * gate."""
-    number, others = _factors(op.lhs, op.rhs)
-    in_x, others_in_x = _factors(x)
-    return isclose(number, 0.5 * in_x) and others == others_in_x + Counter([gate])
-
-
-def _is_cubic(value: Value, x: Value) -> bool:
-    """Whether `value` is 0.044715 * x³."""
-    number, others = _factors(value)
-    in_x, others_in_cube = _factors(x, x, x)
-    return others == others_in_cube and _is_about(number, TANH_CUBIC * in_x, x.dtype)
-
-
-def _is_over_root_two(value: Value, x: Value) -> bool:
-    """Whether `value` is x / √2, to the precision of its type."""
-    match value.op:
-        case Divide(lhs=lhs, rhs=rhs):
-            return lhs is x and _is_about(uniform(rhs), sqrt(2), x.dtype)
-        case Multiply(lhs=lhs, rhs=rhs):
-            number, other = (uniform(rhs), lhs) if lhs is x else (uniform(lhs), rhs)
-            return other is x and _is_about(number, sqrt(0.5), x.dtype)
-    return False
-
-
-def _is_about(number: float | None, ideal: float, dtype: DType) -> bool:
-    """Whether a constant is the number that a type has for `ideal`, or a neighbour of it."""
-    rounded = float(np.asarray(ideal).astype(dtype.numpy))
-    precision = 2.0**-51 if dtype.bits == 64 else 2.0**-22
-    return number is not None and isclose(number, rounded, rel_tol=precision)
-
-
 PATTERNS = (
     fold_reshape_pair,
     drop_identity_reshape,
@@ -288,6 +233,11 @@ PATTERNS = (
     transpose_of_unit_axes,
     transpose_between_reshapes,
     fold_broadcast_pair,
+    broadcast_makes_new_axes,
+    sum_of_one_number,
+    choice_of_one_or_zero,
+    add_negative,
+    negative_of_negative,
     one_product_for_a_sum_of_them,
     drop_identity_cast,
     drop_limits_of_type,
@@ -296,8 +246,7 @@ PATTERNS = (
     drop_integer_zero,
     divide_by_power_of_two,
     power_of_small_number,
-    gelu_written_out,
-    tanh_gelu_written_out,
+    *GELU,
 )
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..expr import COMBINERS, Expr, cast, const
-from ..ir import Axes, Element, Op, Operand, Value, current_builder, op
+from ..ir import Axes, Element, Op, Operand, Scalar, Value, current_builder, op
 from ..types import Array, DType, Shape, TensorType, bool_, f64, i64, product
 from .axes import check_axes, normal_axes, permuted_axes
 from .body import Indices, computing_type, reduce_over
@@ -50,8 +50,11 @@ class AxesOp(Op):
         kept = [1 if axis in self.axes else size for axis, size in enumerate(self.x.shape)]
         return broadcast(reshape(reduced, kept), self.x.shape)
 
-    def count(self) -> Value:
-        """The number of elements per result, as a tensor of its shape: a size may be named."""
+    def count(self) -> Scalar | Value:
+        """The number of elements per result; as a tensor of its shape where a size is named."""
+        number = product(self.x.shape[axis] for axis in self.axes)
+        if isinstance(number, int):
+            return number
         return sum(ones_like(self.x), self.axes, keepdims=self.keepdims)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
