@@ -3,6 +3,9 @@
     integer-products  products of quantised operands by constants, in integers
     canonicalize      one form for what can be written in several ways
     constant-fold     what depends on constants only
+    prune-loops       loops and branches without what nobody needs
+    hoist             what is the same in all steps of a loop, and products of its inputs, before it
+    sink              what steps only add up, and products of what they only give, after it
     fold-norm         batch norms into convolutions
     attention         a softmax between two products in blocks
     decompose         norms, softmax, attention written out
@@ -40,12 +43,15 @@ from .conv_to_gemm import conv_to_gemm
 from .decompose import decompose
 from .fold_norm import fold_norm
 from .fuse import fuse
+from .hoist import hoist
 from .integer_products import integer_products
 from .layout import layout
 from .orient import orient
 from .pack_constants import pack_constants
 from .precision import precision as precision_pass
+from .prune_loops import prune_loops
 from .regions import in_regions
+from .sink import sink
 from .winograd import winograd
 
 GraphPass = Callable[..., Function]  # (function, *, options) -> function
@@ -61,11 +67,14 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "decompose": decompose,
         "fold-norm": fold_norm,
         "fuse": fuse,
+        "hoist": hoist,
         "integer-products": integer_products,
         "layout": layout,
         "orient": orient,
         "pack-constants": pack_constants,
         "precision": precision_pass,
+        "prune-loops": prune_loops,
+        "sink": sink,
         "winograd": winograd,
     }
 )
@@ -116,6 +125,9 @@ def preparing_steps(target: Target) -> tuple[Step, ...]:
     return (
         Step("integer-products", {"target": target}),
         *_TIDY,
+        Step("prune-loops"),
+        Step("hoist"),
+        Step("sink"),
         Step("fold-norm"),
         Step("attention", {"target": target}),
         Step("decompose"),
