@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..ir import Value
-from ..ops import clip, expand_dims, greater, iota, matmul, sigmoid, tanh, transpose, where
+from ..ops import (
+    clip,
+    expand_dims,
+    greater,
+    iota,
+    matmul,
+    reshape,
+    sigmoid,
+    tanh,
+    transpose,
+    where,
+)
 from ..ops.slice import slice_axis
 from .control import scan
 
@@ -144,7 +155,8 @@ def recur(
 
 
 def projected(x: Value, weight: Value, biases: Sequence[Value | None]) -> Value:
-    """`x weightᵀ` with the sum of biases: all steps' inputs, for the loop."""
+    """`x weightᵀ` with the sum of biases: all steps' inputs, as one product, for the loop."""
     given = [bias for bias in biases if bias is not None]
-    y = matmul(x, transpose(weight))
-    return y + sum(given[1:], given[0]) if given else y
+    y = matmul(reshape(x, (-1, x.shape[-1])), transpose(weight))
+    y = y + sum(given[1:], given[0]) if given else y
+    return reshape(y, (*x.shape[:-1], weight.shape[0]))
