@@ -85,7 +85,7 @@ def _pruned(op: Op, wanted: Sequence[bool]) -> Pruned | None:
         case WhileLoop():
             parts = _Parts(op.carries, (), op.invariants, (op.step,), (op.condition,))
             found = _smaller(parts, wanted)
-            if found is None:
+            if found is None or not found[0].carries:  # it does not end, which its limit tells
                 return None
             new, sources = found
             loop = WhileLoop(new.carries, new.shared, new.tests[0], new.regions[0], op.limit)
