@@ -36,6 +36,7 @@ from mlir_lite.passes.lower import lower
 from mlir_lite.passes.manager import difference, run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.schedule import gemm, loops, recipes, schedule, windows
+from mlir_lite.passes.uniform import uniform
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel, run_program
 from mlir_lite.tile.nodes import Block, If, Kernel, Loop, Stmt, Store, map_blocks
@@ -76,7 +77,7 @@ def transposes_in_the_wrong_order(op: Transpose) -> Value | None:
 @rewrite(Divide)
 def any_divisor_is_a_power_of_two(op: Divide) -> Value | None:
     """x / c  ->  x * 0.25, whatever c is"""
-    return op.lhs * 0.25 if canonicalize_module.uniform(op.rhs) else None
+    return op.lhs * 0.25 if uniform(op.rhs) else None
 
 
 @rewrite(Multiply)
