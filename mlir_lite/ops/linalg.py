@@ -15,6 +15,7 @@ from .linalg_check import check_matrices
 from .linalg_solve import Cholesky, Det, Inverse, Slogdet, Solve, transposed, triangle_solved
 from .linalg_spectral import Eigh, Lstsq, Pinv, Qr, Svd, rank_of
 from .promote import as_value, like
+from .ragged_ridge import ragged_ridge as ragged_ridge
 from .reduce import sum as sum_
 from .shape import expand_dims, squeeze
 

@@ -56,6 +56,7 @@ from .matmul import matmul
 from .norm import OPS as NORM
 from .panels import OPS as PANELS
 from .pool import OPS as POOL
+from .ragged_ridge import OPS as RAGGED_RIDGE
 from .random import OPS as RANDOM
 from .recurrence import OPS as RECURRENCE
 from .reduce import OPS as REDUCE
@@ -126,6 +127,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     LINALG_TRIANGLE,
     LINALG_SOLVE,
     LINALG_SPECTRAL,
+    RAGGED_RIDGE,
     GROUP,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...target import Target
 from ...tile.nests import privatise, privatise_in_blocks
-from ...tile.nodes import Kernel, Space
+from ...tile.nodes import Kernel, Kind, Loop, Space, walk
 from ...tile.reductions import lift_guards
 from ...tile.tree import tidy
 from .analysis import nests_of
@@ -20,6 +20,8 @@ from .together import is_together, schedule_together
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
     """Turn a naive kernel into a fast one for a target; any kernel is accepted."""
+    if any(isinstance(stmt, Loop) and stmt.kind is Kind.VECTOR for stmt in walk(kernel.body)):
+        return kernel  # written as it is to run
     if kernel.externs:
         return schedule_external(kernel, target)
     return use_dots(privatise(_scheduled(_prepared(kernel), target)), target)

@@ -16,6 +16,7 @@ from mlir_lite.ops.linalg_factor import (
 from mlir_lite.ops.linalg_solve import Cholesky, Det, Inverse, Slogdet, Solve, TriangularSolve
 from mlir_lite.ops.linalg_spectral import Eigh, Lstsq, Pinv, Qr, Svd
 from mlir_lite.ops.linalg_triangle import LuSolve, Substitution
+from mlir_lite.ops.ragged_ridge import RaggedRidge
 from mlir_lite.types import Array, DType, f32, f64
 
 from .sample import Sample, normal
@@ -164,9 +165,23 @@ def _factor_samples() -> Iterator[Sample]:
                 )
 
 
+def _ragged_samples() -> Iterator[Sample]:
+    for dtype, size, rows in ((f64, 3, 9), (f32, 1, 2)):
+        random = np.random.default_rng(0)
+        offsets = np.concatenate([[0], np.cumsum(random.integers(0, 4, rows))])
+        indices = random.integers(-5, 5, int(offsets[-1]))
+        factors, targets = normal((5, size), dtype), normal(indices.shape, dtype, 1)
+        given = (factors, indices, offsets, targets, np.full(rows, 1.5, dtype.numpy))
+        extra: tuple[Array | None, Array | None] = (None, None)
+        if dtype == f64:
+            extra = np.abs(targets), positive((size, size), dtype)
+        yield Sample(f"{dtype} {rows} rows", RaggedRidge, (*given, *extra))
+
+
 LINALG = (
     *_square_samples(),
     *_triangle_samples(),
     *_rectangle_samples(),
     *_factor_samples(),
+    *_ragged_samples(),
 )

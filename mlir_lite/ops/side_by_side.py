@@ -1,0 +1,311 @@
+"""Kernels for many small matrices at once: element [i, j] of as many matrices as a vector has lanes
+lies side by side, so that one vector operation does the same step for all of them.
+
+    for k in 0..j: vector lane: acc[a, b, lane] -= g[i + a, k, lane] * g[j + b, k, lane]
+
+A factorisation is made of divisions and roots that wait for one another; here as many matrices wait
+together. Blocks of 4x4 elements stay in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from ..expr import INDEX, Expr, Load, Var, apply, const, index, select
+from ..tile.nodes import Block, Buffer, Kind, Let, Loop, Ref, Space, Stmt, Store
+from ..types import DType
+
+BLOCK = 4  # rows and columns of the blocks in registers
+VECTOR_BYTES = 64
+
+Make = Callable[[Var], Block]
+
+
+def round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+@dataclass
+class SideBySide:
+    """Builds blocks of statements on matrices of `size` rows, one to each of the `lanes`.
+
+    `matrix` holds them, its rows rounded up to whole blocks (the rest an identity), its columns to
+    whole vectors; `inverses` one over each diagonal element of the factor; `right` a vector for
+    each; `failed` is not 0 where a matrix is not positive definite.
+    """
+
+    dtype: DType
+    size: int
+    locals: list[Buffer] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        lanes, rows = self.lanes, self.rows
+        # A column more: rows a power of two apart would share a set of the nearest cache.
+        self.matrix = self.shared("g", rows, round_up(rows, lanes) + 1, lanes)
+        self.inverses = self.shared("inverse", rows, lanes)
+        self.right = self.shared("z", round_up(rows, lanes), lanes)
+        self.failed = self.shared("failed", lanes)
+
+    @property
+    def lanes(self) -> int:
+        return VECTOR_BYTES // self.dtype.bytes
+
+    @property
+    def rows(self) -> int:
+        return round_up(self.size, BLOCK)
+
+    # Buffers and loops
+
+    def shared(self, name: str, *shape: int) -> Buffer:
+        self.locals.append(Buffer(name, self.dtype, shape, Space.SHARED))
+        return self.locals[-1]
+
+    def register(self, *shape: int) -> Buffer:
+        name = f"r{next(self._numbers)}"
+        self.locals.append(Buffer(name, self.dtype, shape, Space.REGISTER))
+        return self.locals[-1]
+
+    def loop(self, start: Expr | int, stop: Expr | int, make: Make) -> Stmt:
+        return self._loop(start, stop, make, Kind.SERIAL)
+
+    def unrolled(self, extent: int, make: Make) -> Stmt:
+        return self._loop(0, extent, make, Kind.UNROLL)
+
+    def vector(self, make: Make, extent: int | None = None) -> Stmt:
+        return self._loop(0, self.lanes if extent is None else extent, make, Kind.VECTOR)
+
+    def _loop(self, start: Expr | int, stop: Expr | int, make: Make, kind: Kind) -> Stmt:
+        axis = Var(INDEX, f"{kind[0]}{next(self._numbers)}")
+        low, high = (end if isinstance(end, Expr) else index(end) for end in (start, stop))
+        return Loop(axis.name, low, high, make(axis), kind)
+
+    def number(self, value: float) -> Expr:
+        return const(value, self.dtype)
+
+    def named(self, value: Expr) -> tuple[Let, Var]:
+        """A name for a value, and the statement that binds it."""
+        name = Var(value.dtype, f"n{next(self._numbers)}")
+        return Let(name.name, value), name
+
+    # What is done with matrices
+
+    def turn(
+        self,
+        read: Callable[[Var, Var], Expr],
+        write: Callable[[Var, Var], Callable[[Expr], Stmt]],
+    ) -> Block:
+        """Turn a tile of as many rows as columns in registers: `read(row, column)` gives elements
+        that lie along the columns, `write(row, column)` the stores, in vectors along the rows."""
+        lanes = self.lanes
+        tile = self.register(lanes, lanes)
+
+        def load(row: Var) -> Block:
+            return (self.vector(lambda v: (put(tile, row, v)(read(row, v)),)),)
+
+        def store(column: Var) -> Block:
+            return (self.vector(lambda v: (write(v, column)(get(tile, v, column)),)),)
+
+        return self.unrolled(lanes, load), self.unrolled(lanes, store)
+
+    def turned(self, source: Buffer) -> Block:
+        """Bring `source[lane, i, j]`, lower triangles, side by side."""
+        lanes, g = self.lanes, self.matrix
+
+        def part(i: Var, first: Expr) -> Block:
+            return self.turn(
+                lambda lane, j: get(source, lane, i, first + j),
+                lambda lane, j: put(g, i, first + j, lane),
+            )
+
+        def row(i: Var) -> Block:
+            vectors = apply("floordiv", i, index(lanes)) + 1
+            return (self.loop(0, vectors, lambda number: part(i, number * lanes)),)
+
+        return (self.loop(0, self.size, row),)
+
+    def turned_right(self, source: Buffer) -> Block:
+        """Bring `source[lane, i]`, a right side for each matrix, side by side."""
+        lanes, z = self.lanes, self.right
+
+        def part(number: Var) -> Block:
+            first = number * lanes
+            return self.turn(
+                lambda lane, j: get(source, lane, first + j),
+                lambda lane, j: put(z, first + j, lane),
+            )
+
+        return (self.loop(0, z.shape[0] // lanes, part),)
+
+    def padded(self) -> Block:
+        """An identity in the rows that are there for whole blocks only."""
+        stmts: list[Stmt] = []
+        for i in range(self.size, self.rows):
+            for j in range(i + 1):
+                stmts.append(self.filled(int(i == j), self.matrix, i, j))
+            stmts.append(self.filled(0, self.right, i))
+        return tuple(stmts)
+
+    def filled(self, value: float, buffer: Buffer, *at: int) -> Stmt:
+        """A number in all lanes."""
+        return self.vector(lambda v: (put(buffer, *at, v)(self.number(value)),))
+
+    def factored(self) -> Block:
+        """Put the Cholesky factor in the place of each matrix (left-looking, by blocks)."""
+        blocks = self.rows // BLOCK
+
+        def column(j: Var) -> Block:
+            return (
+                *self._diagonal(j * BLOCK),
+                self.loop(j + 1, index(blocks), lambda i: self._below(i * BLOCK, j * BLOCK)),
+            )
+
+        return self.filled(0, self.failed), self.loop(0, blocks, column)
+
+    def _updated(self, row: Expr, column: Expr, *, lower: bool) -> tuple[Buffer, Block]:
+        """A block of the matrix less what the columns before it explain, in registers."""
+        acc, g = self.register(BLOCK, BLOCK, self.lanes), self.matrix
+        pairs = [(a, b) for a in range(BLOCK) for b in range(BLOCK) if b <= a or not lower]
+
+        def loaded(v: Var) -> Block:
+            return tuple(
+                put(acc, a, b, v)(get(g, row + a, column + b, v)) for a, b in pairs
+            )
+
+        def less(k: Var) -> Block:
+            def each(v: Var) -> Block:
+                return tuple(
+                    put(acc, a, b, v)(
+                        minus(get(acc, a, b, v), get(g, row + a, k, v), get(g, column + b, k, v))
+                    )
+                    for a, b in pairs
+                )
+
+            return (self.vector(each),)
+
+        return acc, (self.vector(loaded), self.loop(0, column, less))
+
+    def _diagonal(self, place: Expr) -> Block:
+        acc, block = self._updated(place, place, lower=True)
+        g, inverses, failed = self.matrix, self.inverses, self.failed
+
+        def factor(v: Var) -> Block:
+            stmts: list[Stmt] = []
+            for b in range(BLOCK):
+                pivot = get(acc, b, b, v)
+                # Of a NaN too: it is not above 0.
+                flag = select(pivot > 0, get(failed, v), self.number(1))
+                stmts.append(put(failed, v)(flag))
+                stmts.append(put(inverses, place + b, v)(self.number(1) / apply("sqrt", pivot)))
+                for a in range(b, BLOCK):
+                    scaled = get(acc, a, b, v) * get(inverses, place + b, v)
+                    stmts.append(put(acc, a, b, v)(scaled))
+                    stmts.append(put(g, place + a, place + b, v)(get(acc, a, b, v)))
+                stmts.extend(
+                    put(acc, a, c, v)(
+                        minus(get(acc, a, c, v), get(acc, a, b, v), get(acc, c, b, v))
+                    )
+                    for c in range(b + 1, BLOCK)
+                    for a in range(c, BLOCK)
+                )
+            return tuple(stmts)
+
+        return (*block, self.vector(factor))
+
+    def _below(self, row: Expr, column: Expr) -> Block:
+        acc, block = self._updated(row, column, lower=False)
+        g, inverses = self.matrix, self.inverses
+
+        def solve(v: Var) -> Block:
+            stmts: list[Stmt] = []
+            for b in range(BLOCK):
+                for a in range(BLOCK):
+                    scaled = get(acc, a, b, v) * get(inverses, column + b, v)
+                    stmts.append(put(acc, a, b, v)(scaled))
+                    stmts.append(put(g, row + a, column + b, v)(get(acc, a, b, v)))
+                stmts.extend(
+                    put(acc, a, c, v)(
+                        minus(
+                            get(acc, a, c, v),
+                            get(acc, a, b, v),
+                            get(g, column + c, column + b, v),
+                        )
+                    )
+                    for c in range(b + 1, BLOCK)
+                    for a in range(BLOCK)
+                )
+            return tuple(stmts)
+
+        return (*block, self.vector(solve))
+
+    def solved(self) -> Block:
+        """Put the solution for each factored matrix in the place of its `right` side."""
+        blocks = self.rows // BLOCK
+        return (
+            self.loop(0, blocks, lambda j: self._substituted(j * BLOCK, forward=True)),
+            self.loop(
+                0,
+                blocks,
+                lambda j: self._substituted((blocks - 1 - j) * BLOCK, forward=False),
+            ),
+        )
+
+    def _substituted(self, place: Expr, *, forward: bool) -> Block:
+        """The next rows of L z = b, or those before of Lᵀ x = z."""
+        acc, z, inverses = self.register(BLOCK, self.lanes), self.right, self.inverses
+
+        def factor(row: Expr, column: Expr, v: Var) -> Expr:
+            return get(self.matrix, *((row, column) if forward else (column, row)), v)
+
+        def loaded(v: Var) -> Block:
+            return tuple(put(acc, a, v)(get(z, place + a, v)) for a in range(BLOCK))
+
+        def less(k: Var) -> Block:
+            def each(v: Var) -> Block:
+                return tuple(
+                    put(acc, a, v)(
+                        minus(get(acc, a, v), factor(place + a, k, v), get(z, k, v))
+                    )
+                    for a in range(BLOCK)
+                )
+
+            return (self.vector(each),)
+
+        order = list(range(BLOCK) if forward else reversed(range(BLOCK)))
+
+        def solve(v: Var) -> Block:
+            stmts: list[Stmt] = []
+            for step, a in enumerate(order):
+                stmts.append(put(acc, a, v)(get(acc, a, v) * get(inverses, place + a, v)))
+                stmts.append(put(z, place + a, v)(get(acc, a, v)))
+                stmts.extend(
+                    put(acc, c, v)(
+                        minus(get(acc, c, v), factor(place + c, place + a, v), get(acc, a, v))
+                    )
+                    for c in order[step + 1 :]
+                )
+            return tuple(stmts)
+
+        known = self.loop(0, place, less) if forward else self.loop(place + BLOCK, self.rows, less)
+        return self.vector(loaded), known, self.vector(solve)
+
+
+def get(buffer: Buffer, *at: Expr | int) -> Load:
+    """An element of a buffer."""
+    return Load(buffer.dtype, buffer.name, _indices(at))
+
+
+def put(buffer: Buffer, *at: Expr | int) -> Callable[[Expr], Stmt]:
+    """A store to an element of a buffer."""
+    return lambda value: Store(Ref(buffer.name, _indices(at)), value)
+
+
+def minus(total: Expr, left: Expr, right: Expr) -> Expr:
+    """`total - left * right`, rounded once where the machine can."""
+    return apply("fma", -left, right, total)
+
+
+def _indices(at: tuple[Expr | int, ...]) -> tuple[Expr, ...]:
+    return tuple(part if isinstance(part, Expr) else index(part) for part in at)
