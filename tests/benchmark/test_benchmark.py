@@ -12,7 +12,7 @@ from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli import runners
 
 from . import __main__ as program
-from . import engines
+from . import engines, factorisation
 from .cases import Case, prepare
 from .engines import ENGINES, OURS, make_call, missing
 from .measure import Row, Timing, measure
@@ -161,3 +161,11 @@ def test_a_run_prints_the_table_and_writes_json(
     assert all(timing["error"] < 5e-6 for timing in measured["timings"].values())
     assert report["not_installed"] == ["jax"]
     assert list(report["versions"]) == ["onnxruntime"]
+
+
+def test_factorisation_gives_what_float64_gives() -> None:
+    ratings = factorisation.made_up(20, 30, 150)
+    wanted = factorisation.numpy_rows(ratings, 5, 1, np.float64)()
+    for make in (factorisation.ours, factorisation.numpy_rows):
+        for have, want in zip(make(ratings, 5, 1)(), wanted, strict=True):
+            np.testing.assert_allclose(have, want, atol=2e-4 * np.abs(want).max())
