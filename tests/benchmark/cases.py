@@ -1,4 +1,5 @@
-"""A workload on disk: its ONNX file, its inputs, its float64 result, made once.
+"""A workload on disk: its ONNX file, its inputs, its float64 results, made once. A training step
+has weights instead of a file; its results are the loss and the weights after it.
 
 The files lie in a folder named by a digest of the definitions, so that a change of them makes new
 ones.
@@ -20,10 +21,11 @@ from mlir_lite.frontends.onnx import from_onnx
 from mlir_lite.ir import Constant
 from mlir_lite.types import Array
 
+from .training import training_arrays
 from .workloads import Workload
 
 _OPSET = 17
-_DEFINITIONS = ("cases.py", "models.py", "workloads.py")
+_DEFINITIONS = ("cases.py", "models.py", "training.py", "workloads.py")
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,31 @@ class Case:
     name: str
     group: str
     onnx: str  # a path; the model's inputs are `x0`, `x1`, …, its result is `y`
-    arrays: str  # a path; the inputs and the float64 result under the same names
+    arrays: str  # a path; the inputs and the float64 results under the same names
     flops: int
     bytes: int
 
     def inputs(self) -> dict[str, Array]:
         """The inputs by name."""
-        stored = load_file(self.arrays)
-        return {name: stored[name] for name in sorted(stored) if name.startswith("x")}
+        return self._stored("x")
+
+    def weights(self) -> dict[str, Array]:
+        """The weights that training begins with, by name."""
+        return {name[2:]: array for name, array in self._stored("w.").items()}
 
     def error(self, results: Sequence[Array]) -> float:
-        """The largest difference to the float64 result, relative to its largest element."""
-        wanted = load_file(self.arrays)["y"]
-        (found,) = results
-        difference = np.abs(np.asarray(found, np.float64).reshape(wanted.shape) - wanted)
-        return float(difference.max() / np.abs(wanted).max())
+        """The largest difference to a float64 result, relative to its largest element."""
+        wanted = self._stored("y").values()
+        return max(_difference(*pair) for pair in zip(results, wanted, strict=True))
+
+    def _stored(self, prefix: str) -> dict[str, Array]:
+        stored = load_file(self.arrays)
+        return {name: stored[name] for name in sorted(stored) if name.startswith(prefix)}
+
+
+def _difference(found: Array, wanted: Array) -> float:
+    difference = np.abs(np.asarray(found, np.float64).reshape(wanted.shape) - wanted)
+    return float(difference.max() / np.abs(wanted).max())
 
 
 def prepare(work: Workload, cache: Path) -> Case:
@@ -62,7 +74,7 @@ def prepare(work: Workload, cache: Path) -> Case:
     model, arrays = folder / f"{work.name}.onnx", folder / f"{work.name}.safetensors"
     if not arrays.exists():
         _make(work, model, arrays)
-    fn = from_onnx(model)
+    fn = from_onnx(model) if work.training is None else work.training.step(work).function
     weights = sum(
         node.results[0].type.nbytes for node in fn.nodes if isinstance(node.op, Constant)
     )
@@ -81,6 +93,9 @@ def _digest() -> str:
 def _make(work: Workload, model: Path, arrays: Path) -> None:
     import torch  # takes seconds, and only the first run of a workload needs it
 
+    if work.training is not None:
+        _save(arrays, training_arrays(work))
+        return
     inputs = {f"x{place}": array for place, array in enumerate(work.inputs())}
     tensors = tuple(torch.from_numpy(array) for array in inputs.values())
     module = work.module().eval()
@@ -92,6 +107,10 @@ def _make(work: Workload, model: Path, arrays: Path) -> None:
         )  # fmt: skip
         wide = (entry.double() if entry.is_floating_point() else entry for entry in tensors)
         wanted = module.double()(*wide).numpy().copy()  # in the order of its shape
+    _save(arrays, {**inputs, "y": wanted})
+
+
+def _save(arrays: Path, entries: dict[str, Array]) -> None:
     part = arrays.with_suffix(".part")
-    save_file({**inputs, "y": wanted}, part)
+    save_file(entries, part)
     part.replace(arrays)  # last, so that a case is there only when all of it is

@@ -17,6 +17,7 @@ from mlir_lite.ir import results_of
 from mlir_lite.types import Array
 
 from .cases import Case
+from .training import jax_step, our_step, torch_step
 from .workloads import WORKLOADS
 
 OURS = "mlir-lite"
@@ -46,7 +47,9 @@ class Compiled:
         return True
 
     def call(self, case: Case, threads: int) -> Call:
-        dsl = WORKLOADS[case.name].dsl
+        work, dsl = WORKLOADS[case.name], WORKLOADS[case.name].dsl
+        if work.training is not None:
+            return our_step(work, case.weights(), list(case.inputs().values()), threads)
         function = ml.from_onnx(case.onnx) if dsl is None else dsl()
         executable = ml.compile(function, threads=threads)
         arrays = tuple(case.inputs().values())
@@ -60,7 +63,8 @@ class FileRuntime:
     package: str
 
     def takes(self, case: Case) -> bool:
-        return WORKLOADS[case.name].dsl is None
+        work = WORKLOADS[case.name]
+        return work.dsl is None and work.training is None
 
     def call(self, case: Case, threads: int) -> Call:
         return FILE_RUNTIMES[self.package](case.onnx, threads, case.inputs(), ["y"])
@@ -79,6 +83,8 @@ class Jax:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")  # XLA's threads are as many as processors
         import jax
 
+        if WORKLOADS[case.name].training is not None:
+            return jax_step(WORKLOADS[case.name], case.weights(), list(case.inputs().values()))
         make = WORKLOADS[case.name].jax
         assert make is not None
         function = jax.jit(make())
@@ -103,8 +109,12 @@ class Torch:
     def call(self, case: Case, threads: int) -> Call:
         import torch
 
+        work = WORKLOADS[case.name]
+        if work.training is not None:
+            inputs = list(case.inputs().values())
+            return torch_step(work, case.weights(), inputs, threads, compiled=False)
         torch.set_num_threads(threads)
-        module = WORKLOADS[case.name].module().eval()
+        module = work.module().eval()
         tensors = [torch.from_numpy(array) for array in case.inputs().values()]
 
         def call() -> Sequence[Array]:
@@ -114,6 +124,21 @@ class Torch:
         return call
 
 
+@dataclass(frozen=True)
+class TorchCompiled:
+    """torch.compile, for steps of training: the others are compared with what runs model files."""
+
+    package: str = "torch"
+
+    def takes(self, case: Case) -> bool:
+        return WORKLOADS[case.name].training is not None
+
+    def call(self, case: Case, threads: int) -> Call:
+        inputs = list(case.inputs().values())
+        work = WORKLOADS[case.name]
+        return torch_step(work, case.weights(), inputs, threads, compiled=True)
+
+
 ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         OURS: Compiled(),
@@ -121,6 +146,7 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
         "openvino": FileRuntime("openvino"),
         "jax": Jax(),
         "torch": Torch(),
+        "torch-compile": TorchCompiled(),
     }
 )
 

@@ -69,6 +69,33 @@ class Perceptron(nn.Sequential):
         )
 
 
+class LeNet(nn.Sequential):
+    """LeNet-5 (LeCun et al., 1998) with ReLU and the largest of each window."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+        )  # fmt: skip
+
+
+class Block(nn.Module):
+    """A transformer's block with norms before attention and layers."""
+
+    def __init__(self, width: int = 256, heads: int = 8, hidden: int = 1024) -> None:
+        super().__init__()
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.before(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        narrow: Tensor = self.narrow(functional.gelu(self.wide(self.between(x))))
+        return x + narrow
+
+
 def normalised(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:

@@ -84,7 +84,7 @@ def test_groups_and_names_choose_workloads() -> None:
     assert [work.name for work in chosen("sum_4096,attention,sum_4096")] == [
         "sum_4096", "attention_s128", "attention_s1024"
     ]  # fmt: skip
-    assert GROUPS == ("gemm", "conv", "memory", "attention", "models")
+    assert GROUPS == ("gemm", "conv", "memory", "attention", "models", "train")
     with pytest.raises(ValueError, match="no workload or group 'gem'"):
         chosen("gem")
 
@@ -112,6 +112,25 @@ def test_small_workloads_give_their_float64_result(cache: Path, engine: str, nam
         pytest.skip("not a workload of this engine")
     # Sums of up to 4608 products in f32, those of Winograd's algorithm among them.
     assert case.error(make_call(engine, case, 1)()) < 5e-6
+
+
+@pytest.mark.parametrize("name", ["train_mlp_b64", "train_lenet_b64", "train_block_b8"])
+@pytest.mark.parametrize("engine", [OURS, "jax", "torch"])
+def test_a_step_of_training_gives_its_float64_weights(cache: Path, engine: str, name: str) -> None:
+    pytest.importorskip(ENGINES[engine].package)
+    case = prepare(WORKLOADS[name], cache)
+    call = make_call(engine, case, 1)
+    first, then = call(), call()
+    assert case.error(first) < 2e-5  # sums of a thousand products, through roots and quotients
+    assert len(first) == 1 + len(case.weights())
+    assert len(then) == 1 and then[0] < first[0]
+
+
+def test_weights_that_did_not_move_are_noticed(cache: Path) -> None:
+    case = prepare(WORKLOADS["train_mlp_b64"], cache)
+    loss, *_ = make_call(OURS, case, 1)()
+    stuck = [weight for _, weight in sorted(case.weights().items())]
+    assert case.error([loss, *stuck]) > 1e-3
 
 
 def test_the_reference_is_the_product_in_float64(cache: Path) -> None:
