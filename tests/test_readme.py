@@ -36,13 +36,13 @@ def run_code(code: str, folder: Path) -> str:
     script = folder / "classifier.py"
     script.write_text(code, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, cwd=folder
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=["readme", "op", "pass"])
+@pytest.mark.parametrize("code", blocks("python"), ids=["readme", "training", "op", "pass"])
 def test_code_runs(code: str, tmp_path: Path) -> None:
     run_code(code, tmp_path)
 

@@ -1,4 +1,5 @@
-"""Loads the digit classifier's trained weights and the images it never saw in training.
+"""Loads the digit classifier's trained weights, the images it was trained on, and those it never
+saw.
 
 The weights belong to a convolutional network over `[N, 1, 8, 8]` images (NCHW, values 0..1):
 
@@ -8,7 +9,9 @@ The weights belong to a convolutional network over `[N, 1, 8, 8]` images (NCHW, 
     fc1 256->64, relu, fc2 64->10
 
 The convolutions have padding 1 and no bias; batch norm uses epsilon `NORM_EPSILON`.
-`examples/training/train_digits.py` trained it; `LICENSE-digits.txt` names the data's source.
+`examples/09_train_digits.py` trained it; `LICENSE-digits.txt` names the data's source. The images
+are those of scikit-learn's `load_digits`, split once by
+`train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)`.
 """
 
 from importlib.resources import files
@@ -24,6 +27,16 @@ PIXEL_MAXIMUM = 16
 
 WEIGHTS_FILE = "digits.safetensors"
 IMAGES_FILE = "digits_test.safetensors"
+TRAINING_FILE = "digits_train.safetensors"
+
+
+class Images(NamedTuple):
+    """Images with what they show."""
+
+    images: NDArray[np.float32]
+    """`[N, 1, 8, 8]`, values 0..1 in steps of 1/16."""
+    labels: NDArray[np.int64]
+    """`[N]`, the digits 0..9."""
 
 
 class DigitsAssets(NamedTuple):
@@ -41,9 +54,18 @@ class DigitsAssets(NamedTuple):
 def load() -> DigitsAssets:
     """Read the files that ship with the package."""
     weights: dict[str, NDArray[np.float32]] = parse_safetensors(_read(WEIGHTS_FILE))
-    held_out: dict[str, NDArray[np.uint8]] = parse_safetensors(_read(IMAGES_FILE))
-    images = held_out["images"].astype(np.float32)[:, np.newaxis] / np.float32(PIXEL_MAXIMUM)
-    return DigitsAssets(dict(sorted(weights.items())), images, held_out["labels"].astype(np.int64))
+    return DigitsAssets(dict(sorted(weights.items())), *_images(IMAGES_FILE))
+
+
+def load_training() -> Images:
+    """The 1437 images that the weights were trained on."""
+    return _images(TRAINING_FILE)
+
+
+def _images(name: str) -> Images:
+    found: dict[str, NDArray[np.uint8]] = parse_safetensors(_read(name))
+    images = found["images"].astype(np.float32)[:, np.newaxis] / np.float32(PIXEL_MAXIMUM)
+    return Images(images, found["labels"].astype(np.int64))
 
 
 def _read(name: str) -> bytes:

@@ -10,7 +10,7 @@ from .assets import NORM_EPSILON, load
 
 
 class DigitClassifier(nn.Module):
-    """Images `(batch, 1, 8, 8)` of values 0..1 to probabilities `(batch, 10)`."""
+    """Images `(batch, 1, 8, 8)` of values 0..1 to logits `(batch, 10)`."""
 
     conv1: nn.Conv2d = nn.Conv2d(1, 16, 3, padding=1, bias=False)
     norm1: nn.BatchNorm2d = nn.BatchNorm2d(16, NORM_EPSILON)
@@ -26,10 +26,17 @@ class DigitClassifier(nn.Module):
         x = relu(self.norm1(self.conv1(images)))
         x = self.pool(relu(self.norm2(self.conv2(x))))
         x = self.pool(relu(self.norm3(self.conv3(x))))
-        return softmax(self.fc2(relu(self.fc1(x.flatten(1)))))
+        return self.fc2(relu(self.fc1(x.flatten(1))))
+
+
+class DigitProbabilities(DigitClassifier):
+    """Images `(batch, 1, 8, 8)` of values 0..1 to probabilities `(batch, 10)`."""
+
+    def forward(self, images: Value) -> Value:
+        return softmax(super().forward(images))
 
 
 def digits() -> Function:
     """The trained classifier for any number of images, its weights bound."""
-    traced = function(DigitClassifier(), f32["batch", 1, 8, 8], name="digits")
+    traced = function(DigitProbabilities(), f32["batch", 1, 8, 8], name="digits")
     return traced.bind(load().weights)
