@@ -36,24 +36,27 @@ def pack_matmul(target: Target) -> Pattern:
     @rewrite(Matmul)
     def pack(op: Matmul) -> Value | None:
         """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of constant matrices w"""
-        if not isinstance(op.rhs.op, Constant) or not op.lhs.type.is_static:
-            return None
-        if op.lhs.dtype != op.rhs.dtype:
-            return None
-        *batch, depth, columns = op.rhs.type.static_shape
-        if batch and op.lhs.shape[:-2] != tuple(batch):
-            return None
-        rows = prod(op.lhs.type.static_shape[len(batch) : -1])
-        if not rows or not columns:
-            return None
-        count = op.rhs.dtype.bytes * depth * columns
-        if rows == 1 and not batch and memory_bound(count, target):
-            return None  # read once in all: better in the order of its own rows
-        sizes = ProductSizes(rows, depth, columns, op.rhs.dtype, prod(batch))
-        packed = pack_columns(op.rhs, panel_width(sizes, target))
-        return panel_matmul(op.lhs, packed, columns)
+        return packed_product(op, target) if isinstance(op.rhs.op, Constant) else None
 
     return pack
+
+
+def packed_product(op: Matmul, target: Target) -> Value | None:
+    """The product by its second factor in panels; None where that is better read as it is."""
+    if op.lhs.dtype != op.rhs.dtype or not op.lhs.type.is_static:
+        return None
+    *batch, depth, columns = op.rhs.type.static_shape
+    if batch and op.lhs.shape[:-2] != tuple(batch):
+        return None
+    rows = prod(op.lhs.type.static_shape[len(batch) : -1])
+    if not rows or not columns:
+        return None
+    count = op.rhs.dtype.bytes * depth * columns
+    if rows == 1 and not batch and memory_bound(count, target):
+        return None  # read once in all: better in the order of its own rows
+    sizes = ProductSizes(rows, depth, columns, op.rhs.dtype, prod(batch))
+    packed = pack_columns(op.rhs, panel_width(sizes, target))
+    return panel_matmul(op.lhs, packed, columns)
 
 
 def _worth_packing(op: Conv) -> bool:

@@ -14,6 +14,7 @@
     conv-to-gemm      pointwise convolutions are matrix products
     precision         f32 products by constants in bf16, if that is allowed
     winograd          3×3 convolutions by fewer multiplications
+    pack-invariants   weights of loops in panels
     orient            products transposed where that copies less
     pack-constants    weights in panels
     fuse              groups that become kernels
@@ -48,6 +49,7 @@ from .integer_products import integer_products
 from .layout import layout
 from .orient import orient
 from .pack_constants import pack_constants
+from .pack_invariants import pack_invariants
 from .precision import precision as precision_pass
 from .prune_loops import prune_loops
 from .regions import in_regions
@@ -72,6 +74,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "layout": layout,
         "orient": orient,
         "pack-constants": pack_constants,
+        "pack-invariants": pack_invariants,
         "precision": precision_pass,
         "prune-loops": prune_loops,
         "sink": sink,
@@ -112,6 +115,7 @@ def cpu_pipeline(
         *preparing_steps(target),
         *((narrow,) if precision != "f32" else ()),
         Step("winograd", {"target": target, "choice": winograd}),
+        Step("pack-invariants", {"target": target}),
         Step("orient", {"target": target}),
         Step("constant-fold"),
         Step("pack-constants", {"target": target}),

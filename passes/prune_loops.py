@@ -49,7 +49,7 @@ def prune_loops(fn: Function) -> Function:
                 if entry is not None:
                     values[old] = made[entry] if isinstance(entry, int) else values[entry]
     results = [values[result] for result in fn.results]
-    return builder.finish(fn.name, fn.params, results, static=fn.static)
+    return builder.remade(fn, results)
 
 
 def _plans(fn: Function) -> dict[Node, Pruned]:
