@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from . import train as train
     from .driver import Executable as Executable
     from .driver import compile as compile
+    from .dsl import checkpoint as checkpoint
     from .dsl import cond as cond
     from .dsl import function as function
     from .dsl import grad as grad
@@ -71,6 +72,7 @@ _HOMES = {
     "Function": ".ir",
     "Tuning": ".tuning",
     "Value": ".ir",
+    "checkpoint": ".dsl",
     "compile": ".driver",
     "cond": ".dsl",
     "evaluate": ".interpreter",

@@ -6,10 +6,11 @@ from math import frexp, prod
 
 import numpy as np
 
-from ..ir import Function, Value, rewrite, rewrite_all
+from ..ir import Constant, Function, Value, rewrite, rewrite_all
 from ..ops.arithmetic import Add, Divide, Multiply, Power, Subtract
 from ..ops.broadcast import Broadcast, broadcast
 from ..ops.cast import Cast, cast
+from ..ops.checkpoint import Barrier
 from ..ops.creation import full
 from ..ops.elementwise import BinaryFunction, emit
 from ..ops.matmul import Matmul
@@ -158,6 +159,12 @@ def one_product_for_a_sum_of_them(op: Sum) -> Value | None:
     return None
 
 
+@rewrite(Barrier)
+def barrier_of_constant(op: Barrier) -> Value | None:
+    """barrier(constant)  ->  constant, which is there all the time"""
+    return op.x if isinstance(op.x.op, Constant) else None
+
+
 @rewrite(Cast)
 def drop_identity_cast(op: Cast) -> Value | None:
     """cast(x, type of x)  ->  x"""
@@ -239,6 +246,7 @@ PATTERNS = (
     add_negative,
     negative_of_negative,
     one_product_for_a_sum_of_them,
+    barrier_of_constant,
     drop_identity_cast,
     drop_limits_of_type,
     drop_zero_before_cast,

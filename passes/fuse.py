@@ -19,6 +19,7 @@ from ..ir import (
     Node,
     Value,
 )
+from ..ops.checkpoint import Barrier
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
@@ -279,7 +280,7 @@ def _fusible(node: Node) -> bool:
     cls = type(node.op)
     return (
         cls.has("body")
-        and not isinstance(node.op, (Constant, Reshape, Group))
+        and not isinstance(node.op, (Constant, Reshape, Barrier, Group))
         and all(result.type.elements for result in node.results)
     )
 

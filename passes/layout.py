@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ..ir import Builder, Function, Op, Value
 from ..ops.broadcast import Broadcast
+from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
 from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
@@ -60,11 +61,22 @@ class _Layouts:
             self.last[value] = transpose(self.first[value], to_last(value.rank))
         return self.last[value]
 
+    def _barrier(self, op: Barrier, result: Value) -> None:
+        """Its value and what it waits for in the orders that they are there in."""
+        after = op.after
+        if after is not None:
+            after = self.first[after] if after in self.first else self.last[after]
+        home = self.last if op.x in self.last else self.first
+        home[result] = self.builder.emit(Barrier(home[op.x], after))[0]
+
     def _node(self, op: Op, results: tuple[Value, ...]) -> None:
         if isinstance(op, ConvWeightGradient) and op.layout == "nchw":
             # Its result is a weight, whose axes have one order only.
             moved = replace(op, x=self._last(op.x), dy=self._last(op.dy), layout="nhwc")
             self.first[results[0]] = self.builder.emit(moved)[0]
+            return
+        if isinstance(op, Barrier):
+            self._barrier(op, results[0])
             return
         moves = len(results) == 1 and results[0] not in self.staying
         changed = self._channels_last(op) if moves else None

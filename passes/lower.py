@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import UnsupportedError, check
 from ..ir import Constant, ConstantData, Function, Node
+from ..ops.checkpoint import Barrier
 from ..ops.control import ControlOp
 from ..ops.shape import Reshape
 from ..target import Target
@@ -69,7 +70,7 @@ def _lower_nodes(low: Lowering, nodes: Sequence[Node]) -> None:
         match node.op:
             case Constant(value=data):
                 low.constant(node.results[0], data)
-            case Reshape(x=x):
+            case Reshape(x=x) | Barrier(x=x):
                 low.place[node.results[0]] = low.place[x]
             case ControlOp():
                 lower_control(low, node, _lower_nodes)

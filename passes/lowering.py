@@ -13,6 +13,7 @@ from math import prod
 from ..expr import INDEX, Load, Var, index
 from ..ir import Constant, ConstantData, Function, Node, Value
 from ..location import UNKNOWN, Location
+from ..ops.checkpoint import Barrier
 from ..ops.shape import Reshape
 from ..target import Target
 from ..tile.in_place import InPlace
@@ -189,14 +190,14 @@ class Lowering:
 
 def root_of(value: Value) -> Value:
     """The value whose memory this one is a view of."""
-    while isinstance(value.op, Reshape):
+    while isinstance(value.op, (Reshape, Barrier)):
         value = value.op.x
     return value
 
 
 def is_computed(value: Value) -> bool:
     """Whether a value is some operation's work, to be done wherever it is wanted."""
-    return value.node is not None and not isinstance(value.op, (Constant, Reshape))
+    return value.node is not None and not isinstance(value.op, (Constant, Reshape, Barrier))
 
 
 def kernel_name(region: Function) -> str:

@@ -1,5 +1,6 @@
 """Which passes run, in which order. This file is the whole story.
 
+    inline-checkpoints  what the gradient computed again, and what it did not, in one
     integer-products  products of quantised operands by constants, in integers
     canonicalize      one form for what can be written in several ways
     constant-fold     what depends on constants only
@@ -45,6 +46,7 @@ from .decompose import decompose
 from .fold_norm import fold_norm
 from .fuse import fuse
 from .hoist import hoist
+from .inline_checkpoints import inline_checkpoints
 from .integer_products import integer_products
 from .layout import layout
 from .orient import orient
@@ -70,6 +72,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "fold-norm": fold_norm,
         "fuse": fuse,
         "hoist": hoist,
+        "inline-checkpoints": inline_checkpoints,
         "integer-products": integer_products,
         "layout": layout,
         "orient": orient,
@@ -127,6 +130,7 @@ def cpu_pipeline(
 def preparing_steps(target: Target) -> tuple[Step, ...]:
     """The pipeline up to where it begins to choose by the cost model."""
     return (
+        Step("inline-checkpoints"),
         Step("integer-products", {"target": target}),
         *_TIDY,
         Step("prune-loops"),

@@ -2,6 +2,7 @@
 their values."""
 
 from . import nn
+from .checkpoint import checkpoint
 from .control import cond, scan, while_loop
 from .derivatives import grad, jvp, value_and_grad, vjp
 from .function import function, trace
@@ -10,6 +11,7 @@ from .parse import parse
 from .specialise import solve_sizes, specialise
 
 __all__ = [
+    "checkpoint",
     "cond",
     "function",
     "grad",

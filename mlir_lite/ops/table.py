@@ -12,6 +12,7 @@ from .blocked_attention import OPS as BLOCKED_ATTENTION
 from .broadcast import OPS as BROADCAST
 from .cast import OPS as CAST
 from .cast import cast
+from .checkpoint import OPS as CHECKPOINT
 from .compare import OPS as COMPARE
 from .compare import (
     bitwise_and,
@@ -128,6 +129,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     LINALG_SOLVE,
     LINALG_SPECTRAL,
     RAGGED_RIDGE,
+    CHECKPOINT,
     GROUP,
 )
 

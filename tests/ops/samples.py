@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .sample import Sample
 from .samples_attention import ATTENTION
+from .samples_checkpoint import CHECKPOINTS
 from .samples_control import CONTROL
 from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
@@ -22,6 +23,7 @@ SAMPLES: tuple[Sample, ...] = (
     *ELEMENTWISE,
     *SHAPE,
     *INDEX,
+    *CHECKPOINTS,
     *RANDOM,
     *REDUCE,
     *NN,

@@ -15,7 +15,7 @@ from mlir_lite.types import Array, TensorType, f32
 from .sample import Sample, normal
 
 
-def _region(
+def region(
     name: str, types: Sequence[TensorType], body: Callable[..., tuple[Value, ...]]
 ) -> Function:
     params = [parameter(f"x{number}", type_) for number, type_ in enumerate(types)]
@@ -37,7 +37,7 @@ def _scan(length: int, reverse: bool = False) -> Callable[..., Scan]:
         slices = [value.type.with_shape(value.shape[1:]) for value in inputs]
         others = (value.type for value in invariants)
         types = [*(value.type for value in carries), *slices, *others]
-        step = _region("step", types, _step if invariants else lambda s, x: (ops.add(s, x), s))
+        step = region("step", types, _step if invariants else lambda s, x: (ops.add(s, x), s))
         return Scan(carries, inputs, invariants, length, step, reverse)
 
     return build
@@ -53,8 +53,8 @@ def _steps(length: int) -> tuple[tuple[Array, ...], ...]:
 
 def _branches(predicate: Value, inputs: tuple[Value, ...]) -> Cond:
     types = [value.type for value in inputs]
-    then = _region("then", types, lambda x, y: (ops.sin(x), ops.multiply(x, y)))
-    otherwise = _region("otherwise", types, lambda x, y: (y, ops.add(x, y)))
+    then = region("then", types, lambda x, y: (ops.sin(x), ops.multiply(x, y)))
+    otherwise = region("otherwise", types, lambda x, y: (y, ops.add(x, y)))
     return Cond(predicate, inputs, then, otherwise)
 
 
@@ -63,8 +63,8 @@ def _halving(limit: int | None) -> Callable[..., WhileLoop]:
 
     def build(carries: tuple[Value, ...], invariants: tuple[Value, ...]) -> WhileLoop:
         types = [value.type for value in (*carries, *invariants)]
-        condition = _region("condition", types, lambda x, m: (ops.greater(ops.max(x), m),))
-        half = _region("half", types, lambda x, m: (ops.multiply(x, 0.5),))
+        condition = region("condition", types, lambda x, m: (ops.greater(ops.max(x), m),))
+        half = region("half", types, lambda x, m: (ops.multiply(x, 0.5),))
         return WhileLoop(carries, invariants, condition, half, limit)
 
     return build
