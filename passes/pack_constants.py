@@ -23,7 +23,7 @@ from ..ops.table import TABLE
 from ..target import Target
 from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
-from .schedule.cost import PACKED_ROWS, ProductSizes, memory_bound, panel_width
+from .schedule.cost import PACKED_ROWS, ProductSizes, panel_width
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
@@ -42,7 +42,7 @@ def pack_matmul(target: Target) -> Pattern:
 
 
 def packed_product(op: Matmul, target: Target) -> Value | None:
-    """The product by its second factor in panels; None where that is better read as it is."""
+    """The product by its second factor in panels; None where there is nothing to be packed."""
     if op.lhs.dtype != op.rhs.dtype or not op.lhs.type.is_static:
         return None
     *batch, depth, columns = op.rhs.type.static_shape
@@ -51,9 +51,6 @@ def packed_product(op: Matmul, target: Target) -> Value | None:
     rows = prod(op.lhs.type.static_shape[len(batch) : -1])
     if not rows or not columns:
         return None
-    count = op.rhs.dtype.bytes * depth * columns
-    if rows == 1 and not batch and memory_bound(count, target):
-        return None  # read once in all: better in the order of its own rows
     sizes = ProductSizes(rows, depth, columns, op.rhs.dtype, prod(batch))
     packed = pack_columns(op.rhs, panel_width(sizes, target))
     return panel_matmul(op.lhs, packed, columns)

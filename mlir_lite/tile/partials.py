@@ -1,4 +1,4 @@
-"""The schedule step that cuts one long reduction into pieces that may run at the same time."""
+"""Schedule steps that cut long reductions into pieces that may run at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from .nodes import (
     Store,
     substitute_block,
 )
-from .tree import Names, copy_block, extent_of, map_refs, tidy, var
+from .tree import (
+    Names,
+    base,
+    copy_block,
+    extent_of,
+    has_constant_limits,
+    map_refs,
+    tidy,
+    var,
+)
 
 
 def cut_reduction(kernel: Kernel, axis: str, pieces: int, *, multiple: int = 1) -> Kernel:
@@ -53,6 +62,49 @@ def cut_reduction(kernel: Kernel, axis: str, pieces: int, *, multiple: int = 1) 
     return _Cut(kernel, place, loop, update, starts).into(pieces, size)
 
 
+def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
+    """Reduce each element of the row along the outermost loop `axis` in so many equal pieces, which
+    divide the reduction. They are joined in a fixed order.
+
+    for n: {acc = 0;  for k: acc += b[k, n];  y[n] = f(acc)}
+      ->  for k.c: for n: {acc = 0;  for k: acc += b[k.c * size + k, n];  partial[k.c, n] = acc};
+          for n.p: {acc = 0;  for k.p: acc += partial[k.p, n.p];  y[n.p] = f(acc)}
+    """
+    match kernel.body:
+        case (
+            Loop(
+                body=(Store() as first, Loop(body=(Accumulate(targets=(acc,)),)) as sums, *rest)
+            ) as row,
+        ) if row.axis == axis and first.target == acc:
+            pass
+        case _:
+            return kernel
+    if not (has_constant_limits(row) and has_constant_limits(sums)) or extent_of(sums) % pieces:
+        return kernel
+    names = Names(kernel)
+    dtype, size = kernel.buffers[acc.buffer].dtype, extent_of(sums) // pieces
+    partial = Buffer(names.fresh("partial"), dtype, (pieces, extent_of(row)), Space.SHARED)
+    chunk, join, again = (
+        names.copy(f"{base(name)}.{part}")
+        for name, part in ((sums.axis, "c"), (sums.axis, "p"), (axis, "p"))
+    )
+    place = var(chunk), var(axis) - row.start
+    save = Store(Ref(partial.name, place), Load(dtype, acc.buffer, acc.indices))
+    part = replace(row, body=(first, _part(sums, var(chunk) * size, size), save))
+    load = Load(dtype, partial.name, (var(join), var(axis) - row.start))
+    joined = Loop(join, index(0), index(pieces), (Accumulate("sum", (acc,), (load,)),))
+    finished = substitute_block((first, joined, *rest), {axis: var(again)})
+    finish = replace(row, axis=again, body=finished)
+    body = (Loop(chunk, index(0), index(pieces), (part,)), finish)
+    return tidy(replace(kernel, body=body, locals=(*kernel.locals, partial)))
+
+
+def _part(loop: Loop, first: Expr, count: int) -> Loop:
+    """`count` iterations of a loop, from the `first` on."""
+    body = substitute_block(loop.body, {loop.axis: loop.start + first + var(loop.axis)})
+    return replace(loop, start=index(0), stop=index(count), body=body)
+
+
 @dataclass(frozen=True)
 class _Cut:
     """The work of `cut_reduction` on the loop at `place`, its accumulators set by `starts`."""
@@ -72,7 +124,7 @@ class _Cut:
         ]
         renamed = {old.name: new.name for old, new in zip(buffers, piece, strict=True)}
         chunk = names.copy(f"{self.loop.axis}.c")
-        moved = self._part(self.loop, var(chunk) * size, size)
+        moved = _part(self.loop, var(chunk) * size, size)
         each = map_refs(
             (*self.starts.values(), moved), lambda ref: Ref(renamed[ref.buffer], ref.indices)
         )
@@ -87,13 +139,8 @@ class _Cut:
         left = extent_of(self.loop) - pieces * size
         rest: Block = ()
         if left:
-            rest = copy_block((self._part(self.loop, index(pieces * size), left),), names)
+            rest = copy_block((_part(self.loop, index(pieces * size), left),), names)
         before, after = self.kernel.body[: self.place], self.kernel.body[self.place + 1 :]
         local = (*self.kernel.locals, *piece, *partial)
         body = (cut, *before, join, *rest, *after)
         return tidy(replace(self.kernel, body=body, locals=local))
-
-    def _part(self, loop: Loop, first: Expr, count: int) -> Loop:
-        """`count` iterations from the `first` on."""
-        body = substitute_block(loop.body, {loop.axis: loop.start + first + var(loop.axis)})
-        return replace(loop, start=index(0), stop=index(count), body=body)

@@ -1,4 +1,4 @@
-"""A schedule step that asks for memory before it is needed."""
+"""Schedule steps that ask for memory before it is needed."""
 
 from __future__ import annotations
 
@@ -107,6 +107,40 @@ def prefetch_streams(kernel: Kernel, distance: int) -> Kernel:
         return found
 
     return kernel.with_body(visit(kernel.body))
+
+
+def prefetch_rows(kernel: Kernel, buffer: str, axis: str) -> Kernel:
+    """Where a vector loop goes along some rows of `buffer` side by side, counted by the unrolled
+    loop `axis`, ask for the same place in as many rows below.
+
+    for n.o: vector n.i: unroll k.i in 0..2: acc[n.i] += b[k.o * 2 + k.i, n.o, n.i]
+      ->  for n.o: {prefetch(b[k.o * 2 + 2, n.o, 0]);  prefetch(b[k.o * 2 + 3, n.o, 0]);
+                    vector n.i: ..}
+    """
+
+    def visit(stmt: Stmt) -> Stmt:
+        match stmt:
+            case Loop(body=(Loop(kind=Kind.VECTOR) as lanes,)) if _runs(stmt):
+                rows = [loop for loop in _loops(lanes.body) if base(loop.axis) == axis]
+                requests = [request for loop in rows for request in below(loop, lanes)]
+                return replace(stmt, body=(*requests, lanes))
+        return map_blocks(stmt, lambda block: tuple(map(visit, block)))
+
+    def below(rows: Loop, lanes: Loop) -> list[Stmt]:
+        loads = (load for load in _loads(rows.body) if load.buffer == buffer)
+        load = next(loads, None)
+        if load is None:
+            return []
+        count = extent_of(rows)
+        places = ({rows.axis: index(count + row), lanes.axis: lanes.start} for row in range(count))
+        return [
+            Call(prefetch_name(load.dtype), (Window(buffer, tuple(
+                simplify(substitute_vars(part, place), {}) for part in load.indices
+            )),))
+            for place in places
+        ]
+
+    return kernel.with_body(tuple(map(visit, kernel.body)))
 
 
 def _runs(loop: Loop) -> bool:

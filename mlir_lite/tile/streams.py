@@ -20,7 +20,7 @@ from .nodes import (
     Store,
     substitute_block,
 )
-from .tree import Names, copy_block, extent_of, has_constant_limits, rewrite_loops, tidy, var
+from .tree import Names, base, copy_block, extent_of, has_constant_limits, rewrite_loops, tidy, var
 
 
 def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
@@ -54,7 +54,7 @@ def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
             return copy_block((replace(loop, body=body),), names)
 
         count, left = divmod(extent_of(sums), rows)
-        outer = names.copy(f"{sums.axis}.o")
+        outer = names.copy(f"{base(sums.axis)}.o")
         pieces: list[Stmt] = [replace(loop, body=(replace(save, value=first.value),))]
         if count:
             part = _rows(sums, var(outer) * rows, rows)
@@ -69,6 +69,6 @@ def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
 
 def _rows(sums: Loop, first: Expr, count: int) -> Loop:
     """`count` iterations of a reduction, from the `first` one on, side by side."""
-    inner = f"{sums.axis}.i"
+    inner = f"{base(sums.axis)}.i"
     body = substitute_block(sums.body, {sums.axis: sums.start + first + var(inner)})
     return Loop(inner, index(0), index(count), body, Kind.UNROLL)

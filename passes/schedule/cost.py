@@ -27,11 +27,7 @@ VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
-STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
-STREAMED_LINES = 32  # read one after the other, at least: half a page
-STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
-ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
 PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 CACHE_SPEED = 3  # the last cache is about so much faster than memory
@@ -248,47 +244,9 @@ def worth_packing(sizes: ProductSizes, step: int, tile: Tile, target: Target) ->
     return decide_rule(sizes, "panels copied", rule, target)
 
 
-def worth_streaming(matrix_bytes: int, columns: int, target: Target) -> bool:
-    """Whether a matrix that one row is multiplied by is read row by row, not in panels: where it
-    comes from far away and its rows are long."""
-    return matrix_bytes > target.l1_bytes and columns >= STREAMED_COLUMNS // 4
-
-
-def streamed_columns(columns: int, lanes: int) -> int:
-    """Columns of a matrix read row by row that one piece of the work has: so many that there are
-    enough pieces, but some lines of each row, at most a page."""
-    even = -(-columns // (PIECES * lanes)) * lanes
-    return min(STREAMED_COLUMNS, max(STREAMED_LINES * lanes, even))
-
-
-STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
-
-
-def worth_asking(cycles: float, moved: int, target: Target) -> bool:
-    """Whether data that a kernel reads once, from one end to the other, is asked for ahead: where
-    the arithmetic takes about as long as memory does. A core with little to compute looks far
-    enough ahead by itself, and requests would only be in its way."""
-    return memory_bound(moved, target) and 2 * cycles >= memory_cycles(moved, target)
-
-
-def beyond_caches(moved: int, target: Target) -> bool:
-    """Whether what a kernel reads and writes is so much that nothing of it stays in a cache, so
-    that writing it past them saves reading each line first."""
-    return moved > 2 * target.l3_bytes
-
-
 def memory_bound(moved: int, target: Target) -> bool:
     """Whether what a kernel reads and writes comes from memory rather than a cache."""
     return moved > target.l3_bytes // 4
-
-
-def most_rows(moved: int, scratch: int, target: Target) -> int:
-    """How many rows to work on at once, of a kernel that moves so many bytes in all and keeps
-    `scratch` of each row: a few hide the latency of joining a row's lanes, but what comes from
-    memory is better read steadily, one row at a time."""
-    if memory_bound(moved, target):
-        return 1
-    return max(1, min(ROWS_IN_FLIGHT, target.l1_bytes // 2 // max(1, scratch)))
 
 
 def worth_threads(cycles: float) -> bool:

@@ -15,8 +15,8 @@ from ...tile.nodes import Kernel, Stmt, Store, map_blocks
 from ...tile.prefetch import prefetch_streams
 from ...tile.tree import accesses
 from .analysis import work_cycles
-from .cost import STREAM_AHEAD, beyond_caches, worth_asking
 from .loops import moved_bytes
+from .memory_cost import STREAM_AHEAD, beyond_caches, worth_asking
 
 
 def for_memory(kernel: Kernel, target: Target) -> Kernel:

@@ -11,8 +11,8 @@ from ...target import Target
 from ...tile.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.nodes import Kernel, Loop, Space
 from ...tile.tree import chain, extent_of
-from .cost import most_rows
 from .loops import collapse_all, lanes_of, moved_bytes, share, vector_rows
+from .memory_cost import RowSizes, rows_in_flight
 
 
 def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
@@ -20,19 +20,18 @@ def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
     intermediates in a buffer that stays in the nearest cache."""
     depth = common_depth(kernel)
     if depth:
-        count = rows_in_flight(kernel, depth, target)
+        count = rows_in_flight(row_sizes(kernel, depth), target)
         kernel = block_rows(kernel, depth, count) if count > 1 else fuse_leading(kernel, depth)
     kernel = collapse_all(kernel)
     return share(vector_rows(kernel, kernel.body, lanes_of(kernel, target)))
 
 
-def rows_in_flight(kernel: Kernel, depth: int, target: Target) -> int:
-    """How many rows go through each nest before the next one: a divisor of the rows there are."""
+def row_sizes(kernel: Kernel, depth: int) -> RowSizes:
+    """The problem that nests over the same rows are, as the cost model sees it."""
     (rows, *_) = (chain(stmt)[0][depth - 1] for stmt in kernel.body if isinstance(stmt, Loop))
     scratch = sum(
         prod(row_shape(buffer, depth)) * buffer.dtype.bytes
         for buffer in kernel.locals
         if buffer.space is Space.SHARED
     )
-    most = most_rows(moved_bytes(kernel), scratch, target)
-    return max(count for count in range(1, most + 1) if extent_of(rows) % count == 0)
+    return RowSizes(extent_of(rows), moved_bytes(kernel), scratch)

@@ -15,7 +15,7 @@ from mlir_lite import Function, Value, f32, i64
 from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.handmade import region_kernel
-from mlir_lite.passes.schedule import cost, schedule
+from mlir_lite.passes.schedule import cost, memory_cost, schedule
 from mlir_lite.passes.schedule.cost import (
     ProductSizes,
     Tile,
@@ -220,7 +220,7 @@ def test_among_equal_tiles_a_large_one_that_divides_the_sizes() -> None:
 
 
 def test_a_row_by_a_matrix_is_dealt_in_runs_of_half_a_page() -> None:
-    assert [cost.streamed_columns(columns, 16) for columns in (300, 1000, 4096, 25000)] == [
+    assert [memory_cost.streamed_columns(columns, 16) for columns in (300, 1000, 4096, 25000)] == [
         512, 512, 512, 1024,
     ]
 
@@ -265,6 +265,18 @@ def test_a_row_by_a_matrix_streams_it(lanes: int) -> None:
 
         kernel = check(linear, lanes)
         assert any(local.name == "total" for local in kernel.locals)
+
+
+@LANES
+def test_a_matrix_from_far_is_read_in_whole_rows_with_those_below_asked_for(lanes: int) -> None:
+    far = replace(TARGETS[lanes], l2_bytes=1 << 10)
+    for k, n, pieces in ((64, 1024, 8), (60, 1027, 4), (67, 300, 1)):
+        matmul = ml.function(f32[1, k], f32[k, n])(lambda x, y: ml.relu(ml.matmul(x, y)))
+        kernel = check(matmul, lanes, far)
+        partial = [local.shape for local in kernel.locals if local.name == "partial"]
+        assert partial == ([(pieces, n)] if pieces == 8 else [])
+        requests = [stmt for stmt in walk(kernel.body) if isinstance(stmt, Call)]
+        assert {call.callee for call in requests} == {"prefetch_f32"}
 
 
 @LANES

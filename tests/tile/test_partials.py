@@ -1,4 +1,4 @@
-"""cut_reduction: one long sum in pieces."""
+"""cut_reduction and cut_sums: long sums in pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.partials import cut_reduction
+from mlir_lite.tile.partials import cut_reduction, cut_sums
 from mlir_lite.tile.verify import verify_kernel
 
 from .building import both
@@ -69,3 +69,43 @@ def test_a_reduction_under_another_loop_stays() -> None:
           }
         }""")
     assert cut_reduction(kernel, "k", 3) == kernel
+
+
+def columns(extent: int) -> Kernel:
+    return parse_kernel(f"""
+        kernel @k(%a: f32[{extent}], %b: f32[{extent}, 5], %y: out f32[5]) {{
+          buffer acc: register f32[]
+          for n in 0..5 {{
+            acc[] = 0.0
+            for k in 0..{extent} {{ acc[] += a[k] * b[k, n] }}
+            y[n] = acc[] * 2.0
+          }}
+        }}""")
+
+
+def test_sums_of_columns_are_cut_between_rows() -> None:
+    expect_step(
+        lambda kernel: cut_sums(kernel, "n", 3),
+        str(columns(12)),
+        """
+        kernel @k(%a: f32[12], %b: f32[12, 5], %y: out f32[5]) {
+          buffer acc: register f32[]
+          buffer partial: shared f32[3, 5]
+          for k.c in 0..3 {
+            for n in 0..5 {
+              acc[] = 0.0
+              for k in 0..4 { acc[] += a[k.c * 4 + k] * b[k.c * 4 + k, n] }
+              partial[k.c, n] = acc[]
+            }
+          }
+          for n.p in 0..5 {
+            acc[] = 0.0
+            for k.p in 0..3 { acc[] += partial[k.p, n.p] }
+            y[n.p] = acc[] * 2.0
+          }
+        }""",
+    )
+
+
+def test_pieces_of_columns_divide_the_rows() -> None:
+    assert cut_sums(columns(13), "n", 3) == columns(13)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlir_lite.tile.nodes import Kernel
-from mlir_lite.tile.prefetch import prefetch_next, prefetch_streams
+from mlir_lite.tile.prefetch import prefetch_next, prefetch_rows, prefetch_streams
 
 from .stepping import expect_step
 
@@ -152,3 +152,22 @@ kernel @k(%x: f32[64, 64], %y: out f32[64, 64]) {
   }
 }"""
     expect_step(lambda kernel: prefetch_streams(kernel, 4096), kernel, kernel)
+
+
+def test_rows_side_by_side_ask_for_as_many_below() -> None:
+    rows = """
+          vector l in 0..16 {
+            unroll k.i in 0..2 { y[k * 2 + k.i, j * 16 + l] = x[k * 2 + k.i, j * 16 + l] }
+          }"""
+    before = """
+    kernel @k(%x: f32[8, 64], %y: out f32[8, 64]) {{
+      for k in 0..4 {{ for j in 0..4 {{ {requests} {rows} }} }}
+    }}"""
+    asked = """
+          call @prefetch_f32(x[k * 2 + 2, j * 16])
+          call @prefetch_f32(x[k * 2 + 3, j * 16])"""
+    expect_step(
+        lambda kernel: prefetch_rows(kernel, "x", "k.i"),
+        before.format(requests="", rows=rows),
+        before.format(requests=asked, rows=rows),
+    )

@@ -1,0 +1,110 @@
+"""The cost model of what memory decides: matrices read for one row, rows that go through several
+nests, requests ahead and stores past the caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...target import Target
+from .cost import (
+    PIECES,
+    RULE_OF_THUMB,
+    ProductSizes,
+    decide,
+    decide_rule,
+    memory_bound,
+    memory_cycles,
+    right_bytes,
+)
+
+STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
+STREAMED_LINES = 32  # read one after the other, at least: half a page
+STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
+ROW_CUTS = (1, 2, 4, 8)  # pieces of the rows of a matrix
+ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
+ROW_BUFFERS = 3  # a row that is read, what is kept of it, and the one that is written
+STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+
+
+def worth_streaming(sizes: ProductSizes, target: Target) -> bool:
+    """Whether a matrix that one row is multiplied by is read row by row, not in panels: where it
+    comes from far away and its rows are long."""
+    long = sizes.columns >= STREAMED_COLUMNS // 4
+    return decide_rule(sizes, "streamed", long and right_bytes(sizes) > target.l1_bytes, target)
+
+
+@dataclass(frozen=True)
+class StreamPieces:
+    """How a matrix is cut that is read row by row: into `rows` equal pieces of its rows, and these
+    into pieces of so many `columns`."""
+
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} of rows, {self.columns} columns"
+
+
+def stream_pieces(sizes: ProductSizes, target: Target, *, rows_too: bool) -> StreamPieces:
+    """The pieces in which one row is multiplied by a matrix, enough for threads; `rows_too` says
+    that the matrix may be cut between its rows.
+
+    One that comes from memory is best read as it lies there, in rows as long as their sums stay in
+    the nearest cache.
+    """
+    lanes = target.lanes(sizes.dtype)
+    even = StreamPieces(1, streamed_columns(sizes.columns, lanes))
+    beside = -(-sizes.columns * sizes.dtype.bytes // (target.l1_bytes // 2))
+    columns = -(-sizes.columns // (beside * lanes)) * lanes
+    cuts = [rows for rows in ROW_CUTS if rows == 1 or (rows_too and sizes.depth % rows == 0)]
+    enough = (StreamPieces(rows, columns) for rows in cuts if rows * beside >= PIECES)
+    usual = next(enough, even) if sizes.far(target) else even
+    pieces = even, *(StreamPieces(rows, columns) for rows in cuts)
+    cycles = {piece: RULE_OF_THUMB ** (piece != usual) for piece in pieces}
+    return decide(sizes, "stream pieces", cycles, target)
+
+
+def streamed_columns(columns: int, lanes: int) -> int:
+    """Columns of a matrix read row by row that one piece of the work has: so many that there are
+    enough pieces, but some lines of each row, at most a page."""
+    even = -(-columns // (PIECES * lanes)) * lanes
+    return min(STREAMED_COLUMNS, max(STREAMED_LINES * lanes, even))
+
+
+def worth_asking(cycles: float, moved: int, target: Target) -> bool:
+    """Whether data that a kernel reads once, from one end to the other, is asked for ahead: where
+    the arithmetic takes about as long as memory does. A core with little to compute looks far
+    enough ahead by itself, and requests would only be in its way."""
+    return memory_bound(moved, target) and 2 * cycles >= memory_cycles(moved, target)
+
+
+def beyond_caches(moved: int, target: Target) -> bool:
+    """Whether what a kernel reads and writes is so much that nothing of it stays in a cache, so
+    that writing it past them saves reading each line first."""
+    return moved > 2 * target.l3_bytes
+
+
+@dataclass(frozen=True)
+class RowSizes:
+    """The problem of a kernel that goes through `rows` in several nests: it moves so many bytes in
+    all and keeps `scratch` bytes of each row."""
+
+    rows: int
+    moved: int
+    scratch: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows, {self.moved} bytes moved, {self.scratch} kept of each"
+
+
+def rows_in_flight(sizes: RowSizes, target: Target) -> int:
+    """How many rows go through each nest before the next one, a divisor of the rows there are: a
+    few hide the latency of joining a row's lanes, if they and what is made of them stay in the
+    nearest cache; but what comes from memory is better read steadily, one row at a time."""
+    most = target.l1_bytes // (ROW_BUFFERS * max(1, sizes.scratch))
+    if memory_bound(sizes.moved, target):
+        most = 1
+    counts = [count for count in range(1, ROWS_IN_FLIGHT + 1) if sizes.rows % count == 0]
+    usual = max((count for count in counts if count <= most), default=1)
+    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in counts}
+    return decide(sizes, "rows in flight", cycles, target)
