@@ -83,6 +83,16 @@ def name_text(name: str, sigil: str = "") -> str:
     return sigil + (name if is_identifier(name) else quote(name))
 
 
+def fresh_name(name: str, taken: set[str], mark: str = "_") -> str:
+    """The name, with a mark and a number after it where it is taken; it is taken then."""
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}{mark}{count}"
+    taken.add(candidate)
+    return candidate
+
+
 def float_text(value: float) -> str:
     """The shortest text that reads back as the same number; `nan`, `inf`, `-inf`."""
     return repr(float(value))

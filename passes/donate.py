@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ..text import fresh_name
 from ..tile.in_place import InPlace
 from ..tile.nodes import Kernel
 from ..tile.program import (
@@ -129,7 +130,8 @@ def _copied_in(
 ) -> Program:
     """The result computed in the arena, and a last step that copies it."""
     home = program.slot(result)
-    apart = Slot(_fresh(f"new_{param}", program), home.type, Role.ARENA)
+    name = fresh_name(f"new_{param}", {slot.name for slot in program.slots})
+    apart = Slot(name, home.type, Role.ARENA)
     steps = list(with_views(program.steps, lambda view: _renamed(view, result, apart.name)))
     kernel = copy_kernel(home.type)
     kernels = {known.name: known for known in (*program.kernels, kernel)}
@@ -146,12 +148,3 @@ def _copied_in(
 
 def _renamed(view: View, old: str, new: str) -> View:
     return replace(view, slot=new) if view.slot == old else view
-
-
-def _fresh(name: str, program: Program) -> str:
-    taken = {slot.name for slot in program.slots}
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate

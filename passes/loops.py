@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..ir import Builder, Constant, Function, Node, Value, parameter
-from ..ops.residuals import fresh
 from ..ops.table import TABLE
+from ..text import fresh_name
 
 NO_VALUES: Mapping[Value, Value] = {}
 
@@ -25,7 +25,7 @@ def cut(
     """
     taken = {param.name for param in params if param.node is None}
     values = {
-        value: value if value.node is None else parameter(fresh("x", taken), value.type)
+        value: value if value.node is None else parameter(fresh_name("x", taken), value.type)
         for value in params
     }
     new_params = tuple(values.values())

@@ -16,6 +16,7 @@ from ..location import UNKNOWN, Location
 from ..ops.checkpoint import Barrier
 from ..ops.shape import Reshape
 from ..target import Target
+from ..text import fresh_name
 from ..tile.in_place import InPlace
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Role, Slot, Step, View
@@ -63,12 +64,7 @@ class Lowering:
 
     def fresh(self, name: str) -> str:
         """A name that nothing in the program has."""
-        candidate, count = name, 0
-        while candidate in self.names:
-            count += 1
-            candidate = f"{name}_{count}"
-        self.names.add(candidate)
-        return candidate
+        return fresh_name(name, self.names)
 
     def settle(self, value: Value, name: str) -> View:
         """Where a value will lie: at its home, or in a new slot of the arena."""

@@ -29,6 +29,7 @@ from ..expr import (
 )
 from ..expr.nodes import children
 from ..ir import Constant, Function, Node, Value, users_of
+from ..text import fresh_name
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import tidy
 from .bodies import Body, Read, cost_of, reads_of, record_body
@@ -78,12 +79,7 @@ class Lowering:
         return tidy(made)
 
     def _fresh(self, name: str) -> str:
-        candidate, count = name, 0
-        while candidate in self.taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        self.taken.add(candidate)
-        return candidate
+        return fresh_name(name, self.taken)
 
     def _parameter(self, value: Value, name: str) -> Buffer:
         buffer = Buffer(self._fresh(name), value.dtype, value.type.static_shape)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..ir import Builder, Function, Node, Value, current_builder, parameter
+from ..text import fresh_name
 from ..types import TensorType
 from .structure import filled, leaves, values_of
 
@@ -25,7 +26,7 @@ class Traced:
         names = {param.name for param in fn.params}
         added: dict[Value, Value] = {}
         for value in captured:
-            added[value] = parameter(_fresh(value.name or "outer", names), value.type)
+            added[value] = parameter(fresh_name(value.name or "outer", names), value.type)
         replaced, nodes = _replaced(fn.nodes, added)
         results = tuple(replaced.get(value, value) for value in fn.results)
         return Function(fn.name, (*fn.params, *added.values()), nodes, results)
@@ -67,15 +68,6 @@ def outer_values(fn: Function) -> tuple[Value, ...]:
 def merged(traced: Iterable[Traced]) -> tuple[Value, ...]:
     """What any of several bodies captures."""
     return tuple(dict.fromkeys(value for one in traced for value in one.captured))
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate
 
 
 def _replaced(

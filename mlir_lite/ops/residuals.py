@@ -22,6 +22,7 @@ from ..ir import (
     parameter,
     vjp,
 )
+from ..text import fresh_name
 from .arithmetic import Add, Divide, Maximum, Minimum, Multiply, Subtract
 from .broadcast import Broadcast
 from .cast import Cast
@@ -91,23 +92,13 @@ def joint(fn: Function, live: Sequence[bool]) -> Joint:
         of = [at for at, chosen in enumerate(live) if chosen]
         results, pullback = vjp(fn, params, of=of)
         cotangents = tuple(
-            parameter(fresh(f"d{at}", names), result.type) if chosen else None
+            parameter(fresh_name(f"d{at}", names), result.type) if chosen else None
             for at, (result, chosen) in enumerate(zip(results, live, strict=True))
         )
         gradients = pullback(*cotangents)
     found = [value for value in gradients if value is not None]
     built = builder.finish(fn.name, params, (*results, *found))
     return Joint(params, results, cotangents, gradients, built.nodes)
-
-
-def fresh(name: str, taken: set[str]) -> str:
-    """The name, with a number after it where it is taken; it is taken then."""
-    found, count = name, 0
-    while found in taken:
-        count += 1
-        found = f"{name}_{count}"
-    taken.add(found)
-    return found
 
 
 def unsaved(pair: Joint, at_hand: Collection[Value]) -> tuple[Value, ...]:

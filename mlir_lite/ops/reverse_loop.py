@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..ir import Builder, Function, Node, Value, current_builder, parameter
+from ..text import fresh_name
 from .creation import zeros_like
-from .residuals import Joint, between, emit_nodes, fresh, joint
+from .residuals import Joint, between, emit_nodes, joint
 
 T = TypeVar("T")
 
@@ -174,7 +175,7 @@ def _or_zeros(value: Value | None, like: Value, found: Callable[[Value], Value])
 
 
 def _like(value: Value, taken: set[str], name: str = "saved") -> Value:
-    return parameter(fresh(value.name or name, taken), value.type)
+    return parameter(fresh_name(value.name or name, taken), value.type)
 
 
 def _presence(values: Iterable[Value | None]) -> list[bool]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..errors import VerifyError
 from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, simplify
+from ..text import fresh_name
 from .nodes import (
     Accumulate,
     Block,
@@ -77,12 +78,7 @@ class Names:
         return self.fresh(base(name), "$")
 
     def fresh(self, name: str, mark: str = "") -> str:
-        candidate, count = name, 0
-        while candidate in self._taken:
-            count += 1
-            candidate = f"{name}{mark}{count}"
-        self._taken.add(candidate)
-        return candidate
+        return fresh_name(name, self._taken, mark)
 
 
 def copy_block(block: Block, names: Names) -> Block:
