@@ -16,6 +16,16 @@ PRINTS = {
     "04_own_op": ["swish %", "compiled as interpreted: True"],
     "05_own_pass": ["the same result: True", "compiled: True"],
     "06_own_schedule": ["parallel m.o", "interpreted alike: True", "as machine code: True"],
+    "07_backward_by_hand": [
+        "func @loss_grad(",
+        "by hand as by ml.grad: True",
+        "as the slope of the loss: True",
+    ],
+    "08_convolution_as_a_product": [
+        "the product is the convolution: True",
+        "gradient of x: True",
+        "gradient of w: True",
+    ],
     "14_factorisation": ["held out: biases 0.8", "both beat the biases: True"],
     "09_train_digits": ["of the images it never saw; 98 % or more: True"],
     "10_spectrogram": ["as NumPy's FFT: True", "95 % or more: True"],
