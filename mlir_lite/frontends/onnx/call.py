@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,13 +30,15 @@ class ValueNeeded(UnsupportedError):
 class Call:
     """One node with its operands; an optional operand that is left out is None.
 
-    `enter` gives the results of a branch, read where the node stands.
+    `enter` gives the results of a branch or of a loop's body for its inputs, read where the node
+    stands. `attempt` gives what is read so, or None where a node in it cannot be read.
     """
 
     node: OnnxNode
     version: int
     operands: tuple[Operand | None, ...]
-    enter: Callable[[OnnxGraph], tuple[Operand, ...]]
+    enter: Callable[[OnnxGraph, Sequence[Operand]], tuple[Operand, ...]]
+    attempt: Callable[[Callable[[], tuple[Operand, ...]]], tuple[Operand, ...] | None]
 
     @property
     def count(self) -> int:

@@ -7,7 +7,7 @@ error names them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import ParseError, TypeRuleError, UnsupportedError, check
@@ -88,18 +88,29 @@ class Walk:
             return absent
         operands = tuple(scope[name] if name else None for name in node.inputs)
 
-        def enter(branch: OnnxGraph) -> tuple[Operand, ...]:
-            results = self.graph(branch, scope)
+        def enter(part: OnnxGraph, given: Sequence[Operand]) -> tuple[Operand, ...]:
+            results = self.graph(part, {**scope, **dict(zip(part.parameters, given, strict=True))})
             found = tuple(result for result in results if result is not None)
             if len(found) < len(results):
                 raise _Skipped
             return found
 
+        def attempt(read: Callable[[], tuple[Operand, ...]]) -> tuple[Operand, ...] | None:
+            before = len(self.problems)
+            try:
+                return read()
+            except _Skipped:
+                del self.problems[before:]
+                return None
+
         try:
-            results = reader(Call(node, version, operands, enter))
+            results = reader(Call(node, version, operands, enter, attempt))
         except _Skipped:
             return absent
         except ValueNeeded as error:
+            if not error.inputs <= self.inputs.keys():
+                self._report(node, "a shape depends on what a loop computes")
+                return absent
             needed = {self.inputs[param] for param in error.inputs}
             self.inputs_needed.update(needed)
             names = ", ".join(f"'{name}'" for name in sorted(needed))

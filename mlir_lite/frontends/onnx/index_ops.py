@@ -131,9 +131,3 @@ def reverse_sequence(call: Call) -> Results:
     places = ops.where(ops.less(steps, ends), ops.subtract(ops.subtract(ends, steps), 1), steps)
     places = ops.reshape(places, (*places.shape, *(1,) * (x.rank - 2)))
     return ops.gather_elements(x, ops.broadcast(places, x.shape), time)
-
-
-def conditional(call: Call) -> Results:
-    """The branch that a condition known while reading picks."""
-    chosen = bool(call.scalar(0))
-    return call.enter(call.graph("then_branch" if chosen else "else_branch"))

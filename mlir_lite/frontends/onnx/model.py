@@ -48,13 +48,14 @@ class OnnxNode:
 
 @dataclass(frozen=True, eq=False)
 class OnnxGraph:
-    """The model's graph, or a branch of an `If`."""
+    """The model's graph, a branch of an `If`, or the body of a loop, which has `parameters`."""
 
     name: str
     inputs: tuple[OnnxInput, ...]
     outputs: tuple[str, ...]
     initializers: Mapping[str, ConstantData]
     nodes: tuple[OnnxNode, ...]
+    parameters: tuple[str, ...] = ()
 
 
 Attribute: TypeAlias = (
@@ -153,12 +154,12 @@ class _Reader:
             name = text(tensor.name)
             check(name not in weights, f"{what}: two tensors '{name}'", ParseError)
             weights[name] = read_tensor(tensor, self.folder)
-        # The branches of an `If` have no inputs; bodies of loops, which have, are not read.
-        given = () if outer else proto.input
+        given = () if outer else proto.input  # what a body takes has the types of what it is given
         inputs = tuple(self._input(info) for info in given if info.name not in weights)
         nodes = tuple(self._node(node, place) for place, node in enumerate(proto.node))
         outputs = tuple(text(info.name) for info in proto.output)
-        graph = OnnxGraph(graph_name, inputs, outputs, weights, nodes)
+        parameters = tuple(text(info.name) for info in proto.input) if outer else ()
+        graph = OnnxGraph(graph_name, inputs, outputs, weights, nodes, parameters)
         _check_names(graph, what, outer)
         return graph
 
@@ -221,9 +222,10 @@ def _size(dim: Any) -> int | str | None:
 
 def _check_names(graph: OnnxGraph, what: str, outer: bool) -> None:
     """Every name is given once, and before it is used."""
-    given = {entry.name for entry in graph.inputs} | set(graph.initializers)
+    names = [*(entry.name for entry in graph.inputs), *graph.parameters, *graph.initializers]
+    given = set(names)
     check(
-        len(graph.inputs) + len(graph.initializers) == len(given),
+        len(names) == len(given),
         f"{what}: two inputs of one name",
         ParseError,
     )

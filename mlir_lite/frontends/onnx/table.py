@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ... import ops
+from . import control_ops as control
 from . import index_ops as index
 from . import math_ops as math
 from . import nn_ops as nn
@@ -110,7 +111,8 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "GatherElements": _versions(index.gather_elements, 11, 13),
     "GatherND": _versions(index.gather_nd, 11, 12, 13),
     "Identity": _versions(shape.identity, 1, 13, 14, 16, 19, 21, 23, 24, 25),
-    "If": _versions(index.conditional, 1, 11, 13, 16, 19, 21, 23, 24, 25),
+    "If": _versions(control.conditional, 1, 11, 13, 16, 19, 21, 23, 24, 25),
+    "Loop": _versions(control.loop, 1, 11, 13, 16, 19, 21, 23, 24, 25),
     "NonZero": _versions(index.non_zero, 9, 13),
     "OneHot": _versions(index.one_hot, 9, 11, 28),
     "Pad": _versions(shape.pad, 2, 11, 13, 18, 19, 21, 23, 24, 25),
@@ -176,6 +178,10 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "MeanVarianceNormalization": _versions(norm.mean_variance_normalization, 9, 13),
     "RMSNormalization": _versions(norm.rms_normalization, 23),
     "RNN": _versions(rnn_ops.RNN, 7, 14, 22),
+    "Scan": {
+        8: control.scan_of_batches,
+        **_versions(control.scan_op, 9, 11, 16, 19, 21, 23, 24, 25),
+    },
 }
 
 _QUANTISED: Mapping[str, Mapping[int, Reader]] = {
