@@ -31,6 +31,7 @@ from .linalg_kernel import (
     scratch,
     status,
 )
+from .linalg_small import small_cholesky, suits
 
 NOT_POSITIVE = "cholesky: the matrix is not positive definite"
 NO_EIGENVALUES = "eigh: the eigenvalues did not converge"
@@ -88,6 +89,8 @@ class CholeskyFactor(Factor):
     def kernel(self, name: str) -> Kernel:
         _, n, _ = self.sizes
         x, (lower, info) = self.buffers()
+        if suits(x):
+            return small_cholesky(name, x, lower, info)
         kept = select(COLUMN <= ROW, element(x, ROW, COLUMN), number(x.dtype, 0))
         copy = over(n, n, place(lower, ROW, COLUMN), kept)
         # The lower triangle is the upper one of the transpose, which is what LAPACK sees.

@@ -28,6 +28,7 @@ from .linalg_kernel import (
     scratch,
     status,
 )
+from .linalg_small import small_substitution, suits
 from .promote import check_same_dtype
 
 ZERO_PIVOT = "triangular_solve: the matrix is singular, its diagonal has a zero"
@@ -85,6 +86,9 @@ class Substitution(System):
         """Row after row, `A X = B` is to LAPACK `X A = B` for the other triangle."""
         matrix, rhs, out = self.buffers()
         _, n, k = rhs.shape
+        if suits(matrix) and k <= n:
+            options = {"lower": self.lower, "transposed": self.transposed, "unit": self.unit}
+            return small_substitution(name, matrix, rhs, out, **options)
         one = scratch("one", rhs.dtype, 1)
         solve = Routine(
             f"{letter(rhs.dtype)}trsm",

@@ -293,23 +293,17 @@ class _Builder:
 
         stmts: list[Stmt] = [side.loop(0, lanes, status)]
         for column in range(0, side.size, lanes):
-            tile = side.register(lanes, lanes)
-            extent = min(lanes, side.size - column)
-
-            def load(j: Var, tile: Buffer = tile, column: int = column) -> Block:
-                return (side.vector(lambda v: (put(tile, j, v)(get(side.right, column + j, v)),)),)
-
-            def store(
-                lane: Var, tile: Buffer = tile, column: int = column, extent: int = extent
-            ) -> Block:
-                row = first + lane
-                write = side.vector(
-                    lambda v: (put(self.out, row, column + v)(get(tile, v, lane)),), extent
-                )
-                return (If(row < self.rows, (write,)),)
-
-            stmts += [side.unrolled(lanes, load), side.unrolled(lanes, store)]
+            stmts.extend(self._columns_out(first, column))
         return tuple(stmts)
+
+    def _columns_out(self, first: Expr, column: int) -> Block:
+        side = self.side
+        return side.turned_out(
+            min(side.lanes, side.size - column),
+            lambda j, lane: get(side.right, column + j, lane),
+            lambda lane, v: put(self.out, first + lane, column + v),
+            lambda lane: first + lane < self.rows,
+        )
 
 
 # A statement for a part of a tile's columns, the lane in it, and the column itself.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from ..expr import INDEX, Expr, Load, Var, apply, const, index, select
-from ..tile.nodes import Block, Buffer, Kind, Let, Loop, Ref, Space, Stmt, Store
+from ..tile.nodes import Block, Buffer, If, Kind, Let, Loop, Ref, Space, Stmt, Store
 from ..types import DType
 
 BLOCK = 4  # rows and columns of the blocks in registers
@@ -32,12 +32,13 @@ class SideBySide:
     """Builds blocks of statements on matrices of `size` rows, one to each of the `lanes`.
 
     `matrix` holds them, its rows rounded up to whole blocks (the rest an identity), its columns to
-    whole vectors; `inverses` one over each diagonal element of the factor; `right` a vector for
-    each; `failed` is not 0 where a matrix is not positive definite.
+    whole vectors; `inverses` one over each diagonal element of the factor; `right` a matrix of
+    `columns` for each, row after row; `failed` is not 0 where a matrix is not positive definite.
     """
 
     dtype: DType
     size: int
+    columns: int = 1
     locals: list[Buffer] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -46,7 +47,7 @@ class SideBySide:
         # A column more: rows a power of two apart would share a set of the nearest cache.
         self.matrix = self.shared("g", rows, round_up(rows, lanes) + 1, lanes)
         self.inverses = self.shared("inverse", rows, lanes)
-        self.right = self.shared("z", round_up(rows, lanes), lanes)
+        self.right = self.shared("z", round_up(rows * self.columns, lanes), lanes)
         self.failed = self.shared("failed", lanes)
 
     @property
@@ -96,19 +97,41 @@ class SideBySide:
         self,
         read: Callable[[Var, Var], Expr],
         write: Callable[[Var, Var], Callable[[Expr], Stmt]],
+        extent: int | None = None,
     ) -> Block:
-        """Turn a tile of as many rows as columns in registers: `read(row, column)` gives elements
-        that lie along the columns, `write(row, column)` the stores, in vectors along the rows."""
+        """Turn a tile of as many rows as lanes in registers: `read(row, column)` gives elements
+        that lie along the `extent` columns, `write(row, column)` the stores, in vectors along the
+        rows."""
         lanes = self.lanes
         tile = self.register(lanes, lanes)
 
         def load(row: Var) -> Block:
-            return (self.vector(lambda v: (put(tile, row, v)(read(row, v)),)),)
+            return (self.vector(lambda v: (put(tile, row, v)(read(row, v)),), extent),)
 
         def store(column: Var) -> Block:
             return (self.vector(lambda v: (write(v, column)(get(tile, v, column)),)),)
 
-        return self.unrolled(lanes, load), self.unrolled(lanes, store)
+        return self.unrolled(lanes, load), self.unrolled(extent or lanes, store)
+
+    def turned_out(
+        self,
+        extent: int,
+        read: Callable[[Var, Var], Expr],
+        write: Callable[[Var, Var], Callable[[Expr], Stmt]],
+        there: Callable[[Var], Expr],
+    ) -> Block:
+        """The way back: `read(row, lane)` gives vectors of all lanes for each of `extent` rows,
+        `write(lane, row)` the stores, in vectors along the rows, of each lane that is `there`."""
+        tile = self.register(self.lanes, self.lanes)
+
+        def load(row: Var) -> Block:
+            return (self.vector(lambda v: (put(tile, row, v)(read(row, v)),)),)
+
+        def store(lane: Var) -> Block:
+            kept = self.vector(lambda v: (write(lane, v)(get(tile, v, lane)),), extent)
+            return (If(there(lane), (kept,)),)
+
+        return self.unrolled(extent, load), self.unrolled(self.lanes, store)
 
     def turned(self, source: Buffer) -> Block:
         """Bring `source[lane, i, j]`, lower triangles, side by side."""
@@ -145,7 +168,8 @@ class SideBySide:
         for i in range(self.size, self.rows):
             for j in range(i + 1):
                 stmts.append(self.filled(int(i == j), self.matrix, i, j))
-            stmts.append(self.filled(0, self.right, i))
+        for place in range(self.size * self.columns, self.rows * self.columns):
+            stmts.append(self.filled(0, self.right, place))
         return tuple(stmts)
 
     def filled(self, value: float, buffer: Buffer, *at: int) -> Stmt:
@@ -242,32 +266,38 @@ class SideBySide:
 
     def solved(self) -> Block:
         """Put the solution for each factored matrix in the place of its `right` side."""
+        return *self.substituted(forward=True), *self.substituted(forward=False)
+
+    def substituted(self, *, forward: bool) -> Block:
+        """Solve `L z = b`, or `Lᵀ x = z`, for each column of the right sides, in their place."""
         blocks = self.rows // BLOCK
-        return (
-            self.loop(0, blocks, lambda j: self._substituted(j * BLOCK, forward=True)),
-            self.loop(
-                0,
-                blocks,
-                lambda j: self._substituted((blocks - 1 - j) * BLOCK, forward=False),
-            ),
-        )
 
-    def _substituted(self, place: Expr, *, forward: bool) -> Block:
-        """The next rows of L z = b, or those before of Lᵀ x = z."""
-        acc, z, inverses = self.register(BLOCK, self.lanes), self.right, self.inverses
+        def block(column: Var) -> Make:
+            def make(number: Var) -> Block:
+                place = number if forward else blocks - 1 - number
+                return self._block_of_rows(place * BLOCK, column, forward=forward)
 
-        def factor(row: Expr, column: Expr, v: Var) -> Expr:
-            return get(self.matrix, *((row, column) if forward else (column, row)), v)
+            return make
+
+        return (self.loop(0, self.columns, lambda c: (self.loop(0, blocks, block(c)),)),)
+
+    def _block_of_rows(self, place: Expr, column: Expr, *, forward: bool) -> Block:
+        acc, inverses = self.register(BLOCK, self.lanes), self.inverses
+
+        def at(row: Expr) -> Expr:
+            return row * self.columns + column
+
+        def factor(row: Expr, other: Expr, v: Var) -> Expr:
+            return get(self.matrix, *((row, other) if forward else (other, row)), v)
 
         def loaded(v: Var) -> Block:
-            return tuple(put(acc, a, v)(get(z, place + a, v)) for a in range(BLOCK))
+            return tuple(put(acc, a, v)(get(self.right, at(place + a), v)) for a in range(BLOCK))
 
         def less(k: Var) -> Block:
             def each(v: Var) -> Block:
+                known = get(self.right, at(k), v)
                 return tuple(
-                    put(acc, a, v)(
-                        minus(get(acc, a, v), factor(place + a, k, v), get(z, k, v))
-                    )
+                    put(acc, a, v)(minus(get(acc, a, v), factor(place + a, k, v), known))
                     for a in range(BLOCK)
                 )
 
@@ -279,7 +309,7 @@ class SideBySide:
             stmts: list[Stmt] = []
             for step, a in enumerate(order):
                 stmts.append(put(acc, a, v)(get(acc, a, v) * get(inverses, place + a, v)))
-                stmts.append(put(z, place + a, v)(get(acc, a, v)))
+                stmts.append(put(self.right, at(place + a), v)(get(acc, a, v)))
                 stmts.extend(
                     put(acc, c, v)(
                         minus(get(acc, c, v), factor(place + c, place + a, v), get(acc, a, v))
@@ -290,6 +320,19 @@ class SideBySide:
 
         known = self.loop(0, place, less) if forward else self.loop(place + BLOCK, self.rows, less)
         return self.vector(loaded), known, self.vector(solve)
+
+    def inverted(self, *, unit: bool) -> Block:
+        """One over the diagonal, of a factor that is given; `unit` takes the diagonal for ones."""
+
+        def inverse(i: Var) -> Block:
+            one, g = self.number(1), self.matrix
+            return (
+                self.vector(
+                    lambda v: (put(self.inverses, i, v)(one if unit else one / get(g, i, i, v)),)
+                ),
+            )
+
+        return (self.loop(0, self.rows, inverse),)
 
 
 def get(buffer: Buffer, *at: Expr | int) -> Load:

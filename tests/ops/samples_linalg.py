@@ -152,6 +152,15 @@ def _factor_samples() -> Iterator[Sample]:
                     lambda m, p, b, t=transposed: LuSolve(m, p, b, t),
                     (_triangle(shape, dtype), pivots.astype(np.int32), right),
                 )
+        many = positive((9 if dtype == f64 else 17, 3, 3), dtype)
+        yield Sample(f"{dtype} 3, a vector and one more", CholeskyFactor, (many,))
+        for lower, transposed, unit in ((True, False, False), (False, False, True)):
+            options = {"lower": lower, "transposed": transposed, "unit": unit}
+            yield Sample(
+                f"{dtype} 3, a vector and one more, {'lower' if lower else 'upper'}",
+                lambda a, b, o=options: Substitution(a, b, **o),
+                (_triangle(many.shape, dtype), normal((len(many), 3, 2), dtype)),
+            )
         for rows, columns in ((3, 2), (2, 3)):
             x = separated((2, rows, columns), dtype)
             yield Sample(f"{dtype} {rows}x{columns}", QrFactor, (x,))

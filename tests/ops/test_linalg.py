@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import MissingExtraError, RunError, TypeRuleError, Value, f16, f32, f64
+from mlir_lite import DType, MissingExtraError, RunError, TypeRuleError, Value, f16, f32, f64
 from mlir_lite.backends.llvm import routines
 from mlir_lite.ops.elementwise import emit
 from mlir_lite.ops.linalg_solve import Solve
@@ -36,20 +36,21 @@ _SINGULAR: Mapping[str, Callable[[Value], Value]] = {
 }
 
 
-@pytest.mark.parametrize("target", ["cpu", "reference"])
+@pytest.mark.parametrize("target, batch", [("cpu", 3), ("reference", 3), ("cpu", 9)])
 @pytest.mark.parametrize("message", _SINGULAR)
 def test_a_singular_matrix_in_a_batch_is_an_error_at_the_users_line(
-    message: str, target: str
+    message: str, target: str, batch: int
 ) -> None:
+    """Of few matrices, and of enough to fill a vector."""
     compute = _SINGULAR[message]
 
-    @ml.function(f64[3, 2, 2])
+    @ml.function(f64[batch, 2, 2])
     def f(x: Value) -> Value:
         return compute(x) + 0
 
     line = _line() - 2
     run = ml.compile(f, target=target)
-    good = np.tile(np.array([[12.0, 1], [1, 14]]), (3, 1, 1))
+    good = np.tile(np.array([[12.0, 1], [1, 14]]), (batch, 1, 1))
     bad = good.copy()
     bad[1] = 0
     if "cholesky" not in message:
@@ -132,6 +133,26 @@ def test_named_sizes_take_their_values_from_the_arrays() -> None:
     for shape in ((2, 3, 3), (1, 1, 1), (0, 4, 4)):
         x = separated(shape, f64)
         np.testing.assert_allclose(run(x), np.linalg.inv(x), atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+@pytest.mark.parametrize("batch, n, columns", [(17, 1, 1), (33, 17, 1), (16, 33, 5), (8, 64, 20)])
+def test_many_small_systems_are_solved_as_numpy_does(
+    batch: int, n: int, columns: int, dtype: DType
+) -> None:
+    x, right = positive((batch, n, n), dtype), normal((batch, n, columns), dtype, 1)
+
+    @ml.function(dtype[batch, n, n], dtype[batch, n, columns])
+    def f(x: Value, right: Value) -> tuple[Value, ...]:
+        factor = ml.linalg.cholesky(x)
+        return factor, ml.linalg.cho_solve(factor, right)
+
+    factor, solution = ml.compile(f)(x, right)
+    eps = np.finfo(dtype.numpy).eps
+    # Relative to the largest element the errors are some eps, times the condition n.
+    np.testing.assert_allclose(factor, np.linalg.cholesky(x), atol=8 * eps * n)
+    wanted = np.linalg.solve(x.astype(np.float64), right)
+    np.testing.assert_allclose(solution, wanted, atol=8 * eps * n * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("batch, n", [(64, 12), (3, 130)])
