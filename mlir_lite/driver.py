@@ -278,7 +278,8 @@ class Executable:
         """Run. Gives one array, or a tuple where the function has several results."""
         only = self._made.get(())
         if only is not None:
-            return only(*arrays, out=out, **named)
+            plain = out is None and not named  # what most calls are, and passed on sooner
+            return only(*arrays) if plain else only(*arrays, out=out, **named)
         given = named_arrays(self.function, arrays, named)
         executable = self.for_arrays(given)
         return executable(*(given[name] for name in executable.parameters), out=out)

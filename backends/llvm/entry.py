@@ -27,7 +27,7 @@ from .arrays import (
 from .entry_text import MOST_OBJECTS, Fault, decode
 from .jit import Library
 from .numpy_header import ArrayHeader
-from .results import allocator
+from .results import Allocator, allocator
 from .state import State
 
 # What a status other than 0 means to the user: an error naming operation and line.
@@ -66,8 +66,10 @@ class Entry:
         state.status = ctypes.addressof(self._status)
         state.types = ctypes.addressof(self._types)
         self._state_address = ctypes.addressof(state)
-        self._allocations = [allocator(spec) for spec in results if spec.donor is None]
-        self._donates = len(self._allocations) < len(self._results)
+        allocations = [allocator(spec) for spec in results if spec.donor is None]
+        self._fresh = len(allocations)
+        self._allocate = _together(allocations)
+        self._donates = self._fresh < len(self._results)
         self._run = _function(library, "ml_run", 2)
         self._call = self._checked_call(header)
 
@@ -84,19 +86,28 @@ class Entry:
             raise RunError("this executable is closed")
         if len(arrays) != len(self._parameters):
             raise wrong_count(len(arrays), self._parameters, "arrays")
-        if out is None:
-            results = [allocate() for allocate in self._allocations]
-        else:
-            results = list(out)
-            if len(results) != len(self._allocations):
-                expected = [spec for spec in self._results if spec.donor is None]
-                raise wrong_count(len(results), expected, "arrays in out")
+        if out is not None or self._donates:
+            return self._into_given(arrays, out)
+        results = self._allocate()
+        code = self._call(self._state_address, *map(id, arrays), *map(id, results))
+        if code:
+            self._look_again(code, arrays, results)
+        return results
+
+    def _into_given(
+        self, arrays: Sequence[object], out: Sequence[Array] | None
+    ) -> tuple[Array, ...]:
+        """Run with results in memory that is there: that of `out`, or of donors."""
+        results = self._allocate() if out is None else tuple(out)
+        if len(results) != self._fresh:
+            expected = [spec for spec in self._results if spec.donor is None]
+            raise wrong_count(len(results), expected, "arrays in out")
         if self._donates:
             results = self._with_donors(results, arrays)
         code = self._call(self._state_address, *map(id, arrays), *map(id, results))
         if code:
             self._look_again(code, arrays, results)
-        return tuple(results)
+        return results
 
     def _checked_call(self, header: ArrayHeader | None) -> Callable[..., int]:
         """`(state, id(array), ...) -> code` for this number of arrays and this interpreter."""
@@ -108,17 +119,21 @@ class Entry:
         packed, table = _function(self._library, "ml_check", 2), ctypes.c_void_p * count
         return lambda state, *objects: packed(state, table(*objects))
 
-    def _with_donors(self, fresh: list[Array], arrays: Sequence[object]) -> list[Array]:
+    def _with_donors(
+        self, fresh: Sequence[Array], arrays: Sequence[object]
+    ) -> tuple[Array, ...]:
         """One array a result: the donor's where there is one, else the next of `fresh`."""
         remaining = iter(fresh)
-        return [
+        return tuple(
             next(remaining)
             if spec.donor is None
             else plain_result(arrays[spec.donor], self._parameters[spec.donor])
             for spec in self._results
-        ]
+        )
 
-    def _look_again(self, code: int, arrays: Sequence[object], results: list[Array]) -> None:
+    def _look_again(
+        self, code: int, arrays: Sequence[object], results: Sequence[Array]
+    ) -> None:
         """Turn a code into an error, or run after all where the arrays do fit."""
         if decode(code)[0] is Fault.STATUS:
             raise self._status_error(self._status.value)
@@ -133,6 +148,14 @@ class Entry:
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         if self._run(self._state_address, arguments):
             raise self._status_error(self._status.value)
+
+
+def _together(allocations: Sequence[Allocator]) -> Callable[[], tuple[Array, ...]]:
+    """All at once; most functions have one result, and a loop over it takes longer than NumPy."""
+    if len(allocations) == 1:
+        (allocate,) = allocations
+        return lambda: (allocate(),)
+    return lambda: tuple([allocate() for allocate in allocations])
 
 
 def _function(library: Library, symbol: str, arguments: int) -> Callable[..., int]:

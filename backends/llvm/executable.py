@@ -121,9 +121,10 @@ class CpuExecutable:
         `out` takes the result(s), so that the call allocates nothing.
         """
         given = in_order(self.parameters, arrays, named) if named else arrays
-        buffers = (out,) if isinstance(out, np.ndarray) else out
+        if isinstance(out, np.ndarray):
+            out = (out,)
         with self._lock:
-            results = self._entry(given, buffers)
+            results = self._entry(given, out)
         return results[0] if len(results) == 1 else results
 
     def _fault(self, code: int) -> Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..expr import Expr, Load, index
+from ..expr import Bounds, Expr, Load, index
 from .nodes import (
     Accumulate,
     Block,
@@ -24,6 +24,7 @@ from .tree import (
     extent_of,
     has_constant_limits,
     map_refs,
+    rewrite_loops,
     tidy,
     var,
 )
@@ -60,6 +61,27 @@ def cut_reduction(kernel: Kernel, axis: str, pieces: int, *, multiple: int = 1) 
     if not size or len(starts) != len(update.targets):
         return kernel
     return _Cut(kernel, place, loop, update, starts).into(pieces, size)
+
+
+def interleave(kernel: Kernel, axis: str, streams: int, run: int) -> Kernel:
+    """Read along a reduction in so many `streams` at once, some elements of each in turn. Stays as
+    it is where `streams * run` do not divide it.
+
+    for k: acc += x[k]
+      ->  for k.r: for k.s in 0..streams: for k in 0..run: acc += x[k.s * size + k.r * run + k]
+    """
+    names = Names(kernel)
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        if not has_constant_limits(loop) or extent_of(loop) % (streams * run):
+            return (loop,)
+        size = extent_of(loop) // streams
+        turn, stream = (names.copy(f"{base(axis)}.{part}") for part in "rs")
+        inner = _part(loop, var(stream) * size + var(turn) * run, run)
+        each = Loop(stream, index(0), index(streams), (inner,))
+        return (Loop(turn, index(0), index(size // run), (each,)),)
+
+    return tidy(rewrite_loops(kernel, (axis,), change))
 
 
 def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:

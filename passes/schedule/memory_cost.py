@@ -23,6 +23,8 @@ STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of eac
 ROW_CUTS = (1, 2, 4, 8)  # pieces of the rows of a matrix
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 ROW_BUFFERS = 3  # a row that is read, what is kept of it, and the one that is written
+READ_STREAMS = 8
+STREAM_RUN = 1024  # bytes read of one before the next
 STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 
 
@@ -69,6 +71,14 @@ def streamed_columns(columns: int, lanes: int) -> int:
     enough pieces, but some lines of each row, at most a page."""
     even = -(-columns // (PIECES * lanes)) * lanes
     return min(STREAMED_COLUMNS, max(STREAMED_LINES * lanes, even))
+
+
+def read_streams(moved: int, target: Target) -> int:
+    """At how many places at once so many bytes are read: what comes from memory at several, each of
+    which the hardware reads ahead of."""
+    usual = READ_STREAMS if memory_bound(moved, target) else 1
+    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in (1, READ_STREAMS)}
+    return decide(f"{moved} bytes read once", "streams", cycles, target)
 
 
 def worth_asking(cycles: float, moved: int, target: Target) -> bool:

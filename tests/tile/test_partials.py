@@ -1,4 +1,4 @@
-"""cut_reduction and cut_sums: long sums in pieces."""
+"""cut_reduction, cut_sums and interleave: long sums in pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.partials import cut_reduction, cut_sums
+from mlir_lite.tile.partials import cut_reduction, cut_sums, interleave
 from mlir_lite.tile.verify import verify_kernel
 
 from .building import both
@@ -109,3 +109,23 @@ def test_sums_of_columns_are_cut_between_rows() -> None:
 
 def test_pieces_of_columns_divide_the_rows() -> None:
     assert cut_sums(columns(13), "n", 3) == columns(13)
+
+
+def test_streams_are_read_in_turn() -> None:
+    expect_step(
+        lambda kernel: interleave(kernel, "k", 2, 3),
+        str(total(12)),
+        """
+        kernel @k(%x: f32[12], %y: out f32[]) {
+          buffer acc: register f32[]
+          acc[] = 0.0
+          for k.r in 0..2 { for k.s in 0..2 { for k in 0..3 {
+            acc[] += x[k.s * 6 + k.r * 3 + k]
+          } } }
+          y[] = acc[] * 2.0
+        }""",
+    )
+
+
+def test_streams_divide_what_is_read() -> None:
+    assert interleave(total(13), "k", 2, 3) == total(13)
