@@ -133,9 +133,9 @@ class Lowering:
             return False
         state, view = self.wishes[result]
         written = kernel.params[len(inputs) + position].name
-        pairs = sharing_pairs(kernel)
         for param, value in zip(kernel.params, inputs, strict=False):
-            if root_of(value) is state and (param.name, written) not in pairs:
+            shared = (kernel.name, param.name, written) in self.shares
+            if root_of(value) is state and not shared:
                 return False
         self.place[result] = view
         return True

@@ -6,7 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..expr import INDEX
-from ..ir import Function, Node, Op, Value, current_builder, parameter, transform
+from ..ir import (
+    INLINE_BYTES,
+    Constant,
+    Function,
+    Node,
+    Op,
+    Value,
+    current_builder,
+    parameter,
+    transform,
+)
 from ..ops.control import ControlOp
 from ..ops.group import Group
 from ..ops.table import TABLE
@@ -14,10 +24,23 @@ from ..types import TensorType
 
 
 def in_regions(fn: Function, change: Callable[[Function], Function]) -> Function:
-    """Change the regions of loops and branches, the innermost first, then the function itself."""
+    """Change the regions of loops and branches, the innermost first, then the function itself.
 
+    Equal regions, as layers have them, are changed once and become one.
+    """
+    return _in_regions(fn, change, {})
+
+
+def _in_regions(
+    fn: Function, change: Callable[[Function], Function], made: dict[object, Function]
+) -> Function:
     def changed(attribute: object) -> object:
-        return in_regions(attribute, change) if isinstance(attribute, Function) else attribute
+        if not isinstance(attribute, Function):
+            return attribute
+        key = _whole_key(attribute)
+        if key not in made:
+            made[key] = _in_regions(attribute, change, made)
+        return made[key]
 
     def visit(op: Op) -> tuple[Value, ...] | None:
         new = op.rebuild(lambda value: value, changed) if isinstance(op, ControlOp) else op
@@ -26,6 +49,20 @@ def in_regions(fn: Function, change: Callable[[Function], Function]) -> Function
     if any(isinstance(node.op, ControlOp) for node in fn.nodes):
         fn = transform(fn, visit, TABLE)
     return change(fn)
+
+
+def _whole_key(region: Function) -> object:
+    """Equal for regions that are the same in all that a reader sees; a large constant is itself."""
+    large = [
+        node.op.value
+        for node in region.nodes
+        if isinstance(node.op, Constant) and node.op.value.type.nbytes > INLINE_BYTES
+    ]
+    if large:
+        return region
+    names = tuple(param.name for param in region.params)
+    locations = tuple(node.location for node in region.nodes)
+    return region.name, names, locations, region_key(region)
 
 
 def region_of(node: Node) -> tuple[Function, tuple[Value, ...]]:

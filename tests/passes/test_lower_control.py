@@ -12,7 +12,9 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, VerifyError, f32, i64
 from mlir_lite.ir import run_reference
+from mlir_lite.ops.control import Scan
 from mlir_lite.passes.manager import sample_inputs
+from mlir_lite.passes.regions import in_regions
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.tile.program import CallStep, IfStep, LoopStep, Program, View, calls_of
 from mlir_lite.tile.uses import turns_of
@@ -290,3 +292,28 @@ def test_views_print_their_strides() -> None:
     assert "loop turn in 0..7" in text
     assert "+ 80 * turn" in text
     assert View("x", 3, (("turn", 2),)).start({"turn": 5}) == 13
+
+
+def test_equal_regions_are_changed_once() -> None:
+    seen: list[str] = []
+
+    def change(part: Function) -> Function:
+        seen.append(part.name)
+        return part
+
+    changed = in_regions(two_layers, change)
+    assert seen == ["step", "two_layers"]
+    one, other = (node.op for node in changed.nodes if isinstance(node.op, Scan))
+    assert one.step is other.step
+
+
+def test_regions_of_different_lines_stay_apart() -> None:
+    @ml.function(f32[4, 3])
+    def f(xs: Value) -> Value:
+        first, _ = ml.scan(lambda s, x: (s + x, None), ml.zeros((3,)), xs)
+        second, _ = ml.scan(lambda s, x: (s + x, None), first, xs)
+        return first * second
+
+    changed = in_regions(f, lambda part: part)
+    one, other = (node.op for node in changed.nodes if isinstance(node.op, Scan))
+    assert one.step is not other.step
