@@ -24,6 +24,7 @@ from ..ops.join import concat
 from ..ops.shape import expand_dims, reshape, transpose
 from ..ops.slice import flip, pad, slice_axes
 from ..ops.table import TABLE
+from ..ops.windows import order_of
 
 
 def conv_gradients(fn: Function) -> Function:
@@ -34,9 +35,10 @@ def conv_gradients(fn: Function) -> Function:
 @rewrite(ConvWeightGradient)
 def pad_image_once(op: ConvWeightGradient) -> Value | None:
     """conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)"""
-    if op.layout != "nhwc" or not any(low or high for low, high in op.padding):
+    if op.layout == "nchw" or not any(low or high for low, high in op.padding):
         return None
-    padded = pad(op.x, ((0, 0), *op.padding, (0, 0)))
+    widths = ((0, 0), (0, 0), *op.padding)
+    padded = pad(op.x, [widths[axis] for axis in order_of(op.layout, op.x.rank)])
     return emit(replace(op, x=padded, padding=((0, 0),) * len(op.padding)))
 
 

@@ -20,6 +20,7 @@ from .shape import reshape
 from .windows import (
     Padding,
     Windows,
+    batch_of,
     channels_first,
     channels_of,
     check_layout,
@@ -76,7 +77,7 @@ class Conv(Op):
         plain = self.algorithm == "direct" or self.has_winograd
         check(plain, f'"{self.algorithm}" is for 3×3 filters, unit steps and one group')
         counts = [window.count for window in self.windows()]
-        return TensorType(shape_in(x.shape[0], out, counts, self.layout), total)
+        return TensorType(shape_in(batch_of(x.shape, self.layout), out, counts, self.layout), total)
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
@@ -152,9 +153,8 @@ def add_channels(x: Value, bias: Operand | None, layout: str) -> Value:
     value = as_value(bias)
     channels = channels_of(x.shape, layout)
     check(value.shape == (channels,), f"the bias is {value.type}, for {channels} channels")
-    if layout == "nhwc":
-        return x + value
-    return x + reshape(value, (channels, *(1,) * (x.rank - 2)))
+    shape = shape_in(1, channels, (1,) * (x.rank - 2), layout)
+    return x + (value if layout == "nhwc" else reshape(value, shape))
 
 
 def conv(

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UnsupportedError, check
 from ..expr import Expr, cast, index
 from ..ir import Element, Op, Value, current_builder, op
-from ..types import Array, Size, TensorType
+from ..types import Array, Size, TensorType, static
 from .body import Indices, computing_type, reduce_over
 from .elementwise import Gradients, emit
 from .promote import check_kind, check_same_dtype
@@ -22,6 +22,7 @@ from .reduce import widened
 from .windows import (
     Padding,
     Windows,
+    batch_of,
     channels_first,
     channels_of,
     check_layout,
@@ -79,7 +80,8 @@ class ConvWeightGradient(Op):
         divides = self.groups > 0 and inner % self.groups == 0 and out % self.groups == 0
         check(divides, f"{inner} and {out} channels in {self.groups} groups")
         counts = [window.count for window in self.windows()]
-        wanted = dy.with_shape(shape_in(x.shape[0], out, counts, self.layout))
+        batch = batch_of(x.shape, self.layout)
+        wanted = dy.with_shape(shape_in(batch, out, counts, self.layout))
         check(dy == wanted, f"the gradient is {dy}, the windows' is {wanted}")
         return x.with_shape((out, inner // self.groups, *self.kernel_size))
 
@@ -115,7 +117,7 @@ class ConvWeightGradient(Op):
             )
 
         axes = {f"p{axis}": count for axis, count in enumerate(counts_of(windows))}
-        batch = {"b": self.x.type.static_shape[0]}
+        batch = {"b": static((batch_of(self.x.shape, self.layout),))[0]}
         return cast(reduce_over("sum", batch | axes, element), self.x.dtype)
 
     def gradient(self, dw: Value, ddw: Value) -> Gradients:

@@ -21,6 +21,7 @@ from .reduce import widened
 from .slice import slice_axes
 from .windows import (
     Padding,
+    batch_of,
     channels_first,
     channels_of,
     check_layout,
@@ -77,7 +78,8 @@ class ConvTranspose(Op):
             spatial[axis] = spatial[axis] - (low + high)
             left = spatial[axis]
             check(not isinstance(left, int) or left >= 0, f"nothing is left of axis {axis}")
-        shape = shape_in(x.shape[0], per_group * self.groups, spatial, self.layout)
+        batch = batch_of(x.shape, self.layout)
+        shape = shape_in(batch, per_group * self.groups, spatial, self.layout)
         return x.with_shape(shape)
 
     def _uncut(self, kernel: Sequence[int]) -> list[Size]:
@@ -161,7 +163,8 @@ class ConvTranspose(Op):
         cut = [padding // stride * stride for padding, stride in extra]
         sizes = zip(spatial_of(y.shape, self.layout), cut, strict=True)
         channels = channels_of(y.shape, self.layout)
-        kept = shape_in(y.shape[0], channels, [size - less for size, less in sizes], self.layout)
+        batch, left = batch_of(y.shape, self.layout), [size - less for size, less in sizes]
+        kept = shape_in(batch, channels, left, self.layout)
         return slice_axes(y, (0,) * y.rank, kept)
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:

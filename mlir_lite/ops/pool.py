@@ -23,6 +23,7 @@ from .windows import (
     Padding,
     Window,
     Windows,
+    batch_of,
     channels_first,
     channels_of,
     check_layout,
@@ -62,7 +63,8 @@ class Pool(Op):
         check_layout(x, self.layout)
         counts = [window.count for window in self.windows()]
         channels = channels_of(x.shape, self.layout)
-        return x.with_shape(shape_in(x.shape[0], channels, counts, self.layout))
+        batch = batch_of(x.shape, self.layout)
+        return x.with_shape(shape_in(batch, channels, counts, self.layout))
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""

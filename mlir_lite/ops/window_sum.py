@@ -24,6 +24,7 @@ from .reduce import widened
 from .windows import (
     Padding,
     Windows,
+    batch_of,
     channels_first,
     channels_of,
     check_layout,
@@ -62,7 +63,8 @@ class WindowSum(Op):
         check_layout(self.x.type, self.layout)
         x, counts = self.x.type, [window.count for window in self.windows()]
         channels = channels_of(x.shape, self.layout)
-        result = x.with_shape(shape_in(x.shape[0], channels, counts, self.layout))
+        batch = batch_of(x.shape, self.layout)
+        result = x.with_shape(shape_in(batch, channels, counts, self.layout))
         _check_taps(self.taps, result)
         return result
 
@@ -131,7 +133,8 @@ class WindowSpread(Op):
         have = spatial_of(x.shape, self.layout)
         check(have == counts, f"{have} elements are spread to {counts} windows")
         channels = channels_of(x.shape, self.layout)
-        return x.with_shape(shape_in(x.shape[0], channels, self.size, self.layout))
+        batch = batch_of(x.shape, self.layout)
+        return x.with_shape(shape_in(batch, channels, self.size, self.layout))
 
     def windows(self) -> Windows:
         """The windows along each spatial axis of the result."""

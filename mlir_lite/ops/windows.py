@@ -1,15 +1,16 @@
 """Windows over spatial axes: the arithmetic that convolutions and poolings share.
 
 Layouts have torch's and ONNX's letters: "nchw" is channels first whatever the number of spatial
-axes, "nhwc" channels last.
+axes, "nhwc" channels last, "chwn" the batch last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ..ir import Element, Scalar
 from ..types import Array, Shape, Size, TensorType, ceil_div, static
 from .body import Indices
 
+T = TypeVar("T")
 Padding: TypeAlias = tuple[tuple[int, int], ...]  # (low, high) of each spatial axis
 
 
@@ -173,50 +175,76 @@ def sources(windows: Windows, position: Indices, taps: Indices) -> list[Expr]:
 
 def check_layout(type_: TensorType, layout: str) -> None:
     """The type rule of an input with a batch, channels and spatial axes."""
-    check(layout in ("nchw", "nhwc"), f'the layout is "nchw" or "nhwc", not "{layout}"')
+    names = ", ".join(f'"{name}"' for name in LAYOUTS)
+    check(layout in LAYOUTS, f'the layout is one of {names}, not "{layout}"')
     check(type_.rank >= 3, f"takes a batch of channels of one or more spatial axes, not {type_}")
 
 
+# Where the batch and the channels are, the spatial axes being the others in their order.
+LAYOUTS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {"nchw": (0, 1), "nhwc": (0, -1), "chwn": (-1, 0)}
+)
+
+
+def order_of(layout: str, rank: int) -> tuple[int, ...]:
+    """The transpose that brings a channels-first array into a layout."""
+    batch, channels = (place % rank for place in LAYOUTS[layout])
+    spatial = iter(range(2, rank))
+    places = {batch: 0, channels: 1}
+    return tuple(places[at] if at in places else next(spatial) for at in range(rank))
+
+
 def channels_first(array: Array, layout: str) -> Array:
-    return np.moveaxis(array, -1, 1) if layout == "nhwc" else array
+    return np.moveaxis(array, LAYOUTS[layout], (0, 1))
 
 
 def in_layout(array: Array, layout: str) -> Array:
     """A channels-first array in `layout`."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if layout == "nhwc" else array
+    return np.ascontiguousarray(np.moveaxis(array, (0, 1), LAYOUTS[layout]))
 
 
 def split_index(at: Indices, layout: str) -> tuple[Expr, Expr, Indices]:
     """Batch, channel and spatial part of an index."""
-    return (at[0], at[-1], at[1:-1]) if layout == "nhwc" else (at[0], at[1], at[2:])
+    batch, channels = LAYOUTS[layout]
+    return at[batch], at[channels], _spatial(at, layout)
 
 
 def join_index(batch: Expr, channel: Expr, spatial: Sequence[Expr], layout: str) -> Indices:
-    return (batch, *spatial, channel) if layout == "nhwc" else (batch, channel, *spatial)
+    return _joined(batch, channel, spatial, layout)
 
 
 def spatial_of(shape: Shape, layout: str) -> Shape:
-    return shape[1:-1] if layout == "nhwc" else shape[2:]
+    return _spatial(shape, layout)
 
 
 def channels_of(shape: Shape, layout: str) -> Size:
-    return shape[-1] if layout == "nhwc" else shape[1]
+    return shape[LAYOUTS[layout][1]]
+
+
+def batch_of(shape: Shape, layout: str) -> Size:
+    return shape[LAYOUTS[layout][0]]
 
 
 def shape_in(batch: Size, channels: Size, spatial: Sequence[Size], layout: str) -> Shape:
-    return (batch, *spatial, channels) if layout == "nhwc" else (batch, channels, *spatial)
+    return _joined(batch, channels, spatial, layout)
+
+
+def _spatial(parts: tuple[T, ...], layout: str) -> tuple[T, ...]:
+    own = [place % len(parts) for place in LAYOUTS[layout]]
+    return tuple(part for place, part in enumerate(parts) if place not in own)
+
+
+def _joined(batch: T, channel: T, spatial: Sequence[T], layout: str) -> tuple[T, ...]:
+    parts = (batch, channel, *spatial)
+    return tuple(parts[place] for place in order_of(layout, len(parts)))
 
 
 def permuted_layout(layout: str, perm: tuple[int, ...]) -> str | None:
-    """The layout after a transpose by `perm`; None where that is neither of the two."""
-    last = len(perm) - 1
-    if perm == tuple(range(len(perm))):
-        return layout
-    if layout == "nchw" and perm == (0, *range(2, last + 1), 1):
-        return "nhwc"
-    if layout == "nhwc" and perm == (0, last, *range(1, last)):
-        return "nchw"
-    return None
+    """The layout after a transpose by `perm`; None where that is none of them."""
+    before = order_of(layout, len(perm))
+    after = tuple(before[axis] for axis in perm)
+    orders = {order_of(name, len(perm)): name for name in LAYOUTS}
+    return orders.get(after)
 
 
 # Arguments as users write them

@@ -103,7 +103,7 @@ def _panels_outermost(
     windows = [axis for axis in outer if axis not in batch]
     kernel = reorder(kernel, [*batch, n, *windows, m])
     if packed:
-        kernel = _cut_columns(kernel, n, nest.extent(n), tile)
+        kernel = cut_columns(kernel, n, nest.extent(n), tile)
     else:
         kernel = split_last(kernel, n, tile.columns)
     kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
@@ -112,7 +112,7 @@ def _panels_outermost(
         kernel = stage_reads(kernel, f"{n}.o", product.right.buffer, along)
         kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
     if m:
-        kernel = _cut_rows(kernel, m, nest.extent(m), tile)
+        kernel = cut_rows(kernel, m, nest.extent(m), tile)
     kernel = _in_registers(kernel, m, n, tile, ())
     return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
 
@@ -143,8 +143,8 @@ def _rows_outermost(
     outer = [axis for axis in nest.axes if axis not in (m, n)]
     kernel = reorder(kernel, [*outer, m, n])
     if m:
-        kernel = _cut_rows(kernel, m, nest.extent(m), tile)
-    kernel = _cut_columns(kernel, n, nest.extent(n), tile, inside=(f"{m}.i", f"{m}.o"))
+        kernel = cut_rows(kernel, m, nest.extent(m), tile)
+    kernel = cut_columns(kernel, n, nest.extent(n), tile, inside=(f"{m}.i", f"{m}.o"))
     kernel = _in_registers(kernel, m, n, tile, (f"{n}.o", f"{m}.o"))
     return kernel, [*outer[:1], f"{n}.o"]
 
@@ -180,13 +180,13 @@ def _row_step(kernel: Kernel, product: Product) -> int:
     return stride(buffer, product.right.indices, inner) or 0
 
 
-def _cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:
+def cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:
     """Cut the rows into register tiles (the last one shorter)."""
     kernel = partition(kernel, m, [rows // tile.rows * tile.rows])
     return split(kernel, m, tile.rows, tail=Tail.CUT)
 
 
-def _cut_columns(
+def cut_columns(
     kernel: Kernel, n: str, columns: int, tile: Tile, inside: tuple[str, ...] = ()
 ) -> Kernel:
     """Cut the columns into panels (the last one narrower), each with loops `inside` of its own."""

@@ -8,6 +8,7 @@ from ...tile.nodes import Kernel
 from .analysis import Nest, as_product, nests_of
 from .dots import schedule_dots
 from .gemm import schedule_product
+from .inner import as_inner, schedule_inner
 from .loops import collapse_all, lanes_of, schedule_elementwise, schedule_reduction
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import is_streamed, schedule_streamed
@@ -42,4 +43,7 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         return schedule_streamed(kernel, nest, product, target)
     if product is not None and (product.panel or 0) % lanes_of(kernel, target) == 0:
         return schedule_product(kernel, nest, product, target)
+    inner = as_inner(kernel, nest)
+    if inner is not None:
+        return schedule_inner(kernel, nest, inner, target)
     return schedule_reduction(kernel, nest, target)

@@ -12,7 +12,7 @@ from mlir_lite.ops.windows import counts_of, windows_of
 from mlir_lite.types import DType, bf16, f16, f32, f64
 
 from .sample import Sample, normal
-from .samples_windows import CONVOLUTIONS, POOLINGS, Case, channels_last, smooth
+from .samples_windows import CONVOLUTIONS, POOLINGS, Case, lying, smooth
 
 
 def _weight_gradients() -> Iterator[Sample]:
@@ -20,6 +20,8 @@ def _weight_gradients() -> Iterator[Sample]:
         yield _weight_gradient(case, "nchw", f32)
     for case in CONVOLUTIONS[5:8]:
         yield _weight_gradient(case, "nhwc", f32)
+    for case in CONVOLUTIONS:
+        yield _weight_gradient(case, "chwn", f32)
     for dtype in (f64, f16, bf16):
         yield _weight_gradient(CONVOLUTIONS[6], "nchw", dtype)
 
@@ -33,13 +35,13 @@ def _weight_gradient(case: Case, layout: str, dtype: DType) -> Sample:
     return Sample(
         f"{case.comment}, {layout}, {dtype}",
         lambda x, dy: ConvWeightGradient(x, dy, kernel, *steps, layout),
-        (x, dy) if layout == "nchw" else (channels_last(x), channels_last(dy)),
+        (lying(x, layout), lying(dy, layout)),
     )
 
 
 def _window_sums() -> Iterator[Sample]:
     for number, case in enumerate(POOLINGS):
-        layout = ("nchw", "nhwc")[number % 2]
+        layout = ("nchw", "nhwc", "chwn")[number % 3]
         yield from _sums(case, layout, False, False, f32)
         yield from _sums(case, layout, number > 4, True, f32)
     for dtype in (f64, f16, bf16):
@@ -54,8 +56,7 @@ def _sums(
     counts = counts_of(windows_of(size, window, *steps))
     x, y = normal(case.x, dtype), normal((*case.x[:2], *counts), dtype, 1)
     places = np.random.default_rng(2).integers(0, np.prod(window), y.shape).astype(np.int32)
-    if layout == "nhwc":
-        x, y, places = channels_last(x), channels_last(y), channels_last(places)
+    x, y, places = lying(x, layout), lying(y, layout), lying(places, layout)
     taps = places if chosen else None
     name = f"{case.comment}, {layout}, ceil {ceil_mode}, taps {chosen}, {dtype}"
     yield Sample(name, lambda x, taps: WindowSum(x, taps, window, *steps, layout), (x, taps))

@@ -90,16 +90,23 @@ def channels_last(x: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
+def lying(x: Array, layout: str) -> Array:
+    """A channels-first array in a layout."""
+    if layout == "chwn":
+        return np.ascontiguousarray(np.moveaxis(x, 0, -1))
+    return x if layout == "nchw" else channels_last(x)
+
+
 def _convolutions() -> Iterator[Sample]:
     for case in CONVOLUTIONS:
-        for layout, dtype in (("nchw", f32), ("nhwc", f32), ("nchw", f64)):
+        for layout, dtype in (("nchw", f32), ("nhwc", f32), ("chwn", f32), ("nchw", f64)):
             x = normal(case.x, dtype)
             yield Sample(
                 f"{case.comment}, {layout}, {dtype}",
                 lambda x, w, case=case, layout=layout: Conv(
                     x, w, case.strides, case.padding, case.dilations, case.groups, layout
                 ),
-                (x if layout == "nchw" else channels_last(x), normal(case.weight, dtype, 1)),
+                (lying(x, layout), normal(case.weight, dtype, 1)),
             )
     for dtype in (f16, bf16, i8, u8, i32, i64):
         yield Sample(
@@ -112,19 +119,19 @@ def _convolutions() -> Iterator[Sample]:
         yield Sample(
             f"of u8 by i8, {layout}",
             lambda x, w, layout=layout: Conv(x, w, (1, 1), _ONE, (1, 1), layout=layout),
-            (narrow if layout == "nchw" else channels_last(narrow), normal((2, 17, 3, 3), i8, 1)),
+            (lying(narrow, layout), normal((2, 17, 3, 3), i8, 1)),
         )
 
 
 def _transposed_convolutions() -> Iterator[Sample]:
-    for (case, extra), layout in product(TRANSPOSED, ("nchw", "nhwc")):
+    for (case, extra), layout in product(TRANSPOSED, ("nchw", "nhwc", "chwn")):
         x = normal(case.x, f32)
         yield Sample(
             f"{case.comment}, {layout}",
             lambda x, w, case=case, extra=extra, layout=layout: ConvTranspose(
                 x, w, case.strides, case.padding, extra, case.dilations, case.groups, layout
             ),
-            (x if layout == "nchw" else channels_last(x), normal(case.weight, f32, 1)),
+            (lying(x, layout), normal(case.weight, f32, 1)),
         )
     for dtype in (f64, f16, bf16, i8, i32):
         yield Sample(
@@ -175,9 +182,10 @@ def _panels() -> Iterator[Sample]:
 
 
 def _poolings() -> Iterator[Sample]:
-    for case, layout, ceil_mode in product(POOLINGS, ("nchw", "nhwc"), (False, True)):
+    ways = (*product(("nchw", "nhwc"), (False, True)), ("chwn", True))
+    for case, (layout, ceil_mode) in product(POOLINGS, ways):
         x = normal(case.x, f32)
-        given = x if layout == "nchw" else channels_last(x)
+        given = lying(x, layout)
         name = f"{case.comment}, {layout}, ceil {ceil_mode}"
         yield Sample(
             name,
@@ -210,14 +218,14 @@ def _poolings() -> Iterator[Sample]:
         x = normal((1, 2, 5, 5), dtype)
         yield Sample(f"of {dtype}", lambda x: MaxPool(x, (3, 3), (2, 2), _ONE, (1, 1)), (x,))
     for number, case in enumerate(POOLINGS):
-        ceil_mode, layout = number > 4, ("nchw", "nhwc")[number % 2]
+        ceil_mode, layout = number > 4, ("nchw", "nhwc", "chwn")[number % 3]
         x = normal(case.x, f32)
         yield Sample(
             f"{case.comment}, {layout}, ceil {ceil_mode}",
             lambda x, case=case, ceil=ceil_mode, layout=layout: MaxPoolTaps(
                 x, case.weight[2:], case.strides, case.padding, case.dilations, ceil, layout
             ),
-            (x if layout == "nchw" else channels_last(x),),
+            (lying(x, layout),),
         )
     for dtype in (f64, f16, bf16):
         x = normal((1, 2, 5, 5), dtype)

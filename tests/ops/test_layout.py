@@ -1,4 +1,4 @@
-"""Operations on images in either layout: a transposed input gives the transposed result."""
+"""Operations on images in any layout: a transposed input gives the transposed result."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ _IMAGES = ("conv", "conv_transpose", "max_pool", "average_pool", "batch_norm")
 
 def _other_layout(sample: Sample) -> tuple[int, ...]:
     rank = sample.arrays[0].ndim
-    last = getattr(sample.op, "layout", "nchw") == "nhwc"
-    return (0, rank - 1, *range(1, rank - 1)) if last else (0, *range(2, rank), 1)
+    match getattr(sample.op, "layout", "nchw"):
+        case "nhwc":
+            return (0, rank - 1, *range(1, rank - 1))
+        case "chwn":
+            return (rank - 1, *range(rank - 1))
+    return (0, *range(2, rank), 1)
 
 
 @pytest.mark.parametrize(

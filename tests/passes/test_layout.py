@@ -116,6 +116,43 @@ def depthwise(channels: int, size: int, groups: int | None = None) -> Function:
     )
 
 
+def lenet(batch: int, channels: int) -> Function:
+    """The loss of a small convolutional net, and its gradients."""
+
+    @ml.function(f32[batch, 1, 9, 9], f32[channels, 1, 3, 3], f32[channels], f32[4, channels, 2, 2])
+    def loss(x: Value, w: Value, b: Value, v: Value) -> Value:
+        h = ml.max_pool(ml.relu(ml.conv2d(x, w, b, padding=1)), 2)
+        return ml.sum(ml.square(ml.conv2d(h, v)))
+
+    return ml.value_and_grad(loss, wrt=("w", "b", "v"))
+
+
+def layouts(fn: Function) -> set[object]:
+    return {
+        node.op.attributes["layout"] for node in fn.nodes if "layout" in node.op.attributes
+    }
+
+
+def test_few_channels_of_many_examples_have_the_batch_last() -> None:
+    found = moved(lenet(32, 6))
+    assert layouts(found) == {"chwn"}
+    # The images, which are padded for the weight's gradient later; weights are not moved.
+    assert operations(found).count("transpose") == 1
+
+
+def test_many_channels_come_last() -> None:
+    assert layouts(moved(lenet(32, 64))) == {"nhwc"}
+
+
+def test_one_example_does_not_come_last() -> None:
+    assert layouts(moved(lenet(1, 6))) == {"nhwc"}
+
+
+def test_constant_filters_are_for_channels_last() -> None:
+    fn = ml.function(f32[64, 1, 9, 9])(lambda x: ml.conv2d(x, ones(6, 1, 3, 3)))
+    assert layouts(moved(fn)) == {"nhwc"}
+
+
 def test_a_depthwise_convolution_alone_stays() -> None:
     """Vectors run along its rows as well as along channels, without a transpose."""
     fn = depthwise(32, 32)

@@ -1,0 +1,84 @@
+"""The recipe for products both operands of which lie along what is summed, in register tiles.
+
+    parallel n.o, m.o: part[m.i, n.i, l] = 0
+      for p: for k.o: part[m.i, n.i, l] += a[m, p, k] * b[n, p, k]
+      for l: acc[m.i, n.i] += part[m.i, n.i, l];  out[m, n] = acc[m.i, n.i]
+
+with `m.i` and `n.i` unrolled and `k = k.o * lanes + l`: each vector that is read meets several
+others, and lanes are added up once, at the end. Weights' gradients are such products where the
+examples lie side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ...expr import Apply, Load, vars_of
+from ...target import Target
+from ...tile.loops import mark, reorder, vectorise
+from ...tile.nodes import Kernel, Kind
+from ...tile.reductions import sink, split_accumulator
+from ...tile.tree import extent_of, has_constant_limits
+from .analysis import Nest, stride, updates
+from .cost import ProductSizes, Tile, inner_tile
+from .gemm import cut_columns, cut_rows
+from .loops import lanes_of, share_nest
+
+
+@dataclass(frozen=True)
+class InnerProduct:
+    """The axes of the rows and columns of a tile, and the one that is summed in vectors."""
+
+    m: str
+    n: str
+    along: str
+
+
+def as_inner(kernel: Kernel, nest: Nest) -> InnerProduct | None:
+    """Recognise `acc += left * right` with an axis of the result on either side only, and one that
+    is summed along which both lie."""
+    sums = updates(nest.body)
+    if len(sums) != 1 or sums[0].combiner != "sum" or len(nest.reductions) != 1:
+        return None
+    match sums[0].values[0]:
+        case Apply(function="mul", args=(Load() as left, Load() as right)):
+            pass
+        case _:
+            return None
+    chain = nest.reductions[0]
+    if not all(map(has_constant_limits, chain)):
+        return None
+    along = [
+        loop.axis for loop in chain
+        if all(stride(kernel.buffers[x.buffer], x.indices, loop.axis) == 1 for x in (left, right))
+    ]
+    own = [frozenset().union(*map(vars_of, x.indices)) for x in (left, right)]
+    rows = [axis for axis in nest.axes if axis in own[0] - own[1]]
+    columns = [axis for axis in nest.axes if axis in own[1] - own[0]]
+    if not along or not rows or not columns:
+        return None
+    return InnerProduct(rows[-1], columns[-1], along[-1])
+
+
+def schedule_inner(kernel: Kernel, nest: Nest, found: InnerProduct, target: Target) -> Kernel:
+    """Tiles of sums in registers, each a vector of parts."""
+    m, n, along = found.m, found.n, found.along
+    lanes = lanes_of(kernel, target)
+    chain = [loop.axis for loop in nest.reductions[0]]
+    sizes = ProductSizes(
+        rows=nest.extent(m),
+        depth=prod(map(extent_of, nest.reductions[0])),
+        columns=nest.extent(n),
+        dtype=updates(nest.body)[0].values[0].dtype,
+    )
+    tile: Tile = inner_tile(sizes, target)
+    kernel = reorder(kernel, [*(axis for axis in chain if axis != along), along])
+    kernel = reorder(kernel, [*(axis for axis in nest.axes if axis not in (m, n)), m, n])
+    kernel = cut_rows(kernel, m, sizes.rows, tile)
+    kernel = cut_columns(kernel, n, sizes.columns, tile, inside=(f"{m}.i", f"{m}.o"))
+    kernel = reorder(kernel, [f"{n}.o", f"{m}.o", f"{m}.i", f"{n}.i"])
+    for axis in (f"{m}.i", f"{n}.i"):
+        kernel = mark(kernel, axis, Kind.UNROLL)
+    kernel = split_accumulator(vectorise(kernel, along, lanes), (f"{along}.i",))
+    return share_nest(sink(kernel, (f"{m}.i", f"{n}.i")), nest)

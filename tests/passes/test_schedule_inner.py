@@ -1,0 +1,61 @@
+"""The recipe for products both operands of which lie along what is summed."""
+
+from __future__ import annotations
+
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.ops.conv_gradient import ConvWeightGradient
+from mlir_lite.ops.elementwise import emit
+from mlir_lite.passes.schedule.cost import ProductSizes, inner_tile
+from mlir_lite.target import Target
+from mlir_lite.tile.nodes import Accumulate, Kind, Loop, walk
+
+from .test_schedule import LANES, around, check
+
+
+def product(m: int, n: int, k: int) -> Function:
+    return ml.function(f32[m, k], f32[n, k])(lambda x, y: x @ y.T)
+
+
+@LANES
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (2, 3), (7, 13), (12, 5)])
+def test_sums_of_every_length(lanes: int, m: int, n: int) -> None:
+    for k in around(lanes):
+        check(product(m, n, k), lanes)
+
+
+@LANES
+@pytest.mark.parametrize("padding", [0, 1])
+def test_gradients_of_weights_with_the_batch_last(lanes: int, padding: int) -> None:
+    pads, size = ((padding, padding),) * 2, 4 + 2 * padding
+
+    @ml.function(f32[2, 6, 6, lanes + 1], f32[5, size, size, lanes + 1])
+    def gradient(x: Value, dy: Value) -> Value:
+        return emit(ConvWeightGradient(x, dy, (3, 3), (1, 1), pads, (1, 1), 1, "chwn"))
+
+    check(gradient, lanes)
+
+
+def test_a_vector_meets_several_others() -> None:
+    """A tile of sums is written out around each vector of the sum's axis."""
+    kernel = check(product(6, 4, 64), 16)
+    sums = [
+        stmt
+        for loop in walk(kernel.body)
+        if isinstance(loop, Loop) and loop.kind is Kind.SERIAL
+        for stmt in walk(loop.body)
+        if isinstance(stmt, Loop) and stmt.kind is Kind.UNROLL
+        and any(isinstance(part, Accumulate) for part in walk(stmt.body))
+    ]
+    assert sums
+
+
+def test_tiles_of_sums_fit_the_registers() -> None:
+    target = Target("cpu", vector_bytes=64, vector_registers=32)
+    for m in range(1, 20):
+        for n in range(1, 20):
+            tile = inner_tile(ProductSizes(m, 64, n, f32), target)
+            assert tile.rows * tile.vectors + tile.vectors + 1 <= 32
+            assert tile.rows <= m and tile.vectors <= n
