@@ -119,7 +119,9 @@ def depthwise(channels: int, size: int, groups: int | None = None) -> Function:
 def lenet(batch: int, channels: int) -> Function:
     """The loss of a small convolutional net, and its gradients."""
 
-    @ml.function(f32[batch, 1, 9, 9], f32[channels, 1, 3, 3], f32[channels], f32[4, channels, 2, 2])
+    square = f32[channels, channels, 2, 2]
+
+    @ml.function(f32[batch, 1, 9, 9], f32[channels, 1, 3, 3], f32[channels], square)
     def loss(x: Value, w: Value, b: Value, v: Value) -> Value:
         h = ml.max_pool(ml.relu(ml.conv2d(x, w, b, padding=1)), 2)
         return ml.sum(ml.square(ml.conv2d(h, v)))
