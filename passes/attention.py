@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..ir import Constant, Function, Op, Value, current_builder, transform
-from ..ops.arithmetic import Add, Divide, Multiply
+from ..ops.arithmetic import Add
 from ..ops.attention import Attention
 from ..ops.blocked_attention import BlockedAttention
 from ..ops.broadcast import Broadcast
@@ -28,6 +28,7 @@ from ..ops.softmax import Softmax
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import bool_, f32, f64
+from .attention_operands import Operand, composed, operand, scaled, sharing_scores
 from .schedule.cost import attention_blocks
 from .uniform import uniform
 
@@ -36,11 +37,11 @@ UNSEEN = -1e30  # a score to which that is added, or that becomes it, has no wei
 
 def attention(fn: Function, *, target: Target) -> Function:
     """Write attention in blocks where that pays, then let it take in transposes of its result."""
-    counts = _use_counts(fn)
+    counts, shared = _use_counts(fn), sharing_scores(fn, target)
 
     def alone(op: Op) -> bool:
         """Whether nothing else reads what is computed on the way."""
-        found = find(op)
+        found = None if op in shared else find(op)
         return found is not None and all(
             counts[value] == found.inner.count(value) for value in found.inner
         )
@@ -67,55 +68,13 @@ def fold_result_order(fn: Function) -> Function:
             return None
         match op:
             case Transpose(x=Value(op=BlockedAttention() as inner), perm=perm):
-                axes = _composed(perm, inner.result_axes or tuple(range(len(perm))))
+                axes = composed(perm, inner.result_axes or tuple(range(len(perm))))
                 if axes[-1] != len(axes) - 1:
                     return None  # rows of the result would be written one element at a time
                 return current_builder().emit(replace(inner, result_axes=_attribute(axes)))[0]
         return None
 
     return transform(fn, visit, TABLE)
-
-
-@dataclass(frozen=True)
-class Operand:
-    """An operand as it is stored: attention takes it transposed by `axes`, times `factor`."""
-
-    value: Value
-    axes: tuple[int, ...]
-    factor: float = 1.0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.value.type.static_shape[axis] for axis in self.axes)
-
-
-def operand(value: Value, *, turned: bool = False, factors: bool = True) -> Operand:
-    """What a value, its last two axes exchanged if `turned`, is before it was transposed (or
-    multiplied by numbers, if `factors` are asked for)."""
-    *batch, first, last = range(value.rank)
-    axes = (*batch, last, first) if turned else (*batch, first, last)
-    factor = 1.0
-    while True:
-        bare, number = scaled(value) if factors else (value, 1.0)
-        match value.op:
-            case Transpose(x=x, perm=perm):
-                value, axes = x, _composed(axes, perm)
-            case _ if bare is not value:
-                value, factor = bare, factor * number
-            case _:
-                return Operand(value, axes, factor)
-
-
-def scaled(value: Value) -> tuple[Value, float]:
-    """A value and the number it is multiplied by."""
-    match value.op:
-        case Multiply(lhs=left, rhs=right):
-            for x, number in ((left, uniform(right)), (right, uniform(left))):
-                if number is not None and x.shape == value.shape:
-                    return x, float(number)
-        case Divide(lhs=x, rhs=right) if x.shape == value.shape and uniform(right):
-            return x, 1 / float(uniform(right) or 1)
-    return value, 1.0
 
 
 @dataclass(frozen=True)
@@ -280,11 +239,6 @@ def _has_product(value: Value) -> bool:
         case Where(then=then, otherwise=otherwise):
             return _has_product(then) or _has_product(otherwise)
     return False
-
-
-def _composed(outer: tuple[int, ...], inner: tuple[int, ...]) -> tuple[int, ...]:
-    """The order of a transposition after another one."""
-    return tuple(inner[axis] for axis in outer)
 
 
 def _attribute(axes: tuple[int, ...]) -> tuple[int, ...]:
