@@ -32,11 +32,15 @@ def conditional(call: Call) -> Results:
 
 
 def _either(call: Call, branches: tuple[OnnxGraph, OnnxGraph], needed: ValueNeeded) -> Results:
-    """Both branches; where their results differ in type, the condition must be known."""
+    """Both branches; the condition must be known where their results differ in type, or where one
+    is not meant for these shapes."""
     types: list[list[TensorType]] = []
 
     def run(branch: OnnxGraph) -> State:
-        results = tuple(map(as_value, call.enter(branch, ())))
+        try:
+            results = tuple(map(as_value, call.enter(branch, ())))
+        except ParseError:
+            raise needed from None
         types.append([result.type for result in results])
         if types[0] != types[-1]:
             raise needed
