@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .driver import compile as compile
     from .dsl import checkpoint as checkpoint
     from .dsl import cond as cond
+    from .dsl import ctc_loss as ctc_loss
     from .dsl import function as function
     from .dsl import grad as grad
     from .dsl import jvp as jvp
@@ -75,6 +76,7 @@ _HOMES = {
     "checkpoint": ".dsl",
     "compile": ".driver",
     "cond": ".dsl",
+    "ctc_loss": ".dsl",
     "evaluate": ".interpreter",
     "from_onnx": ".frontends.onnx",
     "function": ".dsl",

@@ -4,6 +4,7 @@ their values."""
 from . import nn
 from .checkpoint import checkpoint
 from .control import cond, scan, while_loop
+from .ctc import ctc_loss
 from .derivatives import grad, jvp, value_and_grad, vjp
 from .function import function, trace
 from .inputs import named_arrays
@@ -13,6 +14,7 @@ from .specialise import solve_sizes, specialise
 __all__ = [
     "checkpoint",
     "cond",
+    "ctc_loss",
     "function",
     "grad",
     "jvp",
