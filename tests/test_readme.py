@@ -42,7 +42,7 @@ def run_code(code: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=["readme", "training", "op", "pass"])
+@pytest.mark.parametrize("code", blocks("python"), ids=["readme", "loops", "training", "op", "pass"])
 def test_code_runs(code: str, tmp_path: Path) -> None:
     run_code(code, tmp_path)
 
