@@ -16,6 +16,7 @@ from .creation import iota, zeros
 from .elementwise import Gradients, emit
 from .matmul import matmul
 from .promote import as_value, as_values, check_kind, check_same_dtype
+from .random import dropout
 from .reduce import sum as sum_
 from .reduce import sum_to, widened
 from .select import where
@@ -69,10 +70,10 @@ class Attention(Op):
         return np.asarray(weights @ widened(values)).astype(queries.dtype)
 
     def decompose(self, queries: Value, keys: Value, values: Value, mask: Value | None) -> Value:
-        weights = self._weights(queries, keys, mask)
+        weights = self.weights(queries, keys, mask)
         return cast(matmul(weights, cast(values, weights.dtype)), queries.dtype)
 
-    def _weights(self, queries: Value, keys: Value, mask: Value | None) -> Value:
+    def weights(self, queries: Value, keys: Value, mask: Value | None) -> Value:
         """The softmax of the scores."""
         wide = computing_type(queries.dtype)
         scores = matmul(cast(queries, wide), swapaxes(cast(keys, wide), -1, -2)) * self.scale
@@ -88,7 +89,7 @@ class Attention(Op):
         queries, keys, values, given, arrived = (
             cast(value, wide) for value in (self.queries, self.keys, self.values, y, dy)
         )
-        weights = self._weights(self.queries, self.keys, self.mask)
+        weights = self.weights(self.queries, self.keys, self.mask)
         along = sum_(arrived * given, -1, keepdims=True)
         toward = matmul(arrived, swapaxes(values, -1, -2))
         scores = sum_to(weights * (toward - along), weights.shape)
@@ -110,10 +111,14 @@ def attention(
     *,
     scale: float | None = None,
     causal: bool = False,
+    dropout_p: float = 0.0,
+    seed: Operand | None = None,
+    stream: Operand = 0,
 ) -> Value:
     """Scaled dot-product attention; `scale` defaults to `1 / sqrt(d)`. See `Attention`.
 
-    A mask of bools lets through where it is true, as in torch.
+    A mask of bools lets through where it is true, as in torch. `dropout_p` of the weights are set
+    to 0, the others scaled; which ones is decided by the seed and the stream.
     """
     q, k, v = as_values(queries, keys, values)
     if scale is None:
@@ -125,7 +130,14 @@ def attention(
     added = None if mask is None else as_value(mask)
     if added is not None and added.dtype == bool_:
         added = where(added, zeros((), q.dtype), -math.inf)
-    return emit(Attention(q, k, v, added, scale, causal))
+    whole = Attention(q, k, v, added, scale, causal)
+    if not dropout_p:
+        return emit(whole)
+    check(seed is not None, "dropout of attention weights draws from a seed; give it one")
+    assert seed is not None
+    whole.infer()  # the operands fit, or the error says so of attention itself
+    weights = dropout(whole.weights(q, k, added), dropout_p, seed, stream=stream)
+    return cast(matmul(weights, cast(v, weights.dtype)), q.dtype)
 
 
 scaled_dot_product_attention = attention

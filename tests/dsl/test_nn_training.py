@@ -88,6 +88,26 @@ def test_each_dropout_drops_others() -> None:
     assert tuple(again[0] > 0) not in patterns
 
 
+def test_attention_drops_weights_in_training() -> None:
+    layer = nn.MultiheadAttention(8, 2, causal=True, dropout=0.5, dtype=f64)
+    x, weights = np.random.default_rng(2).standard_normal((3, 5, 8)), layer.init(0)
+    fn = ml.function(layer, f64[3, 5, 8], training=True)
+    (found,) = _evaluated(fn, seed=np.array(11), query=x, **weights)
+
+    @ml.function(f64[3, 2, 5, 5])
+    def dropped(given: Value) -> Value:
+        return ml.dropout(given, 0.5, 11)
+
+    q, k, v = np.split(x @ weights["in_proj_weight"].T + weights["in_proj_bias"], 3, -1)
+    q, k, v = (part.reshape(3, 5, 2, 4).transpose(0, 2, 1, 3) for part in (q, k, v))
+    scores = np.where(np.tri(5, dtype=bool), q @ k.swapaxes(-1, -2) / 2, -np.inf)
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    shares = np.asarray(ml.evaluate(dropped, powers / powers.sum(-1, keepdims=True)))
+    mixed = (shares @ v).transpose(0, 2, 1, 3).reshape(3, 5, 8)
+    expected = mixed @ weights["out_proj.weight"].T + weights["out_proj.bias"]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_without_training_nothing_is_random() -> None:
     fn = ml.function(Net(), f32[64])
     assert [param.name for param in fn.params] == ["x"]

@@ -53,13 +53,14 @@ class MultiheadAttention(Module):
 
     `forward(x)` attends to itself, `forward(query, key, value)` to others; `mask` is added to the
     scores `(batch, heads, queries, keys)`, or, of bools, lets through where it is true, as in
-    torch's `scaled_dot_product_attention`.
+    torch's `scaled_dot_product_attention`. In training, weights are dropped at the rate `dropout`.
     """
 
     embed_dim: int
     num_heads: int
     bias: bool = True
     causal: bool = False
+    dropout: float = 0.0
     dtype: DType = f32
 
     def own_parameters(self) -> Mapping[str, Parameter]:
@@ -90,6 +91,8 @@ class MultiheadAttention(Module):
             key = query if key is None else key
             q, k = self._project(query, 0, 1), self._project(key, 1, 2)
             v = self._project(key if value is None else value, 2, 3)
+        rate = self.dropout if self.training else 0.0
+        seed, stream = self.draw() if rate else (None, 0)
         mixed = attention(
             self._heads(q),
             self._heads(k),
@@ -97,6 +100,9 @@ class MultiheadAttention(Module):
             mask,
             scale=1 / math.sqrt(self.embed_dim // self.num_heads),
             causal=self.causal,
+            dropout_p=rate,
+            seed=seed,
+            stream=stream,
         )
         y = mixed.transpose(0, 2, 1, 3).reshape(query.shape) @ self.own("out_proj.weight").T
         return y + self.own("out_proj.bias") if self.bias else y
