@@ -26,9 +26,8 @@ from ..types import Array, Dim, TensorType, dtype_of, f32
 from .batches import Batches, Transform
 from .clipping import Clipping
 from .history import History
-from .optimisers import Optimiser
 from .progress import Progress, progress
-from .step import Measure, measured, step
+from .step import Measure, Optimisers, measured, step
 from .trainer import Trainer
 
 Measures = Mapping[str, float]
@@ -55,7 +54,7 @@ def accuracy(scores: Value, labels: Value) -> Value:
 def fit(
     module: Module,
     loss: Measure,
-    optimiser: Optimiser,
+    optimiser: Optimisers,
     data: Sequence[Array],
     *,
     epochs: int,

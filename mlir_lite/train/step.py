@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,8 +25,10 @@ from ..types import Array, TensorType, i64
 from .clipping import Clipping
 from .optimisers import Optimiser
 
-Types = TensorType | Sequence[TensorType]
-Measure = Callable[..., Value]
+Types: TypeAlias = TensorType | Sequence[TensorType]
+Measure: TypeAlias = Callable[..., Value]
+# One for all weights, or what gives each its own by its name: None for one that stays as it is.
+Optimisers: TypeAlias = Optimiser | Callable[[str], Optimiser | None]
 
 STEP, SEED = "step", "seed"
 
@@ -40,7 +43,7 @@ class Step:
 
     function: Function
     weights: tuple[str, ...]  # what is trained
-    statistics: tuple[str, ...]  # what the forward pass itself changes
+    statistics: tuple[str, ...]  # what the forward pass itself changes, and what stays
     slots: Mapping[str, float]  # what the optimiser keeps, and the number it is filled with first
     metrics: tuple[str, ...]
     draws: bool  # whether the function takes a seed
@@ -76,7 +79,7 @@ class Step:
 def step(
     module: Module,
     loss: Measure,
-    optimiser: Optimiser,
+    optimiser: Optimisers,
     *,
     inputs: Types,
     targets: Types = (),
@@ -88,20 +91,28 @@ def step(
 
     `loss(output, target)` gives a scalar, `metrics` are others of the kind to look at; both take
     all of the module's results and then all targets. `clipping` is `ml.train.clip_by_norm(1.0)` or
-    the like. Types may have named sizes, such as the batch's.
+    the like. Types may have named sizes, such as the batch's. `optimiser` may be a function of a
+    weight's name, for weights that are to be treated differently:
+
+        lambda name: AdamW(3e-4) if name.endswith("weight") else AdamW(3e-4, weight_decay=0.0)
     """
     forward = function(module, *_types(inputs), training=True)
     declared = module.parameters()
-    weights = [dotted for dotted, entry in declared.items() if entry.trained]
+    optimisers = {
+        dotted: _chosen(optimiser, dotted) for dotted, entry in declared.items() if entry.trained
+    }
     statistics = [dotted for dotted, entry in declared.items() if not entry.trained]
     measures = {"loss": loss, **(metrics or {})}
     whole = measured(forward, len(statistics), _types(targets), measures)
     # The loss, which is differentiated, comes first.
-    carried = {dotted: len(measures) + at for at, dotted in enumerate(statistics)}
+    carried: dict[str, int | None] = {
+        dotted: len(measures) + at for at, dotted in enumerate(statistics)
+    }
+    carried |= {dotted: None for dotted, chosen in optimisers.items() if chosen is None}
     return step_of(
         whole,
         optimiser,
-        weights=weights,
+        weights=[dotted for dotted, chosen in optimisers.items() if chosen is not None],
         statistics=carried,
         metrics=tuple(metrics or ()),
         clipping=clipping,
@@ -133,19 +144,19 @@ def measured(
 
 def step_of(
     loss: Function,
-    optimiser: Optimiser,
+    optimiser: Optimisers,
     *,
     weights: Sequence[str],
-    statistics: Mapping[str, int] | None = None,
+    statistics: Mapping[str, int | None] | None = None,
     metrics: Sequence[str] = (),
     clipping: Clipping | None = None,
     name: str = "step",
 ) -> Step:
     """One step that lessens the first result of a function, by its parameters named in `weights`.
 
-    `statistics` says which results are the new values of which other parameters; `metrics` names
-    the results after the first. A parameter `seed` (i64) gets another value at each step, made of
-    the one that is given.
+    `statistics` says which results are the new values of which other parameters (None: the old
+    one is); `metrics` names the results after the first. A parameter `seed` (i64) gets another
+    value at each step, made of the one that is given.
     """
     carried = dict(statistics or {})
     unknown = unknown_names([*weights, *carried], (param.name for param in loss.params))
@@ -156,13 +167,19 @@ def step_of(
         f"the loss of @{loss.name} is {first.type}, not a single float; take its mean()",
         InputError,
     )
+    optimisers: dict[str, Optimiser] = {}
+    for weight in weights:
+        chosen = _chosen(optimiser, weight)
+        check(chosen is not None, f"there is no optimiser for the weight '{weight}'", InputError)
+        assert chosen is not None
+        optimisers[weight] = chosen
     slots = {
         f"{weight}.{slot}": number
-        for weight in weights
-        for slot, number in optimiser.slots(loss.param(weight).type).items()
+        for weight, chosen in optimisers.items()
+        for slot, number in chosen.slots(loss.param(weight).type).items()
     }
     draws = any(param.name == SEED for param in loss.params)
-    maker = _Maker(loss, optimiser, tuple(weights), carried, clipping)
+    maker = _Maker(loss, optimisers, carried, clipping)
     made = maker.function(name, slots, len(metrics))
     return Step(made, tuple(weights), tuple(carried), slots, tuple(metrics), draws)
 
@@ -170,15 +187,14 @@ def step_of(
 @dataclass(frozen=True)
 class _Maker:
     loss: Function
-    optimiser: Optimiser
-    weights: tuple[str, ...]
-    statistics: Mapping[str, int]
+    optimisers: Mapping[str, Optimiser]  # by weight
+    statistics: Mapping[str, int | None]
     clipping: Clipping | None
 
     def function(self, name: str, slots: Mapping[str, float], metrics: int) -> Function:
         """The step's function, its state donated."""
-        state = [parameter(own, self.loss.param(own).type) for own in self.weights]
-        state += [parameter(own, self.loss.param(own).type) for own in self.statistics]
+        owned = (*self.optimisers, *self.statistics)
+        state = [parameter(own, self.loss.param(own).type) for own in owned]
         for slot in slots:
             state.append(parameter(slot, self.loss.param(slot.rpartition(".")[0]).type))
         state.append(parameter(STEP, i64[()]))
@@ -196,36 +212,42 @@ class _Maker:
         if SEED in given:
             given[SEED] = random.fold_in(given[SEED], step)
         args = [given[param.name] for param in self.loss.params]
-        wrt = [places[weight] for weight in self.weights]
+        wrt = [places[weight] for weight in self.optimisers]
         results, pullback = vjp(self.loss, args, wrt=wrt, of=(0,))
         found = pullback(ones_like(results[0]), *[None for _ in results[1:]])
-        gradients = {own: found[places[own]] for own in self.weights}
+        gradients = {own: found[places[own]] for own in self.optimisers}
         new, slots = self._updated(values, gradients)
-        statistics = [results[at] for at in self.statistics.values()]
+        statistics = [
+            values[own] if at is None else results[at] for own, at in self.statistics.items()
+        ]
         return [*new, *statistics, *slots, step + 1, *results[: 1 + metrics]]
 
     def _updated(
         self, values: Mapping[str, Value], gradients: Mapping[str, Value | None]
     ) -> tuple[list[Value], list[Value]]:
         """The new weights, and the new arrays of the optimiser, in their orders."""
-        at = self.optimiser.moment(values[STEP])
         moving = {own: gradient for own, gradient in gradients.items() if gradient is not None}
         if self.clipping is not None and moving:
             clipped = self.clipping(list(moving.values()))
             moving = dict(zip(moving, clipped, strict=True))
         new: list[Value] = []
         slots: list[Value] = []
-        for own in self.weights:
-            kept = self.optimiser.slots(values[own].type)
+        for own, optimiser in self.optimisers.items():
+            kept = optimiser.slots(values[own].type)
             before = {slot: values[f"{own}.{slot}"] for slot in kept}
             if own not in moving:  # the loss does not depend on it
                 new.append(values[own])
                 slots += before.values()
                 continue
-            value, after = self.optimiser.update(values[own], moving[own], before, at)
+            at = optimiser.moment(values[STEP])
+            value, after = optimiser.update(values[own], moving[own], before, at)
             new.append(cast(value, values[own].dtype))
             slots += [after[slot] for slot in kept]
         return new, slots
+
+
+def _chosen(optimiser: Optimisers, weight: str) -> Optimiser | None:
+    return optimiser if isinstance(optimiser, Optimiser) else optimiser(weight)
 
 
 def _types(given: Types) -> tuple[TensorType, ...]:

@@ -47,7 +47,11 @@ class Trainer:
         self._by_shapes: dict[tuple[tuple[int, ...], ...], base.Executable] = {}
 
     def __call__(self, *batch: Array) -> dict[str, float]:
-        """Do one step; the loss, and then the metrics, of this batch before it."""
+        """Do one step; the loss, and then the metrics, of this batch before it.
+
+        After a `RunError`, as of a label that is no class, the state is partly a new one: go on
+        from a checkpoint.
+        """
         run = self._by_shapes.get(tuple(array.shape for array in batch))
         run = self._new(batch) if run is None else run
         seeds = [np.asarray(self.seed, np.int64)] if self.step.draws else []

@@ -138,6 +138,25 @@ def test_training_learns() -> None:
     assert np.mean([values["accuracy"] for values in found[-9:]]) > 0.85
 
 
+def test_weights_may_have_optimisers_of_their_own() -> None:
+    def optimiser(name: str) -> train.Optimiser | None:
+        if name.startswith("first"):
+            return None
+        return train.SGD(0.1) if name.endswith("weight") else train.Adam(0.1)
+
+    step = train.step(
+        Small(), ml.cross_entropy, optimiser, inputs=f32[16, 5], targets=i64[16]
+    )
+    assert step.weights == ("norm.weight", "norm.bias", "last.weight", "last.bias")
+    assert step.statistics[-2:] == ("first.weight", "first.bias")
+    assert sorted(step.slots)[:2] == ["last.bias.exp_avg", "last.bias.exp_avg_sq"]
+    first = Small().init(0)
+    trainer = train.Trainer(step, first, threads=1)
+    trainer(*examples(16))
+    same = {name for name, array in trainer.state_dict().items() if (array == first[name]).all()}
+    assert same == {"first.weight", "first.bias"}
+
+
 def test_weights_come_and_go_by_torchs_names() -> None:
     trainer = _trained(1, steps=2)
     theirs = torch.nn.Sequential()
