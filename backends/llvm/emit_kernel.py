@@ -18,6 +18,7 @@ from ...expr.simplify import linear_sum
 from ...memory import ALIGNMENT
 from ...target import Target
 from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, Stmt
+from .blas_threads import ENTER, LEAVE
 from .emit_accesses import Site, access_sites
 from .emit_calls import Callees
 from .emit_expr import Evaluator
@@ -128,6 +129,8 @@ def emit_kernel(
         declarations |= out.declarations
         if places.thread_bytes:
             declarations.add("declare i64 @llvm.cttz.i64(i64, i1)")
+        if kernel.externs:
+            declarations |= {f"declare void @{name}()" for name in (ENTER, LEAVE)}
         stages.append(Stage(f"{name}.task", part.extent))
     return KernelText(
         kernel.name,
@@ -266,7 +269,10 @@ class _Job:
             lines += _SLOT_TAKEN.format(used=used, base=base, size=places.thread_bytes).splitlines()
             args.append("ptr %scratch")
         args += ["i64 %lo", "i64 %hi"]
-        lines.append(f"  call void {symbol(name)}({', '.join(args)})")
+        calls = [f"  call void {symbol(name)}({', '.join(args)})"]
+        if self.kernel.externs:
+            calls = [f"  call void @{ENTER}()", *calls, f"  call void @{LEAVE}()"]
+        lines += calls
         if places.thread_bytes:
             lines.append(f"  %left = atomicrmw and {used}, i64 %others release")
         body = "\n".join([*lines, "  ret void"])

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from ...errors import PassError, check, missing_extra
+from .blas_threads import ENTER, LEAVE, blas_threads
 
 
 def symbol_of(routine: str) -> str:
@@ -18,8 +19,17 @@ def symbol_of(routine: str) -> str:
 
 
 def routine_symbols(routines: Iterable[str]) -> dict[str, int]:
-    """The addresses of routines, by symbol; `MissingExtraError` where SciPy is not installed."""
-    return {symbol_of(routine): _address(routine) for routine in routines}
+    """The addresses of routines, by symbol, and of what is called around them; of none, nothing.
+
+    `MissingExtraError` where SciPy is not installed.
+    """
+    found = {symbol_of(routine): _address(routine) for routine in routines}
+    if found:
+        from scipy.linalg import cython_lapack
+
+        threads = blas_threads(str(cython_lapack.__file__))
+        found |= {name: threads.address(name) for name in (ENTER, LEAVE)}
+    return found
 
 
 @cache
