@@ -42,7 +42,10 @@ def run_code(code: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=["readme", "loops", "training", "op", "pass"])
+IDS = ["readme", "loops", "training", "op", "pass"]
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=IDS)
 def test_code_runs(code: str, tmp_path: Path) -> None:
     run_code(code, tmp_path)
 
