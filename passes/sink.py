@@ -20,6 +20,7 @@ from functools import cached_property, reduce
 from ..ir import Constant, Function, Op, Value, current_builder, transform
 from ..ops.arithmetic import Add, add
 from ..ops.broadcast import Broadcast
+from ..ops.checkpoint import Barrier
 from ..ops.control import Scan
 from ..ops.elementwise import emit
 from ..ops.matmul import Matmul, matmul
@@ -81,6 +82,12 @@ class _Loop:
     @cached_property
     def varying(self) -> frozenset[Value]:
         return depending(self.step, (*self.states, *self.inputs))
+
+    @cached_property
+    def again(self) -> frozenset[Value]:
+        """What a checkpoint computes again rather than keep: to stack it would undo that."""
+        behind = [node.results[0] for node in self.step.nodes if isinstance(node.op, Barrier)]
+        return depending(self.step, behind)
 
     @property
     def outputs(self) -> Sequence[Value]:
@@ -171,10 +178,11 @@ def _is_view(value: Value) -> bool:
 
 
 def _is_product(loop: _Loop, value: Value) -> bool:
-    """Whether this is a matrix product of what each step has anew."""
+    """Whether this is a matrix product of what each step has anew, and may keep."""
     match value.op:
         case Matmul(lhs=lhs, rhs=rhs):
-            return {lhs, rhs} <= loop.varying and lhs.rank == rhs.rank == 2
+            matrices = lhs.rank == rhs.rank == 2 and {lhs, rhs} <= loop.varying
+            return matrices and lhs not in loop.again
     return False
 
 

@@ -96,6 +96,32 @@ def test_images_stay_channels_last_behind_barriers() -> None:
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-4)
 
 
+def test_a_step_of_a_loop_is_computed_again() -> None:
+    """What the loop back reads is the states, not what is inside of a step."""
+
+    def net(checkpointed: bool) -> Function:
+        @ml.function(f32[50, 16, 8], f32[16, 8], f32[8, 8])
+        def loss(xs: Value, h: Value, w: Value) -> Value:
+            def inner(h: Value, x: Value) -> Value:
+                for _ in range(4):
+                    h = ml.tanh(ml.sin(h @ w + x))
+                return h
+
+            def step(h: Value, x: Value) -> tuple[Value, None]:
+                return (ml.checkpoint(inner) if checkpointed else inner)(h, x), None
+
+            last, _ = ml.scan(step, h, xs)
+            return ml.square(last).sum()
+
+        return ml.grad(loss)
+
+    kept, again = ml.compile(net(False)), ml.compile(net(True))
+    arrays = sample_inputs(net(False))
+    for want, have in zip(kept(*arrays), again(*arrays), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-5)
+    assert again.memory.arena_bytes < 0.5 * kept.memory.arena_bytes
+
+
 def test_structures_go_in_and_out() -> None:
     @ml.function(f32[3], f32[3])
     def fn(x: Value, y: Value) -> tuple[Value, Value]:

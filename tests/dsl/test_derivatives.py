@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, InputError, TensorType, UnsupportedError, Value, f32, f64, i64
-from mlir_lite.ir import Op, constructor, multi_constructor, op
+from mlir_lite import Function, InputError, TensorType, Value, f32, f64, i64
 from mlir_lite.passes.fuse import fuse
 from mlir_lite.types import Array
 
@@ -188,6 +187,35 @@ def test_sizes_may_stay_open() -> None:
     assert_close(results(ml.specialise(open_, sizes), *arrays), results(closed, *arrays))
 
 
+def test_the_batch_of_images_may_stay_open() -> None:
+    @trace(f64["batch", 3, 9, 9], f64[4, 3, 3, 3], f64[4], f64[4, 5], i64["batch"])
+    def fn(x: Value, w: Value, b: Value, v: Value, labels: Value) -> Value:
+        y = ml.max_pool(ml.relu(ml.conv2d(x, w, b, padding=1)), 2)
+        y = ml.average_pool(y, 3, strides=2, padding=1, count_include_pad=False)
+        return ml.cross_entropy(ml.layer_norm(y.mean((2, 3))) @ v, labels)
+
+    sizes = {"batch": 3}
+    closed = ml.value_and_grad(ml.specialise(fn, sizes))
+    labels = np.array([0, 4, 2])
+    arrays = [*arrays_for(Function("f", closed.params[:-1], (), ())), labels]
+    open_ = ml.specialise(ml.value_and_grad(fn), sizes)
+    assert_close(results(open_, *arrays), results(closed, *arrays))
+
+
+def test_forward_mode_goes_through_loops() -> None:
+    @trace(f64[6, 3], f64[3], f64[3, 3])
+    def fn(xs: Value, h: Value, w: Value) -> Value:
+        def step(h: Value, x: Value) -> tuple[Value, Value]:
+            h = ml.tanh(h @ w + x)
+            return h, h
+
+        return ml.square(ml.scan(step, h, xs)[1]).sum()
+
+    arrays, ways = arrays_for(fn), arrays_for(fn, 1)
+    (_, tangent), (wanted,) = results(ml.jvp(fn), *arrays, *ways), slope(fn, arrays, ways)
+    assert_is_slope(tangent, wanted)
+
+
 def test_groups_are_opened() -> None:
     grouped = fuse(loss)
     assert any(node.op.name == "group" for node in grouped.nodes)
@@ -203,104 +231,6 @@ def test_gradients_keep_the_lines_of_what_they_are_of() -> None:
     products = [node for node in made.nodes if node.op.name == "matmul"]
     assert len(products) == 3
     assert {node.location for node in products} == {product.location}
-
-
-@op
-class Doubled(Op):
-    """`2 x`, without a gradient."""
-
-    x: Value
-
-    def infer(self) -> TensorType:
-        return self.x.type
-
-    def reference(self, x: Array) -> Array:
-        return np.asarray(2 * x)
-
-
-doubled = constructor(Doubled)
-
-
-def test_a_missing_gradient_names_operation_and_line() -> None:
-    @trace(f64[3])
-    def fn(x: Value) -> Value:
-        return doubled(x).sum()
-
-    (node,) = [node for node in fn.nodes if node.op.name == "doubled"]
-    with pytest.raises(UnsupportedError, match="'doubled' has no gradient") as caught:
-        ml.grad(fn)
-    assert str(caught.value).startswith(f"{__file__}:{node.location.line}: ")
-
-
-def test_a_missing_gradient_is_no_error_where_none_flows() -> None:
-    @trace(f64[3], f64[3])
-    def fn(x: Value, y: Value) -> tuple[Value, Value]:
-        return (x * doubled(y)).sum(), doubled(x)
-
-    found = results(ml.value_and_grad(fn, "x"), np.ones(3), np.arange(3.0))
-    assert_close(found[2:], [2 * np.arange(3.0)])
-
-
-@op
-class Saved(Op):
-    """`x³`, and `x²` if it is told to save that."""
-
-    x: Value
-    saves: bool = False
-
-    def infer(self) -> tuple[TensorType, ...]:
-        return (self.x.type,) * (1 + self.saves)
-
-    def reference(self, x: Array) -> tuple[Array, ...]:
-        return (x**3, x**2)[: 1 + self.saves]
-
-    def saving(self) -> Op:
-        return Saved(self.x, True)
-
-    def gradient(self, y: Value, square: Value, dy: Value, dsquare: None) -> tuple[Value]:
-        assert dsquare is None
-        return (3.0 * square * dy,)
-
-
-saved = multi_constructor(Saved)
-
-
-def test_what_a_gradient_needs_is_saved_only_on_the_way() -> None:
-    @trace(f64[3], f64[3])
-    def fn(x: Value, y: Value) -> tuple[Value, Value]:
-        return (saved(x)[0] + saved(y)[0]).sum(), saved(2.0 * x)[0]
-
-    made = ml.value_and_grad(fn, "x")
-    assert [node.op.saves for node in made.nodes if isinstance(node.op, Saved)] == [
-        True,
-        False,
-        False,
-    ]
-    x, y = np.arange(3.0), np.ones(3)
-    assert_close(results(made, x, y), [np.array(12.0), 8 * x**3, 3 * x**2])
-
-
-def test_a_decomposition_gives_the_gradient() -> None:
-    @op
-    class Shifted(Op):
-        """`x * y + x`; of two operands that may be one value."""
-
-        x: Value
-        y: Value
-
-        def infer(self) -> TensorType:
-            return self.x.type
-
-        def reference(self, x: Array, y: Array) -> Array:
-            return np.asarray(x * y + x)
-
-        def decompose(self, x: Value, y: Value) -> Value:
-            return x * y + x
-
-    shifted = constructor(Shifted)
-    fn = trace(f64[3])(lambda x: shifted(x, x).sum())
-    x = np.arange(3.0)
-    assert_close(results(ml.grad(fn), x), [2 * x + 1])
 
 
 def test_mistakes_are_said() -> None:
