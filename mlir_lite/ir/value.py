@@ -85,7 +85,8 @@ class Value:
     def __bool__(self) -> bool:
         raise TypeRuleError(
             "a traced value has no truth value while the function is being traced; "
-            "use ml.where(condition, a, b) instead of `if`"
+            "use ml.where(condition, a, b) or ml.cond(condition, f, g) instead of `if`, "
+            "ml.while_loop(condition, step, state) instead of `while`"
         )
 
     # Arithmetic
