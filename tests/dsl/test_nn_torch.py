@@ -176,3 +176,32 @@ def test_attention_to_others_with_a_mask() -> None:
     fn = ml.function(nn.MultiheadAttention(6, 2), *types).bind(weights)
     ours = ml.evaluate(fn, query, key, value, mask)
     assert_close(ours, run_attention(theirs, (query, key, value), mask))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_transformer_layer(norm_first: bool) -> None:
+    theirs = torch.nn.TransformerEncoderLayer(
+        6, 2, 11, activation="gelu", norm_first=norm_first, batch_first=True
+    )
+    ours = nn.TransformerEncoderLayer(6, 2, 11, activation="gelu", norm_first=norm_first)
+    fn = ml.function(ours, f32[3, 5, 6]).bind(random_state(theirs))
+    x = normal(3, 5, 6)
+    with torch.no_grad():
+        wanted = theirs.eval()(torch.from_numpy(x)).numpy()
+    assert_close(ml.evaluate(fn, x), wanted)
+
+
+def test_heads_that_share_keys_are_those_of_repeated_keys() -> None:
+    layer = nn.MultiheadAttention(12, 6, causal=True, num_kv_heads=2)
+    weights = {name: array + normal(*array.shape) / 4 for name, array in layer.init().items()}
+    x = normal(2, 5, 12)
+    found = ml.compile(ml.function(layer, f32[2, 5, 12]).bind(weights))(x)
+    packed = torch.from_numpy(x @ weights["in_proj_weight"].T + weights["in_proj_bias"])
+    q, k, v = (
+        part.reshape(2, 5, -1, 2).transpose(1, 2) for part in packed.split([12, 4, 4], dim=-1)
+    )
+    mixed = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, is_causal=True, enable_gqa=True
+    )
+    y = mixed.transpose(1, 2).reshape(2, 5, 12).numpy() @ weights["out_proj.weight"].T
+    assert_close(found, y + weights["out_proj.bias"])

@@ -1,6 +1,7 @@
 """Layers and models with torch's names, parameters and weight layouts; arrays stay outside."""
 
 from .activations import GELU, Dropout, Flatten, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .attention import MultiheadAttention, TransformerEncoderLayer
 from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .initialisers import (
     Initialiser,
@@ -10,7 +11,7 @@ from .initialisers import (
     uniform,
     xavier_uniform,
 )
-from .linear import Embedding, Linear, MultiheadAttention
+from .linear import Embedding, Linear
 from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -47,6 +48,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "TransformerEncoderLayer",
     "fan_in_uniform",
     "filled",
     "normal",
