@@ -29,7 +29,7 @@ from ..ops.table import TABLE
 from ..target import Target
 from ..types import bool_, f32, f64
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
-from .schedule.cost import attention_blocks
+from .schedule.attention_cost import attention_blocks
 from .uniform import uniform
 
 UNSEEN = -1e30  # a score to which that is added, or that becomes it, has no weight beside others

@@ -9,6 +9,7 @@ two vector loads a cycle, an FMA latency of four cycles, and a file of vector re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -24,6 +25,8 @@ FMA_LATENCY = 4
 MOST_VECTORS = 4  # of a register tile's columns: two rows of tiles fill 32 registers
 FEW_ROWS = 32  # do not hide how a panel arrives
 VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of a few rows
+ROW_WAIT = 0.25  # cycles for an element of a row that has left the nearest cache
+SET_PERIOD = 4096  # bytes after which the sets of the nearest cache repeat: a page, mostly
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
@@ -145,7 +148,7 @@ def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
         if fits_registers(rows, vectors, target) or rows == 1
     ]
     found = {
-        tile: round(product_cycles(m, n, tile) + passing_cycles(sizes, tile, target), 3)
+        tile: round(product_cycles(m, n, tile) + waiting_cycles(sizes, tile, target), 3)
         for tile in candidates
     }
     few = m <= FEW_ROWS and sizes.far(target)
@@ -163,6 +166,22 @@ def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
 
     order = sorted(found, key=rank)
     return {tile: found[tile] for tile in order}
+
+
+def waiting_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
+    """Cycles of one step of the inner dimension in which a product waits for its operands."""
+    return passing_cycles(sizes, tile, target) + meeting_cycles(sizes, tile, target)
+
+
+def meeting_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
+    """Cycles of one step in which tiles wait for their rows of the left operand: where so many of
+    these meet in one set of the nearest cache, a multiple of its period apart, that each drives out
+    another before its line is used up. Those of a convolution lie closer together."""
+    period = math.gcd(sizes.depth * sizes.dtype.bytes, SET_PERIOD)
+    meeting = -(-tile.rows * period // SET_PERIOD)
+    if sizes.windows > 1 or meeting <= target.l1_bytes // SET_PERIOD * 2 // 3:
+        return 0.0
+    return ROW_WAIT * sizes.rows * -(-sizes.columns // tile.columns)
 
 
 def passing_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
@@ -281,30 +300,6 @@ def worth_turning(rows: int, columns: int, lanes: int) -> bool:
     `lanes * log2(lanes)` shuffles against a load and an insertion each."""
     high, wide = min(rows, lanes), min(columns, lanes)
     return wide + lanes * (lanes.bit_length() - 1) < 2 * high * wide
-
-
-# Attention
-
-
-KEYS_AT_ONCE = 512  # their scores stay in the second cache beside the values
-KEYS_IN_BLOCK = 128  # their scores, and their values, stay in the nearest one
-
-
-def attention_blocks(
-    queries: int, keys: int, dtype: DType, causal: bool, target: Target
-) -> tuple[int, int] | None:
-    """Queries and keys of a block of attention; None where that does not pay.
-
-    If it is `causal`, blocks above the diagonal are left out: the fewer keys, the smaller ones.
-    """
-    lanes = target.lanes(dtype)
-    rows = MOST_VECTORS * lanes
-    if queries < lanes:
-        return None
-    if causal:
-        side = rows if keys >= 8 * rows else rows // 2
-        return side, side
-    return rows, keys if keys <= KEYS_AT_ONCE else KEYS_IN_BLOCK
 
 
 def memory_cycles(count: int, target: Target) -> float:

@@ -387,6 +387,15 @@ def test_deep_panels_are_narrower() -> None:
     assert panel_width(ProductSizes(1, 4096, 256, f32), target) == 64
 
 
+def test_rows_that_meet_in_a_set_of_the_cache_are_few() -> None:
+    """Rows a multiple of a page apart; with a line more between them they lie in other sets."""
+    target = Target("cpu:test", l1_bytes=48 << 10)
+    for depth in (1024, 3072):
+        sizes = ProductSizes(128, depth, 32, f32, panel=32)
+        assert choose_tile(sizes, target).rows <= 8
+        assert choose_tile(replace(sizes, depth=depth + 16), target).rows > 8
+
+
 def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:
     assert worth_threads(1e5) and not worth_threads(1e3)
 
