@@ -21,6 +21,7 @@ from ..errors import (
     InputError,
     MlirLiteError,
     PassError,
+    RunError,
     UnsupportedError,
     VerifyError,
     check,
@@ -75,7 +76,7 @@ def run_passes(
     than it is for: see `ROUNDING`).
     """
     samples = sample_inputs(fn) if verify == "each-pass" else ()
-    expected = run_reference(fn, samples) if verify == "each-pass" else ()
+    expected = _expected(fn, samples) if verify == "each-pass" else ()
     least = 0.0
     verified: frozenset[Node] = frozenset()
     after = counts(fn)
@@ -108,6 +109,15 @@ def run_passes(
         if observe is not None:
             observe(record, fn)
     return fn
+
+
+def _expected(fn: Function, samples: Sequence[Array]) -> tuple[Array, ...]:
+    """The results for random inputs; `InputError` where these are a fault of the program."""
+    try:
+        return run_reference(fn, samples)
+    except RunError as error:
+        message = f"there is nothing to compare, for random inputs are a fault of @{fn.name}"
+        raise InputError(f"{message}: {error}") from error
 
 
 def _verify_marks(before: Function, after: Function) -> None:

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import DType, MissingExtraError, RunError, TypeRuleError, Value, f16, f32, f64
+from mlir_lite import (
+    DType,
+    InputError,
+    MissingExtraError,
+    RunError,
+    TypeRuleError,
+    Value,
+    f16,
+    f32,
+    f64,
+)
 from mlir_lite.backends.llvm import routines
 from mlir_lite.ops.elementwise import emit
 from mlir_lite.ops.linalg_solve import Solve
@@ -91,6 +101,15 @@ def test_a_constant_singular_matrix_is_an_error_of_the_run() -> None:
     run = ml.compile(f)
     with pytest.raises(RunError, match="the matrix is singular"):
         run(np.zeros((2, 2)))
+
+
+def test_random_inputs_that_are_a_fault_compare_no_passes() -> None:
+    @ml.function(f64[3, 3])
+    def f(x: Value) -> Value:
+        return ml.linalg.cholesky(x)
+
+    with pytest.raises(InputError, match=r"random inputs are a fault of @f: .*test_linalg\.py:\d+"):
+        ml.compile(f, verify="each-pass")
 
 
 def test_determinants_of_singular_matrices_are_no_error() -> None:

@@ -47,6 +47,7 @@ _ELEMENTWISE: Mapping[str, Mapping[int, Reader]] = {
     "Clip": _versions(math.clip, 6, 11, 12, 13),
     "Cos": _versions(math.unary(ops.cos), 7, 22),
     "Cosh": _versions(math.unary(ops.cosh), 9, 22),
+    "Det": _versions(math.unary(ops.linalg.det), 11, 22),
     "Div": _versions(math.DIVIDE, 7, 13, 14),
     "Elu": _versions(math.ELU, 6, 22),
     "Equal": _versions(math.EQUAL, 7, 11, 13, 19),

@@ -296,7 +296,7 @@ def test_all_unsupported_nodes_are_reported_at_once() -> None:
     body = """
         a = Unique(x)
         b = Unique(x)
-        y = Det(x)
+        y = StringNormalizer(x)
         z = other.Thing(x)
     """
     text = graph(body, "float[4, 4] x", "float y, float z").replace(
@@ -307,7 +307,7 @@ def test_all_unsupported_nodes_are_reported_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "<model> needs what is not supported:",
         "  Unique (version 11) x2 at 'a', 'b': this operator is not supported",
-        "  Det (version 11) x1 at 'y': this operator is not supported",
+        "  StringNormalizer (version 10) x1 at 'y': this operator is not supported",
         "  other.Thing x1 at 'z': this operator is not supported",
     ]
 
