@@ -19,27 +19,29 @@ from typing import TypeAlias
 
 from . import warm
 from .backends import base
+from .backends.cuda.backend import CudaBackend
 from .backends.llvm.backend import CpuBackend, cpu_target, timed_as
 from .backends.llvm.image import Image
 from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
-from .errors import InputError, check
+from .errors import InputError, UnsupportedError, check
 from .ir import Function
 from .passes.dump import DumpFolder, both, new_folder
 from .passes.lower import Lowered, lower
 from .passes.manager import Observer, Record, run_passes
-from .passes.pipelines import Step, cpu_pipeline
+from .passes.pipelines import Step, cpu_pipeline, cuda_pipeline
 from .passes.plan_memory import plan_memory
 from .passes.precision import check_precision
 from .report import memory_report, report_of
-from .target import Target
+from .target import Target, named_target
 from .tile.program import Memory, Program
 from .tuning import Chooser, Tuning, read_tuning
 from .types import Array
 
 _LOG = logging.getLogger("mlir_lite")
-_DUMPED = {"tile": "program.tile", "llvm": "program.ll"}  # names of files by stage
+# Names of files by stage.
+_DUMPED = {"tile": "program.tile", "llvm": "program.ll", "cuda": "program.cu"}
 
 
 # Named sizes, and the bytes of static parameters.
@@ -86,7 +88,8 @@ def compile(
     donate: Mapping[str, int] = MappingProxyType({}),
 ) -> Executable:
     """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another, and
-    "reference" runs the scheduled kernels in the interpreter, slowly and strictly.
+    "reference" runs the scheduled kernels in the interpreter, slowly and strictly. "cuda:sm_90"
+    and the like give CUDA source.
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
@@ -118,6 +121,10 @@ def backend_of(target: str, tuning: Chooser = Options.tuning) -> base.Backend:
     """
     if target == "reference":
         return ReferenceBackend(replace(cpu_target("cpu:avx512", 1)[0], tuning=tuning))
+    if target.partition(":")[0] == "cuda":
+        card = named_target(target)
+        assert card is not None
+        return CudaBackend(replace(card, tuning=tuning))
     figures, machine = cpu_target(target)
     if isinstance(tuning, Tuning) and tuning.choices:
         check(
@@ -133,6 +140,11 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
     """The passes that a function goes through."""
     if options.passes is not None:
         return options.passes
+    if target.gpu is not None:
+        plain = options.precision == "f32" and options.winograd in ("auto", "off")
+        wanted = f"precision {options.precision!r} and winograd {options.winograd!r}"
+        check(plain, f"{target.name} has true f32 and no Winograd, not {wanted}", UnsupportedError)
+        return cuda_pipeline(target)
     return cpu_pipeline(target, winograd=options.winograd, precision=options.precision)
 
 
@@ -174,7 +186,7 @@ def lower_for(
     lap("plan")
     if dumps is not None:
         for name, text in backend.stage_texts(program).items():
-            if name != "asm":  # made from "llvm" at a cost
+            if name not in ("asm", "resources"):  # made from others at a cost
                 dumps.text(_DUMPED.get(name, name), text())
     return backend, fused, lowered, program, seconds
 

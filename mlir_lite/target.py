@@ -10,10 +10,28 @@ from .types import DType
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """A graphics card's figures, from NVIDIA's programming guide, table "compute capabilities"."""
+
+    capability: int  # 90 is 9.0
+    multiprocessors: int  # of the largest card
+    threads: int  # that a multiprocessor keeps in flight
+    shared_bytes: int  # that one block may use, if it asks for them
+    warp: int = 32
+    block_threads: int = 256  # enough to hide latencies, few enough to leave each registers
+    static_shared_bytes: int = 48 << 10  # that a block may use without asking
+
+    @property
+    def architecture(self) -> str:
+        """As the compilers of CUDA spell it."""
+        return f"sm_{self.capability}"
+
+
+@dataclass(frozen=True)
 class Target:
     """A target's figures. Bytes for sizes; `peak_flops` and bandwidths per core and second."""
 
-    name: str  # as the user spells it: "cpu", "cpu:haswell"
+    name: str  # as the user spells it: "cpu", "cpu:haswell", "cuda:sm_90"
     cpu: str = ""  # LLVM's name; empty for the host's
     vector_bytes: int = 64
     vector_registers: int = 32
@@ -25,6 +43,7 @@ class Target:
     memory_bandwidth: float = 40e9
     threads: int = 1
     dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions.py`
+    gpu: Gpu | None = None  # of a graphics card, whose other figures are for the whole of it
     tuning: Chooser = Tuning()  # answers that come before those of the cost model
 
     @property
@@ -51,14 +70,45 @@ _NAMED = {
 }
 
 
+_CARDS = {
+    "sm_80": (Gpu(80, 108, 2048, 163 << 10), 19.5e12, 1.6e12, 40 << 20),
+    "sm_86": (Gpu(86, 84, 1536, 99 << 10), 38e12, 0.77e12, 6 << 20),
+    "sm_89": (Gpu(89, 128, 1536, 99 << 10), 82e12, 1.0e12, 72 << 20),
+    "sm_90": (Gpu(90, 132, 2048, 227 << 10), 67e12, 3.3e12, 50 << 20),
+    "sm_100": (Gpu(100, 148, 2048, 227 << 10), 75e12, 8.0e12, 126 << 20),
+    "sm_120": (Gpu(120, 170, 1536, 99 << 10), 104e12, 1.8e12, 96 << 20),
+}
+
+
 def named_target(name: str) -> Target | None:
-    """The figures of `cpu:NAME`; None for plain `cpu`, whose figures the backend asks the host."""
+    """The figures of `cpu:NAME` or `cuda:sm_NN`; None for plain `cpu`, whose figures the backend
+    asks the host."""
     kind, _, model = name.partition(":")
+    if kind == "cuda":
+        return _card(name, model)
     if kind != "cpu":
-        raise UnsupportedError(f"no backend for the target '{name}'; there is 'cpu'")
+        raise UnsupportedError(f"no backend for the target '{name}'; there are 'cpu' and 'cuda'")
     if not model:
         return None
     if model not in _NAMED:
         have = ", ".join(f"cpu:{known}" for known in _NAMED)
         raise UnsupportedError(f"unknown target '{name}'; known are cpu, {have}")
     return _NAMED[model]
+
+
+def _card(name: str, model: str) -> Target:
+    if model not in _CARDS:
+        have = ", ".join(f"cuda:{known}" for known in _CARDS)
+        raise UnsupportedError(f"unknown target '{name}'; known are {have}")
+    gpu, flops, bandwidth, cache = _CARDS[model]
+    return Target(
+        name,
+        vector_bytes=16,  # of one access of one thread
+        vector_registers=255,
+        l1_bytes=gpu.shared_bytes,
+        l2_bytes=cache,
+        l3_bytes=cache,
+        peak_flops=flops,
+        memory_bandwidth=bandwidth,
+        gpu=gpu,
+    )

@@ -45,7 +45,7 @@ def lower(fn: Function, target: Target) -> Lowered:
     results = tuple(_result(low, fn, position) for position in range(len(fn.results)))
     program = Program(
         fn.name,
-        tuple(low.kernels.values()),
+        tuple(kernel for work in low.kernels.values() for kernel in work.kernels),
         tuple(low.slots.values()),
         tuple(low.steps),
         tuple(low.place[param].slot for param in fn.params),

@@ -30,7 +30,7 @@ from .faults import (
 )
 from .handmade import region_kernel
 from .regions import region_key, region_of
-from .schedule import schedule
+from .schedule import Launches, launches
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Lowering:
     homes: dict[Value, View] = field(default_factory=dict)
     wishes: dict[Value, tuple[Value, View]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
-    kernels: dict[object, Kernel] = field(default_factory=dict)
+    kernels: dict[object, Launches] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     faults: dict[int, Fault] = field(default_factory=dict)
     constants: dict[str, ConstantData] = field(default_factory=dict)
@@ -102,10 +102,9 @@ class Lowering:
         """The kernel that copies arrays of a type."""
         key = ("copy", type_)
         if key not in self.kernels:
-            kernel = schedule(copy_kernel(self.fresh("copy"), type_), self.target)
-            self.kernels[key] = kernel
-            self.shares.update((kernel.name, *pair) for pair in sharing_pairs(kernel))
-        return self.kernels[key]
+            self._launch(key, copy_kernel(self.fresh("copy"), type_))
+        (kernel,) = self.kernels[key].kernels
+        return kernel
 
     def call(self, node: Node) -> None:
         """The step of a group or a single operation, with what checks its data."""
@@ -114,27 +113,41 @@ class Lowering:
             for result in node.results:
                 self.settle(result, node.op.name)
             return
-        kernel = self._kernel(region)
+        work = self._work(region)
         for position, result in enumerate(node.results):
-            if not self._granted(result, kernel, position, inputs):
+            if not self._granted(result, work, position, inputs):
                 self.settle(result, node.op.name)
         for inner in region.nodes:
             self._check(inner, dict(zip(region.params, inputs, strict=True)))
-        args = tuple(self.place[value] for value in (*inputs, *node.results))
+        args = [self.place[value] for value in (*inputs, *node.results)]
         label = " ".join(dict.fromkeys(inner.op.name for inner in region.nodes))
-        self.steps.append(CallStep(kernel.name, args, node.location, label))
+        self._call(work, args, node.location, label)
         self._check_results(node)
 
+    def _call(
+        self, work: Launches, args: Sequence[View], location: Location, label: str
+    ) -> None:
+        """A step for each kernel; `args` in the order of the parameters of all together."""
+        views = dict(zip(work.params, args, strict=True))
+        for buffer in work.workspaces:
+            type_ = TensorType(buffer.memory_shape, buffer.dtype)
+            views[buffer.name] = self.slot(buffer.name, type_, Role.ARENA)
+        for kernel in work.kernels:
+            given = tuple(views[param.name] for param in kernel.params)
+            self.steps.append(CallStep(kernel.name, given, location, label))
+
     def _granted(
-        self, result: Value, kernel: Kernel, position: int, inputs: Sequence[Value]
+        self, result: Value, work: Launches, position: int, inputs: Sequence[Value]
     ) -> bool:
         """Put a result where it wishes to be, over a state that the kernel does not read after."""
         if result not in self.wishes or result in self.homes:
             return False
         state, view = self.wishes[result]
-        written = kernel.params[len(inputs) + position].name
-        for param, value in zip(kernel.params, inputs, strict=False):
-            shared = (kernel.name, param.name, written) in self.shares
+        written = work.params[len(inputs) + position]
+        # What a later launch reads must not be overwritten by an earlier one.
+        alone = work.kernels[0].name if len(work.kernels) == 1 else ""
+        for param, value in zip(work.params, inputs, strict=False):
+            shared = (alone, param, written) in self.shares
             if root_of(value) is state and not shared:
                 return False
         self.place[result] = view
@@ -157,10 +170,10 @@ class Lowering:
     def _check_step(self, node: Node, found: tuple[Kernel, str], read: Sequence[Value]) -> None:
         kernel, message = found
         kernel = replace(kernel, name=self.fresh(kernel.name))
-        self.kernels[kernel.name] = schedule(kernel, self.target)
+        work = self._launch(kernel.name, kernel)
         self.fault(message, node.location)
-        args = (*(self.place[value] for value in read), self._status())
-        self.steps.append(CallStep(kernel.name, args, node.location, f"check {node.op.name}"))
+        args = [*(self.place[value] for value in read), self._status()]
+        self._call(work, args, node.location, f"check {node.op.name}")
 
     def fault(self, message: str, location: Location) -> int:
         """The status that means this."""
@@ -173,15 +186,23 @@ class Lowering:
             self.slots[STATUS] = Slot(STATUS, TensorType((1,), INDEX), Role.STATUS)
         return View(STATUS)
 
-    def _kernel(self, region: Function) -> Kernel:
-        """The scheduled kernel of a region; that of an equal region if there was one."""
+    def _work(self, region: Function) -> Launches:
+        """The scheduled kernels of a region; those of an equal region if there was one."""
         key = region_key(region)
         if key not in self.kernels:
-            name = self.fresh(kernel_name(region))
-            kernel = schedule(region_kernel(region, name), self.target)
-            self.kernels[key] = kernel
-            self.shares.update((name, *pair) for pair in sharing_pairs(kernel))
+            self._launch(key, region_kernel(region, self.fresh(kernel_name(region))))
         return self.kernels[key]
+
+    def _launch(self, key: object, kernel: Kernel) -> Launches:
+        """Schedule a naive kernel, and note which of its parameters may be one memory."""
+        work = launches(kernel, self.target)
+        if len(work.kernels) > 1:
+            own = tuple(replace(made, name=self.fresh(made.name)) for made in work.kernels)
+            work = replace(work, kernels=own)
+        self.kernels[key] = work
+        for made in work.kernels:
+            self.shares.update((made.name, *pair) for pair in sharing_pairs(made))
+        return work
 
 
 def root_of(value: Value) -> Value:

@@ -127,6 +127,20 @@ def cpu_pipeline(
     )
 
 
+def cuda_pipeline(target: Target) -> tuple[Step, ...]:
+    """As `cpu_pipeline`, for a graphics card: weights stay as they are, channels first."""
+    return (
+        *_TIDY,
+        Step("fold-norm"),
+        Step("decompose"),
+        *_TIDY,
+        Step("conv-to-gemm"),
+        Step("constant-fold"),
+        *_TIDY,
+        Step("fuse"),
+    )
+
+
 def preparing_steps(target: Target) -> tuple[Step, ...]:
     """The pipeline up to where it begins to choose by the cost model."""
     return (

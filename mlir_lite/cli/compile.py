@@ -2,10 +2,13 @@
 
   mlir-lite compile model.mlir --emit tile
   mlir-lite compile model.onnx --shape x=1x3x48x192 --target cpu:aarch64 --emit asm -o model.s
+  mlir-lite compile model.onnx --shape x=1x3x48x192 --target cuda:sm_90 --emit cuda -o model.cu
 
 The stages: `graph` as read; `report`, how each convolution is computed and how accurately; `fused`
-after the passes; `tile`, the loops; `llvm`; `asm`; `object`, the machine code, which needs -o;
-`plan`, where in the arena every buffer lies.
+after the passes; `tile`, the loops; `plan`, where in the arena every buffer lies. Of a CPU `llvm`;
+`asm`; `object`, the machine code, which needs -o. Of a graphics card `cuda`, the kernels' source;
+`cpp-host`, the same with a host part, and its weights beside it in a file `.bin`; `resources`, the
+registers and the memory that each kernel takes.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..backends.base import Backend
+from ..backends.cuda.backend import CudaBackend
+from ..backends.cuda.host import host_source, weights_file
 from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.cache import default_cache
 from ..backends.llvm.jit import compile_objects
@@ -23,6 +28,7 @@ from ..driver import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
+from ..passes.lower import Lowered
 from ..passes.precision import PRECISIONS
 from ..text import bytes_text
 from ..tile.program import Program
@@ -31,12 +37,17 @@ from .files import emit, write_atomically, write_function
 from .layout import plan_text, seconds_text
 from .model import add_model_arguments, load_static
 
-STAGES = ("graph", "report", "fused", "tile", "llvm", "asm", "object", "plan")
+STAGES = (
+    "graph", "report", "fused", "tile", "plan", "llvm", "asm", "object", "cuda", "cpp-host",
+    "resources",
+)  # fmt: skip
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_model_arguments(parser)
-    parser.add_argument("--emit", choices=STAGES, default="asm", help="the stage (asm)")
+    parser.add_argument(
+        "--emit", choices=STAGES, help="the stage (asm, or cuda of a graphics card)"
+    )
     add_compile_arguments(parser)
     parser.add_argument("-o", "--output", metavar="OUT", help="write there instead of to stdout")
     parser.add_argument("--timing", action="store_true", help="print the times on stderr")
@@ -61,8 +72,9 @@ def add_compile_arguments(parser: ArgumentParser) -> None:
 def add_target_arguments(parser: ArgumentParser) -> None:
     """`--target` and `--winograd`."""
     parser.add_argument(
-        "--target", default="cpu", help="cpu (this machine), cpu:haswell, cpu:aarch64, …"
-    )
+        "--target", default="cpu",
+        help="cpu (this machine), cpu:haswell, cpu:aarch64, cuda:sm_90, …",
+    )  # fmt: skip
     parser.add_argument(
         "--winograd", choices=("auto", "off", "2", "4"), default="auto",
         help="for 3x3 convolutions: where it pays (auto), never, or tiles of 2 or 4",
@@ -92,22 +104,44 @@ def run(args: Namespace) -> int:
     if args.emit == "report":
         emit(report_for(fn, args.target, options(args)), args.output)
         return 0
-    backend, fused, _, program, seconds = lower_for(fn, args.target, options(args))
-    match args.emit:
+    backend, fused, lowered, program, seconds = lower_for(fn, args.target, options(args))
+    match args.emit or ("cuda" if isinstance(backend, CudaBackend) else "asm"):
         case "fused":
             _emit_function(fused, args.output)
         case "plan":
             emit(plan_text(program), args.output)
         case "object":
             _emit_objects(machine_backend(backend), program, args.output)
-        case "tile":
-            emit(str(program), args.output)
+        case "cpp-host":
+            _emit_host(backend, lowered, program, args.output)
         case stage:
-            emit(machine_backend(backend).stage_texts(program)[stage](), args.output)
+            emit(_text(backend, program, stage), args.output)
     if args.timing:
         times = ", ".join(f"{name} {seconds_text(took)}" for name, took in seconds.items())
         print(f"compiled @{fn.name} up to the plan: {times}", file=sys.stderr)
     return 0
+
+
+def _text(backend: Backend, program: Program, stage: str) -> str:
+    """The text that a backend makes of a program at a stage."""
+    texts = backend.stage_texts(program)
+    if stage not in texts:
+        have = ", ".join(texts)
+        raise UnsupportedError(f"'{backend.target.name}' has no stage '{stage}'; it has {have}")
+    return texts[stage]()
+
+
+def _emit_host(backend: Backend, lowered: Lowered, program: Program, output: str | None) -> None:
+    """The CUDA source with its host part, and the weights beside it."""
+    if not isinstance(backend, CudaBackend):
+        raise UnsupportedError(f"the target '{backend.target.name}' has no host part in C++")
+    source = backend.source(program)
+    weights = weights_file(source, lowered.constants)
+    if weights and output in (None, "-"):
+        raise InputError("the weights go into a file of their own: say where, with -o OUT")
+    emit(host_source(source), output)
+    if weights and output is not None:
+        write_atomically(Path(output).with_suffix(".bin"), weights)
 
 
 def _emit_function(fn: Function, output: str | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from math import prod
+from math import gcd, prod
 from typing import TypeAlias
 
 from ..expr import (
@@ -195,8 +195,11 @@ def _separates(
     seen: set[tuple[int, frozenset[tuple[Expr | None, int]]]] = set()
     lows: list[int] = []
     highs: list[int] = []
+    constants: set[int] = set()
+    steps = 0  # what all terms within the loop are multiples of
     for terms in sums:
         low = high = terms.get(None, 0)
+        constants.add(low)
         outer: set[tuple[Expr | None, int]] = set()
         for term, coefficient in terms.items():
             if term is None or term == target:
@@ -205,6 +208,7 @@ def _separates(
             if axis in names or any(True for _ in loads_of(term)):
                 return False
             if names & inner:
+                steps = gcd(steps, coefficient)
                 ends = [coefficient * end for end in bounds_of(term, bounds)]
                 low, high = low + min(ends), high + max(ends)
             else:
@@ -215,7 +219,11 @@ def _separates(
     if len(seen) != 1:
         return False
     ((factor, _),) = seen
-    return max(highs) - min(lows) < abs(factor)
+    if max(highs) - min(lows) < abs(factor):
+        return True
+    # `f * target + steps * anything`: different targets leave different remainders.
+    least, most = bounds_of(target, bounds)
+    return len(constants) == 1 and factor != 0 and abs(factor) * (most - least) < steps
 
 
 class Dependences:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import VerifyError
-from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, simplify
+from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, simplify, vars_of
 from ..text import fresh_name
 from .nodes import (
     Accumulate,
@@ -22,6 +22,7 @@ from .nodes import (
     Ref,
     Stmt,
     Store,
+    expressions_of,
     map_blocks,
     map_own,
     substitute_block,
@@ -145,6 +146,31 @@ def accesses(block: Block) -> Iterator[tuple[str, tuple[Expr, ...], bool]]:
             yield load.buffer, load.indices, False
         for target in targets_of(stmt):
             yield target.buffer, target.indices, True
+
+
+def names_read(block: Block) -> frozenset[str]:
+    """The axes and names that expressions in a block use."""
+    return frozenset(
+        name for stmt in walk(block) for expr in expressions_of(stmt) for name in vars_of(expr)
+    )
+
+
+def without_unread(kernel: Kernel) -> Kernel:
+    """The kernel without the names for values that nothing reads."""
+    while True:
+        read = names_read(kernel.body)
+
+        def kept(block: Block, read: frozenset[str] = read) -> Block:
+            return tuple(
+                map_blocks(stmt, kept)
+                for stmt in block
+                if not isinstance(stmt, Let) or stmt.name in read
+            )
+
+        body = kept(kernel.body)
+        if body == kernel.body:
+            return kernel
+        kernel = kernel.with_body(body)
 
 
 def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:

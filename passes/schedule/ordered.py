@@ -23,7 +23,7 @@ def ordered_axes(kernel: Kernel) -> frozenset[str]:
 
     Sums in memory (scatter) stay in order too: their elements are known only from data.
     """
-    if _writes_one_constant(kernel):
+    if writes_one_constant(kernel):
         return frozenset()
     found = Dependences(scoped(kernel, narrow=True), kernel.params, {})
     registers = {buffer.name for buffer in kernel.locals if buffer.space is Space.REGISTER}
@@ -34,7 +34,7 @@ def ordered_axes(kernel: Kernel) -> frozenset[str]:
     )
 
 
-def _writes_one_constant(kernel: Kernel) -> bool:
+def writes_one_constant(kernel: Kernel) -> bool:
     """Whether all iterations that write anything write the same, as those that look for faults."""
     writes = [stmt for stmt in walk(kernel.body) if isinstance(stmt, (Store, Accumulate))]
     match writes:

@@ -33,15 +33,20 @@ def is_together(kernel: Kernel) -> bool:
 
 
 def schedule_together(kernel: Kernel, target: Target) -> Kernel:
+    """One nest, in which every value has a name, in vectors."""
+    kernel = in_one_nest(kernel)
+    (found,) = nests_of(kernel)
+    return schedule_elementwise(kernel, found, target)
+
+
+def in_one_nest(kernel: Kernel) -> Kernel:
     """One nest, in which every value has a name."""
     (loop,) = fuse_leading(kernel, common_depth(kernel)).body
     assert isinstance(loop, Loop)
     loops, body = chain(loop)
     kept = tuple(buffer for buffer in kernel.locals if buffer.space is not Space.SHARED)
     named = _named(kernel, body)
-    kernel = collapse_all(replace(kernel, body=nest(loops, named), locals=kept))
-    (found,) = nests_of(kernel)
-    return schedule_elementwise(kernel, found, target)
+    return collapse_all(replace(kernel, body=nest(loops, named), locals=kept))
 
 
 def _named(kernel: Kernel, body: Block) -> Block:

@@ -118,3 +118,36 @@ def test_winograd_choice_reaches_the_pass(
         assert cli("compile", layer, "--shape", "batch=3", *arguments).code == 0
     assert choices == ["auto", "off", 4]
     assert cli("compile", layer, "--winograd", "3").code == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "shown"),
+    [("cuda", "matmul_relu_kernel<<<1, 32>>>"), ("cpp-host", "_run("), ("tile", "thread ")],
+)
+def test_each_stage_of_a_card_prints(cli: Cli, layer: Path, stage: str, shown: str) -> None:
+    target = ("--target", "cuda:sm_90")
+    done = cli("compile", layer, "--shape", "batch=3", *target, "--emit", stage)
+    assert (done.code, done.err) == (0, "")
+    assert shown in done.out
+
+
+def test_a_stage_that_a_card_lacks_is_an_error(cli: Cli, layer: Path) -> None:
+    target = ("--target", "cuda:sm_90")
+    done = cli("compile", layer, "--shape", "batch=3", *target, "--emit", "asm")
+    assert done.code == 1
+    assert "'cuda:sm_90' has no stage 'asm'; it has tile, cuda" in done.err
+
+
+def test_a_host_part_is_written_with_its_weights(cli: Cli, tmp_path: Path) -> None:
+    model = tmp_path / "model.mlir"
+    model.write_text(
+        "func @model(%x: tensor<2xf32>) -> tensor<2xf32> {\n"
+        "  %0 = constant {value = dense<[1.0, 2.0]>} : tensor<2xf32>\n"
+        "  %1 = add %x, %0 : tensor<2xf32>\n"
+        "  return %1\n}\n"
+    )
+    out = tmp_path / "model.cu"
+    done = cli("compile", model, "--target", "cuda:sm_80", "--emit", "cpp-host", "-o", out)
+    assert (done.code, done.err) == (0, "")
+    assert 'extern "C" int model_load(const char* weights)' in out.read_text()
+    assert out.with_suffix(".bin").read_bytes()[:8] == b"\0\0\x80\x3f\0\0\0\x40"

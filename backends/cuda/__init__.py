@@ -1,0 +1,1 @@
+"""The CUDA backend: a Program becomes CUDA C++ source that needs no header."""

@@ -1,0 +1,96 @@
+"""The CUDA backend: a Program becomes CUDA source, and machine code where NVIDIA's compiler is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from ...errors import UnsupportedError, check
+from ...ir import ConstantData
+from ...target import Target
+from ...tile.program import Memory, Program
+from ...types import Array
+from ..base import Results, Stages, Texts
+from .nvrtc import compile_source, resources_text
+from .source import CudaSource
+
+
+@dataclass(frozen=True)
+class CudaExecutable:
+    """A program's CUDA source. It is called on no card yet: `__call__` says what can be done."""
+
+    program: Program
+    target: Target
+    stages: Mapping[str, str]
+    compile_seconds: Mapping[str, float]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return self.program.params
+
+    @property
+    def memory(self) -> Memory:
+        assert self.program.memory is not None
+        return self.program.memory
+
+    def __call__(
+        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+    ) -> Results:
+        raise UnsupportedError(
+            f"@{self.program.name} for {self.target.name} cannot be called from Python yet: its "
+            'source is in stages["cuda"], and `mlir-lite compile FILE --target '
+            f"{self.target.name} --emit cpp-host -o model.cu` writes it with a host part, for nvcc"
+        )
+
+    def clone(self) -> CudaExecutable:
+        return self
+
+
+@dataclass(frozen=True)
+class CudaBackend:
+    """Writes CUDA source for one kind of card."""
+
+    target: Target
+
+    def compile(
+        self,
+        program: Program,
+        constants: Mapping[str, ConstantData],
+        *,
+        threads: int | None,
+        stages: Texts,
+        seconds: Mapping[str, float],
+    ) -> CudaExecutable:
+        """`threads` are those of a CPU and change nothing. `UnsupportedError` for operations that
+        a card cannot do."""
+        self.source(program)
+        texts = Stages({**stages, **self.stage_texts(program)})
+        return CudaExecutable(program, self.target, texts, seconds)
+
+    def source(self, program: Program) -> CudaSource:
+        """The source of a program. `UnsupportedError` names all operations that have none."""
+        refused = [
+            f"{call.label} ({call.location})"
+            for call in program.calls
+            if program.kernel(call.kernel).externs
+        ]
+        check(
+            not refused,
+            f"{self.target.name} has no LAPACK, which these need: {', '.join(refused)}; the target "
+            "'cpu' has it",
+            UnsupportedError,
+        )
+        return CudaSource.of(program, self.target)
+
+    def stage_texts(self, program: Program) -> Texts:
+        """`tile`, `cuda`, and with NVIDIA's compiler `resources`: what each kernel takes."""
+        source = cache(lambda: self.source(program))
+        gpu = self.target.gpu
+        assert gpu is not None
+        architecture = gpu.architecture
+        return {
+            "tile": lambda: str(program),
+            "cuda": lambda: str(source()),
+            "resources": lambda: resources_text(compile_source(str(source()), architecture)),
+        }

@@ -1,0 +1,371 @@
+"""Scalar and index expressions in C++.
+
+Indices are `int` where their limits prove that they fit, else `long long`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import UnsupportedError
+from ...expr import INDEX, Apply, Bounds, Cast, Const, Expr, Load, Var, bounds_of
+from ...expr.simplify import linear_sum
+from ...tile.nodes import Buffer, Space
+from ...types import DType, i32
+from .c_names import literal, value_type
+
+_INT = 2**31 - 2  # so that a loop may count one past it
+_LONG = 2**62
+
+# How tightly operators bind, as C++ says.
+ATOM, UNARY, PRODUCT, SUM, SHIFT, ORDER, EQUAL, BITS, BOTH, EITHER, CHOICE = range(11, 0, -1)
+
+_OPERATORS: Mapping[str, tuple[str, int]] = {
+    "add": ("+", SUM),
+    "sub": ("-", SUM),
+    "mul": ("*", PRODUCT),
+    "div": ("/", PRODUCT),
+    "lt": ("<", ORDER),
+    "le": ("<=", ORDER),
+    "gt": (">", ORDER),
+    "ge": (">=", ORDER),
+    "eq": ("==", EQUAL),
+    "ne": ("!=", EQUAL),
+}
+_OF_BOOLS: Mapping[str, tuple[str, int]] = {
+    "and": ("&&", BOTH),
+    "mul": ("&&", BOTH),
+    "min": ("&&", BOTH),
+    "or": ("||", EITHER),
+    "add": ("||", EITHER),
+    "max": ("||", EITHER),
+    "xor": ("!=", EQUAL),
+    **{name: _OPERATORS[name] for name in ("lt", "le", "gt", "ge", "eq", "ne")},
+}
+_OF_BITS: Mapping[str, str] = {"and": "&", "or": "|", "xor": "^"}
+_WRAPPING: Mapping[str, str] = {
+    "add": "wrapping_add",
+    "sub": "wrapping_subtract",
+    "mul": "wrapping_multiply",
+}
+_INTEGER_CALLS: Mapping[str, str] = {
+    "floordiv": "floor_divide",
+    "mod": "floor_modulo",
+    "truncdiv": "truncated_divide",
+    "truncmod": "truncated_modulo",
+    "pow": "integer_power",
+    "sign": "sign_of",
+    "abs": "magnitude",
+    "min": "smaller",
+    "max": "larger",
+    "shl": "shift_left",
+}
+# Functions of C's library; with an `f` at the end they are of floats. Others have C's name.
+_LIBRARY: Mapping[str, str] = {
+    "pow": "pow",
+    "atan2": "atan2",
+    "truncmod": "fmod",
+    "abs": "fabs",
+    "round": "rint",
+    "fma": "fma",
+}
+_OWN_NAMES = """
+    floor ceil trunc sqrt exp exp2 expm1 log log1p log2 log10 sin cos tan asin acos atan sinh cosh
+    tanh asinh acosh atanh erf
+"""
+_OF_FLOATS = {**{name: name for name in re.findall(r"\w+", _OWN_NAMES)}, **_LIBRARY}
+_FLOAT_CALLS: Mapping[str, str] = {
+    "min": "smaller",
+    "max": "larger",
+    "sign": "sign_of",
+    "mod": "modulo",
+    "floordiv": "floored_quotient",
+    "sigmoid": "sigmoid",
+    "gelu": "gelu",
+}
+_EXACT = frozenset(
+    ("min", "max", "neg", "abs", "sign", "round", "floor", "ceil", "trunc", "truncmod")
+)
+_ROUNDINGS: Mapping[str, str] = {"f16": "to_f16", "bf16": "to_bf16"}
+
+
+@dataclass(frozen=True)
+class Text:
+    """An expression's source, how tightly its outermost operator binds, and the type it has."""
+
+    source: str
+    binds: int
+    type: str
+
+    def within(self, binds: int) -> str:
+        """The source as an operand of an operator."""
+        return self.source if self.binds >= binds else f"({self.source})"
+
+
+@dataclass(frozen=True)
+class Expressions:
+    """Writes expressions of one kernel: `names` are the C++ names of buffers, axes and values."""
+
+    buffers: Mapping[str, Buffer]
+    names: Mapping[str, str]
+    bounds: Bounds
+
+    def __call__(self, expr: Expr) -> str:
+        return self.text(expr).source
+
+    def fits_int(self, expr: Expr) -> bool:
+        low, high = bounds_of(expr, self.bounds)
+        return low >= -_INT and high <= _INT
+
+    def index_type(self, expr: Expr) -> str:
+        """The C++ type of a variable that holds an index."""
+        return "int" if self.fits_int(expr) else "long long"
+
+    def text(self, expr: Expr) -> Text:
+        match expr:
+            case Const(value=value) if expr.dtype == INDEX:
+                source = literal(value, INDEX)
+                kind = "int" if abs(int(value)) <= _INT else "long long"
+                return Text(source, UNARY if source.startswith("-") else ATOM, kind)
+            case Const(value=value, dtype=dtype):
+                source = literal(value, dtype)
+                return Text(source, UNARY if source[0] == "-" else ATOM, value_type(dtype))
+            case Var(name=name) if expr.dtype == INDEX:
+                return Text(self.names[name], ATOM, self.index_type(expr))
+            case Var(name=name, dtype=dtype):
+                return Text(self.names[name], ATOM, value_type(dtype))
+            case Load():
+                return self._load(expr)
+            case Cast():
+                return self._cast(expr)
+            case Apply(function="select", args=(condition, then, otherwise)):
+                return self._select(condition, then, otherwise)
+            case Apply():
+                return self._apply(expr)
+        raise UnsupportedError(f"the CUDA backend has no {type(expr).__name__} in a kernel")
+
+    # Memory
+
+    def place(self, name: str, indices: Sequence[Expr]) -> str:
+        """An element of a buffer in memory, as what C++ can assign to."""
+        buffer = self.buffers[name]
+        own = self.names[name]
+        if buffer.space is Space.REGISTER and buffer.elements == 1:
+            return own
+        at = tuple(indices) if buffer.layout is None else buffer.layout.apply(tuple(indices))
+        terms = linear_sum(zip(at, buffer.strides, strict=True))
+        return f"{own}[{self._sum(terms)}]"
+
+    def _sum(self, terms: Mapping[Expr | None, int]) -> str:
+        """A sum of multiples, the largest first, as a person would write it."""
+        parts: list[tuple[bool, str]] = []
+        constant = terms.get(None, 0)
+        ordered = sorted(
+            ((term, factor) for term, factor in terms.items() if term is not None),
+            key=lambda entry: -abs(entry[1]),
+        )
+        wide = sum(
+            abs(factor) * max(map(abs, bounds_of(term, self.bounds))) for term, factor in ordered
+        ) + abs(constant) > _INT
+        for term, factor in ordered:
+            text = self.text(term)
+            source = text.within(PRODUCT)
+            if wide and text.type == "int":
+                source = f"(long long){text.within(UNARY)}"
+            parts.append((factor < 0, source if abs(factor) == 1 else f"{source} * {abs(factor)}"))
+        if constant or not parts:
+            parts.append((constant < 0, str(abs(constant))))
+        first = ("-" if parts[0][0] else "") + parts[0][1]
+        return first + "".join(f" {'-' if minus else '+'} {part}" for minus, part in parts[1:])
+
+    def _load(self, load: Load) -> Text:
+        place, buffer = self.place(load.buffer, load.indices), self.buffers[load.buffer]
+        if buffer.space is Space.REGISTER:
+            return Text(place, ATOM, value_type(load.dtype))
+        if load.dtype.kind == "b":
+            return Text(f"{place} != 0", EQUAL, "bool")
+        if load.dtype.name in _ROUNDINGS:
+            return Text(f"{load.dtype.name}_value({place})", ATOM, "float")
+        return Text(place, ATOM, value_type(load.dtype))
+
+    def stored(self, value: Expr, buffer: Buffer) -> str:
+        """A value as it is assigned to an element of a buffer."""
+        return self.in_memory(self(value), buffer)
+
+    def in_memory(self, source: str, buffer: Buffer) -> str:
+        if buffer.space is not Space.REGISTER and buffer.dtype.name in _ROUNDINGS:
+            return f"{buffer.dtype.name}_bits({source})"
+        return source
+
+    # Conversions
+
+    def _cast(self, cast: Cast) -> Text:
+        value, dtype = cast.value, cast.dtype
+        inner = self.text(value)
+        kind = value_type(dtype)
+        if dtype.kind == "b":
+            return Text(f"{inner.within(EQUAL + 1)} != 0", EQUAL, kind)
+        if dtype.name in _ROUNDINGS:
+            if value.dtype.kind == "b" or value.dtype.is_integer:
+                inner = Text(f"(double){inner.within(UNARY)}", UNARY, "double")
+            return Text(f"{_ROUNDINGS[dtype.name]}({inner.source})", ATOM, kind)
+        if dtype.is_integer and value.dtype.is_float:
+            limits = np.iinfo(dtype.numpy)
+            ends = f"{literal(limits.min, dtype)}, {literal(limits.max, dtype)}"
+            return Text(f"saturated<{kind}>({inner.source}, {ends})", ATOM, kind)
+        if dtype == INDEX and value.dtype.is_integer and value.dtype.bits <= i32.bits:
+            return Text(inner.source, inner.binds, "int")
+        return Text(f"({kind}){inner.within(UNARY)}", UNARY, kind)
+
+    # Functions
+
+    def _select(self, condition: Expr, then: Expr, otherwise: Expr) -> Text:
+        first, second = self.text(then), self.text(otherwise)
+        kind = first.type if first.type == second.type else _wider(then.dtype)
+        parts = [self.text(condition), first, second]
+        source = "{} ? {} : {}".format(*(part.within(CHOICE + 1) for part in parts))
+        return Text(source, CHOICE, kind)
+
+    def _apply(self, expr: Apply) -> Text:
+        dtype = expr.args[-1].dtype
+        if dtype.kind == "b":
+            found = self._of_bools(expr)
+        elif dtype.is_float:
+            found = self._of_floats(expr, dtype)
+        else:
+            found = self._of_integers(expr, dtype)
+        if found is None:
+            raise UnsupportedError(f"the CUDA backend has no '{expr.function}' of {dtype}")
+        return found
+
+    def _binary(self, operator: tuple[str, int], args: Sequence[Expr], kind: str) -> Text:
+        sign, binds = operator
+        left, right = (self.text(arg) for arg in args)
+        # Comparisons do not chain, and && beside || is clearer with parentheses.
+        tight = binds + 1 if binds in (ORDER, EQUAL, EITHER) else binds
+        source = f"{left.within(tight)} {sign} {right.within(binds + 1)}"
+        return Text(source, binds, kind)
+
+    def _call(self, name: str, args: Sequence[Expr], kind: str) -> Text:
+        return Text(f"{name}({', '.join(map(self, args))})", ATOM, kind)
+
+    def _of_bools(self, expr: Apply) -> Text | None:
+        match expr.function, expr.args:
+            case "not", (value,):
+                return Text(f"!{self.text(value).within(UNARY)}", UNARY, "bool")
+            case "isnan" | "isinf", _:
+                return Text("false", ATOM, "bool")
+            case "abs" | "floor" | "ceil" | "trunc", (value,):
+                return self.text(value)
+        operator = _OF_BOOLS.get(expr.function)
+        return self._binary(operator, expr.args, "bool") if operator else None
+
+    def _of_floats(self, expr: Apply, dtype: DType) -> Text | None:
+        kind, name = value_type(dtype), expr.function
+        if name in ("lt", "le", "gt", "ge", "eq", "ne"):
+            return self._binary(_OPERATORS[name], expr.args, "bool")
+        found: Text | None = None
+        match name, expr.args:
+            case "isnan", (value,):
+                text = self.text(value).within(EQUAL + 1)
+                return Text(f"{text} != {text}", EQUAL, "bool")
+            case "isinf", (value,):
+                suffix = "" if kind == "double" else "f"
+                return Text(f"fabs{suffix}({self(value)}) == infinity()", EQUAL, "bool")
+            case "neg", (value,):
+                inner = self.text(value).within(ATOM)
+                return Text(f"-{inner}", UNARY, kind)
+        if name in _OPERATORS:
+            found = self._binary(_OPERATORS[name], expr.args, kind)
+        elif name in _FLOAT_CALLS:
+            found = self._call(_FLOAT_CALLS[name], expr.args, kind)
+        elif name in _OF_FLOATS:
+            suffix = "" if kind == "double" else "f"
+            found = self._call(f"{_OF_FLOATS[name]}{suffix}", expr.args, kind)
+        if found is not None and dtype.name in _ROUNDINGS and name not in _EXACT:
+            return Text(f"{_ROUNDINGS[dtype.name]}({found.source})", ATOM, kind)
+        return found
+
+    def _of_integers(self, expr: Apply, dtype: DType) -> Text | None:
+        name, args = expr.function, expr.args
+        if name in ("lt", "le", "gt", "ge", "eq", "ne"):
+            return self._binary(_OPERATORS[name], args, "bool")
+        if name in ("isnan", "isinf"):
+            return Text("false", ATOM, "bool")
+        if name in ("round", "floor", "ceil", "trunc"):
+            return self.text(args[0])
+        if dtype == INDEX:
+            plain = self._of_indices(expr)
+            if plain is not None:
+                return plain
+        kind = value_type(dtype)
+        if name in _OF_BITS:
+            operator = (_OF_BITS[name], BITS)
+            return self._narrowed(self._binary(operator, args, kind), dtype)
+        match name, args:
+            case "neg", (value,):
+                return Text(f"wrapping_subtract<{kind}>(0, {self(value)})", ATOM, kind)
+            case "not", (value,):
+                flipped = Text(f"~{self.text(value).within(UNARY)}", UNARY, kind)
+                return self._narrowed(flipped, dtype)
+            case "shr", _:
+                return self._narrowed(self._binary((">>", SHIFT), args, kind), dtype)
+            case "philox", _:
+                return self._call("philox", args, kind)
+            case "fma", (a, b, c):
+                product = f"wrapping_multiply<{kind}>({self(a)}, {self(b)})"
+                return Text(f"wrapping_add<{kind}>({product}, {self(c)})", ATOM, kind)
+        calls = {**_INTEGER_CALLS, **_WRAPPING}
+        if name not in calls:
+            return None
+        function = calls[name]
+        if dtype.kind == "u" and name in ("floordiv", "truncdiv", "mod", "truncmod", "abs"):
+            whole = {"floordiv": "unsigned_divide", "truncdiv": "unsigned_divide"}
+            function = "larger" if name == "abs" else whole.get(name, "unsigned_modulo")
+            if name == "abs":
+                return self.text(args[0])
+        return self._call(f"{function}<{kind}>", args, kind)
+
+    def _narrowed(self, text: Text, dtype: DType) -> Text:
+        """What C++ computed in `int`, in the type it is of."""
+        if dtype.bits >= i32.bits:
+            return text
+        return Text(f"({text.type}){text.within(UNARY)}", UNARY, text.type)
+
+    def _of_indices(self, expr: Apply) -> Text | None:
+        """Arithmetic that its limits prove not to overflow, in C++'s own operators."""
+        low, high = bounds_of(expr, self.bounds)
+        if low <= -_LONG or high >= _LONG:
+            return None
+        kind = self.index_type(expr)
+        name, args = expr.function, expr.args
+        parts = [self.text(arg) for arg in args]
+        if kind == "long long" and all(part.type == "int" for part in parts):
+            parts[0] = Text(f"(long long){parts[0].within(UNARY)}", UNARY, kind)
+        if any(part.type == "long long" for part in parts):
+            kind = "long long"
+        match name, args:
+            case "add" | "sub" | "mul", (_, _):
+                sign, binds = _OPERATORS[name]
+                source = f"{parts[0].within(binds)} {sign} {parts[1].within(binds + 1)}"
+                return Text(source, binds, kind)
+            case "neg", (_,):
+                return Text(f"-{parts[0].within(ATOM)}", UNARY, kind)
+            case "floordiv" | "mod", (value, Const(value=by)) if by > 0:
+                sign = "/" if name == "floordiv" else "%"
+                if bounds_of(value, self.bounds)[0] >= 0:
+                    source = f"{parts[0].within(PRODUCT)} {sign} {parts[1].source}"
+                    return Text(source, PRODUCT, kind)
+            case _:
+                pass
+        return None
+
+
+def _wider(dtype: DType) -> str:
+    return value_type(dtype)
+
+

@@ -1,0 +1,217 @@
+"""Kernels in CUDA C++: loops and statements as they stand in Tile IR.
+
+    block b in 0..3: thread t in 0..256: {let i = b * 256 + t;  if i < 640: y[i] = max(x[i], 0)}
+      ->  const int i = blockIdx.x * 256 + threadIdx.x;
+          if (i < 640) {
+              y[i] = larger(x[i], 0.0f);
+          }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from ...errors import UnsupportedError, check
+from ...expr import COMBINERS, INDEX, Load, Var, apply
+from ...expr.nodes import Const
+from ...tile.dependence import static_bounds
+from ...tile.nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Kind,
+    Let,
+    Loop,
+    Space,
+    Stmt,
+    Store,
+    Sync,
+    walk,
+)
+from ...tile.tree import extent_of, names_read
+from .c_names import buffer_type, element_type, identifier, identifiers, value_type
+from .expressions import Expressions
+
+_GRID_AXES = ("x", "y", "z")  # the innermost first
+_INDENT = "    "
+
+
+@dataclass(frozen=True)
+class CudaKernel:
+    """A kernel's source, its name there, and how it is launched."""
+
+    name: str
+    source: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    params: tuple[Buffer, ...]
+
+
+def kernel_name(kernel: Kernel) -> str:
+    """What a kernel is called in the source: never as a function of C's library."""
+    return f"{identifier(kernel.name).rstrip('_')}_kernel"
+
+
+def emit_kernel(kernel: Kernel, comment: tuple[str, ...] = ()) -> CudaKernel:
+    """The source of one kernel. `UnsupportedError` where it is not of the form of a launch."""
+    return _Emitter.of(kernel).emit(comment)
+
+
+@dataclass(frozen=True)
+class _Emitter:
+    kernel: Kernel
+    blocks: tuple[Loop, ...]  # outermost first
+    threads: tuple[Loop, ...]
+    body: Block
+    expressions: Expressions
+
+    @staticmethod
+    def of(kernel: Kernel) -> _Emitter:
+        blocks, inside = _nest(kernel.body, Kind.BLOCK)
+        threads, body = _nest(inside, Kind.THREAD)
+        for stmt in walk(body):
+            serial = not isinstance(stmt, Loop) or stmt.kind not in (
+                Kind.BLOCK, Kind.THREAD, Kind.PARALLEL, Kind.WARP, Kind.LANE,
+            )  # fmt: skip
+            check(serial, f"'{kernel.name}' has parallel loops within a thread", UnsupportedError)
+        check(not kernel.externs, f"'{kernel.name}' calls a C function", UnsupportedError)
+        for loops in (blocks, threads):
+            check(len(loops) <= 3, f"'{kernel.name}' has a grid of 4 axes", UnsupportedError)
+        named = [buffer.name for buffer in (*kernel.params, *kernel.locals)]
+        for stmt in walk(kernel.body):
+            if isinstance(stmt, (Loop, Let)):
+                named.append(stmt.axis if isinstance(stmt, Loop) else stmt.name)
+        names = identifiers(named, frozenset((kernel_name(kernel),)))
+        expressions = Expressions(kernel.buffers, names, static_bounds(kernel.body))
+        return _Emitter(kernel, blocks, threads, body, expressions)
+
+    def emit(self, comment: tuple[str, ...]) -> CudaKernel:
+        grid, block = _sizes(self.blocks), _sizes(self.threads)
+        outputs = self.kernel.outputs
+        params = ", ".join(
+            f"{'' if param.name in outputs else 'const '}{element_type(param.dtype)}* "
+            f"{self.name(param.name)}"
+            for param in self.kernel.params
+        )
+        shapes = ", ".join(
+            f"{self.name(param.name)} {param.dtype}{list(param.memory_shape)}"
+            for param in self.kernel.params
+        )
+        name = kernel_name(self.kernel)
+        lines = [
+            *(f"// {line}" for line in comment),
+            f"// {shapes}",
+            f"// {prod(grid)} blocks of {prod(block)} threads",
+            f'extern "C" __global__ void __launch_bounds__({prod(block)})',
+            f"{name}({params})",
+            "{",
+            *(f"{_INDENT}{line}" for line in self._inside()),
+            "}",
+        ]
+        return CudaKernel(name, "\n".join(lines), grid, block, self.kernel.params)
+
+    def name(self, name: str) -> str:
+        return self.expressions.names[name]
+
+    def _inside(self) -> Iterator[str]:
+        used = names_read(self.body)
+        for local in self.kernel.locals:
+            yield self._declared(local)
+        for loops, builtin in ((self.blocks, "blockIdx"), (self.threads, "threadIdx")):
+            for axis, loop in zip(_GRID_AXES, reversed(loops), strict=False):
+                if loop.axis in used:
+                    yield f"const int {self.name(loop.axis)} = {builtin}.{axis};"
+        yield from self._block(self.body)
+
+    def _declared(self, local: Buffer) -> str:
+        space = "__shared__ " if local.space is Space.SHARED else ""
+        single = local.space is Space.REGISTER and local.elements == 1
+        extent = "" if single else f"[{max(1, local.elements)}]"
+        return f"{space}{buffer_type(local)} {self.name(local.name)}{extent};"
+
+    # Statements
+
+    def _block(self, block: Block) -> Iterator[str]:
+        for stmt in block:
+            yield from self._statement(stmt)
+
+    def _statement(self, stmt: Stmt) -> Iterator[str]:
+        write = self.expressions
+        match stmt:
+            case Store(target=target, value=value):
+                place = write.place(target.buffer, target.indices)
+                yield f"{place} = {write.stored(value, self.kernel.buffers[target.buffer])};"
+            case Let(name=name, value=value):
+                kind = write.index_type(value) if value.dtype == INDEX else value_type(value.dtype)
+                yield f"const {kind} {self.name(name)} = {write(value)};"
+            case Accumulate():
+                yield from self._accumulate(stmt)
+            case Loop():
+                yield from self._loop(stmt)
+            case If():
+                yield from self._if(stmt)
+            case Sync(scope=scope):
+                yield "__syncthreads();" if scope == "block" else "__syncwarp();"
+            case _:
+                raise UnsupportedError(f"the CUDA backend has no {type(stmt).__name__} yet")
+
+    def _loop(self, loop: Loop) -> Iterator[str]:
+        write, name = self.expressions, self.name(loop.axis)
+        kind = write.index_type(Var(INDEX, loop.axis))
+        if loop.kind in (Kind.UNROLL, Kind.VECTOR):
+            yield "#pragma unroll"
+        stop = write.text(loop.stop).within(5)
+        yield f"for ({kind} {name} = {write(loop.start)}; {name} < {stop}; ++{name}) {{"
+        yield from _indented(self._block(loop.body))
+        yield "}"
+
+    def _if(self, stmt: If) -> Iterator[str]:
+        yield f"if ({self.expressions(stmt.condition)}) {{"
+        yield from _indented(self._block(stmt.then))
+        if stmt.otherwise:
+            yield "} else {"
+            yield from _indented(self._block(stmt.otherwise))
+        yield "}"
+
+    def _accumulate(self, stmt: Accumulate) -> Iterator[str]:
+        write, buffers = self.expressions, self.kernel.buffers
+        combiner = COMBINERS[stmt.combiner]
+        places = [write.place(target.buffer, target.indices) for target in stmt.targets]
+        if not combiner.function:
+            kind = value_type(stmt.values[0].dtype)
+            values = ", ".join(map(write, stmt.values))
+            yield f"join_{stmt.combiner}<{kind}>({', '.join(places)}, {values});"
+            return
+        (target,), (value,), (place,) = stmt.targets, stmt.values, places
+        if combiner.function in ("add", "mul") and value.dtype.name in ("f32", "f64"):
+            yield f"{place} {'+' if combiner.function == 'add' else '*'}= {write(value)};"
+            return
+        joined = apply(combiner.function, Load(value.dtype, target.buffer, target.indices), value)
+        yield f"{place} = {write.stored(joined, buffers[target.buffer])};"
+
+
+def _nest(body: Block, kind: Kind) -> tuple[tuple[Loop, ...], Block]:
+    """The perfectly nested loops of a kind at the top, and what is in them."""
+    loops: list[Loop] = []
+    while True:
+        match body:
+            case (Loop(start=Const(value=0), stop=Const()) as loop,) if loop.kind is kind:
+                loops.append(loop)
+                body = loop.body
+            case _:
+                return tuple(loops), body
+
+
+def _sizes(loops: tuple[Loop, ...]) -> tuple[int, int, int]:
+    sizes = [extent_of(loop) for loop in reversed(loops)]
+    x, y, z = (*sizes, 1, 1, 1)[:3]
+    return x, y, z
+
+
+def _indented(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        yield f"{_INDENT}{line}"

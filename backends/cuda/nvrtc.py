@@ -1,0 +1,90 @@
+"""NVIDIA's run-time compiler: CUDA source to the card's machine code. It needs no card, no driver
+and no toolkit: `pip install 'mlir-lite[cuda]'`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...errors import RunError, UnsupportedError
+
+_USAGE = re.compile(
+    r"Compiling entry function '(?P<name>\w+)'.*?"
+    r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a kernel takes of a multiprocessor: registers a thread, shared bytes a block, and the
+    bytes of registers that did not fit and went to memory."""
+
+    registers: int
+    shared_bytes: int
+    spilled_bytes: int
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Machine code of a source's kernels."""
+
+    code: bytes
+    log: str
+
+    @cached_property
+    def usage(self) -> Mapping[str, Usage]:
+        """By the names of the kernels, as the assembler reports it."""
+        found: dict[str, Usage] = {}
+        for match in _USAGE.finditer(self.log):
+            shared = re.search(r"(\d+) bytes smem", match["rest"])
+            spilled = int(match["stores"]) + int(match["loads"])
+            bytes_ = int(shared[1]) if shared else 0
+            found[match["name"]] = Usage(int(match["registers"]), bytes_, spilled)
+        return found
+
+
+def compile_source(source: str, architecture: str, *, strict: bool = False) -> Binary:
+    """The machine code for `sm_90` and the like. `strict` makes warnings errors, such as those of
+    registers spilled.
+
+    `UnsupportedError` where the compiler is not installed, `RunError` with its words where it
+    refuses the source.
+    """
+    try:
+        from cuda.core import Program, ProgramOptions
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        load_nvidia_dynamic_lib("nvrtc")
+    except (ImportError, RuntimeError) as error:
+        raise UnsupportedError(
+            "NVIDIA's compiler is not installed: pip install 'mlir-lite[cuda]'"
+        ) from error
+    log = io.StringIO()
+    options = ProgramOptions(
+        arch=architecture,
+        std="c++17",
+        ptxas_options=["-v", *(["--warn-on-spills", "-Werror"] if strict else [])],
+    )
+    try:
+        made = Program(source, "c++", options).compile("cubin", logs=log)
+    except Exception as error:  # the binding has an error class per version
+        words = f"{error}\n{log.getvalue()}"
+        raise RunError(f"the CUDA compiler refuses the source: {words}") from error
+    return Binary(bytes(made.code), log.getvalue())
+
+
+
+
+def resources_text(binary: Binary) -> str:
+    """What each kernel takes, as a table."""
+    lines = [f"{'kernel':40} {'registers':>9} {'shared':>7} {'spilled':>7}"]
+    for name, usage in binary.usage.items():
+        numbers = f"{usage.registers:9} {usage.shared_bytes:7} {usage.spilled_bytes:7}"
+        lines.append(f"{name:40} {numbers}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,8 @@
+"""Recipes for graphics cards: kernels of one shape, threads in blocks.
+
+    block b in 0..n: thread t in 0..256: {..;  sync block;  ..}
+"""
+
+from .recipes import schedule_launches
+
+__all__ = ["schedule_launches"]

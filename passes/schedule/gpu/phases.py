@@ -1,0 +1,71 @@
+"""Kernels of several nests cut into launches: a block does not wait for another, a launch does.
+
+    for i: t[i] = f(i);  for j: y[j] = g(t)   ->   launch 1: for i: t[i] = f(i)
+                                                   launch 2: for j: y[j] = g(t)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ....expr import Const
+from ....tile.nodes import Block, Buffer, Kernel, Loop, Space
+from ....tile.tree import accesses
+
+
+def phases(kernel: Kernel) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
+    """A kernel for each nest at the top, and the buffers through which they hand things on.
+
+    The kernel itself where something else than loops stands there, or they share registers.
+    """
+    blocks = [(stmt,) for stmt in kernel.body]
+    used = [_touched(block) for block in blocks]
+    crossing = _crossing(used, kernel)
+    apart = all(isinstance(stmt, Loop) for stmt in kernel.body) and len(blocks) > 1
+    if not apart or any(buffer.space is Space.REGISTER for buffer in crossing):
+        return (kernel,), ()
+    workspaces = tuple(replace(buffer, space=Space.GLOBAL) for buffer in crossing)
+    given = replace(
+        kernel,
+        params=(*kernel.params, *workspaces),
+        locals=tuple(buffer for buffer in kernel.locals if buffer not in crossing),
+    )
+    parts = enumerate(zip(blocks, used, strict=True), start=1)
+    made = tuple(_part(given, f"{kernel.name}_{number}", *part) for number, part in parts)
+    return made, workspaces
+
+
+def _crossing(used: Iterable[frozenset[str]], kernel: Kernel) -> list[Buffer]:
+    """The locals that more than one phase uses."""
+    parts = list(used)
+    return [local for local in kernel.locals if sum(local.name in names for names in parts) > 1]
+
+
+def _touched(block: Block) -> frozenset[str]:
+    return frozenset(name for name, _, _ in accesses(block))
+
+
+def _part(kernel: Kernel, name: str, block: Block, used: frozenset[str]) -> Kernel:
+    """The kernel of one phase, with what it uses: what it writes comes last."""
+    written = {buffer for buffer, _, writes in accesses(block) if writes}
+    params = [buffer for buffer in kernel.params if buffer.name in used]
+    outputs = tuple(buffer.name for buffer in params if buffer.name in written)
+    ordered = sorted(params, key=lambda buffer: buffer.name in written)
+    kept = tuple(buffer for buffer in kernel.locals if buffer.name in used)
+    return replace(
+        kernel, name=name, params=tuple(ordered), outputs=outputs, body=block, locals=kept
+    )
+
+
+def with_registers(kernel: Kernel) -> Kernel:
+    """Local buffers of one element, or with constant indices only, in registers."""
+    constant = {local.name for local in kernel.locals}
+    for name, indices, _ in accesses(kernel.body):
+        if not all(isinstance(part, Const) for part in indices):
+            constant.discard(name)
+    moved = tuple(
+        replace(local, space=Space.REGISTER) if local.name in constant else local
+        for local in kernel.locals
+    )
+    return replace(kernel, locals=moved)

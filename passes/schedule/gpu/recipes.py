@@ -1,0 +1,72 @@
+"""Which recipe a naive kernel gets on a graphics card.
+
+Nests over the same rows run together, a block a row; others are launches of their own, with what
+they leave each other in global memory. In a launch a thread does one iteration of the independent
+loops, or a block does, whose threads share what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ....target import Gpu
+from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
+from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks
+from ....tile.reductions import lift_guards
+from ....tile.tree import tidy, without_unread
+from ..loops import collapse_all
+from ..together import in_one_nest, is_together
+from .block import bind_block
+from .grid import bind_grid, hoist_independent
+from .phases import phases, with_registers
+from .shared import shared_bytes, spilled
+from .work import independent_loops, prefers_blocks
+
+
+def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
+    """The kernels to launch one after the other, and their workspaces."""
+    if not kernel.body or kernel.externs:  # of an empty array; C functions, which no card has
+        return (kernel,), ()
+    prepared = lift_guards(privatise_in_blocks(tidy(_serial(kernel))))
+    parts, workspaces = phases(_together(prepared, gpu))
+    scheduled: list[Kernel] = []
+    for part in parts:
+        bound, own = _bound(part, gpu)
+        scheduled.append(without_unread(bound))
+        workspaces = (*workspaces, *own)
+    return tuple(scheduled), workspaces
+
+
+def _serial(kernel: Kernel) -> Kernel:
+    """The kernel with loops that say nothing of how they run; the recipes find out."""
+
+    def one(stmt: Stmt) -> Stmt:
+        stmt = map_blocks(stmt, lambda block: tuple(map(one, block)))
+        if isinstance(stmt, Loop) and stmt.kind in (Kind.PARALLEL, Kind.VECTOR):
+            return replace(stmt, kind=Kind.SERIAL)
+        return stmt
+
+    return kernel.with_body(tuple(map(one, kernel.body)))
+
+
+def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
+    """Nests over the same elements or rows as one, if what they share fits into a block."""
+    if is_together(kernel):
+        return in_one_nest(kernel)
+    if len(kernel.body) < 2:
+        return kernel
+    depth = common_depth(kernel)
+    if not depth:
+        return kernel
+    fused = fuse_leading(kernel, depth)
+    return fused if shared_bytes(fused) <= gpu.static_shared_bytes else kernel
+
+
+def _bound(kernel: Kernel, gpu: Gpu) -> tuple[Kernel, tuple[Buffer, ...]]:
+    """A launch: the loops of one phase given to blocks and threads."""
+    kernel = hoist_independent(collapse_all(with_registers(kernel)))
+    loops = independent_loops(kernel)
+    shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
+    if loops and not shared and not prefers_blocks(kernel, loops, gpu):
+        return bind_grid(kernel, loops, gpu.block_threads), ()
+    return spilled(bind_block(kernel, loops, gpu.block_threads), gpu)

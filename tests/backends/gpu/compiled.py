@@ -1,0 +1,72 @@
+"""Functions compiled for a card: the source, and its results when the text runs on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlir_lite.backends.cuda.launcher import Launcher
+from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.ir import Function
+from mlir_lite.passes.lower import lower
+from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.pipelines import cuda_pipeline
+from mlir_lite.passes.plan_memory import plan_memory
+from mlir_lite.target import Target, named_target
+from mlir_lite.tile.program import Program
+from mlir_lite.types import Array
+
+from .shim import ShimDevice, build, unit_text
+
+
+def card(name: str = "sm_90", threads: int = 256) -> Target:
+    """A card's figures, with so many threads a block."""
+    target = named_target(f"cuda:{name}")
+    assert target is not None and target.gpu is not None
+    gpu = dataclasses.replace(target.gpu, block_threads=threads)
+    return dataclasses.replace(target, gpu=gpu)
+
+
+def planned(fn: Function, target: Target) -> tuple[Program, dict[str, Array]]:
+    """The program of a function, with the data of its constants."""
+    lowered = lower(run_passes(fn, cuda_pipeline(target)), target)
+    data = {name: constant.array() for name, constant in lowered.constants.items()}
+    return plan_memory(lowered), data
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A function's source, and the library that g++ made of the kernels in it."""
+
+    source: CudaSource
+    constants: Mapping[str, Array]
+    device: ShimDevice
+
+    @staticmethod
+    def of(fn: Function, folder: Path, *flags: str, target: Target | None = None) -> Compiled:
+        target = target or card()
+        program, constants = planned(fn, target)
+        source = CudaSource.of(program, target)
+        text = unit_text(list(source.kernels.values()))
+        return Compiled(source, constants, ShimDevice(build(text, folder, fn.name, *flags)))
+
+    def __call__(
+        self, *arrays: Array, order: str = "ascending", without: int = 0
+    ) -> tuple[Array, ...]:
+        """The results, with threads and blocks in this order, `without` the barrier of a line."""
+        device = dataclasses.replace(self.device, order=order, without=without, memory={})
+        with np.errstate(all="ignore"):
+            return Launcher(self.source, device, self.constants)(arrays)
+
+
+def all_orders(compiled: Compiled, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """The results, which must be the same bits in any order of threads and blocks."""
+    first = compiled(*arrays)
+    for order in ("descending", "shuffled"):
+        for one, other in zip(first, compiled(*arrays, order=order), strict=True):
+            assert one.tobytes() == other.tobytes(), f"{order} threads compute something else"
+    return first

@@ -1,0 +1,123 @@
+"""CUDA source run on the CPU: compiled by g++ with `shim.h` before it, for the launcher a device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlir_lite.backends.cuda.c_names import element_type
+from mlir_lite.backends.cuda.helpers import HELPERS, needed
+from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.types import Array
+
+HEADER = Path(__file__).with_name("shim.h")
+ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
+
+needs_shim = pytest.mark.skipif(
+    shutil.which("g++") is None or platform.machine() != "x86_64",
+    reason="kernels run on the CPU through g++ on x86-64",
+)
+
+
+class Config(ctypes.Structure):
+    """`shim_config`."""
+
+    _fields_ = (
+        ("grid", ctypes.c_int * 3),
+        ("block", ctypes.c_int * 3),
+        ("order", ctypes.c_int),
+        ("seed", ctypes.c_uint),
+        ("without", ctypes.c_int),
+    )
+
+
+def unit_text(kernels: Sequence[CudaKernel]) -> str:
+    """The C++ of kernels with distinct names, and what starts each."""
+    sources = "\n\n".join(kernel.source for kernel in kernels)
+    helpers = "\n\n".join(HELPERS[name] for name in needed(sources)[1])
+    starts = "\n".join(map(_start, kernels))
+    return f'#include "{HEADER}"\n\n{helpers}\n\n{sources}\n\n{starts}\n'
+
+
+def _start(kernel: CudaKernel) -> str:
+    args = ", ".join(
+        f"*({element_type(param.dtype)}**)args[{place}]"
+        for place, param in enumerate(kernel.params)
+    )
+    return (
+        f"static void start_{kernel.name}(void** args) {{ {kernel.name}({args}); }}\n"
+        f'extern "C" const char* run_{kernel.name}(const shim_config* config, void** args)\n'
+        f"{{ return shim_launch(start_{kernel.name}, config, args); }}"
+    )
+
+
+def registrations(kernels: Sequence[CudaKernel]) -> str:
+    """What lets the runtime's `cudaLaunchKernel` find kernels by their addresses."""
+    return "\n".join(
+        f"{_start(kernel)}\nstatic shim_register registered_{kernel.name}("
+        f"(const void*){kernel.name}, start_{kernel.name});"
+        for kernel in kernels
+    )
+
+
+def build(text: str, folder: Path, name: str, *flags: str) -> ctypes.CDLL:
+    """The text as a library."""
+    source, library = folder / f"{name}.cpp", folder / f"{name}.so"
+    source.write_text(text)
+    command = ["g++", "-O1", "-march=native", "-fwrapv", "-w", "-fno-strict-aliasing", "-shared"]
+    done = subprocess.run(
+        [*command, *flags, "-fPIC", "-std=c++17", "-o", str(library), str(source)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[:4000]
+    return ctypes.CDLL(str(library))
+
+
+@dataclass
+class ShimDevice:
+    """The CPU in a card's place; each allocation is its own, with NaN around and in it."""
+
+    library: ctypes.CDLL
+    order: str = "ascending"
+    seed: int = 0
+    without: int = 0  # the line of a barrier to leave out
+    memory: dict[int, Array] = field(default_factory=dict)
+
+    def allocate(self, count: int) -> int:
+        padded = np.full(count + 512, 0xFF, np.uint8)
+        address = (padded.ctypes.data + 128 + 63) // 64 * 64
+        self.memory[address] = padded
+        return address
+
+    def release(self, address: int) -> None:
+        del self.memory[address]
+
+    def upload(self, address: int, array: Array) -> None:
+        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+
+    def download(self, address: int, array: Array) -> None:
+        ctypes.memmove(array.ctypes.data, address, array.nbytes)
+
+    def launch(self, kernel: CudaKernel, addresses: Sequence[int]) -> None:
+        values = [ctypes.c_void_p(address) for address in addresses]
+        pointers = (ctypes.c_void_p * max(1, len(values)))(
+            *(ctypes.addressof(value) for value in values)
+        )
+        sizes = (ctypes.c_int * 3)
+        grid, block = sizes(*kernel.grid), sizes(*kernel.block)
+        config = Config(grid, block, ORDERS[self.order], self.seed, self.without)
+        start = getattr(self.library, f"run_{kernel.name}")
+        start.restype = ctypes.c_char_p
+        wrong = start(ctypes.byref(config), pointers)
+        if wrong is not None:
+            raise AssertionError(f"{kernel.name}: {wrong.decode()}")

@@ -1,0 +1,96 @@
+"""Every operation on a card, whole: graph passes, schedule, source. The reference is the oracle.
+
+The schedules run in the tile interpreter, which sees every read out of bounds and every race; the
+source, compiled by g++, runs on the CPU with threads and blocks in several orders.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ops.sample import Sample
+from ops.samples import SAMPLES
+from ops.test_machine_code import family
+
+from mlir_lite.backends.cuda.backend import CudaBackend
+from mlir_lite.errors import UnsupportedError
+from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.verify import verify_kernel, verify_program
+
+from .compiled import Compiled, all_orders, card, planned
+from .shim import needs_shim
+
+CHUNK = 40  # operations in one source: g++ takes longest to start
+
+
+def _by_operation() -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for sample in SAMPLES:
+        if sample.op.name != "constant":
+            found[sample.op.name].append(sample)
+    return found
+
+
+def _needs_lapack(samples: list[Sample]) -> bool:
+    program, _ = planned(family(tuple(samples[:1])).fn, card())
+    return any(kernel.externs for kernel in program.kernels)
+
+
+_ALL = _by_operation()
+_LAPACK = [name for name, samples in _ALL.items() if _needs_lapack(samples)]
+_OPERATIONS = [name for name in _ALL if name not in _LAPACK]
+# The attention kernels made for a CPU's caches are long, and what a card has does not need them.
+_LONG = frozenset({"blocked_attention"})
+
+
+def _chunks() -> list[tuple[str, ...]]:
+    return [tuple(_OPERATIONS[at : at + CHUNK]) for at in range(0, len(_OPERATIONS), CHUNK)]
+
+
+def _check_interpreter(samples: tuple[Sample, ...]) -> None:
+    case = family(samples)
+    # Threads are interleaved one by one: fewer of them show the same faults sooner.
+    program, constants = planned(case.fn, card(threads=64))
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    verify_program(program)
+    with np.errstate(all="ignore"):
+        case.check(run_program(program, case.arrays, constants))
+
+
+@pytest.mark.parametrize("names", _chunks(), ids=lambda names: f"{names[0]}..{names[-1]}")
+def test_schedules_compute_the_reference(names: tuple[str, ...]) -> None:
+    for name in names:
+        _check_interpreter(tuple(_ALL[name][:1]))
+
+
+@needs_shim
+@pytest.mark.parametrize("names", _chunks(), ids=lambda names: f"{names[0]}..{names[-1]}")
+def test_source_computes_the_reference(names: tuple[str, ...], tmp_path: Path) -> None:
+    case = family(tuple(_ALL[name][0] for name in names))
+    case.check(all_orders(Compiled.of(case.fn, tmp_path), case.arrays))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in _OPERATIONS if name not in _LONG])
+def test_schedules_compute_every_sample(name: str) -> None:
+    _check_interpreter(tuple(_ALL[name]))
+
+
+@needs_shim
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in _OPERATIONS if name not in _LONG])
+def test_source_computes_every_sample(name: str, tmp_path: Path) -> None:
+    case = family(tuple(_ALL[name]))
+    case.check(all_orders(Compiled.of(case.fn, tmp_path), case.arrays))
+
+
+@pytest.mark.parametrize("name", _LAPACK)
+def test_linear_algebra_is_refused(name: str) -> None:
+    target = card()
+    program, _ = planned(family(tuple(_ALL[name][:1])).fn, target)
+    with pytest.raises(UnsupportedError, match="has no LAPACK, which these need"):
+        CudaBackend(target).source(program)

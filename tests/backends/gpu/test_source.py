@@ -1,0 +1,134 @@
+"""The source as it was read, as NVIDIA's compilers take it, and as it computes on the CPU."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function
+from mlir_lite.backends.cuda.nvrtc import compile_source
+from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.errors import RunError, UnsupportedError
+from mlir_lite.ir import run_reference
+
+from .compiled import Compiled, all_orders, card, planned
+from .examples import BY_NAME, EXAMPLES, arrays_for, picked
+from .shim import needs_shim
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "cuda"
+REGISTERS = 8  # that versions of the compiler may differ by
+
+each_example = pytest.mark.parametrize("fn", EXAMPLES, ids=lambda fn: fn.name)
+
+
+def source_of(fn: Function, name: str = "sm_90") -> CudaSource:
+    target = card(name)
+    return CudaSource.of(planned(fn, target)[0], target)
+
+
+@each_example
+def test_source_is_as_it_was_read(fn: Function, request: pytest.FixtureRequest) -> None:
+    text = str(source_of(fn))
+    file = GOLDEN / f"{fn.name}.cu"
+    if request.config.getoption("--update-golden", default=False):
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+@needs_shim
+@each_example
+def test_source_computes_what_the_function_says(fn: Function, tmp_path: Path) -> None:
+    arrays = arrays_for(fn)
+    found = all_orders(Compiled.of(fn, tmp_path), arrays)
+    wide = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
+    for result, exact in zip(found, run_reference(fn, wide), strict=True):
+        # A sum of some hundred terms in another order.
+        np.testing.assert_allclose(result, exact, rtol=1e-5, atol=1e-5)
+
+
+@needs_shim
+def test_data_out_of_range_are_an_error_with_a_line(tmp_path: Path) -> None:
+    x, at = arrays_for(picked)
+    with pytest.raises(RunError, match=r"examples.py:\d+: .*out of range"):
+        Compiled.of(picked, tmp_path)(x, at + 10)
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> None:
+    try:
+        compile_source("", "sm_80")
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90a", "sm_100"])
+def test_the_cards_compiler_has_no_complaint(
+    architecture: str, request: pytest.FixtureRequest
+) -> None:
+    lines: list[str] = []
+    for name in BY_NAME:
+        made = compile_source((GOLDEN / f"{name}.cu").read_text(), architecture, strict=True)
+        lines += [
+            f"{name} {kernel} {usage.registers} {usage.shared_bytes} {usage.spilled_bytes}"
+            for kernel, usage in sorted(made.usage.items())
+        ]
+    file = GOLDEN / f"resources.{architecture}.txt"
+    if request.config.getoption("--update-golden", default=False):
+        file.write_text("\n".join(lines) + "\n")
+    for line, kept in zip(lines, file.read_text().splitlines(), strict=True):
+        *names, registers, shared, spilled = line.split()
+        *named, golden, same, none = kept.split()
+        assert (names, shared, spilled) == (named, same, none)
+        assert none == "0"
+        assert abs(int(registers) - int(golden)) <= REGISTERS, line
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_a_wrong_source_is_refused_with_the_compilers_words() -> None:
+    with pytest.raises(RunError, match="identifier \"y\" is undefined"):
+        compile_source('extern "C" __global__ void wrong(float* x) { *x = y; }', "sm_90")
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_nvcc_has_no_complaint(tmp_path: Path) -> None:
+    for name in BY_NAME:  # in namespaces, as helpers and kernels have the same names
+        text = re.sub(r'extern "C" ', "", (GOLDEN / f"{name}.cu").read_text())
+        with (tmp_path / "all.cu").open("a") as file:
+            file.write(f"namespace {name} {{\n{text}\n}}\n")
+    command = ["nvcc", "-arch=sm_90", "-std=c++17", "-Werror", "all-warnings", "-cubin"]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "all.cubin"), str(tmp_path / "all.cu")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[:4000]
+
+
+def test_kernels_tell_the_users_lines() -> None:
+    source = str(source_of(BY_NAME["linear"]))
+    assert re.search(r"// matmul .*relu: examples.py:\d+", source)
+
+
+@pytest.mark.parametrize("name", ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"])
+def test_every_card_compiles(name: str) -> None:
+    executable = ml.compile(BY_NAME["linear"], target=f"cuda:{name}")
+    assert f"for cuda:{name}" in executable.stages["cuda"]
+    assert "block" in executable.stages["tile"]
+
+
+def test_an_unknown_card_is_an_error() -> None:
+    with pytest.raises(UnsupportedError, match="known are cuda:sm_80"):
+        ml.compile(BY_NAME["linear"], target="cuda:sm_1")
+
+
+def test_a_call_says_what_can_be_done() -> None:
+    executable = ml.compile(BY_NAME["linear"], target="cuda:sm_90")
+    with pytest.raises(UnsupportedError, match="--emit cpp-host"):
+        executable(*arrays_for(BY_NAME["linear"]))

@@ -1,0 +1,58 @@
+// @halved for cuda:sm_90: needs no header.
+
+template <class T>
+__device__ inline T larger(T a, T b)
+{
+    return a > b || a != a ? a : b;
+}
+
+__device__ inline float infinity() { return __int_as_float(0x7f800000); }
+
+// copy (8,)
+// x f32[8], result f32[8]
+// 1 blocks of 32 threads
+extern "C" __global__ void __launch_bounds__(32)
+copy_kernel(const float* x, float* result)
+{
+    const int block = blockIdx.x;
+    const int thread = threadIdx.x;
+    const int i = block * 32 + thread;
+    if (i < 8) {
+        result[i] = x[i];
+    }
+}
+
+// constant max greater: examples.py:60
+// x0 f32[8], result bool[]
+// 1 blocks of 1 threads
+extern "C" __global__ void __launch_bounds__(1)
+max_greater_kernel(const float* x0, unsigned char* result)
+{
+    float acc;
+    acc = -infinity();
+    for (int r0 = 0; r0 < 8; ++r0) {
+        acc = larger(acc, x0[r0]);
+    }
+    result[0] = acc > 1.0f;
+}
+
+// constant broadcast multiply: examples.py:64
+// x0 f32[8], result f32[8]
+// 1 blocks of 32 threads
+extern "C" __global__ void __launch_bounds__(32)
+broadcast_multiply_kernel(const float* x0, float* result)
+{
+    const int block = blockIdx.x;
+    const int thread = threadIdx.x;
+    const int i0 = block * 32 + thread;
+    if (i0 < 8) {
+        result[i0] = x0[i0] * 0.5f;
+    }
+}
+
+// The host: 64 B of memory for what lies between kernels, then
+//   copy_kernel<<<1, 32>>>(x, result)
+//   before each turn:
+//     max_greater_kernel<<<1, 1>>>(result, group@0)
+//   while group@0, 20 times at most:
+//     broadcast_multiply_kernel<<<1, 32>>>(result, result)
