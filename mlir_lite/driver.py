@@ -144,7 +144,7 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
         plain = options.precision == "f32" and options.winograd in ("auto", "off")
         wanted = f"precision {options.precision!r} and winograd {options.winograd!r}"
         check(plain, f"{target.name} has true f32 and no Winograd, not {wanted}", UnsupportedError)
-        return cuda_pipeline(target)
+        return cuda_pipeline()
     return cpu_pipeline(target, winograd=options.winograd, precision=options.precision)
 
 

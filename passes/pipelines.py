@@ -127,10 +127,14 @@ def cpu_pipeline(
     )
 
 
-def cuda_pipeline(target: Target) -> tuple[Step, ...]:
+def cuda_pipeline() -> tuple[Step, ...]:
     """As `cpu_pipeline`, for a graphics card: weights stay as they are, channels first."""
     return (
+        Step("inline-checkpoints"),
         *_TIDY,
+        Step("prune-loops"),
+        Step("hoist"),
+        Step("sink"),
         Step("fold-norm"),
         Step("decompose"),
         *_TIDY,

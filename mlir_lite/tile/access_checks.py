@@ -201,7 +201,8 @@ class AccessChecks:
         inner = names_bound_in(loop.body)
         for (name, _), sites in groups.items():
             written = [site for site in sites if site.access.writes]
-            if not written or _write_one_constant(sites):
+            single = self.buffers[name].elements == 1
+            if not written or (single and _write_one_constant(sites)):
                 continue
             shape = self.buffers[name].shape
             indices = [site.access.indices for site in sites]

@@ -35,7 +35,7 @@ from ....tile.tree import Names, accesses, chain, extent_of, has_constant_limits
 from ....types import DType
 from .barriers import Meeting, Shares, own_elements
 from .grid import places, warps_of
-from .work import body_of, iterations
+from .work import body_of, indexes_registers, iterations
 
 SUM = 32  # shorter sums are done by every thread for itself
 MANY = 256  # iterations that a loop of varying limits is taken to have
@@ -96,6 +96,8 @@ class _Spread:
         """Whether the threads take iterations of a loop: if those are independent, and not so few
         that there is more to divide in each."""
         if self.modes.modes[loop.axis] is not Mode.INDEPENDENT or self._escapes(loop):
+            return False
+        if any(indexes_registers(self.kernel, part) for part in self._divided(loop)):
             return False
         own = _length(self._divided(loop))
         return own >= 32 or own >= self.extent(self._divided(loop)[-1].body)

@@ -20,15 +20,17 @@ from .block import bind_block
 from .grid import bind_grid, hoist_independent
 from .phases import phases, with_registers
 from .shared import shared_bytes, spilled
-from .work import independent_loops, prefers_blocks
+from .work import independent_loops, indexes_registers, prefers_blocks
 
 
 def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
     """The kernels to launch one after the other, and their workspaces."""
     if not kernel.body or kernel.externs:  # of an empty array; C functions, which no card has
         return (kernel,), ()
-    prepared = lift_guards(privatise_in_blocks(tidy(_serial(kernel))))
-    parts, workspaces = phases(_together(prepared, gpu))
+    prepared = tidy(_serial(kernel))
+    if all(buffer.elements == 1 for buffer in prepared.locals if buffer.space is Space.REGISTER):
+        prepared = privatise_in_blocks(prepared)
+    parts, workspaces = phases(_together(lift_guards(prepared), gpu))
     scheduled: list[Kernel] = []
     for part in parts:
         bound, own = _bound(part, gpu)
@@ -38,12 +40,14 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
 
 
 def _serial(kernel: Kernel) -> Kernel:
-    """The kernel with loops that say nothing of how they run; the recipes find out."""
+    """The kernel with loops that say nothing of how they run; the recipes find out. Those whose
+    axes are indices of registers are unrolled."""
 
     def one(stmt: Stmt) -> Stmt:
         stmt = map_blocks(stmt, lambda block: tuple(map(one, block)))
         if isinstance(stmt, Loop) and stmt.kind in (Kind.PARALLEL, Kind.VECTOR):
-            return replace(stmt, kind=Kind.SERIAL)
+            kind = Kind.UNROLL if indexes_registers(kernel, stmt) else Kind.SERIAL
+            return replace(stmt, kind=kind)
         return stmt
 
     return kernel.with_body(tuple(map(one, kernel.body)))

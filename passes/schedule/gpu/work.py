@@ -6,11 +6,12 @@ from __future__ import annotations
 from itertools import takewhile
 from math import prod
 
+from ....expr import vars_of
 from ....target import Gpu
 from ....tile.dependence import Dependences, Mode
-from ....tile.nodes import Block, Kernel, Loop, walk
+from ....tile.nodes import Block, Kernel, Loop, Space, walk
 from ....tile.scopes import loads_in, scoped
-from ....tile.tree import chain, extent_of, has_constant_limits
+from ....tile.tree import accesses, chain, extent_of, has_constant_limits
 from ..analysis import stride, updates
 from ..ordered import writes_one_constant
 
@@ -33,6 +34,17 @@ def independent_loops(kernel: Kernel) -> list[Loop]:
             break
         found.append(loop)
     return found
+
+
+def indexes_registers(kernel: Kernel, loop: Loop) -> bool:
+    """Whether the axis of a loop is an index of a register, which must be known when unrolled."""
+    registers = {local.name for local in kernel.locals if local.space is Space.REGISTER}
+    return any(
+        loop.axis in vars_of(part)
+        for name, indices, _ in accesses(loop.body)
+        if name in registers
+        for part in indices
+    )
 
 
 def iterations(loops: list[Loop]) -> int:

@@ -33,7 +33,7 @@ def card(name: str = "sm_90", threads: int = 256) -> Target:
 
 def planned(fn: Function, target: Target) -> tuple[Program, dict[str, Array]]:
     """The program of a function, with the data of its constants."""
-    lowered = lower(run_passes(fn, cuda_pipeline(target)), target)
+    lowered = lower(run_passes(fn, cuda_pipeline()), target)
     data = {name: constant.array() for name, constant in lowered.constants.items()}
     return plan_memory(lowered), data
 
