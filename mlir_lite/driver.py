@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,7 +21,6 @@ from . import warm
 from .backends import base
 from .backends.cuda.backend import CudaBackend
 from .backends.llvm.backend import CpuBackend, cpu_target, timed_as
-from .backends.llvm.image import Image
 from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
@@ -218,11 +217,7 @@ def compile_static(
                 program,
                 lowered.constants,
                 threads=threads,
-                stages={
-                    "graph": lambda: str(fn),
-                    "report": lambda: report_for(fn, target, options),
-                    "fused": lambda: str(fused),
-                },
+                stages=_stages(fn, target, options, lambda: fused),
                 seconds=seconds,
             )
     steps = ", ".join(f"{name} {took:.3f}" for name, took in executable.compile_seconds.items())
@@ -242,9 +237,7 @@ def _kept_or_made(
         watch = warm.Watch.on(fn)
         _, _, lowered, program, taken = lower_for(watch.function, target, options)
         seconds |= taken
-        with timed_as(seconds, "emit"):
-            image = Image.of(program, backend.emit(program))
-        kept = warm.Kept(image, lowered.constants)
+        kept = warm.Kept(backend.image(program, seconds), lowered.constants)
         with timed_as(seconds, "keep"):
             warm.keep(name, watch, kept)
 
@@ -259,13 +252,20 @@ def _kept_or_made(
         kept.constants,
         lambda: again()[1],
         threads=threads,
-        stages={
-            "graph": lambda: str(fn),
-            "report": lambda: report_for(fn, target, options),
-            "fused": lambda: str(again()[0]),
-        },
+        stages=_stages(fn, target, options, lambda: again()[0]),
         seconds=seconds,
     )
+
+
+def _stages(
+    fn: Function, target: str, options: Options, fused: Callable[[], Function]
+) -> base.Texts:
+    """The texts of what comes before the program, each made when it is asked for."""
+    return {
+        "graph": lambda: str(fn),
+        "report": lambda: report_for(fn, target, options),
+        "fused": lambda: str(fused()),
+    }
 
 
 @dataclass

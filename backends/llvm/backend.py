@@ -77,10 +77,8 @@ class CpuBackend:
         stages, `seconds` the times they took. `timed` code notes when each step ends, for
         `CpuExecutable.step_ticks`."""
         report = dict(seconds)
-        with timed_as(report, "emit"):
-            image = Image.of(program, self.emit(program, timed=timed))
         return self.load(
-            image,
+            self.image(program, report, timed=timed),
             constants,
             lambda: program,
             threads=threads,
@@ -88,6 +86,13 @@ class CpuBackend:
             seconds=report,
             timed=timed,
         )
+
+    def image(
+        self, program: Program, report: dict[str, float], *, timed: bool = False
+    ) -> Image:
+        """What of a program is needed to run it; the seconds of that are noted in `report`."""
+        with timed_as(report, "emit"):
+            return Image.of(program, self.emit(program, timed=timed))
 
     def load(
         self,

@@ -157,9 +157,7 @@ def onnxruntime_call(
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    bound = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-    for name, array in bound.items():
-        binding.bind_cpu_input(name, array)
+    bound = _bound(feeds, binding.bind_cpu_input)
     # Its own results would be new memory in each call, which for large ones costs the most.
     results = [np.ascontiguousarray(array) for array in session.run(list(outputs), bound)]
     for name, array in zip(outputs, results, strict=True):
@@ -193,15 +191,27 @@ def openvino_call(
     }
     model = core.compile_model(core.read_model(file), "CPU", settings)
     request = model.create_infer_request()
-    bound = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-    for name, array in bound.items():
-        request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+    bound = _bound(
+        feeds,
+        lambda name, array: request.set_tensor(name, openvino.Tensor(array, shared_memory=True)),
+    )
 
     def call(_kept: Mapping[str, Array] = bound) -> Sequence[Array]:
         request.infer()
         return [request.get_tensor(name).data for name in outputs]
 
     return call
+
+
+def _bound(
+    feeds: Mapping[str, Array], bind: Callable[[str, Array], object]
+) -> Mapping[str, Array]:
+    """The inputs that a runtime has been told the places of, to be kept as long as it."""
+    # `np.ascontiguousarray` would make a number an array of one element.
+    bound = {name: np.asarray(array, order="C") for name, array in feeds.items()}
+    for name, array in bound.items():
+        bind(name, array)
+    return bound
 
 
 # Runtimes of .onnx files.

@@ -20,7 +20,7 @@ from ..ir import Element, Op, Value, constructor, op
 from ..types import Array, DType, TensorType, bf16, ceil_div, f32, i8, i32, u8
 from .body import Indices, guarded, reduce_over
 from .conv import convolve
-from .windows import Windows, in_layout, sources, windows_of
+from .windows import Windows, in_layout, sources, windows_inside
 
 # What products of two element types are summed in.
 TOTALS: Mapping[tuple[DType, DType], DType] = {(u8, i8): i32, (bf16, bf16): f32}
@@ -159,9 +159,8 @@ class DotConv(Op):
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
-        sizes, kernel = self.x.shape[1:-1], self.panels.type.static_shape[1:-3]
-        none = ((0, 0),) * len(kernel)
-        return windows_of(sizes, kernel, self.strides, none, self.dilations)
+        kernel = self.panels.type.static_shape[1:-3]
+        return windows_inside(self.x.shape, kernel, self.strides, self.dilations)
 
     def reference(self, x: Array, panels: Array) -> Array:
         filters = np.moveaxis(panels, -2, 1)

@@ -18,7 +18,7 @@ from .body import Indices, computing_type, guarded, reduce_over
 from .conv import convolve
 from .promote import check_kind, check_same_dtype
 from .reduce import widened
-from .windows import Windows, in_layout, sources, windows_of
+from .windows import Windows, in_layout, sources, windows_inside
 
 
 @op
@@ -148,9 +148,8 @@ class PanelConv(Op):
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
-        sizes, kernel = self.x.shape[1:-1], self.panels.type.static_shape[1:-2]
-        none = ((0, 0),) * len(kernel)
-        return windows_of(sizes, kernel, self.strides, none, self.dilations)
+        kernel = self.panels.type.static_shape[1:-2]
+        return windows_inside(self.x.shape, kernel, self.strides, self.dilations)
 
     def reference(self, x: Array, panels: Array) -> Array:
         weight = np.moveaxis(_unpacked(panels, self.channels), -1, 1)
