@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,3 +160,27 @@ def test_a_loss_is_one_number() -> None:
     many = ml.function(f32[3])(lambda w: ml.square(w))
     with pytest.raises(InputError, match=r"the loss of @lambda is tensor<3xf32>, not a single"):
         train.step_of(many, train.SGD(), weights=("w",))
+
+
+class SignDescent(train.Optimiser):
+    """An optimiser of one's own, which keeps the last gradient's sign."""
+
+    lr: float | train.Schedule = 0.25
+
+    def slots(self, type_: ml.TensorType) -> dict[str, float]:
+        return {"sign": 1.0}
+
+    def update(
+        self, x: Value, gradient: Value, slots: Mapping[str, Value], at: train.Moment
+    ) -> tuple[Value, dict[str, Value]]:
+        return x - at.rate(x) * slots["sign"], {"sign": ml.sign(gradient)}
+
+
+def test_an_optimiser_of_ones_own() -> None:
+    square = ml.function(f32[2])(lambda w: ml.square(w).sum())
+    step = train.step_of(square, SignDescent(), weights=("w",))
+    state = step.initial({"w": np.array([1.0, -1.0], np.float32)})
+    for expected in ([0.75, -1.25], [0.5, -1.0]):
+        results = ml.evaluate(step.function, *state.values())
+        state = dict(zip(step.state, results, strict=False))
+        np.testing.assert_array_equal(state["w"], np.array(expected, np.float32))

@@ -9,6 +9,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import InputError, Value, f32, f64, i64, nn, train
+from mlir_lite.demo.assets import load_training
+from mlir_lite.demo.model import DigitClassifier
 from mlir_lite.types import Array
 
 from .small import Small, examples
@@ -109,6 +111,21 @@ def test_a_seed_decides_all_bits_on_any_number_of_threads() -> None:
     other(*examples(16))
     once = _trained(1, steps=1)
     assert _bits(other) != _bits(once)
+
+
+def test_a_convolutional_network_has_the_same_bits_on_any_number_of_threads() -> None:
+    """Large enough that convolutions, poolings, norms and their gradients are dealt out."""
+    net, (images, labels) = DigitClassifier(), load_training()
+    step = train.step(
+        net, ml.cross_entropy, train.Adam(), inputs=f32[64, 1, 8, 8], targets=i64[64]
+    )
+    found = []
+    for threads in (1, 2):
+        trainer = train.Trainer(step, net.init(0), threads=threads)
+        for at in (0, 64):
+            trainer(images[at : at + 64], labels[at : at + 64])
+        found.append(_bits(trainer))
+    assert found[0] == found[1]
 
 
 def test_each_step_drops_others() -> None:
