@@ -221,7 +221,7 @@ def _one(dtype: DType) -> float | int | bool:
 
 
 def _most_index(dtype: DType) -> float | int | bool:
-    return int(np.iinfo(np.int64).max)
+    return int(np.iinfo(dtype.numpy).max)
 
 
 # argmax and argmin keep (best value, its index): NaN wins, then the earliest index.

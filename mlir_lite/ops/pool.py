@@ -154,10 +154,10 @@ class MaxPoolTaps(Pool):
             number: Expr = index(0)
             for tap, extent in zip(taps, self.window, strict=True):
                 number = number * extent + tap
-            return cast(seen, computing_type(self.x.dtype)), number
+            return cast(seen, computing_type(self.x.dtype)), cast(number, i32)
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(self.window)}
-        return cast(reduce_over("argmax", axes, states, component=1), i32)
+        return reduce_over("argmax", axes, states, component=1)
 
 
 @op

@@ -232,6 +232,8 @@ def _poolings() -> Iterator[Sample]:
         yield Sample(f"of {dtype}", lambda x: MaxPoolTaps(x, (3, 3), (2, 2), _ONE, (1, 1)), (x,))
     equals = np.array([[[[1, 2, 2, 0], [2, 2, 0, 0], [np.nan, 3, 0, 0]]]], np.float32)
     yield Sample("equals", lambda x: MaxPoolTaps(x, (2, 2), (1, 1), _NONE, (1, 1)), (equals,))
+    least = np.full((1, 1, 4, 4), -np.inf, np.float32)
+    yield Sample("-inf alone", lambda x: MaxPoolTaps(x, (2, 2), (2, 2), _NONE, (1, 1)), (least,))
     x = normal((1, 1, 4, 4), f32)
     x[0, 0, 1, 2], x[0, 0, 3, :] = np.nan, -np.inf
     yield Sample("NaN and -inf", lambda x: MaxPool(x, (2, 2), (1, 1), _ONE, (1, 1)), (x,))
