@@ -76,6 +76,8 @@ def _is_safe(
 ) -> bool:
     """No read of one site meets an earlier write of the other; `inner` has the names bound in
     each loop, by its identity."""
+    if read.shape == written.shape and _lie_apart(checks, reading, writing):
+        return True
     source = from_linear(flat_index(reading.access.indices, read.shape))
     target = from_linear(flat_index(writing.access.indices, written.shape))
     apart = [source - target]
@@ -97,6 +99,21 @@ def _is_safe(
         conditional_bounds(from_linear(linear(difference)), held, bounds) for difference in apart
     )
     return any(low > 0 or high < 0 for low, high in limits)
+
+
+def _lie_apart(checks: AccessChecks, first: Site, second: Site) -> bool:
+    """Whether two sites never meet along a dimension, each under its own conditions: whole panels
+    of a matrix, and what is left of it."""
+    held = [[checks.plain(part) for part in _held(site)] for site in (first, second)]
+    pairs = zip(first.access.indices, second.access.indices, strict=True)
+    for pair in pairs:
+        (low, high), (other_low, other_high) = (
+            conditional_bounds(place, conditions, checks.bounds)
+            for place, conditions in zip(pair, held, strict=True)
+        )
+        if high < other_low or other_high < low:
+            return True
+    return False
 
 
 def _held(*sites: Site) -> Iterator[Expr]:

@@ -11,7 +11,7 @@ from mlir_lite.errors import VerifyError
 from mlir_lite.expr import Expr, apply, const, index
 from mlir_lite.tile.in_place import is_elementwise
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.nodes import Buffer, Kernel, Space, Stmt
+from mlir_lite.tile.nodes import Buffer, If, Kernel, Let, Space, Stmt
 from mlir_lite.tile.program import CallStep, Memory, Program, Role, Slot, View
 from mlir_lite.tile.verify import live_bytes, verify_program
 from mlir_lite.types import f32, i64
@@ -219,7 +219,18 @@ def chunked(last: Expr | int) -> Kernel:
     return rows(first, loop("q", N, st("y", (last, q), ld("x", last, q))))
 
 
-c, i, j, q = v("c"), v("i"), v("j"), v("q")
+def panelled(start: int) -> Kernel:
+    """Whole panels of four columns, and from column `start` on what is left, as pieces that one
+    loop counts, the last of each row being the rest."""
+    column, left = p * 4 + j, p * start + q
+    whole = loop("j", 4, st("y", (r, column), ld("x", r, column)))
+    rest = loop("q", N - start, st("y", (r, left), ld("x", r, left)))
+    piece = If(p < 1, (whole,), (rest,))
+    counted = Let("r", v("f") // 2), Let("p", v("f") % 2)
+    return rows(loop("f", 2 * M, *counted, piece))
+
+
+c, i, j, p, q, r = v("c"), v("i"), v("j"), v("p"), v("q"), v("r")
 PLUS = ld("x", i, j) + 1.0
 TAIL = st("y", (i, q + 4), ld("x", i, q + 4))
 IN_PLACE = {
@@ -235,6 +246,7 @@ IN_PLACE = {
     ),
     "tail": rows(loop("i", M, loop("j", 4, st("y", (i, j), PLUS)), loop("q", 2, TAIL))),
     "chunks": chunked(M - 1),
+    "panels": panelled(4),
 }
 NOT_IN_PLACE = {
     "transpose": rows(loop("i", M, loop("j", N, st("y", (i, j), ld("x", j % M, i))))),
@@ -249,6 +261,7 @@ NOT_IN_PLACE = {
         loop("i", M, loop("j", N, st("y", (i, j), ld("x", apply("max", i - 1, index(0)), j))))
     ),
     "overlapping chunks": chunked(M - 2),
+    "overlapping panels": panelled(3),
 }
 
 
