@@ -167,8 +167,24 @@ def distinct(
     indices of iteration `a` lie in `f * a + outer + [low, high]` with one `f` and `outer` for
     all, and |f| > high - low. Where `a // q` and `a % q` stand apart, both must separate so.
     """
+    return separated(axis, dimensions_of(indices, shape), inner, bounds)
+
+
+def dimensions_of(
+    indices: Sequence[tuple[Expr, ...]], shape: tuple[int, ...]
+) -> list[list[Linear]]:
+    """The indices of some accesses in each dimension, and last in the flat memory, as sums."""
     dimensions = [[linear(part) for part in at] for at in zip(*indices, strict=True)]
-    dimensions.append([flat_index(at, shape) for at in indices])
+    return [*dimensions, [flat_index(at, shape) for at in indices]]
+
+
+def separated(
+    axis: str,
+    dimensions: Sequence[Sequence[Linear]],
+    inner: frozenset[str],
+    bounds: Bounds,
+) -> bool:
+    """As `distinct`, for accesses whose `dimensions_of` are known."""
 
     def separable(target: Expr) -> bool:
         if any(_separates(target, axis, sums, inner, bounds) for sums in dimensions):

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import product
 
-from ..expr import INDEX, Bounds, Expr, Var, loads_of
+from ..expr import INDEX, Bounds, Expr, Var, bounds_of, loads_of
 from ..expr.simplify import from_linear, linear
 from .access_checks import AccessChecks, Site
 from .conditions import conditional_bounds, loop_conditions
-from .dependence import distinct, flat_index, names_bound_in
+from .dependence import dimensions_of, flat_index, names_bound_in, separated
 from .nodes import Async, Buffer, Kernel
 from .scopes import walk_scoped
 
@@ -87,18 +87,20 @@ def _is_safe(
         places, shape = [reading.access.indices, writing.access.indices], read.shape
         apart = [*(mine - theirs for mine, theirs in zip(*places, strict=True)), *apart]
     bounds = _narrowed(checks.bounds, reading, writing)
+    dimensions = dimensions_of(places, shape)
     for outer, other in zip(reading.loops, writing.loops, strict=False):
         if outer is not other:
             break
-        if not distinct(outer.axis, places, shape, inner[id(outer)], bounds):
+        if not separated(outer.axis, dimensions, inner[id(outer)], bounds):
             return False
     if in_order:  # in one iteration of the loops around both, the order of the text counts
         return True
+    differences = [from_linear(linear(difference)) for difference in apart]
+    if any(not low <= 0 <= high for low, high in (bounds_of(it, bounds) for it in differences)):
+        return True  # which is told much sooner than what conditions say
     held = [checks.plain(condition) for condition in _held(reading, writing)]
-    limits = (
-        conditional_bounds(from_linear(linear(difference)), held, bounds) for difference in apart
-    )
-    return any(low > 0 or high < 0 for low, high in limits)
+    limits = (conditional_bounds(difference, held, bounds) for difference in differences)
+    return any(not low <= 0 <= high for low, high in limits)
 
 
 def _lie_apart(checks: AccessChecks, first: Site, second: Site) -> bool:
