@@ -25,7 +25,7 @@ from .training import training_arrays
 from .workloads import Workload
 
 _OPSET = 17
-_DEFINITIONS = ("cases.py", "models.py", "training.py", "workloads.py")
+_DEFINITIONS = ("cases.py", "models.py", "recurrent.py", "training.py", "workloads.py")
 
 
 @dataclass(frozen=True)

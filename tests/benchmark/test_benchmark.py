@@ -84,7 +84,7 @@ def test_groups_and_names_choose_workloads() -> None:
     assert [work.name for work in chosen("sum_4096,attention,sum_4096")] == [
         "sum_4096", "attention_s128", "attention_s1024"
     ]  # fmt: skip
-    assert GROUPS == ("gemm", "conv", "memory", "attention", "models", "train")
+    assert GROUPS == ("gemm", "conv", "memory", "attention", "models", "recurrent", "train")
     with pytest.raises(ValueError, match="no workload or group 'gem'"):
         chosen("gem")
 
@@ -100,10 +100,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cases")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["gemm_64", "linear_128x768x3072", "conv3x3_512_512_7_nhwc", "depthwise3x3_144_56", "mlp_b64"],
+SMALL = (
+    *("gemm_64", "linear_128x768x3072", "conv3x3_512_512_7_nhwc", "depthwise3x3_144_56"),
+    *("mlp_b64", "rnn_b1"),
 )
+TRAINED = ("train_mlp_b64", "train_lenet_b64", "train_block_b8", "train_lstm_b32")
+
+
+@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("engine", [OURS, "jax", "torch"])
 def test_small_workloads_give_their_float64_result(cache: Path, engine: str, name: str) -> None:
     pytest.importorskip(ENGINES[engine].package)
@@ -114,7 +118,7 @@ def test_small_workloads_give_their_float64_result(cache: Path, engine: str, nam
     assert case.error(make_call(engine, case, 1)()) < 5e-6
 
 
-@pytest.mark.parametrize("name", ["train_mlp_b64", "train_lenet_b64", "train_block_b8"])
+@pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("engine", [OURS, "jax", "torch"])
 def test_a_step_of_training_gives_its_float64_weights(cache: Path, engine: str, name: str) -> None:
     pytest.importorskip(ENGINES[engine].package)

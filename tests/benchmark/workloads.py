@@ -21,6 +21,7 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.types import Array
 
+from . import recurrent
 from .networks import block, lenet, perceptron
 
 # Modules, tensors and functions of packages without types, which may not be there.
@@ -353,6 +354,35 @@ def _trained(
     return Workload(name, "train", inputs, module, in_jax, training=training)
 
 
+def recurrence(name: str, kind: str, batch: int) -> Workload:
+    """A recurrent layer over 128 steps."""
+
+    def in_jax() -> Any:
+        import jax
+
+        weights = {key: jax.device_put(w) for key, w in recurrent.weights(kind).items()}
+        return partial(recurrent.in_jax(kind), weights)
+
+    shape = (recurrent.STEPS, batch, recurrent.INPUT)
+    return Workload(
+        name, "recurrent", lambda: (normal(*shape),), lambda: recurrent.in_torch(kind), in_jax
+    )
+
+
+def training_recurrence(name: str, batch: int) -> Workload:
+    """A step of training an LSTM over 128 steps."""
+    shape = (recurrent.STEPS, batch, recurrent.INPUT)
+    wanted = (*shape[:2], recurrent.HIDDEN)
+    return Workload(
+        name,
+        "recurrent",
+        lambda: (normal(*shape), normal(*wanted, seed=1)),
+        lambda: recurrent.in_torch("LSTM"),
+        lambda: recurrent.in_jax("LSTM"),
+        training=Training(recurrent.ours, "mse_loss", "SGD", _SGD),
+    )
+
+
 _SGD: Mapping[str, float] = MappingProxyType({"lr": 0.01})
 # With a smaller epsilon, gradients that are 0 but for rounding (that of the bias of keys) would
 # move weights by the whole rate, and no engine would be near float64.
@@ -396,6 +426,10 @@ _ALL = (
     model(
         "minilm-l6", _TEXT, lambda m: m.Transformer(6, 384, 12, 30522, causal=False), 30522
     ),
+    recurrence("rnn_b1", "RNN", 1),
+    recurrence("lstm_b1", "LSTM", 1),
+    recurrence("lstm_b32", "LSTM", 32),
+    training_recurrence("train_lstm_b32", 32),
     classifying(
         "train_mlp_b64", (64, 784), "Perceptron",
         Training(perceptron, "cross_entropy", "SGD", _SGD),
