@@ -21,6 +21,7 @@ from ..ops.table import TABLE
 from ..ops.unary import Negative, square
 from ..types import f32, product
 from .gelu import GELU
+from .join_pads import join_pads
 from .uniform import uniform
 
 
@@ -244,6 +245,7 @@ PATTERNS = (
     sum_of_one_number,
     choice_of_one_or_zero,
     add_negative,
+    join_pads,
     negative_of_negative,
     one_product_for_a_sum_of_them,
     barrier_of_constant,
