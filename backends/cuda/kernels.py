@@ -128,7 +128,7 @@ class _Emitter:
         yield from self._block(self.body)
 
     def _declared(self, local: Buffer) -> str:
-        space = "__shared__ " if local.space is Space.SHARED else ""
+        space = "__shared__ __align__(16) " if local.space is Space.SHARED else ""
         single = local.space is Space.REGISTER and local.elements == 1
         extent = "" if single else f"[{max(1, local.elements)}]"
         return f"{space}{buffer_type(local)} {self.name(local.name)}{extent};"

@@ -19,6 +19,7 @@ from ..together import in_one_nest, is_together
 from .block import bind_block
 from .grid import bind_grid, hoist_independent
 from .phases import phases, with_registers
+from .product import as_product, schedule_product, tile_for
 from .shared import shared_bytes, spilled
 from .work import independent_loops, indexes_registers, prefers_blocks
 
@@ -30,7 +31,7 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     prepared = tidy(_serial(kernel))
     if all(buffer.elements == 1 for buffer in prepared.locals if buffer.space is Space.REGISTER):
         prepared = privatise_in_blocks(prepared)
-    parts, workspaces = phases(_together(lift_guards(prepared), gpu))
+    parts, workspaces = phases(_together(prepared, gpu))
     scheduled: list[Kernel] = []
     for part in parts:
         bound, own = _bound(part, gpu)
@@ -60,7 +61,8 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
     if len(kernel.body) < 2:
         return kernel
     depth = common_depth(kernel)
-    if not depth:
+    parts, _ = phases(kernel)
+    if not depth or any(as_product(part) is not None for part in parts):
         return kernel
     fused = fuse_leading(kernel, depth)
     return fused if shared_bytes(fused) <= gpu.static_shared_bytes else kernel
@@ -68,6 +70,10 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
 
 def _bound(kernel: Kernel, gpu: Gpu) -> tuple[Kernel, tuple[Buffer, ...]]:
     """A launch: the loops of one phase given to blocks and threads."""
+    product = as_product(collapse_all(kernel))
+    if product is not None:
+        return schedule_product(collapse_all(kernel), product, tile_for(product, gpu)), ()
+    kernel = lift_guards(kernel)
     kernel = hoist_independent(collapse_all(with_registers(kernel)))
     loops = independent_loops(kernel)
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)

@@ -23,11 +23,13 @@ from mlir_lite.types import Array
 from .shim import ShimDevice, build, unit_text
 
 
-def card(name: str = "sm_90", threads: int = 256) -> Target:
-    """A card's figures, with so many threads a block."""
+def card(name: str = "sm_90", threads: int = 256, multiprocessors: int = 132) -> Target:
+    """A card's figures, with so many threads a block, and so many blocks that keep it busy."""
     target = named_target(f"cuda:{name}")
     assert target is not None and target.gpu is not None
-    gpu = dataclasses.replace(target.gpu, block_threads=threads)
+    gpu = dataclasses.replace(
+        target.gpu, block_threads=threads, multiprocessors=multiprocessors
+    )
     return dataclasses.replace(target, gpu=gpu)
 
 

@@ -14,6 +14,7 @@
 #define __device__
 #define __launch_bounds__(n)
 #define __shared__ static __attribute__((section("cuda_shared"), aligned(16)))
+#define __align__(n)
 #define __syncthreads() shim_barrier(__LINE__)
 #define __syncwarp() shim_warp_barrier(__LINE__)
 

@@ -29,6 +29,11 @@ def layer_norm(x: Value, scale: Value, bias: Value) -> Value:
     return ml.layer_norm(x, scale, bias)
 
 
+@ml.function(f32[20, 40], f32[40, 20])
+def product(x: Value, y: Value) -> Value:
+    return x @ y
+
+
 def normal(fn: Function) -> list[Array]:
     random = np.random.default_rng(0)
     return [
@@ -50,7 +55,7 @@ def differs(compiled: Compiled, arrays: list[Array], without: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("fn", [softmax, layer_norm], ids=lambda fn: fn.name)
+@pytest.mark.parametrize("fn", [softmax, layer_norm, product], ids=lambda fn: fn.name)
 def test_no_barrier_is_there_for_nothing(fn: Function, tmp_path: Path) -> None:
     compiled = Compiled.of(fn, tmp_path)
     arrays = normal(fn)

@@ -11,9 +11,9 @@ mean_broadcast_subtract_square_etc_kernel(const float* x0, const float* x1, cons
     float rsqrt;
     float acc_1;
     float part;
-    __shared__ float parts[256];
+    __shared__ __align__(16) float parts[256];
     float part_1;
-    __shared__ float parts_1[256];
+    __shared__ __align__(16) float parts_1[256];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int p0 = block;

@@ -16,13 +16,13 @@ max_broadcast_subtract_exp_etc_kernel(const float* x0, float* result)
 {
     float max_;
     float acc;
-    __shared__ float exp_[300];
+    __shared__ __align__(16) float exp_[300];
     float reciprocal;
     float acc_1;
     float part;
-    __shared__ float parts[256];
+    __shared__ __align__(16) float parts[256];
     float part_1;
-    __shared__ float parts_1[256];
+    __shared__ __align__(16) float parts_1[256];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int q0 = block;

@@ -8,7 +8,7 @@ exp_sum_kernel(const float* x0, float* result)
 {
     float acc;
     float part;
-    __shared__ float parts[256];
+    __shared__ __align__(16) float parts[256];
     const int thread = threadIdx.x;
     acc = 0.0f;
     part = 0.0f;
