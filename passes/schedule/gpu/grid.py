@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ....expr import Expr, index
 from ....tile.nodes import Block, If, Kernel, Kind, Let, Loop
 from ....tile.tree import Names, chain, extent_of, has_constant_limits, nest, var
@@ -33,14 +35,18 @@ def places(loops: list[Loop], position: Expr, names: Names) -> tuple[Let, Block]
     if len(loops) == 1 and loops[0].start == index(0):
         return Let(loops[0].axis, position), ()
     whole = Let(names.fresh("place"), position)
+    return whole, axes_at(loops, var(whole.name))
+
+
+def axes_at(loops: Sequence[Loop], position: Expr) -> tuple[Let, ...]:
+    """The axes of perfectly nested loops by the number of an iteration."""
     lets: list[Let] = []
-    rest: Expr = var(whole.name)
-    for number, loop in enumerate(reversed(loops)):
+    for number, loop in enumerate(reversed(loops), start=1):
         extent = extent_of(loop)
-        last = number + 1 == len(loops)
-        lets.append(Let(loop.axis, loop.start + (rest if last else rest % extent)))
-        rest = rest // extent
-    return whole, tuple(reversed(lets))
+        own = position if number == len(loops) else position % extent
+        lets.append(Let(loop.axis, loop.start + own))
+        position = position // extent
+    return tuple(reversed(lets))
 
 
 def warps_of(count: int) -> int:

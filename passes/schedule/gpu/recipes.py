@@ -19,8 +19,9 @@ from ..together import in_one_nest, is_together
 from .block import bind_block
 from .grid import bind_grid, hoist_independent
 from .phases import phases, with_registers
-from .product import as_product, schedule_product, tile_for
+from .product import as_product
 from .shared import shared_bytes, spilled
+from .tiling import schedule_product, tile_for
 from .work import independent_loops, indexes_registers, prefers_blocks
 
 

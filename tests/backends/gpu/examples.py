@@ -11,7 +11,7 @@ from mlir_lite import Function, Value, f32, i64
 from mlir_lite.types import Array
 
 
-@ml.function(f32[33, 70], f32[70, 10], f32[10])
+@ml.function(f32[33, 70], f32[70, 20], f32[20])
 def linear(x: Value, w: Value, b: Value) -> Value:
     return ml.relu(x @ w + b)
 

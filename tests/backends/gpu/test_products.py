@@ -10,7 +10,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, f64
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.schedule.gpu.product import TILES, Tile
+from mlir_lite.passes.schedule.gpu.tiling import TILES, Tile
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.nodes import Kind, Loop, walk
 from mlir_lite.tile.program import Program
