@@ -210,8 +210,8 @@ class _Builder:
     def _tile(self, tile: Tile, lane: Var, start: Expr, end: Expr) -> Iterator[Stmt]:
         """Some rows and columns of the normal matrix, in registers over all entries."""
         side, factors = self.side, self.factors
-        acc = side.register(tile.rows, tile.vectors, side.lanes)
-        right = side.register(tile.vectors, side.lanes)
+        acc = self._registers(tile, tile.rows)
+        right = self._registers(tile)
 
         def initial(a: int, column: Expr) -> Expr:
             return side.number(0) if self.base is None else get(self.base, tile.row + a, column)
@@ -222,26 +222,38 @@ class _Builder:
             def weighted(part: int, v: Var, column: Expr) -> Stmt:
                 value: Expr = get(factors, y, column)
                 weight = 1 if self.weights is None else get(self.weights, k)
-                return put(right, part, v)(value * weight)
+                return put(right[part], v)(value * weight)
 
             def joined(a: int) -> Each:
                 left = get(factors, y, tile.row + a)
-                return lambda part, v, _: put(acc, a, part, v)(
-                    fma(left, get(right, part, v), get(acc, a, part, v))
+                return lambda part, v, _: put(acc[part], a, v)(
+                    fma(left, get(right[part], v), get(acc[part], a, v))
                 )
 
             return *lets, *self._columns(tile, weighted), *self._rows(tile, joined)
 
         yield from self._rows(
-            tile, lambda a: lambda part, v, column: put(acc, a, part, v)(initial(a, column))
+            tile, lambda a: lambda part, v, column: put(acc[part], a, v)(initial(a, column))
         )
         yield side.loop(start, end, entry)
         yield from self._rows(
             tile,
             lambda a: lambda part, v, column: put(self.normal, lane, tile.row + a, column)(
-                get(acc, a, part, v)
+                get(acc[part], a, v)
             ),
         )
+
+    def _registers(self, tile: Tile, *rows: int) -> list[Buffer]:
+        """Registers for each part of a tile's columns; the last may be short, and is apart, so that
+        the others are whole vectors."""
+        return [
+            self.side.register(*rows, self._extent(tile, part)) for part in range(tile.vectors)
+        ]
+
+    def _extent(self, tile: Tile, part: int) -> int:
+        """The columns of a part."""
+        lanes = self.side.lanes
+        return min(lanes, self.side.size - (tile.column + part * lanes))
 
     def _rows(self, tile: Tile, each: Callable[[int], Each]) -> Block:
         """`_columns` of each row of a tile."""
@@ -254,7 +266,7 @@ class _Builder:
 
         def part(number: int) -> Stmt:
             first = tile.column + number * lanes
-            extent = min(lanes, self.side.size - first)
+            extent = self._extent(tile, number)
             return self.side.vector(lambda v: (each(number, v, v + first),), extent)
 
         return tuple(map(part, range(tile.vectors)))
@@ -263,22 +275,22 @@ class _Builder:
         """The right side of one row."""
         side, factors = self.side, self.factors
         whole = Tile(0, 1, 0, self.width // side.lanes)
-        acc = side.register(whole.vectors, side.lanes)
+        acc = self._registers(whole)
 
         def entry(k: Var) -> Block:
             lets, y = self._entry(k)
             target = get(self.targets, k)
             return *lets, *self._columns(
                 whole,
-                lambda part, v, column: put(acc, part, v)(
-                    fma(target, get(factors, y, column), get(acc, part, v))
+                lambda part, v, column: put(acc[part], v)(
+                    fma(target, get(factors, y, column), get(acc[part], v))
                 ),
             )
 
-        yield from self._columns(whole, lambda part, v, _: put(acc, part, v)(side.number(0)))
+        yield from self._columns(whole, lambda part, v, _: put(acc[part], v)(side.number(0)))
         yield side.loop(start, end, entry)
         yield from self._columns(
-            whole, lambda part, v, column: put(self.sums, lane, column)(get(acc, part, v))
+            whole, lambda part, v, column: put(self.sums, lane, column)(get(acc[part], v))
         )
 
     # The results of a block of rows
