@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -71,16 +72,19 @@ def loads_in(stmt: Stmt) -> Iterator[Load]:
         yield from loads_of(expr)
 
 
-def buffers_in(stmt: Stmt) -> frozenset[str]:
-    """The buffers a statement or one nested in it touches."""
-    return frozenset(
-        name
-        for inner in walk_scoped((stmt,))
-        for name in (
-            *(load.buffer for load in loads_in(inner)),
-            *(target.buffer for target in targets_of(inner)),
-        )
-    )
+Known: TypeAlias = dict[int, tuple[Stmt, frozenset[str]]]  # by identity, which the entry keeps
+
+
+def buffers_in(stmt: Stmt, known: Known | None = None) -> frozenset[str]:
+    """The buffers a statement or one nested in it touches; `known` remembers them."""
+    if known is not None and id(stmt) in known:
+        return known[id(stmt)][1]
+    own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
+    nested = (buffers_in(inner, known) for block in inner_blocks(stmt) for inner in block)
+    found = frozenset(own).union(*nested)
+    if known is not None:
+        known[id(stmt)] = (stmt, found)
+    return found
 
 
 def scoped(kernel: Kernel, *, narrow: bool) -> Block:
@@ -90,14 +94,15 @@ def scoped(kernel: Kernel, *, narrow: bool) -> Block:
     declared inside that loop, which frees the loop's iterations of each other.
     """
     body = inline_calls(kernel)
+    known: Known = {}
     for local in kernel.locals:
-        body = _declare(local, body, narrow)
+        body = _declare(local, body, narrow, known)
     return body
 
 
-def _declare(local: Buffer, body: Block, narrow: bool) -> Block:
+def _declare(local: Buffer, body: Block, narrow: bool, known: Known) -> Block:
     """Put a buffer's scope where its owner loop says; nowhere if it is not used."""
-    chain = _common_loops(local.name, body)
+    chain = _common_loops(local.name, body, known)
     if chain is None:
         return body
     owned = [loop.kind in _OWNERS[local.space] for loop in chain]
@@ -129,9 +134,9 @@ def _wrap(body: Block, local: Buffer, axis: str | None) -> Block:
     return tuple(visit(stmt) for stmt in body)
 
 
-def _common_loops(name: str, body: Block) -> list[Loop] | None:
+def _common_loops(name: str, body: Block, known: Known) -> list[Loop] | None:
     """The loops around all uses of a buffer, outer first; None without a use."""
-    using = [stmt for stmt in body if name in buffers_in(stmt)]
+    using = [stmt for stmt in body if name in buffers_in(stmt, known)]
     if not using:
         return None
     if len(using) == 1:
@@ -140,15 +145,15 @@ def _common_loops(name: str, body: Block) -> list[Loop] | None:
             return []
         own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
         if name not in own:
-            inner = [block for block in inner_blocks(stmt) if _uses(name, block)]
+            inner = [block for block in inner_blocks(stmt) if _uses(name, block, known)]
             if len(inner) == 1:
                 head = [stmt] if isinstance(stmt, Loop) else []
-                return head + (_common_loops(name, inner[0]) or [])
+                return head + (_common_loops(name, inner[0], known) or [])
     return []
 
 
-def _uses(name: str, block: Block) -> bool:
-    return any(name in buffers_in(stmt) for stmt in block)
+def _uses(name: str, block: Block, known: Known) -> bool:
+    return any(name in buffers_in(stmt, known) for stmt in block)
 
 
 def initialises_first(body: Block, buffer: Buffer) -> bool:
