@@ -12,6 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64
+from mlir_lite.expr import index
 from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.handmade import region_kernel
@@ -367,6 +368,16 @@ def test_a_sum_of_everything_is_dealt_to_threads_in_pieces(lanes: int) -> None:
         kernel = check(ml.function(f32[shape])(lambda x: ml.max(x)), lanes)
         assert Kind.PARALLEL in kinds(kernel)
         assert any(local.name == "partial" and local.shape == (64,) for local in kernel.locals)
+
+
+@LANES
+def test_what_is_reduced_from_memory_is_read_at_several_places(lanes: int) -> None:
+    small = replace(TARGETS[lanes], l3_bytes=1 << 16)
+    for shape in ((700, 700), (709, 701)):
+        kernel = check(ml.function(f32[shape])(lambda x: ml.max(x)), lanes, small)
+        loops = [loop for loop in walk(kernel.body) if isinstance(loop, Loop)]
+        streams = [loop for loop in loops if loop.axis.endswith(".s")]
+        assert [loop.stop for loop in streams] == [index(memory_cost.READ_STREAMS)]
 
 
 @LANES
