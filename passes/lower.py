@@ -19,6 +19,7 @@ from ..tile.program import Program, Role, View
 from .donate import donate
 from .lower_control import lower_control
 from .lowering import Lowering, is_computed, root_of
+from .resident import resident
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ def lower(fn: Function, target: Target) -> Lowered:
         results,
         low.faults,
     )
+    program, variants = resident(program, target)
+    for new, old in variants.items():
+        low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
     if fn.donated:
         program = donate(program, _donated(low, fn, results), low.copy_kernel)
     return Lowered(program, low.constants, frozenset(low.shares))

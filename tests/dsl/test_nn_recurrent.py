@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import f64, nn
+from mlir_lite import Value, f32, f64, nn
 from mlir_lite.types import Array
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 5, 4
@@ -75,3 +75,24 @@ def test_dropout_stands_between_layers_in_training_only() -> None:
     one = nn.LSTM(INPUT, HIDDEN, dropout=0.5)
     alone = ml.function(one, ml.f32[TIME, BATCH, INPUT], training=True)
     assert "seed" not in [param.name for param in alone.params]
+
+
+@pytest.mark.parametrize("layer", [nn.RNN(3, 17), nn.GRU(3, 17), nn.LSTM(3, 17, 2)], ids=str)
+def test_gradients_in_machine_code_are_the_interpreters(layer: nn.RNN | nn.GRU | nn.LSTM) -> None:
+    """The same bits on one thread and on two."""
+    fn = ml.function(layer, f32[5, 2, 3])
+
+    @ml.function(*(param.type for param in fn.params))
+    def loss(*params: Value) -> Value:
+        results = fn(*params)
+        assert isinstance(results, tuple)
+        return sum((ml.square(result).mean() for result in results[1:]), results[0].sum())
+
+    both = ml.value_and_grad(loss)
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype("f4")
+    arrays = [*layer.init(seed=1).values(), x]
+    one, two = (ml.compile(both, threads=threads)(*arrays) for threads in (1, 2))
+    for found, same, wanted in zip(one, two, ml.evaluate(both, *arrays), strict=True):
+        np.testing.assert_array_equal(found, same)
+        # Sums of some hundred products in f32, in another order.
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

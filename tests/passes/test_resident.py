@@ -1,0 +1,59 @@
+"""Kernels in loops do not ask ahead for what the last turn has left in a cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32, nn
+from mlir_lite.backends.llvm.backend import cpu_target
+from mlir_lite.passes.lower import lower
+from mlir_lite.passes.pipelines import cpu_pipeline
+from mlir_lite.tile.program import LoopStep, Program
+
+TARGET = cpu_target("cpu:avx512", 1)[0]
+
+
+class Outputs(nn.Module):
+    layer: nn.LSTM
+
+    def forward(self, x: Value) -> Value:
+        return self.layer.forward(x)[0]
+
+
+def lstm(steps: int) -> Function:
+    net = Outputs(nn.LSTM(64, 256))
+    return ml.function(net, f32[steps, 1, 64]).bind(net.init(seed=0))
+
+
+def lowered(fn: Function, l3_bytes: int) -> Program:
+    target = replace(TARGET, l3_bytes=l3_bytes)
+    for step in cpu_pipeline(target):
+        fn = step.run(fn)
+    return lower(fn, target).program
+
+
+def asking(program: Program) -> list[bool]:
+    """Whether each kernel that the loop calls asks ahead."""
+    (loop,) = (step for step in program.steps if isinstance(step, LoopStep))
+    names = {step.kernel for step in loop.body if hasattr(step, "kernel")}
+    return ["prefetch" in str(kernel) for kernel in program.kernels if kernel.name in names]
+
+
+def test_weights_that_stay_in_the_cache_are_not_asked_for() -> None:
+    assert not any(asking(lowered(lstm(16), 32 << 20)))
+
+
+@pytest.mark.parametrize("steps, l3_bytes", [(16, 1 << 20), (2, 32 << 20)])
+def test_weights_that_do_not_stay_or_are_read_twice_are(steps: int, l3_bytes: int) -> None:
+    assert any(asking(lowered(lstm(steps), l3_bytes)))
+
+
+def test_results_are_those_of_the_interpreter() -> None:
+    fn = lstm(16)
+    x = np.random.default_rng(0).standard_normal((16, 1, 64)).astype("f4")
+    # Sixteen steps of sums of 256 products, in f32.
+    np.testing.assert_allclose(ml.compile(fn)(x), ml.evaluate(fn, x), rtol=1e-4, atol=1e-6)
