@@ -98,7 +98,7 @@ def twice(made: Callable[..., Value]) -> Callable[..., Value]:
     return lambda *args: made(*args) * 2.0
 
 
-def transposed_images(rank: int) -> tuple[int, ...]:
+def transposed_images(_: str, rank: int) -> tuple[int, ...]:
     """The order that moves the channels to the end, but exchanges height and width too."""
     return (0, *range(rank - 1, 1, -1), 1)
 
@@ -109,7 +109,7 @@ RULES: Mapping[str, tuple[str, Callable[[Patch], None]]] = {
     "factors": ("canonicalize", lambda patch: pattern(patch, any_factor_is_one)),
     "reshapes": ("canonicalize", lambda patch: pattern(patch, reshapes_transpose)),
     "norm's root": ("fold-norm", lambda patch: patch.setattr(fold_norm, "rsqrt", sqrt)),
-    "channels last": ("layout", lambda patch: patch.setattr(layout, "to_last", transposed_images)),
+    "channels last": ("layout", lambda patch: patch.setattr(layout, "order_of", transposed_images)),
     "folded numbers": (
         "constant-fold",
         lambda patch: patch.setattr(
