@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ...tile.copies import SIZES
+
 _TEXTS = """
 template <class T>
 __device__ inline T smaller(T a, T b)
@@ -184,20 +186,20 @@ __device__ inline double gelu(double x)
 }
 
 // The better of two values with its index: NaN wins, then the earlier index.
-template <class T>
-__device__ inline void join_argmax(T& best, long long& at, T value, long long place)
+template <class T, class I>
+__device__ inline void join_argmax(T& best, I& at, T value, long long place)
 {
     bool nan = best != best, other = value != value;
     bool wins = nan != other ? other : best == value || nan ? place < at : value > best;
-    if (wins) { best = value; at = place; }
+    if (wins) { best = value; at = I(place); }
 }
 
-template <class T>
-__device__ inline void join_argmin(T& best, long long& at, T value, long long place)
+template <class T, class I>
+__device__ inline void join_argmin(T& best, I& at, T value, long long place)
 {
     bool nan = best != best, other = value != value;
     bool wins = nan != other ? other : best == value || nan ? place < at : value < best;
-    if (wins) { best = value; at = place; }
+    if (wins) { best = value; at = I(place); }
 }
 
 // Philox-4x32-10: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
@@ -265,7 +267,7 @@ def _split(text: str) -> Mapping[str, str]:
 HELPERS = _split(_TEXTS)
 
 # Assembler of the card, behind names. Everything else of a source is plain C++.
-WRAPPERS: Mapping[str, str] = {
+_CONVERSIONS: Mapping[str, str] = {
     "f16_value": """__device__ inline float f16_value(unsigned short bits)
 {
     float value;
@@ -286,6 +288,33 @@ __device__ inline unsigned short f16_bits(double x)
     return bits;
 }""",
 }
+
+
+def _copy_wrapper(size: int) -> str:
+    """Asynchronous copies; those past the nearest cache are of 16 bytes only."""
+    cache = "cg" if size == 16 else "ca"
+    return f"""__device__ inline void cp_async_{size}(void* to, const void* from, int bytes)
+{{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.{cache}.shared.global [%0], [%1], {size}, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}}"""
+
+
+_COPIES: Mapping[str, str] = {
+    **{f"cp_async_{size}": _copy_wrapper(size) for size in SIZES},
+    "cp_async_commit": """__device__ inline void cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}""",
+    "cp_async_wait": """template <int pending>
+__device__ inline void cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
+}""",
+}
+
+WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES}
 
 
 def needed(text: str) -> tuple[list[str], list[str]]:

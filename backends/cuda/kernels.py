@@ -19,8 +19,10 @@ from ...expr.nodes import Const
 from ...tile.dependence import static_bounds
 from ...tile.nodes import (
     Accumulate,
+    Async,
     Block,
     Buffer,
+    Call,
     If,
     Kernel,
     Kind,
@@ -30,11 +32,13 @@ from ...tile.nodes import (
     Stmt,
     Store,
     Sync,
+    Wait,
     walk,
 )
 from ...tile.tree import extent_of, names_read
 from .c_names import buffer_type, element_type, identifier, identifiers, value_type
 from .expressions import Expressions
+from .instructions import write_call
 
 _GRID_AXES = ("x", "y", "z")  # the innermost first
 _INDENT = "    "
@@ -154,6 +158,13 @@ class _Emitter:
                 yield from self._loop(stmt)
             case If():
                 yield from self._if(stmt)
+            case Call():
+                yield write_call(stmt, write)
+            case Async(body=body):
+                yield from self._block(body)
+                yield "cp_async_commit();"
+            case Wait(pending=pending):
+                yield f"cp_async_wait<{pending}>();"
             case Sync(scope=scope):
                 yield "__syncthreads();" if scope == "block" else "__syncwarp();"
             case _:

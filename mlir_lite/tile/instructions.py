@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..expr import INDEX, Expr, Load, Var, cast, index
 from ..types import DTYPES, DType, bf16, f32, i8, i32, u8
+from .copies import copies
 from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 
 
@@ -93,6 +94,10 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             "the same left two for all lanes.",
         ),
         *map(_prefetch, DTYPES.values()),
+        *(
+            Instruction(copy, ("to",), "Copy into shared memory, and zeros from `valid` on.")
+            for copy in copies()
+        ),
     )
 }
 

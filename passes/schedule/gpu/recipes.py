@@ -17,11 +17,11 @@ from ....tile.tree import tidy, without_unread
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together
 from .block import bind_block
+from .contraction import Contraction, as_contraction
 from .grid import bind_grid, hoist_independent
 from .phases import phases, with_registers
-from .product import as_product
+from .products import schedule_product
 from .shared import shared_bytes, spilled
-from .tiling import schedule_product, tile_for
 from .work import independent_loops, indexes_registers, prefers_blocks
 
 
@@ -35,8 +35,8 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     parts, workspaces = phases(_together(prepared, gpu))
     scheduled: list[Kernel] = []
     for part in parts:
-        bound, own = _bound(part, gpu)
-        scheduled.append(without_unread(bound))
+        bound, own = _launches(part, gpu)
+        scheduled.extend(map(without_unread, bound))
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
 
@@ -62,22 +62,32 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
     if len(kernel.body) < 2:
         return kernel
     depth = common_depth(kernel)
-    parts, _ = phases(kernel)
-    if not depth or any(as_product(part) is not None for part in parts):
+    if not depth or any(map(_contraction, phases(kernel)[0])):
         return kernel
     fused = fuse_leading(kernel, depth)
     return fused if shared_bytes(fused) <= gpu.static_shared_bytes else kernel
 
 
-def _bound(kernel: Kernel, gpu: Gpu) -> tuple[Kernel, tuple[Buffer, ...]]:
+def _contraction(kernel: Kernel) -> Contraction | None:
+    return as_contraction(collapse_all(with_registers(kernel)))
+
+
+def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
+    """The launches of one phase."""
+    contraction = _contraction(kernel)
+    if contraction is None:
+        return _bound(kernel, gpu)
+    tiled, rest, workspaces = schedule_product(contraction, gpu)
+    return (tiled, *(made for part in rest for made in _bound(part, gpu)[0])), workspaces
+
+
+def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
     """A launch: the loops of one phase given to blocks and threads."""
-    product = as_product(collapse_all(kernel))
-    if product is not None:
-        return schedule_product(collapse_all(kernel), product, tile_for(product, gpu)), ()
     kernel = lift_guards(kernel)
     kernel = hoist_independent(collapse_all(with_registers(kernel)))
     loops = independent_loops(kernel)
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
     if loops and not shared and not prefers_blocks(kernel, loops, gpu):
-        return bind_grid(kernel, loops, gpu.block_threads), ()
-    return spilled(bind_block(kernel, loops, gpu.block_threads), gpu)
+        return (bind_grid(kernel, loops, gpu.block_threads),), ()
+    bound, workspaces = spilled(bind_block(kernel, loops, gpu.block_threads), gpu)
+    return (bound,), workspaces

@@ -88,6 +88,50 @@ static void shim_wait(int line, int is_warp)
 static void shim_barrier(int line) { shim_wait(line, 0); }
 static void shim_warp_barrier(int line) { shim_wait(line, 1); }
 
+// Asynchronous copies happen at once where threads run in descending order; elsewhere as late as
+// their wait allows.
+enum { SHIM_COPIES = 512, SHIM_GROUPS = 16 };
+struct shim_copy { void* to; const void* from; int size, bytes; };
+struct shim_queue { shim_copy copies[SHIM_COPIES]; int count, ends[SHIM_GROUPS], groups; };
+static shim_queue* shim_queues;
+static int shim_order;
+
+static void shim_complete(const shim_copy& copy)
+{
+    if (copy.bytes) memcpy(copy.to, copy.from, (size_t)copy.bytes);
+    memset((char*)copy.to + copy.bytes, 0, (size_t)(copy.size - copy.bytes));
+}
+static void shim_copy_async(void* to, const void* from, int size, int bytes)
+{
+    shim_queue& queue = shim_queues[shim_current];
+    shim_copy copy = {to, from, size, bytes};
+    if ((uintptr_t)to % size || (bytes && (uintptr_t)from % size)) abort();
+    if (shim_order == SHIM_DESCENDING) return shim_complete(copy);
+    if (queue.count == SHIM_COPIES) abort();
+    queue.copies[queue.count++] = copy;
+}
+static void cp_async_4(void* to, const void* from, int n) { shim_copy_async(to, from, 4, n); }
+static void cp_async_8(void* to, const void* from, int n) { shim_copy_async(to, from, 8, n); }
+static void cp_async_16(void* to, const void* from, int n) { shim_copy_async(to, from, 16, n); }
+static void cp_async_commit()
+{
+    shim_queue& queue = shim_queues[shim_current];
+    if (queue.groups == SHIM_GROUPS) abort();
+    queue.ends[queue.groups++] = queue.count;
+}
+template <int pending> static void cp_async_wait(int line = __builtin_LINE())
+{
+    shim_queue& queue = shim_queues[shim_current];
+    int finished = queue.groups - pending;
+    if (line == shim_without || finished <= 0) return;
+    int end = queue.ends[finished - 1];
+    for (int i = 0; i < end; ++i) shim_complete(queue.copies[i]);
+    queue.count -= end;
+    memmove(queue.copies, queue.copies + end, sizeof(shim_copy) * (size_t)queue.count);
+    for (int g = finished; g < queue.groups; ++g) queue.ends[g - finished] = queue.ends[g] - end;
+    queue.groups = pending;
+}
+
 static void shim_start()
 {
     shim_body(shim_arguments);
@@ -119,6 +163,7 @@ static void shim_prepare(int thread, const int* block)
 {
     shim_fiber& fiber = shim_fibers[thread];
     fiber.waits_at = fiber.is_warp = fiber.done = 0;
+    shim_queues[thread].count = shim_queues[thread].groups = 0;
     fiber.at = {thread % block[0], thread / block[0] % block[1], thread / block[0] / block[1]};
     void** top = (void**)(shim_stacks + (size_t)(thread + 1) * SHIM_STACK - 56);
     top[0] = 0;  // the return address of a caller: where calls find it, 8 past a multiple of 16
@@ -176,6 +221,7 @@ static const char* shim_block(const shim_config& config)
 // Runs a kernel; gives null, or what went wrong.
 static const char* shim_launch(void (*body)(void**), const shim_config* config, void** arguments)
 {
+    if (!shim_queues) shim_queues = (shim_queue*)calloc(SHIM_THREADS, sizeof(shim_queue));
     if (!shim_stacks)
         shim_stacks = (char*)mmap(0, (size_t)SHIM_THREADS * SHIM_STACK, PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -184,6 +230,7 @@ static const char* shim_launch(void (*body)(void**), const shim_config* config, 
     shim_permute(order, blocks, config->order, config->seed + 1);
     shim_body = body;
     shim_without = config->without;
+    shim_order = config->order;
     shim_arguments = arguments;
     blockDim = {config->block[0], config->block[1], config->block[2]};
     gridDim = {config->grid[0], config->grid[1], config->grid[2]};

@@ -1,5 +1,30 @@
 // @linear for cuda:sm_90: needs no header.
 
+__device__ inline void cp_async_4(void* to, const void* from, int bytes)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}
+
+__device__ inline void cp_async_16(void* to, const void* from, int bytes)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}
+
+__device__ inline void cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+template <int pending>
+__device__ inline void cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
+}
+
 template <class T>
 __device__ inline T larger(T a, T b)
 {
@@ -8,112 +33,95 @@ __device__ inline T larger(T a, T b)
 
 // matmul broadcast add relu: examples.py:16
 // x0 f32[33, 70], x1 f32[70, 20], x2 f32[20], result f32[33, 20]
-// 6 blocks of 64 threads
-extern "C" __global__ void __launch_bounds__(64)
+// 3 blocks of 32 threads
+extern "C" __global__ void __launch_bounds__(32)
 matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* x2, float* result)
 {
-    __shared__ __align__(16) float left_tiles[640];
-    float left_next[4];
-    float left_part[2];
-    __shared__ __align__(16) float right_tiles[640];
-    float right_next[4];
-    float right_part[2];
-    float sums[4];
+    __shared__ __align__(16) float left[640];
+    __shared__ __align__(16) float right[1152];
+    float sums[16];
+    float a[4];
+    float b[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
-    const int right_first = block % 2 * 16;
-    const int left_first = block / 2 % 3 * 16;
+    const int right_first = 0;
+    const int left_first = block * 16;
+    const int left_own = thread / 8 * 4;
+    const int right_own = thread % 8 * 4;
     #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 4; ++i) {
         #pragma unroll
-        for (int j = 0; j < 2; ++j) {
-            sums[i * 2 + j] = 0.0f;
+        for (int j = 0; j < 4; ++j) {
+            sums[i * 4 + j] = 0.0f;
         }
     }
     #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-        const int p = left_first + (e * 64 + thread) / 16;
-        const int q = (e * 64 + thread) % 16;
-        const int i0_1 = p;
-        const int k_1 = q;
-        left_next[e] = p < 33 && q < 70 ? x0[i0_1 * 70 + k_1] : 0.0f;
-    }
-    #pragma unroll
-    for (int e_1 = 0; e_1 < 4; ++e_1) {
-        const int p_1 = right_first + (e_1 * 64 + thread) % 16;
-        const int q_1 = (e_1 * 64 + thread) / 16;
-        const int i1_1 = p_1;
-        const int k_2 = q_1;
-        right_next[e_1] = p_1 < 20 && q_1 < 70 ? x1[k_2 * 20 + i1_1] : 0.0f;
-    }
-    #pragma unroll
-    for (int e_2 = 0; e_2 < 4; ++e_2) {
-        left_tiles[(e_2 * 64 + thread) % 16 * 20 + (e_2 * 64 + thread) / 16] = left_next[e_2];
-    }
-    #pragma unroll
-    for (int e_3 = 0; e_3 < 4; ++e_3) {
-        right_tiles[(e_3 * 64 + thread) / 16 * 20 + (e_3 * 64 + thread) % 16] = right_next[e_3];
-    }
-    __syncthreads();
-    for (int step = 0; step < 5; ++step) {
+    for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
-        for (int e_4 = 0; e_4 < 4; ++e_4) {
-            const int p_2 = left_first + (e_4 * 64 + thread) / 16;
-            const int q_2 = (step + 1) * 16 + (e_4 * 64 + thread) % 16;
-            const int i0_2 = p_2;
-            const int k_3 = q_2;
-            left_next[e_4] = p_2 < 33 && q_2 < 70 ? x0[i0_2 * 70 + k_3] : 0.0f;
+        for (int e = 0; e < 4; ++e) {
+            const int left_row = left_first + (e * 32 + thread) / 8;
+            const int left_term = stage * 8 + (e * 32 + thread) % 8;
+            cp_async_4(&left[stage * 160 + (e * 32 + thread) % 8 * 20 + (e * 32 + thread) / 8], &x0[left_row * 70 + left_term], left_row < 33 && left_term < 70 ? 4 : 0);
         }
         #pragma unroll
-        for (int e_5 = 0; e_5 < 4; ++e_5) {
-            const int p_3 = right_first + (e_5 * 64 + thread) % 16;
-            const int q_3 = (step + 1) * 16 + (e_5 * 64 + thread) / 16;
-            const int i1_2 = p_3;
-            const int k_4 = q_3;
-            right_next[e_5] = p_3 < 20 && q_3 < 70 ? x1[k_4 * 20 + i1_2] : 0.0f;
+        for (int e_1 = 0; e_1 < 2; ++e_1) {
+            const int right_row = right_first + (e_1 * 32 + thread) % 8 * 4;
+            const int right_term = stage * 8 + (e_1 * 32 + thread) / 8;
+            cp_async_16(&right[stage * 288 + (e_1 * 32 + thread) / 8 * 36 + (e_1 * 32 + thread) % 8 * 4], &x1[right_term * 20 + right_row], right_row < 20 && right_term < 70 ? 16 : 0);
         }
-        #pragma unroll
-        for (int t = 0; t < 16; ++t) {
+        cp_async_commit();
+    }
+    for (int step = 0; step < 9; ++step) {
+        cp_async_wait<2>();
+        __syncthreads();
+        if (step + 3 < 9) {
             #pragma unroll
-            for (int i_2 = 0; i_2 < 2; ++i_2) {
-                left_part[i_2] = left_tiles[step % 2 * 320 + t * 20 + i_2 * 8 + thread / 32 * 4 + thread % 32 / 8];
+            for (int e_2 = 0; e_2 < 4; ++e_2) {
+                const int left_row_1 = left_first + (e_2 * 32 + thread) / 8;
+                const int left_term_1 = (step + 3) * 8 + (e_2 * 32 + thread) % 8;
+                cp_async_4(&left[(step + 3) % 4 * 160 + (e_2 * 32 + thread) % 8 * 20 + (e_2 * 32 + thread) / 8], &x0[left_row_1 * 70 + left_term_1], left_row_1 < 33 && left_term_1 < 70 ? 4 : 0);
             }
             #pragma unroll
-            for (int i_3 = 0; i_3 < 2; ++i_3) {
-                right_part[i_3] = right_tiles[step % 2 * 320 + t * 20 + i_3 * 8 + thread % 32 % 8];
+            for (int e_3 = 0; e_3 < 2; ++e_3) {
+                const int right_row_1 = right_first + (e_3 * 32 + thread) % 8 * 4;
+                const int right_term_1 = (step + 3) * 8 + (e_3 * 32 + thread) / 8;
+                cp_async_16(&right[(step + 3) % 4 * 288 + (e_3 * 32 + thread) / 8 * 36 + (e_3 * 32 + thread) % 8 * 4], &x1[right_term_1 * 20 + right_row_1], right_row_1 < 20 && right_term_1 < 70 ? 16 : 0);
+            }
+        }
+        cp_async_commit();
+        #pragma unroll
+        for (int term = 0; term < 8; ++term) {
+            #pragma unroll
+            for (int v = 0; v < 4; ++v) {
+                a[v] = left[step % 4 * 160 + term * 20 + left_own + v];
             }
             #pragma unroll
-            for (int i_1 = 0; i_1 < 2; ++i_1) {
+            for (int v_1 = 0; v_1 < 4; ++v_1) {
+                b[v_1] = right[step % 4 * 288 + term * 36 + right_own + v_1];
+            }
+            #pragma unroll
+            for (int i_1 = 0; i_1 < 4; ++i_1) {
                 #pragma unroll
-                for (int j_1 = 0; j_1 < 2; ++j_1) {
-                    sums[i_1 * 2 + j_1] += left_part[i_1] * right_part[j_1];
+                for (int j_1 = 0; j_1 < 4; ++j_1) {
+                    sums[i_1 * 4 + j_1] += a[i_1] * b[j_1];
                 }
             }
         }
-        #pragma unroll
-        for (int e_6 = 0; e_6 < 4; ++e_6) {
-            left_tiles[(step + 1) % 2 * 320 + (e_6 * 64 + thread) % 16 * 20 + (e_6 * 64 + thread) / 16] = left_next[e_6];
-        }
-        #pragma unroll
-        for (int e_7 = 0; e_7 < 4; ++e_7) {
-            right_tiles[(step + 1) % 2 * 320 + (e_7 * 64 + thread) / 16 * 20 + (e_7 * 64 + thread) % 16] = right_next[e_7];
-        }
-        __syncthreads();
     }
     #pragma unroll
-    for (int i_4 = 0; i_4 < 2; ++i_4) {
+    for (int v_2 = 0; v_2 < 4; ++v_2) {
         #pragma unroll
-        for (int j_2 = 0; j_2 < 2; ++j_2) {
-            const int row = left_first + (i_4 * 8 + (thread / 32 * 4 + thread % 32 / 8));
-            const int column = right_first + (j_2 * 8 + thread % 32 % 8);
+        for (int v_3 = 0; v_3 < 4; ++v_3) {
+            const int row = left_first + left_own + v_2;
+            const int i0 = row;
+            const int column = right_first + right_own + v_3;
+            const int i1 = column;
             if (row < 33 && column < 20) {
-                const int i0 = row;
-                const int i1 = column;
-                result[i0 * 20 + i1] = larger(sums[i_4 * 2 + j_2] + x2[i1], 0.0f);
+                result[i0 * 20 + i1] = larger(sums[v_2 * 4 + v_3] + x2[i1], 0.0f);
             }
         }
     }
 }
 
 // The host: 0 B of memory for what lies between kernels, then
-//   matmul_broadcast_add_relu_kernel<<<6, 64>>>(x, w, b, result)
+//   matmul_broadcast_add_relu_kernel<<<3, 32>>>(x, w, b, result)

@@ -1,5 +1,30 @@
 // @recurrent for cuda:sm_90: needs no header.
 
+__device__ inline void cp_async_4(void* to, const void* from, int bytes)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}
+
+__device__ inline void cp_async_16(void* to, const void* from, int bytes)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}
+
+__device__ inline void cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+template <int pending>
+__device__ inline void cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
+}
+
 // copy (8,)
 // x f32[8], result f32[8]
 // 1 blocks of 32 threads
@@ -20,16 +45,82 @@ copy_kernel(const float* x, float* result)
 extern "C" __global__ void __launch_bounds__(32)
 matmul_kernel(const float* x0, const float* x1, float* result)
 {
-    float acc;
-    const int block = blockIdx.x;
+    __shared__ __align__(16) float left[320];
+    __shared__ __align__(16) float right[576];
+    float sums[16];
+    float a[4];
+    float b[4];
     const int thread = threadIdx.x;
-    const int i1 = block * 32 + thread;
-    if (i1 < 8) {
-        acc = 0.0f;
-        for (int k = 0; k < 8; ++k) {
-            acc += x0[k] * x1[k * 8 + i1];
+    const int right_first = 0;
+    const int left_first = 0;
+    const int left_own = thread / 8 * 4;
+    const int right_own = thread % 8 * 4;
+    #pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        #pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            sums[i * 4 + j] = 0.0f;
         }
-        result[i1] = acc;
+    }
+    #pragma unroll
+    for (int e = 0; e < 4; ++e) {
+        const int left_row = left_first + (e * 32 + thread) / 8;
+        const int left_term = (e * 32 + thread) % 8;
+        cp_async_4(&left[(e * 32 + thread) % 8 * 20 + (e * 32 + thread) / 8], &x0[left_term], left_row < 1 ? 4 : 0);
+    }
+    #pragma unroll
+    for (int e_1 = 0; e_1 < 2; ++e_1) {
+        const int right_row = right_first + (e_1 * 32 + thread) % 8 * 4;
+        const int right_term = (e_1 * 32 + thread) / 8;
+        cp_async_16(&right[(e_1 * 32 + thread) / 8 * 36 + (e_1 * 32 + thread) % 8 * 4], &x1[right_term * 8 + right_row], right_row < 8 ? 16 : 0);
+    }
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncthreads();
+    if (false) {
+        #pragma unroll
+        for (int e_2 = 0; e_2 < 4; ++e_2) {
+            const int left_row_1 = left_first + (e_2 * 32 + thread) / 8;
+            const int left_term_1 = 8 + (e_2 * 32 + thread) % 8;
+            cp_async_4(&left[(e_2 * 32 + thread) % 8 * 20 + (e_2 * 32 + thread) / 8 + 160], &x0[left_term_1], left_row_1 < 1 ? 4 : 0);
+        }
+        #pragma unroll
+        for (int e_3 = 0; e_3 < 2; ++e_3) {
+            const int right_row_1 = right_first + (e_3 * 32 + thread) % 8 * 4;
+            const int right_term_1 = 8 + (e_3 * 32 + thread) / 8;
+            cp_async_16(&right[(e_3 * 32 + thread) / 8 * 36 + (e_3 * 32 + thread) % 8 * 4 + 288], &x1[right_term_1 * 8 + right_row_1], right_row_1 < 8 ? 16 : 0);
+        }
+    }
+    cp_async_commit();
+    #pragma unroll
+    for (int term = 0; term < 8; ++term) {
+        #pragma unroll
+        for (int v = 0; v < 4; ++v) {
+            a[v] = left[term * 20 + left_own + v];
+        }
+        #pragma unroll
+        for (int v_1 = 0; v_1 < 4; ++v_1) {
+            b[v_1] = right[term * 36 + right_own + v_1];
+        }
+        #pragma unroll
+        for (int i_1 = 0; i_1 < 4; ++i_1) {
+            #pragma unroll
+            for (int j_1 = 0; j_1 < 4; ++j_1) {
+                sums[i_1 * 4 + j_1] += a[i_1] * b[j_1];
+            }
+        }
+    }
+    #pragma unroll
+    for (int v_2 = 0; v_2 < 4; ++v_2) {
+        #pragma unroll
+        for (int v_3 = 0; v_3 < 4; ++v_3) {
+            const int row = left_first + left_own + v_2;
+            const int column = right_first + right_own + v_3;
+            const int i1 = column;
+            if (row < 1 && column < 8) {
+                result[i1] = sums[v_2 * 4 + v_3];
+            }
+        }
     }
 }
 

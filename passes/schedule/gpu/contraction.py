@@ -1,0 +1,231 @@
+"""Sums of products, found in any nest: matrix products, batched or with operands turned, and
+convolutions, whose places are rows and whose taps are summed over.
+
+    for b: for i: for j: {acc = 0;  for k: acc += left(b, i, k) * right(b, j, k);  y[..] = f(acc)}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ....expr import (
+    Apply,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    all_of,
+    boolean,
+    loads_of,
+    vars_of,
+)
+from ....expr.simplify import Linear, factor_of, linear_sum
+from ....tile.dependence import Dependences, Mode
+from ....tile.nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Let,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    walk,
+)
+from ....tile.scopes import scoped
+from ....tile.tree import accesses, chain, extent_of, has_constant_limits
+from ..analysis import stride
+
+LEAST = 8  # columns and terms: with fewer, tiles are mostly empty
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A factor at every row (or column) of its `loops` and every term; where the `guard` does not
+    hold it is zero, and nothing is read."""
+
+    value: Expr
+    guard: Expr
+    loops: tuple[Loop, ...]
+
+    @property
+    def extent(self) -> int:
+        return count(self.loops)
+
+    @property
+    def plain(self) -> Load | None:
+        """The element that it is, if it is one as it stands in memory."""
+        return self.value if isinstance(self.value, Load) else None
+
+    @property
+    def load(self) -> Load:
+        """The first element that it reads."""
+        return next(loads_of(self.value))
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A nest that is a matrix product for each iteration of `batch`: its factors, the loops over
+    the `terms` of a sum, the register that holds the sum, and what is done with it."""
+
+    kernel: Kernel
+    batch: tuple[Loop, ...]
+    left: Operand
+    right: Operand
+    terms: tuple[Loop, ...]
+    total: Buffer
+    finish: Block
+    part: str = ""  # the axis over parts of the terms, where blocks have one each
+
+    @property
+    def depth(self) -> int:
+        return count(self.terms)
+
+    def runs_along_terms(self, operand: Operand) -> bool:
+        """Whether neighbours in memory are neighbouring terms, not neighbouring rows."""
+        if not operand.loops:
+            return True
+        steps = [self._step(operand, loops[-1].axis) for loops in (self.terms, operand.loops)]
+        return steps[0] == 1 and steps[1] != 1
+
+    def _step(self, operand: Operand, axis: str) -> int | None:
+        load = operand.load
+        return stride(self.kernel.buffers[load.buffer], load.indices, axis)
+
+    def run(self, operand: Operand, width: int) -> bool:
+        """Whether memory holds its elements in whole runs of `width`, each at a multiple of that,
+        along its terms or its rows."""
+        load = operand.plain
+        loops = self.terms if self.runs_along_terms(operand) else operand.loops
+        if load is None or not loops or operand.guard != boolean(True):
+            return False
+        terms = self._places(load)
+        inner = loops[-1]
+        others = dict(terms)
+        steps = factor_of(inner.axis, terms)
+        for term in terms:
+            if term is not None and vars_of(term) == {inner.axis}:
+                del others[term]
+        whole = extent_of(inner) % width == 0 and inner.start == Const(inner.start.dtype, 0)
+        return steps == 1 and whole and all(factor % width == 0 for factor in others.values())
+
+    def _places(self, load: Load) -> Linear:
+        buffer = self.kernel.buffers[load.buffer]
+        at = load.indices if buffer.layout is None else buffer.layout.apply(load.indices)
+        return linear_sum(zip(at, buffer.strides, strict=True))
+
+
+def count(loops: Sequence[Loop]) -> int:
+    """How often the body of perfectly nested loops runs."""
+    return prod(map(extent_of, loops))
+
+
+def as_contraction(kernel: Kernel) -> Contraction | None:
+    """The sums of products that a kernel of one nest is, if they are large enough for tiles."""
+    match kernel.body:
+        case (Loop() as top,):
+            loops, body = chain(top)
+        case _:
+            return None
+    match body:
+        case (Store(target=Ref(buffer=name), value=Const(value=0)), sum_, *finish):
+            total = kernel.buffers[name]
+        case _:
+            return None
+    found = _reduction(sum_, name)
+    simple = all(isinstance(stmt, (Store, Let, If)) for stmt in walk(tuple(finish)))
+    single = total.space is Space.REGISTER and total.elements == 1
+    if found is None or not simple or not single or kernel.locals != (total,):
+        return None
+    if not all(map(has_constant_limits, loops)) or not _independent(kernel, loops):
+        return None
+    written = {name for name, _, writes in accesses(tuple(finish)) if writes}
+    return _sorted(kernel, loops, found, total, tuple(finish), written)
+
+
+@dataclass(frozen=True)
+class _Reduction:
+    terms: tuple[Loop, ...]
+    guards: tuple[Expr, ...]
+    factors: tuple[Expr, Expr]
+
+
+def _reduction(stmt: Stmt, total: str) -> _Reduction | None:
+    """The loops, guards and factors of a sum of products."""
+    terms: list[Loop] = []
+    guards: list[Expr] = []
+    while True:
+        match stmt:
+            case Loop(body=(inner,)) if has_constant_limits(stmt):
+                terms.append(stmt)
+                stmt = inner
+            case If(condition=condition, then=(inner,), otherwise=()):
+                guards.append(condition)
+                stmt = inner
+            case Accumulate(
+                combiner="sum",
+                targets=(Ref(buffer=name),),
+                values=(Apply(function="mul", args=(first, second)),),
+            ) if name == total and terms:
+                return _Reduction(tuple(terms), tuple(guards), (first, second))
+            case _:
+                return None
+
+
+def _independent(kernel: Kernel, loops: Sequence[Loop]) -> bool:
+    modes = Dependences(scoped(kernel, narrow=True), kernel.params, {}).modes
+    return all(modes[loop.axis] is Mode.INDEPENDENT for loop in loops)
+
+
+def _sorted(
+    kernel: Kernel,
+    loops: list[Loop],
+    found: _Reduction,
+    total: Buffer,
+    finish: Block,
+    written: set[str],
+) -> Contraction | None:
+    """The contraction, its columns those of the innermost loop, along which results are written."""
+    first, second = found.factors
+    if loops[-1].axis in vars_of(first) and loops[-1].axis not in vars_of(second):
+        first, second = second, first
+    in_left, in_right = vars_of(first), vars_of(second)
+    batch = tuple(loop for loop in loops if loop.axis in in_left & in_right)
+    rows = tuple(loop for loop in loops if loop.axis in in_left - in_right)
+    columns = tuple(loop for loop in loops if loop.axis in in_right - in_left)
+    terms = frozenset(loop.axis for loop in found.terms)
+    shared = terms | {loop.axis for loop in batch}
+    left_guards, right_guards = [], []
+    for guard in found.guards:
+        if vars_of(guard) <= shared | {loop.axis for loop in columns}:
+            right_guards.append(guard)
+        elif vars_of(guard) <= shared | {loop.axis for loop in rows}:
+            left_guards.append(guard)
+        else:
+            return None
+    whole = len(batch) + len(rows) + len(columns) == len(loops)
+    depends = terms <= in_left and terms <= in_right
+    reads = {load.buffer for factor in found.factors for load in loads_of(factor)}
+    if not whole or not depends or not reads or reads & (written | {total.name}):
+        return None
+    if count(columns) < LEAST or count(found.terms) < LEAST:
+        return None
+    if not _has_loads(first) or not _has_loads(second):
+        return None
+    left = Operand(first, all_of(*left_guards), rows)
+    right = Operand(second, all_of(*right_guards), columns)
+    return Contraction(kernel, batch, left, right, found.terms, total, finish)
+
+
+def _has_loads(expr: Expr) -> bool:
+    return any(True for _ in loads_of(expr))
+
+
+def narrow(expr: Expr) -> Expr:
+    """A factor before it was widened."""
+    return expr.value if isinstance(expr, Cast) else expr

@@ -1,0 +1,75 @@
+"""Sums of products by tiles: a tile of the result a block, of which each thread has a part in
+registers. Tiles of the operands come into shared memory while those that came before are used.
+
+    for m: for n: {acc = 0;  for k: acc += left[m, k] * right[k, n];  y[m, n] = f(acc)}
+      ->  block: thread: {async tiles {left, right <- step 0};  ..
+            for step: {wait tiles;  sync;  async tiles {left, right <- step + 3};
+                       for k: {a = left[k];  b = right[k];  sums[i, j] += a[i] * b[j]}}
+            y[m, n] = f(sums[i, j])}
+
+Where such blocks would be too few for a card each does a part of the sum, and a second kernel adds
+the parts in the order of the terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ....expr import Load, const, index, loads_of
+from ....target import Gpu
+from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
+from ....tile.tree import Names, accesses, nest, var
+from .contraction import Contraction, count
+from .product_threads import by_tiles
+from .product_tiles import Sizes, choose_tile
+
+
+def schedule_product(
+    contraction: Contraction, gpu: Gpu
+) -> tuple[Kernel, tuple[Kernel, ...], tuple[Buffer, ...]]:
+    """The kernel by tiles; what remains to be done after it, not scheduled yet; and the buffers
+    between them."""
+    sizes = Sizes(
+        count(contraction.batch),
+        contraction.left.extent,
+        contraction.right.extent,
+        contraction.depth,
+    )
+    tile = choose_tile(sizes, contraction.total.dtype, gpu)
+    if tile.splits == 1:
+        return by_tiles(contraction, tile), (), ()
+    partial, rest, parts = split_terms(contraction, tile.splits)
+    return by_tiles(partial, tile), (rest,), (parts,)
+
+
+def split_terms(contraction: Contraction, splits: int) -> tuple[Contraction, Kernel, Buffer]:
+    """Leave parts of the sums to a second kernel.
+
+    for m: for n: {acc = 0;  for k: ..;  y[m, n] = f(acc)}
+      ->  for part: for m: for n: {acc = 0;  for k of part: ..;  parts[part, m, n] = acc}
+          for m: for n: {acc = 0;  for part: acc += parts[part, m, n];  y[m, n] = f(acc)}
+    """
+    kernel, total = contraction.kernel, contraction.total
+    names = Names(kernel)
+    part = names.fresh("part")
+    loops = [*contraction.batch, *contraction.left.loops, *contraction.right.loops]
+    shape = (splits, *(count((loop,)) for loop in loops))
+    parts = Buffer(names.fresh("parts"), total.dtype, shape)
+    at = (var(part), *(var(loop.axis) - loop.start for loop in loops))
+    kept = Store(Ref(parts.name, at), Load(total.dtype, total.name, ()))
+    factors = (contraction.left.value, contraction.right.value)
+    read = {load.buffer for factor in factors for load in loads_of(factor)}
+    partial = replace(
+        kernel,
+        name=f"{kernel.name}_parts",
+        params=(*(param for param in kernel.params if param.name in read), parts),
+        outputs=(parts.name,),
+    )
+    clear = Store(Ref(total.name, ()), const(0, total.dtype))
+    add = Accumulate("sum", (Ref(total.name, ()),), (Load(total.dtype, parts.name, at),))
+    every = Loop(part, index(0), index(splits), (add,))
+    body = nest(loops, (clear, every, *contraction.finish))
+    used = {name for name, _, _ in accesses(contraction.finish)}
+    params = tuple(param for param in kernel.params if param.name in used)
+    rest = replace(kernel, name=f"{kernel.name}_sum", params=(parts, *params), body=body)
+    return replace(contraction, kernel=partial, finish=(kept,), part=part), rest, parts
