@@ -363,7 +363,7 @@ def ragged_ridge(
     The sums run over the entries k from `offsets[r]` to `offsets[r + 1]`: y is the row `indices[k]`
     of `factors (m, n)`, t is `targets[k]`, w is `weights[k]` or 1. `ridge` is `(rows,)`. This is a
     half-step of alternating least squares: for each user on the films rated, or the other way
-    round. `RunError` where a normal matrix is not positive definite.
+    round. `RunError` where a normal matrix is not positive definite. There is no gradient.
     """
     value = as_value(factors)
     x, _ = emit_all(
