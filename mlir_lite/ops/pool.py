@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UnsupportedError, check
 from ..expr import COMBINERS, Const, Expr, apply, cast, index
 from ..ir import ConstantData, Element, Op, Operand, Scalar, Value, op
-from ..types import Array, TensorType, i32
+from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
 from .constant import constant
 from .elementwise import Gradients, emit
@@ -19,6 +19,7 @@ from .promote import as_value, check_kind
 from .reduce import max as max_
 from .reduce import mean, widened
 from .window_sum import window_spread
+from .window_taps import window_taps
 from .windows import (
     Padding,
     Window,
@@ -123,41 +124,9 @@ class MaxPool(Pool):
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         """To the first of the largest elements of each window, as in torch."""
-        steps = self.strides, self.padding, self.dilations, self.ceil_mode
-        taps = emit(MaxPoolTaps(self.x, self.window, *steps, self.layout))
+        steps = self.window, self.strides, self.padding, self.dilations
+        taps = window_taps(self.x, y, *steps, self.ceil_mode, self.layout)
         return (self.spread_to_windows(dy, taps),)
-
-
-@op
-class MaxPoolTaps(Pool):
-    """Where the largest element of each window is: the number of its tap in row-major order, i32.
-
-    NaN wins, then the first of equals.
-    """
-
-    def infer(self) -> TensorType:
-        check_kind(self.x, "f")
-        return super().infer().with_dtype(i32)
-
-    def reference(self, x: Array) -> Array:
-        first = channels_first(x, self.layout)
-        seen = [part for _, part in taps_of(first, self.windows(), -np.inf)]
-        return in_layout(np.argmax(np.stack(seen), 0), self.layout).astype(np.int32)
-
-    def body(self, at: Indices, x: Element) -> Expr:
-        batch, channel, position = split_index(at, self.layout)
-        windows = self.windows()
-
-        def states(*taps: Expr) -> tuple[Expr, Expr]:
-            source = sources(windows, position, taps)
-            seen = read_window(x, batch, channel, source, windows, self.layout, -np.inf)
-            number: Expr = index(0)
-            for tap, extent in zip(taps, self.window, strict=True):
-                number = number * extent + tap
-            return cast(seen, computing_type(self.x.dtype)), cast(number, i32)
-
-        axes = {f"k{axis}": extent for axis, extent in enumerate(self.window)}
-        return reduce_over("argmax", axes, states, component=1)
 
 
 @op
@@ -297,4 +266,4 @@ def global_max_pool(x: Operand) -> Value:
     return max_(value, tuple(range(2, value.rank)), keepdims=True)
 
 
-OPS: tuple[type[Op], ...] = (MaxPool, MaxPoolTaps, AveragePool)
+OPS: tuple[type[Op], ...] = (MaxPool, AveragePool)

@@ -79,6 +79,7 @@ from .trigonometry import OPS as TRIGONOMETRY
 from .unary import OPS as UNARY
 from .unary import absolute, negative
 from .window_sum import OPS as WINDOW_SUM
+from .window_taps import OPS as WINDOW_TAPS
 from .winograd import OPS as WINOGRAD
 from .winograd_blocked import OPS as WINOGRAD_BLOCKED
 
@@ -116,6 +117,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     WINOGRAD_BLOCKED,
     POOL,
     WINDOW_SUM,
+    WINDOW_TAPS,
     RESIZE,
     SOFTMAX,
     NORM,

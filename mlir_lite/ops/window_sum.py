@@ -1,7 +1,8 @@
 """Sums over windows and their transposes, of which the gradients of poolings are made.
 
-    max_pool(x)       is  window_sum(x, max_pool_taps(x)): each window's element at one tap;
-    its gradient      is  window_spread(dy, max_pool_taps(x)): back to where that element was;
+    max_pool(x)       is  window_sum(x, taps), each window's element at one tap, the taps being
+                          window_taps(x, max_pool(x));
+    its gradient      is  window_spread(dy, taps), back to where that element was;
     average_pool(x)   is  window_sum(x) / count, and its gradient  window_spread(dy / count).
 """
 
@@ -88,11 +89,7 @@ class WindowSum(Op):
 
         def element(*along: Expr) -> Expr:
             source = sources(windows, position, along)
-            inside = [
-                condition
-                for window, place in zip(windows, source, strict=True)
-                for condition in window.inside(place)
-            ]
+            inside = inside_of(windows, source)
             seen = x[join_index(batch, channel, source, self.layout)]
             chosen = None if taps is None else taps[at]
             return _seen(inside, chosen, along, self.window, cast(seen, wide))
@@ -214,11 +211,25 @@ def _seen(
     """The element, if it is inside and the chosen tap of its window is the one at `place`."""
     zero = const(0, element.dtype)
     if chosen is not None:
-        number: Expr = index(0)
-        for tap, extent in zip(place, window, strict=True):
-            number = number * extent + tap
-        element = select(chosen.eq(cast(number, i32)), element, zero)
+        element = select(chosen.eq(tap_number(place, window)), element, zero)
     return select(all_of(*inside), element, zero)
+
+
+def tap_number(place: Sequence[Expr], window: Sequence[int]) -> Expr:
+    """The number of a tap in row-major order."""
+    number: Expr = index(0)
+    for tap, extent in zip(place, window, strict=True):
+        number = number * extent + tap
+    return cast(number, i32)
+
+
+def inside_of(windows: Windows, source: Sequence[Expr]) -> list[Expr]:
+    """The conditions under which a tap at these places is in the input."""
+    return [
+        condition
+        for window, place in zip(windows, source, strict=True)
+        for condition in window.inside(place)
+    ]
 
 
 window_sum = constructor(WindowSum)

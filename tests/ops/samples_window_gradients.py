@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlir_lite.ops.conv_gradient import ConvWeightGradient
+from mlir_lite.ops.pool import MaxPool
 from mlir_lite.ops.window_sum import WindowSpread, WindowSum
+from mlir_lite.ops.window_taps import WindowTaps
 from mlir_lite.ops.windows import counts_of, windows_of
-from mlir_lite.types import DType, bf16, f16, f32, f64
+from mlir_lite.types import Array, DType, bf16, f16, f32, f64
 
-from .sample import Sample, normal
+from .sample import Sample, normal, value_like
 from .samples_windows import CONVOLUTIONS, POOLINGS, Case, lying, smooth
 
 
@@ -65,7 +67,38 @@ def _sums(
     )
 
 
+def _taps() -> Iterator[Sample]:
+    for number, case in enumerate(POOLINGS):
+        layout = ("nchw", "nhwc", "chwn")[number % 3]
+        yield _taps_of_maxima(case, layout, number > 4, normal(case.x, f32))
+    for dtype in (f64, f16, bf16):
+        yield _taps_of_maxima(POOLINGS[7], "nchw", False, normal(POOLINGS[7].x, dtype))
+    equals = np.array([[[[1, 2, 2, 0], [2, 2, 0, 0], [np.nan, 3, 0, 0]]]], np.float32)
+    close = ((0, 0), (0, 0))
+    twos = Case("equals", (), (1, 1, 2, 2), (1, 1), close, (1, 1))
+    yield _taps_of_maxima(twos, "nchw", False, equals)
+    least = np.full((1, 1, 4, 4), -np.inf, np.float32)
+    yield _taps_of_maxima(twos._replace(comment="-inf alone"), "nchw", False, least)
+    yield Sample(
+        "no match",
+        lambda x, y: WindowTaps(x, y, (2, 2), (1, 1), close, (1, 1)),
+        (normal((1, 1, 3, 3), f32), np.full((1, 1, 2, 2), 9, np.float32)),
+    )
+
+
+def _taps_of_maxima(case: Case, layout: str, ceil_mode: bool, first: Array) -> Sample:
+    x = lying(first, layout)
+    steps = case.weight[2:], case.strides, case.padding, case.dilations, ceil_mode, layout
+    pool = MaxPool(value_like("x", x), *steps)
+    return Sample(
+        f"{case.comment}, {layout}, ceil {ceil_mode}, {x.dtype}",
+        lambda x, y: WindowTaps(x, y, *steps),
+        (x, pool.reference(x)),
+    )
+
+
 WINDOW_GRADIENTS: tuple[Sample, ...] = (
     *map(smooth, _weight_gradients()),
     *map(smooth, _window_sums()),
+    *_taps(),
 )

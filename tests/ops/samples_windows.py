@@ -13,7 +13,7 @@ from mlir_lite.ops.conv import Conv
 from mlir_lite.ops.conv_transpose import ConvTranspose
 from mlir_lite.ops.depthwise import DepthwiseConv
 from mlir_lite.ops.panels import PackFilters, PanelConv
-from mlir_lite.ops.pool import AveragePool, MaxPool, MaxPoolTaps
+from mlir_lite.ops.pool import AveragePool, MaxPool
 from mlir_lite.ops.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
 from mlir_lite.ops.sampling import COORDINATES
 from mlir_lite.ops.windows import Padding
@@ -217,23 +217,6 @@ def _poolings() -> Iterator[Sample]:
     for dtype in (f64, f16, bf16, i8, u8, i64):
         x = normal((1, 2, 5, 5), dtype)
         yield Sample(f"of {dtype}", lambda x: MaxPool(x, (3, 3), (2, 2), _ONE, (1, 1)), (x,))
-    for number, case in enumerate(POOLINGS):
-        ceil_mode, layout = number > 4, ("nchw", "nhwc", "chwn")[number % 3]
-        x = normal(case.x, f32)
-        yield Sample(
-            f"{case.comment}, {layout}, ceil {ceil_mode}",
-            lambda x, case=case, ceil=ceil_mode, layout=layout: MaxPoolTaps(
-                x, case.weight[2:], case.strides, case.padding, case.dilations, ceil, layout
-            ),
-            (lying(x, layout),),
-        )
-    for dtype in (f64, f16, bf16):
-        x = normal((1, 2, 5, 5), dtype)
-        yield Sample(f"of {dtype}", lambda x: MaxPoolTaps(x, (3, 3), (2, 2), _ONE, (1, 1)), (x,))
-    equals = np.array([[[[1, 2, 2, 0], [2, 2, 0, 0], [np.nan, 3, 0, 0]]]], np.float32)
-    yield Sample("equals", lambda x: MaxPoolTaps(x, (2, 2), (1, 1), _NONE, (1, 1)), (equals,))
-    least = np.full((1, 1, 4, 4), -np.inf, np.float32)
-    yield Sample("-inf alone", lambda x: MaxPoolTaps(x, (2, 2), (2, 2), _NONE, (1, 1)), (least,))
     x = normal((1, 1, 4, 4), f32)
     x[0, 0, 1, 2], x[0, 0, 3, :] = np.nan, -np.inf
     yield Sample("NaN and -inf", lambda x: MaxPool(x, (2, 2), (1, 1), _ONE, (1, 1)), (x,))

@@ -28,8 +28,10 @@ from mlir_lite.types import Array, f64
 from .sample import Argument, Sample, value_like
 from .samples import SAMPLES
 
-# What comes of passes that run later, where nothing is differentiated any more.
+# What comes of passes that run later, where nothing is differentiated any more; and steps of a
+# solver that is run to its end.
 _LOWERED = {
+    "ragged_ridge",
     *("group", "blocked_attention", "winograd_filter", "winograd_input", "winograd_output"),
     *("winograd_conv", "pack_columns", "panel_matmul", "pack_filters", "panel_conv", "lu_solve"),
     *("dot_matmul", "dot_conv", "pack_dots", "pack_dot_filters"),
