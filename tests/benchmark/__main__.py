@@ -27,7 +27,8 @@ from .cases import prepare
 from .engines import ENGINES, OURS, missing
 from .measure import Row, measure
 from .report import json_text, table_text
-from .workloads import WORKLOADS, Workload, chosen
+from .workload import Workload
+from .workloads import WORKLOADS, chosen
 
 
 def main(argv: Sequence[str] | None = None) -> int:

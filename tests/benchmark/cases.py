@@ -22,10 +22,13 @@ from mlir_lite.ir import Constant
 from mlir_lite.types import Array
 
 from .training import training_arrays
-from .workloads import Workload
+from .workload import Workload
 
 _OPSET = 17
-_DEFINITIONS = ("cases.py", "models.py", "recurrent.py", "training.py", "workloads.py")
+_DEFINITIONS = (
+    "cases.py", "models.py", "recurrent.py", "trained.py", "training.py", "workload.py",
+    "workloads.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

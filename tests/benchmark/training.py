@@ -13,7 +13,7 @@ import mlir_lite as ml
 from mlir_lite.cli.runners import Call
 from mlir_lite.types import Array
 
-from .workloads import Workload
+from .workload import Workload
 
 Weights = Mapping[str, Array]
 

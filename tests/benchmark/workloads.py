@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -21,60 +20,8 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.types import Array
 
-from . import recurrent
-from .networks import block, lenet, perceptron
-
-# Modules, tensors and functions of packages without types, which may not be there.
-Make: TypeAlias = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One line of the table. Everything is made when it is asked for, from fixed seeds."""
-
-    name: str
-    group: str
-    inputs: Callable[[], tuple[Array, ...]]
-    module: Make
-    jax: Make | None = None  # gives a function of jax arrays
-    dsl: Callable[[], Function] | None = None
-    training: Training | None = None
-
-
-@dataclass(frozen=True)
-class Training:
-    """What makes a workload a step of training: its inputs are examples and targets, `module`
-    what is trained, with `jax` a function of its weights by name and the examples, and `ours` the
-    same as one of our modules, its weights of the same names.
-
-    The loss is a function of that name in `torch.nn.functional` and in our package, the optimiser
-    a class in `torch.optim` and `ml.train`, with these options.
-    """
-
-    ours: Callable[[], ml.nn.Module]
-    loss: str
-    optimiser: str
-    options: Mapping[str, float]
-
-    def step(self, work: Workload) -> ml.train.Step:
-        """The step as one of our functions."""
-        x, y = work.inputs()
-        optimiser = getattr(ml.train, self.optimiser)(**self.options)
-        types = {np.dtype(np.float32): ml.f32, np.dtype(np.int64): ml.i64}
-        return ml.train.step(
-            self.ours(), getattr(ml, self.loss), optimiser,
-            inputs=types[x.dtype][x.shape], targets=types[y.dtype][y.shape],
-        )  # fmt: skip
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
-
-
-def scaled(*shape: int, seed: int) -> Array:
-    """Weights that keep the size of what they are multiplied with."""
-    terms = prod(shape[1:]) if len(shape) > 2 else shape[0]
-    return normal(*shape, seed=seed) / np.float32(np.sqrt(terms))
+from .trained import TRAINED
+from .workload import Make, Workload, normal, scaled
 
 
 def _formula(function: Callable[..., Any]) -> Make:
@@ -320,73 +267,6 @@ def model(
     return Workload(name, "models", inputs, module)
 
 
-def classifying(name: str, shape: tuple[int, ...], in_torch: str, training: Training) -> Workload:
-    """A step of training a model of `models`, and its twin in `networks`, to tell ten classes."""
-
-    def inputs() -> tuple[Array, ...]:
-        return normal(*shape), np.random.default_rng(1).integers(0, 10, shape[:1])
-
-    return _trained(name, inputs, in_torch, training)
-
-
-def regressing(name: str, shape: tuple[int, ...], in_torch: str, training: Training) -> Workload:
-    """A step of training a model of `models`, and its twin in `networks`, to give what is of the
-    same shape."""
-    return _trained(name, lambda: (normal(*shape), normal(*shape, seed=1)), in_torch, training)
-
-
-def _trained(
-    name: str, inputs: Callable[[], tuple[Array, ...]], in_torch: str, training: Training
-) -> Workload:
-    def module() -> Any:
-        import torch
-
-        from . import models
-
-        torch.manual_seed(0)
-        return getattr(models, in_torch)()
-
-    def in_jax() -> Any:
-        from . import networks
-
-        return getattr(networks, f"jax_{in_torch.lower()}")
-
-    return Workload(name, "train", inputs, module, in_jax, training=training)
-
-
-def recurrence(name: str, kind: str, batch: int) -> Workload:
-    """A recurrent layer over 128 steps."""
-
-    def in_jax() -> Any:
-        import jax
-
-        weights = {key: jax.device_put(w) for key, w in recurrent.weights(kind).items()}
-        return partial(recurrent.in_jax(kind), weights)
-
-    shape = (recurrent.STEPS, batch, recurrent.INPUT)
-    return Workload(
-        name, "recurrent", lambda: (normal(*shape),), lambda: recurrent.in_torch(kind), in_jax
-    )
-
-
-def training_recurrence(name: str, batch: int) -> Workload:
-    """A step of training an LSTM over 128 steps."""
-    shape = (recurrent.STEPS, batch, recurrent.INPUT)
-    wanted = (*shape[:2], recurrent.HIDDEN)
-    return Workload(
-        name,
-        "recurrent",
-        lambda: (normal(*shape), normal(*wanted, seed=1)),
-        lambda: recurrent.in_torch("LSTM"),
-        lambda: recurrent.in_jax("LSTM"),
-        training=Training(recurrent.ours, "mse_loss", "SGD", _SGD),
-    )
-
-
-_SGD: Mapping[str, float] = MappingProxyType({"lr": 0.01})
-# With a smaller epsilon, gradients that are 0 but for rounding (that of the bias of keys) would
-# move weights by the whole rate, and no engine would be near float64.
-_ADAMW: Mapping[str, float] = MappingProxyType({"lr": 1e-3, "weight_decay": 1e-2, "eps": 1e-4})
 _IMAGE, _TEXT = (1, 3, 224, 224), (1, 128)
 _CONVOLUTIONS = (
     Convolution(64, 64, 3, 56),
@@ -426,20 +306,7 @@ _ALL = (
     model(
         "minilm-l6", _TEXT, lambda m: m.Transformer(6, 384, 12, 30522, causal=False), 30522
     ),
-    recurrence("rnn_b1", "RNN", 1),
-    recurrence("lstm_b1", "LSTM", 1),
-    recurrence("lstm_b32", "LSTM", 32),
-    training_recurrence("train_lstm_b32", 32),
-    classifying(
-        "train_mlp_b64", (64, 784), "Perceptron",
-        Training(perceptron, "cross_entropy", "SGD", _SGD),
-    ),
-    classifying(
-        "train_lenet_b64", (64, 1, 28, 28), "LeNet", Training(lenet, "cross_entropy", "SGD", _SGD)
-    ),
-    regressing(
-        "train_block_b8", (8, 128, 256), "Block", Training(block, "mse_loss", "AdamW", _ADAMW)
-    ),
+    *TRAINED,
 )
 WORKLOADS: Mapping[str, Workload] = MappingProxyType({work.name: work for work in _ALL})
 GROUPS = tuple(dict.fromkeys(work.group for work in _ALL))
