@@ -193,9 +193,9 @@ class _Emitter:
         combiner = COMBINERS[stmt.combiner]
         places = [write.place(target.buffer, target.indices) for target in stmt.targets]
         if not combiner.function:
-            kind = value_type(stmt.values[0].dtype)
+            kinds = ", ".join(value_type(value.dtype) for value in stmt.values)
             values = ", ".join(map(write, stmt.values))
-            yield f"join_{stmt.combiner}<{kind}>({', '.join(places)}, {values});"
+            yield f"join_{stmt.combiner}<{kinds}>({', '.join(places)}, {values});"
             return
         (target,), (value,), (place,) = stmt.targets, stmt.values, places
         if combiner.function in ("add", "mul") and value.dtype.name in ("f32", "f64"):

@@ -7,19 +7,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from ....expr import Expr, index
-from ....tile.nodes import Block, If, Kernel, Kind, Let, Loop
-from ....tile.tree import Names, chain, extent_of, has_constant_limits, nest, var
+from ....expr import Expr, Load, index
+from ....target import Gpu
+from ....tile.nodes import Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Store
+from ....tile.tree import (
+    Names,
+    chain,
+    copy_block,
+    extent_of,
+    has_constant_limits,
+    nest,
+    var,
+)
 from .work import independent_loops, iterations
 
+IN_FLIGHT = 4  # elements that a thread loads before it stores any
 
-def bind_grid(kernel: Kernel, loops: list[Loop], most: int) -> Kernel:
-    """Give each iteration of the independent leading loops to a thread, `most` to a block."""
+
+def bind_grid(kernel: Kernel, loops: list[Loop], gpu: Gpu) -> Kernel:
+    """Give each iteration of the independent leading loops to a thread; some, where there are more
+    than keep the card busy and each stores one element."""
     names = Names(kernel)
     total = iterations(loops)
-    threads = min(most, warps_of(total))
+    threads = min(gpu.block_threads, warps_of(total))
+    match loops[-1].body:
+        case (Store() as store,) if total >= IN_FLIGHT * gpu.multiprocessors * gpu.threads:
+            return _several(kernel, loops, store, threads, names)
     blocks = -(-total // threads)
     block, thread = names.fresh("block"), names.fresh("thread")
     position, lets = places(loops, var(block) * threads + var(thread), names)
@@ -28,6 +44,38 @@ def bind_grid(kernel: Kernel, loops: list[Loop], most: int) -> Kernel:
         body = (If(var(position.name) < total, body),)
     inner = Loop(thread, index(0), index(threads), (position, *body), Kind.THREAD)
     return kernel.with_body((Loop(block, index(0), index(blocks), (inner,), Kind.BLOCK),))
+
+
+def _several(
+    kernel: Kernel, loops: list[Loop], store: Store, threads: int, names: Names
+) -> Kernel:
+    """Elements a block apart for each thread, which loads what all of them need first:
+
+    let r[0..4] = f(x[..]);  y[..] = r[0..4]
+    """
+    block, thread = names.fresh("block"), names.fresh("thread")
+    total = iterations(loops)
+    each = threads * IN_FLIGHT
+    values = Buffer(names.fresh("values", "_"), store.value.dtype, (IN_FLIGHT,), Space.REGISTER)
+
+    def part(stmt_at: Callable[[Expr], Store]) -> Loop:
+        turn = names.fresh("turn")
+        place = var(block) * each + var(turn) * threads + var(thread)
+        position, lets = places(loops, place, names)
+        body: Block = (*lets, stmt_at(var(turn)))
+        if total % each:
+            body = (If(var(position.name) < total, body),)
+        (copied,) = copy_block((Loop(turn, index(0), index(IN_FLIGHT), (position, *body)),), names)
+        assert isinstance(copied, Loop)
+        return replace(copied, kind=Kind.UNROLL)
+
+    parts = (
+        part(lambda turn: Store(Ref(values.name, (turn,)), store.value)),
+        part(lambda turn: replace(store, value=Load(values.dtype, values.name, (turn,)))),
+    )
+    inner = Loop(thread, index(0), index(threads), parts, Kind.THREAD)
+    outer = Loop(block, index(0), index(-(-total // each)), (inner,), Kind.BLOCK)
+    return replace(kernel, body=(outer,), locals=(*kernel.locals, values))
 
 
 def places(loops: list[Loop], position: Expr, names: Names) -> tuple[Let, Block]:

@@ -22,6 +22,7 @@ from .grid import bind_grid, hoist_independent
 from .phases import phases, with_registers
 from .products import schedule_product
 from .shared import shared_bytes, spilled
+from .turned import as_turned, bind_turned
 from .work import independent_loops, indexes_registers, prefers_blocks
 
 
@@ -86,8 +87,11 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     kernel = lift_guards(kernel)
     kernel = hoist_independent(collapse_all(with_registers(kernel)))
     loops = independent_loops(kernel)
+    turned = as_turned(kernel, loops)
+    if turned is not None:
+        return (bind_turned(kernel, turned, gpu.block_threads),), ()
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
     if loops and not shared and not prefers_blocks(kernel, loops, gpu):
-        return (bind_grid(kernel, loops, gpu.block_threads),), ()
+        return (bind_grid(kernel, loops, gpu),), ()
     bound, workspaces = spilled(bind_block(kernel, loops, gpu.block_threads), gpu)
     return (bound,), workspaces

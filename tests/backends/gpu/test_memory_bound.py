@@ -1,0 +1,86 @@
+"""Kernels that move more than they compute: transposes by tiles, several elements a thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.ir import run_reference
+from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.nodes import Space
+from mlir_lite.tile.program import Program
+from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import Array
+
+from .compiled import Compiled, all_orders, card, planned
+from .shim import needs_shim
+
+
+@ml.function(f32[3, 33, 70], f32[3, 70, 33])
+def turned(x: Value, y: Value) -> Value:
+    return ml.transpose(x, perm=(0, 2, 1)) * 2.0 + y
+
+
+@ml.function(f32[40, 3, 17])
+def outermost_last(x: Value) -> Value:
+    return ml.transpose(x, perm=(1, 2, 0))
+
+
+@ml.function(f32[97, 103])
+def wide(x: Value) -> Value:
+    return ml.exp(x) + 1.0
+
+
+@ml.function(f32[96, 103], f32[103])
+def broadcast(x: Value, y: Value) -> Value:
+    return x * y
+
+
+TURNED = (turned, outermost_last)
+WIDE = (wide, broadcast)
+
+
+def arrays_for(fn: Function) -> list[Array]:
+    random = np.random.default_rng(0)
+    shapes = [param.type.static_shape for param in fn.params]
+    return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def locals_in(program: Program, space: Space) -> list[str]:
+    return [
+        local.name
+        for kernel in program.kernels
+        for local in kernel.locals
+        if local.space is space
+    ]
+
+
+@pytest.mark.parametrize("fn", TURNED + WIDE, ids=lambda fn: fn.name)
+def test_schedules_compute_the_function(fn: Function) -> None:
+    program, constants = planned(fn, card(multiprocessors=1, threads=64))
+    expected = (Space.SHARED, "tile") if fn in TURNED else (Space.REGISTER, "values")
+    assert expected[1] in locals_in(program, expected[0])
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    arrays = arrays_for(fn)
+    (found,) = run_program(program, arrays, constants)
+    (exact,) = run_reference(fn, arrays)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
+@needs_shim
+@pytest.mark.parametrize("fn", TURNED + WIDE, ids=lambda fn: fn.name)
+def test_source_computes_the_function(fn: Function, tmp_path: Path) -> None:
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path, target=card(multiprocessors=1))
+    (found,) = all_orders(compiled, arrays)
+    (exact,) = run_reference(fn, arrays)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
+def test_few_elements_are_one_a_thread() -> None:
+    assert "values" not in locals_in(planned(wide, card())[0], Space.REGISTER)
