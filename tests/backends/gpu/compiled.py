@@ -20,7 +20,7 @@ from mlir_lite.target import Target, named_target
 from mlir_lite.tile.program import Program
 from mlir_lite.types import Array
 
-from .shim import ShimDevice, build, unit_text
+from .shim import ShimDevice, build, build_checked, unit_text
 
 
 def card(name: str = "sm_90", threads: int = 256, multiprocessors: int = 132) -> Target:
@@ -49,12 +49,22 @@ class Compiled:
     device: ShimDevice
 
     @staticmethod
-    def of(fn: Function, folder: Path, *flags: str, target: Target | None = None) -> Compiled:
+    def of(
+        fn: Function,
+        folder: Path,
+        *flags: str,
+        target: Target | None = None,
+        watched: bool = False,
+    ) -> Compiled:
         target = target or card()
         program, constants = planned(fn, target)
         source = CudaSource.of(program, target)
         text = unit_text(list(source.kernels.values()))
-        return Compiled(source, constants, ShimDevice(build(text, folder, fn.name, *flags)))
+        if watched:
+            device = ShimDevice(build_checked(text, folder, fn.name), watches=True)
+        else:
+            device = ShimDevice(build(text, folder, fn.name, *flags))
+        return Compiled(source, constants, device)
 
     def __call__(
         self, *arrays: Array, order: str = "ascending", without: int = 0

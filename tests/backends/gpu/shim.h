@@ -10,6 +10,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifdef SHIM_CHECKS
+#include "checker.h"
+#define CHECKS(statement) statement
+#else
+#define CHECKS(statement)
+#endif
+
 #define __global__
 #define __device__
 #define __launch_bounds__(n)
@@ -156,7 +163,9 @@ static void shim_resume(int thread)
 {
     shim_current = thread;
     threadIdx = shim_fibers[thread].at;
+    CHECKS(check_thread = thread; check_running = 1;)
     shim_switch(&shim_scheduler, shim_fibers[thread].stack_pointer);
+    CHECKS(check_running = 0;)
 }
 
 static void shim_prepare(int thread, const int* block)
@@ -188,8 +197,10 @@ static int shim_release(int threads)
                 && shim_fibers[t].waits_at == shim_fibers[warp].waits_at;
         if (!block_waits && !waits) continue;
         for (int t = warp; t < end; ++t) shim_fibers[t].waits_at = 0;
+        CHECKS(++check_warp_epochs[warp / 32];)
         released = 1;
     }
+    CHECKS(check_epoch += block_waits;)
     return released;
 }
 
@@ -208,7 +219,10 @@ static const char* shim_block(const shim_config& config)
             if (!fiber.done && !fiber.waits_at) shim_resume(order[i]);
             running += !fiber.done;
         }
-        if (!running) return 0;
+        if (!running) {
+            CHECKS(check_end_block();)
+            return 0;
+        }
         if (!shim_release(threads)) {
             snprintf(shim_message, sizeof shim_message,
                      "%d of %d threads wait at a barrier that the others do not come to",
@@ -235,11 +249,14 @@ static const char* shim_launch(void (*body)(void**), const shim_config* config, 
     blockDim = {config->block[0], config->block[1], config->block[2]};
     gridDim = {config->grid[0], config->grid[1], config->grid[2]};
     const char* wrong = 0;
+    CHECKS(check_message[0] = 0;)
     for (int i = 0; i < blocks && !wrong; ++i) {
         int b = order[i];
         blockIdx = {b % config->grid[0], b / config->grid[0] % config->grid[1],
                     b / config->grid[0] / config->grid[1]};
+        CHECKS(check_start_block(b, __start_cuda_shared, __stop_cuda_shared);)
         wrong = shim_block(*config);
+        CHECKS(if (!wrong && check_message[0]) wrong = check_message;)
     }
     free(order);
     return wrong;

@@ -83,6 +83,36 @@ def build(text: str, folder: Path, name: str, *flags: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
+class Counts(ctypes.Structure):
+    """`check_counts`: what the accesses of warps cost, and what they would at least."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_longlong)
+        for name in (
+            "shared_requests", "passes", "least_passes", "requests", "sectors", "least_sectors"
+        )
+    )  # fmt: skip
+    passes: int
+    least_passes: int
+    sectors: int
+    least_sectors: int
+
+
+def build_checked(text: str, folder: Path, name: str) -> ctypes.CDLL:
+    """The text as a library that watches every access."""
+    source, made, library = (folder / f"{name}.{end}" for end in ("cpp", "o", "so"))
+    source.write_text(text)
+    flags = ["-O1", "-fwrapv", "-w", "-fno-strict-aliasing", "-fPIC", "-std=c++17", "-DSHIM_CHECKS"]
+    watching = ["-fsanitize=thread", "-fno-tree-sra", "-fno-tree-vectorize"]
+    for command in (
+        ["g++", *flags, *watching, "-c", "-o", str(made), str(source)],
+        ["g++", "-shared", "-o", str(library), str(made)],  # without the library of the sanitizer
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:4000]
+    return ctypes.CDLL(str(library))
+
+
 @dataclass
 class ShimDevice:
     """The CPU in a card's place; each allocation is its own, with NaN around and in it."""
@@ -92,6 +122,13 @@ class ShimDevice:
     seed: int = 0
     without: int = 0  # the line of a barrier to leave out
     memory: dict[int, Array] = field(default_factory=dict)
+    watches: bool = False  # whether the library was made by `build_checked`
+
+    def counts(self) -> Counts:
+        """What all accesses since the last call cost."""
+        found = Counts()
+        self.library.check_report(ctypes.byref(found))
+        return found
 
     def allocate(self, count: int) -> int:
         padded = np.full(count + 512, 0xFF, np.uint8)
@@ -116,6 +153,10 @@ class ShimDevice:
         sizes = (ctypes.c_int * 3)
         grid, block = sizes(*kernel.grid), sizes(*kernel.block)
         config = Config(grid, block, ORDERS[self.order], self.seed, self.without)
+        if self.watches:
+            for address, padded in self.memory.items():
+                count = ctypes.c_longlong(len(padded) - 512)
+                self.library.check_buffer(ctypes.c_void_p(address), count)
         start = getattr(self.library, f"run_{kernel.name}")
         start.restype = ctypes.c_char_p
         wrong = start(ctypes.byref(config), pointers)
