@@ -14,16 +14,19 @@ from ....tile.nodes import Block, Buffer, Kernel, Loop, Space
 from ....tile.tree import accesses
 
 
-def phases(kernel: Kernel) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
+def phases(
+    kernel: Kernel, *, mixed: bool = False
+) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
     """A kernel for each nest at the top, and the buffers through which they hand things on.
 
-    The kernel itself where something else than loops stands there, or they share registers.
+    The kernel itself where something else than loops stands there: of a `mixed` one, what shares
+    registers is a phase.
     """
-    blocks = [(stmt,) for stmt in kernel.body]
+    blocks = _blocks(kernel)
     used = [_touched(block) for block in blocks]
     crossing = _crossing(used, kernel)
-    apart = all(isinstance(stmt, Loop) for stmt in kernel.body) and len(blocks) > 1
-    if not apart or any(buffer.space is Space.REGISTER for buffer in crossing):
+    loops = all(len(block) == 1 and isinstance(block[0], Loop) for block in blocks)
+    if len(blocks) < 2 or not (loops or mixed):
         return (kernel,), ()
     workspaces = tuple(replace(buffer, space=Space.GLOBAL) for buffer in crossing)
     given = replace(
@@ -34,6 +37,20 @@ def phases(kernel: Kernel) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
     parts = enumerate(zip(blocks, used, strict=True), start=1)
     made = tuple(_part(given, f"{kernel.name}_{number}", *part) for number, part in parts)
     return made, workspaces
+
+
+def _blocks(kernel: Kernel) -> list[Block]:
+    """The statements at the top, those that share registers with all between them as one block."""
+    registers = {local.name for local in kernel.locals if local.space is Space.REGISTER}
+    found: list[Block] = []
+    for stmt in kernel.body:
+        own = _touched((stmt,)) & registers
+        first = next(
+            (place for place, block in enumerate(found) if _touched(block) & own), len(found)
+        )
+        merged = tuple(part for block in found[first:] for part in block)
+        found[first:] = [(*merged, stmt)]
+    return found
 
 
 def _crossing(used: Iterable[frozenset[str]], kernel: Kernel) -> list[Buffer]:

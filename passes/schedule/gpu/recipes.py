@@ -19,6 +19,7 @@ from ..together import in_one_nest, is_together
 from .block import bind_block
 from .contraction import Contraction, as_contraction
 from .grid import bind_grid, hoist_independent
+from .long_sums import with_pieces
 from .phases import phases, with_registers
 from .products import schedule_product
 from .shared import shared_bytes, spilled
@@ -33,7 +34,11 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     prepared = tidy(_serial(kernel))
     if all(buffer.elements == 1 for buffer in prepared.locals if buffer.space is Space.REGISTER):
         prepared = privatise_in_blocks(prepared)
-    parts, workspaces = phases(_together(prepared, gpu))
+    whole = with_pieces(prepared, gpu)
+    if whole is prepared:
+        parts, workspaces = phases(_together(prepared, gpu))
+    else:
+        parts, workspaces = phases(whole, mixed=True)
     scheduled: list[Kernel] = []
     for part in parts:
         bound, own = _launches(part, gpu)

@@ -40,6 +40,17 @@ def broadcast(x: Value, y: Value) -> Value:
     return x * y
 
 
+@ml.function(f32[20011])
+def long_sum(x: Value) -> Value:
+    return ml.mean(ml.exp(x))
+
+
+@ml.function(f32[20011])
+def long_argmax(x: Value) -> Value:
+    return ml.argmax(x, axis=0)
+
+
+LONG = (long_sum, long_argmax)
 TURNED = (turned, outermost_last)
 WIDE = (wide, broadcast)
 
@@ -79,6 +90,26 @@ def test_source_computes_the_function(fn: Function, tmp_path: Path) -> None:
     compiled = Compiled.of(fn, tmp_path, target=card(multiprocessors=1))
     (found,) = all_orders(compiled, arrays)
     (exact,) = run_reference(fn, arrays)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fn", LONG, ids=lambda fn: fn.name)
+def test_long_sums_are_cut_in_pieces(fn: Function) -> None:
+    program, constants = planned(fn, card(threads=64))
+    assert [len(calls) for calls in (program.calls, program.kernels)] == [2, 2]
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    arrays = arrays_for(fn)
+    (found,) = run_program(program, arrays, constants)
+    np.testing.assert_allclose(found, run_reference(fn, arrays)[0], rtol=1e-5)
+
+
+@needs_shim
+@pytest.mark.parametrize("fn", LONG, ids=lambda fn: fn.name)
+def test_source_of_long_sums_computes_them(fn: Function, tmp_path: Path) -> None:
+    arrays = arrays_for(fn)
+    (found,) = all_orders(Compiled.of(fn, tmp_path), arrays)
+    (exact,) = run_reference(fn, [array.astype(np.float64) for array in arrays])
     np.testing.assert_allclose(found, exact, rtol=1e-6)
 
 
