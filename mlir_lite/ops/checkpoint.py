@@ -10,12 +10,12 @@ computed again would be found equal to what was, and so be kept from then on.
 
 from __future__ import annotations
 
-from ..errors import check
 from ..expr import Expr
 from ..ir import Element, Function, Op, Value, inline, op, run_reference, vjp
 from ..types import Array, TensorType
 from .body import Indices
 from .elementwise import Gradients, emit
+from .regions import check_region
 
 
 @op
@@ -50,10 +50,7 @@ class Checkpoint(Op):
     region: Function
 
     def infer(self) -> tuple[TensorType, ...]:
-        params = self.region.params
-        check(len(params) == len(self.inputs), f"{len(self.inputs)} inputs, {len(params)} params")
-        for given, param in zip(self.inputs, params, strict=True):
-            check(given.type == param.type, f"an input of {given.type} for one of {param.type}")
+        check_region(self.region, [value.type for value in self.inputs])
         return self.region.result_types
 
     def reference(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -27,6 +27,7 @@ from ..ir import (
     run_reference,
 )
 from ..types import Array, Dim, TensorType, bool_
+from .regions import check_region, types_text
 from .residuals import joint, saving_step, unsaved
 from .reverse_loop import Loop, backward, backward_branches
 
@@ -224,15 +225,6 @@ def over_limit(limit: int | None) -> str:
     return f"the condition still holds after the limit of {limit} steps"
 
 
-def check_region(region: Function, types: Sequence[TensorType]) -> None:
-    """The rule of a region's parameters: those of the operands it is run on."""
-    wanted = tuple(param.type for param in region.params)
-    check(
-        wanted == tuple(types),
-        f"@{region.name} takes {types_text(wanted)}, and is run on {types_text(types)}",
-    )
-
-
 def check_states(
     region: Function, states: Sequence[TensorType], given: Sequence[TensorType]
 ) -> None:
@@ -249,10 +241,6 @@ def check_predicate(type_: TensorType) -> None:
         type_.shape == () and type_.dtype == bool_,
         f"a condition is a scalar of bool, not {type_}",
     )
-
-
-def types_text(types: Sequence[TensorType]) -> str:
-    return f"({', '.join(map(str, types))})"
 
 
 def static_length(length: int | Dim) -> int:

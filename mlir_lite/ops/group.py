@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..errors import check
 from ..ir import (
     Function,
     Op,
@@ -16,6 +15,7 @@ from ..ir import (
     transform,
 )
 from ..types import Array, TensorType
+from .regions import check_region
 
 
 @op
@@ -30,10 +30,7 @@ class Group(Op):
     region: Function
 
     def infer(self) -> tuple[TensorType, ...]:
-        params = self.region.params
-        check(len(params) == len(self.inputs), f"{len(self.inputs)} inputs, {len(params)} params")
-        for given, param in zip(self.inputs, params, strict=True):
-            check(given.type == param.type, f"an input of {given.type} for one of {param.type}")
+        check_region(self.region, [value.type for value in self.inputs])
         return self.region.result_types
 
     def reference(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
