@@ -12,7 +12,7 @@ from ...target import Target
 from ...tile.program import Memory, Program
 from ...types import Array
 from ..base import Results, Stages, Texts
-from .nvrtc import compile_source, resources_text
+from .nvrtc import compile_source, ptx_text, resources_text
 from .source import CudaSource
 
 
@@ -84,7 +84,7 @@ class CudaBackend:
         return CudaSource.of(program, self.target)
 
     def stage_texts(self, program: Program) -> Texts:
-        """`tile`, `cuda`, and with NVIDIA's compiler `resources`: what each kernel takes."""
+        """`tile`, `cuda`, and with NVIDIA's compiler `ptx` and what each kernel takes, `resources`."""
         source = cache(lambda: self.source(program))
         gpu = self.target.gpu
         assert gpu is not None
@@ -92,5 +92,6 @@ class CudaBackend:
         return {
             "tile": lambda: str(program),
             "cuda": lambda: str(source()),
+            "ptx": lambda: ptx_text(str(source()), gpu.capability),
             "resources": lambda: resources_text(compile_source(str(source()), architecture)),
         }

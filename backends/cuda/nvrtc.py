@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 
-from ...errors import RunError, UnsupportedError
+from ...errors import RunError, UnsupportedError, check
 
 _USAGE = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?"
@@ -56,15 +57,9 @@ def compile_source(source: str, architecture: str, *, strict: bool = False) -> B
     `UnsupportedError` where the compiler is not installed, `RunError` with its words where it
     refuses the source.
     """
-    try:
-        from cuda.core import Program, ProgramOptions
-        from cuda.pathfinder import load_nvidia_dynamic_lib
+    _load_compiler()
+    from cuda.core import Program, ProgramOptions
 
-        load_nvidia_dynamic_lib("nvrtc")
-    except (ImportError, RuntimeError) as error:
-        raise UnsupportedError(
-            "NVIDIA's compiler is not installed: pip install 'mlir-lite[cuda]'"
-        ) from error
     log = io.StringIO()
     options = ProgramOptions(
         arch=architecture,
@@ -79,6 +74,40 @@ def compile_source(source: str, architecture: str, *, strict: bool = False) -> B
     return Binary(bytes(made.code), log.getvalue())
 
 
+def _load_compiler() -> None:
+    """Find the compiler's library; `UnsupportedError` where it is not installed."""
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        load_nvidia_dynamic_lib("nvrtc")
+        import_module("cuda.core")
+    except (ImportError, RuntimeError) as error:
+        raise UnsupportedError(
+            "NVIDIA's compiler is not installed: pip install 'mlir-lite[cuda]'"
+        ) from error
+
+
+def ptx_text(source: str, capability: int) -> str:
+    """The source as NVIDIA's portable assembler, for cards from a capability (90 is 9.0) on.
+
+    Errors as `compile_source`. (`cuda.core` would ask the driver, which need not be there.)
+    """
+    _load_compiler()
+    from cuda.bindings import nvrtc
+
+    _, program = nvrtc.nvrtcCreateProgram(source.encode(), b"model.cu", 0, [], [])
+    options = [f"--gpu-architecture=compute_{capability}".encode(), b"--std=c++17"]
+    (failed,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    size, fetch = nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX
+    if int(failed):
+        size, fetch = nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog
+    # A buffer of one byte would be one that Python shares: never ask for less than two.
+    text = b" " * max(2, size(program)[1])
+    fetch(program, text)
+    nvrtc.nvrtcDestroyProgram(program)
+    words = text.rstrip(b" \0").decode()
+    check(not int(failed), f"the CUDA compiler refuses the source: {words}", RunError)
+    return words
 
 
 def resources_text(binary: Binary) -> str:

@@ -7,8 +7,8 @@
 The stages: `graph` as read; `report`, how each convolution is computed and how accurately; `fused`
 after the passes; `tile`, the loops; `plan`, where in the arena every buffer lies. Of a CPU `llvm`;
 `asm`; `object`, the machine code, which needs -o. Of a graphics card `cuda`, the kernels' source;
-`cpp-host`, the same with a host part, and its weights beside it in a file `.bin`; `resources`, the
-registers and the memory that each kernel takes.
+`cpp-host`, the same with a host part, and its weights beside it in a file `.bin`; with NVIDIA's
+compiler `ptx`, its assembler, and `resources`, what registers and memory each kernel takes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .model import add_model_arguments, load_static
 
 STAGES = (
     "graph", "report", "fused", "tile", "plan", "llvm", "asm", "object", "cuda", "cpp-host",
-    "resources",
+    "ptx", "resources",
 )  # fmt: skip
 
 

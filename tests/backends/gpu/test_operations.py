@@ -42,8 +42,6 @@ def _needs_lapack(samples: list[Sample]) -> bool:
 _ALL = _by_operation()
 _LAPACK = [name for name, samples in _ALL.items() if _needs_lapack(samples)]
 _OPERATIONS = [name for name in _ALL if name not in _LAPACK]
-# The attention kernels made for a CPU's caches are long, and what a card has does not need them.
-_LONG = frozenset({"blocked_attention"})
 
 
 def _chunks() -> list[tuple[str, ...]]:
@@ -75,14 +73,14 @@ def test_source_computes_the_reference(names: tuple[str, ...], tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in _OPERATIONS if name not in _LONG])
+@pytest.mark.parametrize("name", _OPERATIONS)
 def test_schedules_compute_every_sample(name: str) -> None:
     _check_interpreter(tuple(_ALL[name]))
 
 
 @needs_shim
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in _OPERATIONS if name not in _LONG])
+@pytest.mark.parametrize("name", _OPERATIONS)
 def test_source_computes_every_sample(name: str, tmp_path: Path) -> None:
     case = family(tuple(_ALL[name]))
     case.check(all_orders(Compiled.of(case.fn, tmp_path), case.arrays))

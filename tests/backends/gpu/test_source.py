@@ -12,7 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function
-from mlir_lite.backends.cuda.nvrtc import compile_source
+from mlir_lite.backends.cuda.nvrtc import compile_source, ptx_text
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.errors import RunError, UnsupportedError
 from mlir_lite.ir import run_reference
@@ -88,6 +88,23 @@ def test_the_cards_compiler_has_no_complaint(
         assert (names, shared, spilled) == (named, same, none)
         assert none == "0"
         assert abs(int(registers) - int(golden)) <= REGISTERS, line
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_assembler_and_resources_are_stages() -> None:
+    stages = ml.compile(BY_NAME["softmax"], target="cuda:sm_80").stages
+    assert ".target sm_80" in stages["ptx"]
+    assert "bar.sync" in stages["ptx"]
+    header, row = stages["resources"].splitlines()
+    assert header.split() == ["kernel", "registers", "shared", "spilled"]
+    assert row.split()[0].endswith("_kernel")
+    assert row.split()[-1] == "0"
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_a_wrong_source_has_no_assembler() -> None:
+    with pytest.raises(RunError, match="identifier \"y\" is undefined"):
+        ptx_text('extern "C" __global__ void wrong(float* x) { *x = y; }', 90)
 
 
 @pytest.mark.usefixtures("nvrtc")
