@@ -84,7 +84,7 @@ class CudaBackend:
         return CudaSource.of(program, self.target)
 
     def stage_texts(self, program: Program) -> Texts:
-        """`tile`, `cuda`, and with NVIDIA's compiler `ptx` and what each kernel takes, `resources`."""
+        """`tile`, `cuda`, and with NVIDIA's compiler `ptx` and `resources`, what kernels take."""
         source = cache(lambda: self.source(program))
         gpu = self.target.gpu
         assert gpu is not None

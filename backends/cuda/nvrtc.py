@@ -105,7 +105,7 @@ def ptx_text(source: str, capability: int) -> str:
     text = b" " * max(2, size(program)[1])
     fetch(program, text)
     nvrtc.nvrtcDestroyProgram(program)
-    words = text.rstrip(b" \0").decode()
+    words: str = text.rstrip(b" \0").decode()
     check(not int(failed), f"the CUDA compiler refuses the source: {words}", RunError)
     return words
 
