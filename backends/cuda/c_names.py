@@ -75,8 +75,11 @@ def element_type(dtype: DType) -> str:
 
 
 def buffer_type(buffer: Buffer) -> str:
-    """The C++ type of the elements of a buffer: in registers lie values."""
-    in_register = buffer.space is Space.REGISTER
+    """The C++ type of the elements of a buffer: in registers lie values, in those of fragments
+    narrow elements side by side."""
+    if buffer.space is Space.FRAGMENT and buffer.dtype.bits < 32:
+        return "unsigned"
+    in_register = buffer.space in (Space.REGISTER, Space.FRAGMENT)
     return value_type(buffer.dtype) if in_register else element_type(buffer.dtype)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -156,6 +157,8 @@ class Expressions:
         own = self.names[name]
         if buffer.space is Space.REGISTER and buffer.elements == 1:
             return own
+        if buffer.space is Space.FRAGMENT:
+            return f"{own}[{self._sum(_own_registers(buffer, indices))}]"
         at = tuple(indices) if buffer.layout is None else buffer.layout.apply(tuple(indices))
         terms = linear_sum(zip(at, buffer.strides, strict=True))
         return f"{own}[{self._sum(terms)}]"
@@ -184,7 +187,7 @@ class Expressions:
 
     def _load(self, load: Load) -> Text:
         place, buffer = self.place(load.buffer, load.indices), self.buffers[load.buffer]
-        if buffer.space is Space.REGISTER:
+        if buffer.space in (Space.REGISTER, Space.FRAGMENT):
             return Text(place, ATOM, value_type(load.dtype))
         if load.dtype.kind == "b":
             return Text(f"{place} != 0", EQUAL, "bool")
@@ -360,9 +363,29 @@ class Expressions:
                 if bounds_of(value, self.bounds)[0] >= 0:
                     source = f"{parts[0].within(PRODUCT)} {sign} {parts[1].source}"
                     return Text(source, PRODUCT, kind)
+            case "xor", (_, _):
+                return self._binary(("^", BITS), args, kind)
             case _:
                 pass
         return None
+
+
+def elements_of_register(buffer: Buffer) -> int:
+    """How many elements of a fragment one register of a lane holds."""
+    return max(1, 4 // buffer.dtype.bytes)
+
+
+def registers_of_lane(buffer: Buffer) -> int:
+    """How many registers each lane has of a fragment."""
+    return buffer.elements // (buffer.shape[-2] * elements_of_register(buffer))
+
+
+def _own_registers(buffer: Buffer, indices: Sequence[Expr]) -> Mapping[Expr | None, int]:
+    """The register of an element among those of its lane, which is the one that asks."""
+    shape = (*buffer.shape[:-2], buffer.shape[-1] // elements_of_register(buffer))
+    at = (*indices[:-2], indices[-1] // elements_of_register(buffer))
+    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return linear_sum(zip(at, strides, strict=True))
 
 
 def _wider(dtype: DType) -> str:

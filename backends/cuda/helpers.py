@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 
 from ...tile.copies import SIZES
+from ...tile.warps import NARROW, mma_name
+from ...types import DType
 
 _TEXTS = """
 template <class T>
@@ -314,7 +316,36 @@ __device__ inline void cp_async_wait()
 }""",
 }
 
-WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES}
+
+
+def _load_wrapper(name: str, turned: str) -> str:
+    return f"""// Four matrices of eight by eight elements, from where each lane has the place of a row.
+__device__ inline void {name}(unsigned* to, const void* row)
+{{
+    unsigned place = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4{turned}.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
+}}"""
+
+
+def _mma_wrapper(dtype: DType) -> str:
+    return f"""// acc += a * b, of sixteen by sixteen and sixteen by eight elements.
+__device__ inline void mma_{dtype}(float* acc, const unsigned* a, const unsigned* b)
+{{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.{dtype}.{dtype}.f32 "
+                 "{{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"
+                 : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}}"""
+
+
+_PRODUCTS: Mapping[str, str] = {
+    "load_matrices": _load_wrapper("load_matrices", ""),
+    "load_matrices_turned": _load_wrapper("load_matrices_turned", ".trans"),
+    **{mma_name(dtype): _mma_wrapper(dtype) for dtype in NARROW},
+}
+
+WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES, **_PRODUCTS}
 
 
 def needed(text: str) -> tuple[list[str], list[str]]:

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from ...errors import UnsupportedError
-from ...expr import Apply, Const, Expr, apply, index, select
+from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.nodes import Call
+from ...tile.warps import lane_row
 from .expressions import Expressions
+
+LANE = "lane"  # the name that stands for the lane of a thread in its warp
 
 
 def write_call(call: Call, write: Expressions) -> str:
     """The statement for a call of an instruction."""
     if call.callee.startswith("copy_"):
         return _copy(call, write)
+    if call.callee.startswith("mma_"):
+        places = ", ".join(f"&{write.place(part.buffer, part.offsets)}" for part in call.windows)
+        return f"{call.callee}({places});"
+    for side in ("left", "right"):
+        if call.callee.startswith(f"load_{side}_"):
+            return _load(call, side, write)
     raise UnsupportedError(f"the CUDA backend has no instruction '{call.callee}'")
+
+
+def _load(call: Call, side: str, write: Expressions) -> str:
+    """Matrices of a fragment: each lane gives the place of one of their rows."""
+    to, source = call.windows
+    turned = call.callee.endswith("_turned")
+    row, column = lane_row(side, Var(INDEX, LANE), turned=turned)
+    *outer, first, second = source.offsets
+    place = write.place(source.buffer, (*outer, first + row, second + column))
+    name = "load_matrices_turned" if turned else "load_matrices"
+    return f"{name}(&{write.place(to.buffer, to.offsets)}, &{place});"
 
 
 def _copy(call: Call, write: Expressions) -> str:

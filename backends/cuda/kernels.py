@@ -35,10 +35,11 @@ from ...tile.nodes import (
     Wait,
     walk,
 )
+from ...tile.threads import WARP
 from ...tile.tree import extent_of, names_read
 from .c_names import buffer_type, element_type, identifier, identifiers, value_type
-from .expressions import Expressions
-from .instructions import write_call
+from .expressions import Expressions, registers_of_lane
+from .instructions import LANE, write_call
 
 _GRID_AXES = ("x", "y", "z")  # the innermost first
 _INDENT = "    "
@@ -70,16 +71,18 @@ class _Emitter:
     kernel: Kernel
     blocks: tuple[Loop, ...]  # outermost first
     threads: tuple[Loop, ...]
+    warps: tuple[Loop, ...]  # instead of threads
     body: Block
     expressions: Expressions
 
     @staticmethod
     def of(kernel: Kernel) -> _Emitter:
         blocks, inside = _nest(kernel.body, Kind.BLOCK)
+        warps, inside = _nest(inside, Kind.WARP)
         threads, body = _nest(inside, Kind.THREAD)
         for stmt in walk(body):
             serial = not isinstance(stmt, Loop) or stmt.kind not in (
-                Kind.BLOCK, Kind.THREAD, Kind.PARALLEL, Kind.WARP, Kind.LANE,
+                Kind.BLOCK, Kind.THREAD, Kind.PARALLEL, Kind.WARP,
             )  # fmt: skip
             check(serial, f"'{kernel.name}' has parallel loops within a thread", UnsupportedError)
         check(not kernel.externs, f"'{kernel.name}' calls a C function", UnsupportedError)
@@ -89,12 +92,16 @@ class _Emitter:
         for stmt in walk(kernel.body):
             if isinstance(stmt, (Loop, Let)):
                 named.append(stmt.axis if isinstance(stmt, Loop) else stmt.name)
-        names = identifiers(named, frozenset((kernel_name(kernel),)))
-        expressions = Expressions(kernel.buffers, names, static_bounds(kernel.body))
-        return _Emitter(kernel, blocks, threads, body, expressions)
+        names = identifiers([*named, LANE], frozenset((kernel_name(kernel),)))
+        bounds = {**static_bounds(kernel.body), LANE: (0, WARP - 1)}
+        return _Emitter(
+            kernel, blocks, threads, warps, body, Expressions(kernel.buffers, names, bounds)
+        )
 
     def emit(self, comment: tuple[str, ...]) -> CudaKernel:
         grid, block = _sizes(self.blocks), _sizes(self.threads)
+        if self._has_lanes:
+            block = (prod(map(extent_of, self.warps)) * WARP, 1, 1)
         outputs = self.kernel.outputs
         params = ", ".join(
             f"{'' if param.name in outputs else 'const '}{element_type(param.dtype)}* "
@@ -118,6 +125,11 @@ class _Emitter:
         ]
         return CudaKernel(name, "\n".join(lines), grid, block, self.kernel.params)
 
+    @property
+    def _has_lanes(self) -> bool:
+        """Whether warps are written, with what each of their lanes does in loops."""
+        return any(isinstance(stmt, Loop) and stmt.kind is Kind.LANE for stmt in walk(self.body))
+
     def name(self, name: str) -> str:
         return self.expressions.names[name]
 
@@ -129,12 +141,18 @@ class _Emitter:
             for axis, loop in zip(_GRID_AXES, reversed(loops), strict=False):
                 if loop.axis in used:
                     yield f"const int {self.name(loop.axis)} = {builtin}.{axis};"
+        if self._has_lanes:
+            yield f"const int {self.name(LANE)} = threadIdx.x % {WARP};"
+        for loop in self.warps:
+            yield f"const int {self.name(loop.axis)} = threadIdx.x / {WARP};"
         yield from self._block(self.body)
 
     def _declared(self, local: Buffer) -> str:
         space = "__shared__ __align__(16) " if local.space is Space.SHARED else ""
         single = local.space is Space.REGISTER and local.elements == 1
         extent = "" if single else f"[{max(1, local.elements)}]"
+        if local.space is Space.FRAGMENT:
+            extent = f"[{registers_of_lane(local)}]"
         return f"{space}{buffer_type(local)} {self.name(local.name)}{extent};"
 
     # Statements
@@ -172,6 +190,12 @@ class _Emitter:
 
     def _loop(self, loop: Loop) -> Iterator[str]:
         write, name = self.expressions, self.name(loop.axis)
+        if loop.kind is Kind.LANE:
+            yield "{"
+            yield f"{_INDENT}const int {name} = {self.name(LANE)};"
+            yield from _indented(self._block(loop.body))
+            yield "}"
+            return
         kind = write.index_type(Var(INDEX, loop.axis))
         if loop.kind in (Kind.UNROLL, Kind.VECTOR):
             yield "#pragma unroll"

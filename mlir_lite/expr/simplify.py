@@ -143,6 +143,9 @@ def bounds_of(expr: Expr, bounds: Bounds) -> tuple[int, int]:
         case Apply(function="mod", args=(left, Const(value=by))) if by > 0:
             low, high = bounds_of(left, bounds)
             return (low, high) if low >= 0 and high < by else (0, int(by) - 1)
+        case Apply(function="xor", args=(left, right)):
+            ends = (*bounds_of(left, bounds), *bounds_of(right, bounds))
+            return (0, (1 << max(ends).bit_length()) - 1) if min(ends) >= 0 else _UNBOUNDED
         case Apply(function="select", args=(_, left, right)):
             a, b = bounds_of(left, bounds), bounds_of(right, bounds)
             return min(a[0], b[0]), max(a[1], b[1])

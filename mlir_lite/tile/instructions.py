@@ -15,6 +15,7 @@ from ..expr import INDEX, Expr, Load, Var, cast, index
 from ..types import DTYPES, DType, bf16, f32, i8, i32, u8
 from .copies import copies
 from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
+from .warps import warp_procs
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             Instruction(copy, ("to",), "Copy into shared memory, and zeros from `valid` on.")
             for copy in copies()
         ),
+        *(
+            Instruction(proc, (output,), "Fragments of matrices, of all threads of a warp.")
+            for proc, output in warp_procs()
+        ),
     )
 }
 
@@ -105,7 +110,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
 def dot_instruction(total: DType, left: DType, right: DType) -> Instruction | None:
     """The instruction that adds sums of products of two such elements to such a total."""
     wanted = [total, left, right]
-    for instruction in INSTRUCTIONS.values():
+    for name in ("vpdpbusd", "vpdpbf16ps"):
+        instruction = INSTRUCTIONS[name]
         if [param.dtype for param in instruction.params] == wanted:
             return instruction
     return None

@@ -30,11 +30,13 @@ class Space(StrEnum):
     GLOBAL: memory that outlives the kernel (only parameters). SHARED: memory of one parallel
     iteration (a thread's own scratch on a CPU, a block's shared memory on a GPU). REGISTER:
     registers of one thread; every index must be a constant after unrolling and vectorising.
+    FRAGMENT: registers of all threads of a warp; the last index but one is the lane that has them.
     """
 
     GLOBAL = "global"
     SHARED = "shared"
     REGISTER = "register"
+    FRAGMENT = "fragment"
 
 
 class Kind(StrEnum):

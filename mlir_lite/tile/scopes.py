@@ -39,6 +39,7 @@ THREAD_KINDS = (Kind.THREAD, Kind.WARP, Kind.LANE)
 _OWNERS: Mapping[Space, tuple[Kind, ...]] = {
     Space.SHARED: (Kind.PARALLEL, Kind.BLOCK),
     Space.REGISTER: PARALLEL_KINDS,
+    Space.FRAGMENT: (Kind.PARALLEL, Kind.BLOCK, Kind.WARP),
     Space.GLOBAL: (),
 }
 

@@ -61,6 +61,7 @@ def verify_kernel(kernel: Kernel, *, strict: bool = False) -> None:
     checks = AccessChecks(kernel)
     _check_writes(kernel, checks)
     _check_registers(checks)
+    _check_fragments(checks)
     _check_thread_registers(checks, checks.body, ())
     _check_initialised(checks)
     checks.check_bounds(strict=strict)
@@ -242,6 +243,19 @@ def _check_registers(checks: AccessChecks) -> None:
                 raise checks.fail(
                     site.access.stmt, f"an index of the register '{name}' is not constant"
                 )
+
+
+def _check_fragments(checks: AccessChecks) -> None:
+    """A lane has its own part of a fragment only; instructions of the warp have all of it."""
+    for site in checks.sites(checks.body):
+        access = site.access
+        lanes = [loop.axis for loop in site.loops if loop.kind is Kind.LANE]
+        if not lanes or checks.buffers[access.buffer].space is not Space.FRAGMENT:
+            continue
+        if access.indices[-2] != Var(INDEX, lanes[-1]):
+            raise checks.fail(
+                access.stmt, f"a lane has no part of '{access.buffer}' but its own"
+            )
 
 
 def _check_thread_registers(

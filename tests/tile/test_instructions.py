@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlir_lite.expr import index
 from mlir_lite.tile.instructions import INSTRUCTIONS, LANES
-from mlir_lite.tile.nodes import Buffer, Call, Kernel, Kind, Space, Window
+from mlir_lite.tile.interpreter import run_kernel
+from mlir_lite.tile.nodes import Buffer, Call, Kernel, Kind, Loop, Space, Window
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import DTYPES, bf16, f32, i8, i32, u8
@@ -17,7 +19,10 @@ from .building import at, both, ld, loop, st, v
 def test_every_instruction_is_a_kernel_of_its_own() -> None:
     for name, instruction in INSTRUCTIONS.items():
         assert name == instruction.name
-        kernel = Kernel(name, instruction.params, instruction.outputs, instruction.semantics.body)
+        body = instruction.semantics.body
+        for scalar in instruction.scalars:
+            body = (Loop(scalar, index(0), index(4), body),)
+        kernel = Kernel(name, instruction.params, instruction.outputs, body)
         verify_kernel(kernel, strict=True)
 
 
@@ -108,3 +113,29 @@ kernel @k(%x: {dtype}[4], %y: out {dtype}[4]) {{
   }}
 }}"""
     verify_kernel(parse_kernel(text))
+
+
+def test_fragments_multiply_matrices() -> None:
+    kernel = parse_kernel("""
+        kernel @product(%x: bf16[16, 16], %w: bf16[16, 16], %y: out f32[2, 32, 4]) {
+          buffer a: fragment bf16[32, 8]
+          buffer b: fragment bf16[2, 32, 4]
+          call @load_left_bf16(a[0, 0], x[0, 0])
+          call @load_right_bf16_turned(b[0, 0, 0], w[0, 0])
+          for half in 0..2 {
+            for lane in 0..32 {
+              for e in 0..4 {
+                y[half, lane, e] = 0.0
+              }
+            }
+            call @mma_bf16(y[half, 0, 0], a[0, 0], b[half, 0, 0])
+          }
+        }
+    """)
+    random = np.random.default_rng(5)
+    x, w = (random.integers(-8, 8, (16, 16)).astype(bf16.numpy) for _ in range(2))
+    y = run_kernel(kernel, {"x": x, "w": w})["y"]
+    half, lane, e = np.indices((2, 32, 4))
+    found = np.zeros((16, 16))
+    found[lane // 4 + e // 2 * 8, half * 8 + lane % 4 * 2 + e % 2] = y
+    np.testing.assert_array_equal(found, x.astype(np.float64) @ w.astype(np.float64))

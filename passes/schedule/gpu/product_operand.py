@@ -23,14 +23,14 @@ from ....tile.nodes import (
     Window,
 )
 from ....tile.tree import Names, var
-from ....types import DType
 from .contraction import Contraction, Operand
 from .grid import axes_at
 
 
 @dataclass(frozen=True)
 class Staged:
-    """An operand whose tiles a block has in shared memory, as `tiles[stage, term, row]`."""
+    """An operand whose tiles a block has in shared memory, as `tiles[stage, term, row]`, or where
+    it `keeps` the order of memory, with the terms last if neighbours there are terms."""
 
     contraction: Contraction
     operand: Operand
@@ -42,13 +42,39 @@ class Staged:
     threads: int
     ends: int  # terms that all tiles have, with those past the last one
     names: Names
+    keeps: bool = False
+
+    @property
+    def along_terms(self) -> bool:
+        """Whether neighbours in memory are neighbouring terms."""
+        return self.contraction.runs_along_terms(self.operand)
+
+    @property
+    def has_terms_last(self) -> bool:
+        """Whether a row of the tiles holds the terms of one row (or column) of the operand."""
+        return self.keeps and self.along_terms
+
+    @property
+    def width(self) -> int:
+        """Neighbours in memory that a thread brings at once: they are neighbours in the tile."""
+        load, width = self.operand.plain, SIZES[-1] // self.tiles.dtype.bytes
+        if load is None or load.dtype != self.tiles.dtype:
+            return 1
+        if self.along_terms and not self.keeps:
+            return 1
+        return width if self.contraction.run(self.operand, width) else 1
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether the card copies it while threads compute: elements as they are in memory."""
+        load, dtype = self.operand.plain, self.tiles.dtype
+        return load is not None and load.dtype == dtype and self.width * dtype.bytes in SIZES
 
     @property
     def turns(self) -> int:
         """How many runs of neighbours a thread brings."""
         rows, terms = self.sizes
-        width = copy_width(self.contraction, self.operand, self.tiles.dtype)
-        return -(-rows * terms // (width * self.threads))
+        return -(-rows * terms // (self.width * self.threads))
 
     # Copies while threads compute
 
@@ -57,7 +83,7 @@ class Staged:
         element = self._element(step, thread)
         load = self.operand.plain
         assert load is not None
-        width = copy_width(self.contraction, self.operand, load.dtype)
+        width = self.width
         valid: Expr = index(width)
         if element.inside != TRUE:
             valid = select(element.inside, valid, index(0))
@@ -103,11 +129,12 @@ class Staged:
         """Where what a thread brings in one turn stands: neighbouring threads bring what lies side
         by side in memory."""
         rows, terms = self.sizes
-        width = copy_width(self.contraction, self.operand, self.tiles.dtype)
+        width = self.width
         turn = self.names.fresh("e", "$")
         number = var(turn) * self.threads + thread if self.turns > 1 else thread
-        if self.contraction.runs_along_terms(self.operand):
-            along, down = number // terms, number % terms
+        if self.along_terms:
+            per = terms // width
+            along, down = number // per, number % per * width
         else:
             per = rows // width
             along, down = number % per * width, number // per
@@ -138,7 +165,8 @@ class Staged:
         inside = all_of(*conditions, substitute_vars(self.operand.guard, axes))
         partial = rows * terms % (width * self.threads)
         limit = number < rows * terms // width if partial else TRUE
-        return _Element(var(turn), self.turns, tuple(lets), axes, inside, (down, along), limit)
+        place = (along, down) if self.has_terms_last else (down, along)
+        return _Element(var(turn), self.turns, tuple(lets), axes, inside, place, limit)
 
 
 @dataclass(frozen=True)
@@ -164,18 +192,3 @@ class _Element:
         if self.count == 1:
             return body
         return (Loop(self.turn.name, index(0), index(self.count), body, Kind.UNROLL),)
-
-
-def copy_width(contraction: Contraction, operand: Operand, dtype: DType) -> int:
-    """Neighbours in memory that a thread brings at once: neighbours in a row of the tile too."""
-    load, width = operand.plain, SIZES[-1] // dtype.bytes
-    if load is None or load.dtype != dtype or contraction.runs_along_terms(operand):
-        return 1
-    return width if contraction.run(operand, width) else 1
-
-
-def is_copied(contraction: Contraction, operand: Operand, dtype: DType) -> bool:
-    """Whether the card copies an operand while threads compute: elements as they are in memory."""
-    load = operand.plain
-    size = copy_width(contraction, operand, dtype) * dtype.bytes
-    return load is not None and load.dtype == dtype and size in SIZES

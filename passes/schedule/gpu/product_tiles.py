@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ....target import Gpu
+from ....tile.warps import COLUMNS, ROWS
 from ....types import DType
 
 QUAD = 4  # neighbouring elements that a thread reads of shared memory at once
@@ -109,3 +110,60 @@ def _cost(tile: Tile, sizes: Sizes, gpu: Gpu) -> float:
     arithmetic = rows * columns / 128 * (1 + 4 * reads / own / 4)
     traffic = (rows + columns) / 8
     return waves * resident * terms * max(arithmetic, traffic)
+
+
+@dataclass(frozen=True)
+class WarpTile:
+    """What is in one block of warps that multiply fragments: `warps` of rows and columns, each with
+    `fragments` of rows and columns of the sums."""
+
+    warps: tuple[int, int]
+    fragments: tuple[int, int]
+    depth: int
+    stages: int
+    splits: int = 1
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of the result in a block."""
+        rows, columns = (
+            warp * number * size
+            for warp, number, size in zip(
+                self.warps, self.fragments, (ROWS, COLUMNS), strict=True
+            )
+        )
+        return rows, columns
+
+    @property
+    def threads(self) -> int:
+        return prod(self.warps) * prod(LANES)
+
+    def blocks(self, sizes: Sizes) -> int:
+        """Blocks for one part of the sum."""
+        rows, columns = self.sides
+        return -(-sizes.rows // rows) * -(-sizes.columns // columns) * sizes.batch
+
+
+# From the least traffic with memory for each product to the most blocks.
+_WARP_CUTS = (
+    ((2, 4), (4, 4)),  # 128 x 128 of 256 threads
+    ((2, 2), (2, 4)),  # 64 x 64 of 128
+    ((1, 4), (1, 4)),  # 16 x 128 of 128
+    ((2, 2), (1, 2)),  # 32 x 32 of 128
+    ((1, 1), (1, 2)),  # 16 x 16 of 32
+)
+_WARP_DEPTH = 32
+_WARP_STAGES = 3
+
+
+def choose_warp_tile(sizes: Sizes, gpu: Gpu) -> WarpTile:
+    """The largest tile of which there are enough for every multiprocessor, or the one with the
+    least padding; then parts of the sum, if blocks are too few."""
+    tiles = [WarpTile(*cut, _WARP_DEPTH, _WARP_STAGES) for cut in _WARP_CUTS]
+    allowed = [tile for tile in tiles if tile.threads <= gpu.block_threads] or tiles[-1:]
+    enough = [tile for tile in allowed if tile.blocks(sizes) >= gpu.multiprocessors]
+    least = min(allowed, key=lambda tile: tile.blocks(sizes) * prod(tile.sides))
+    tile = enough[0] if enough else least
+    blocks = tile.blocks(sizes)
+    longest = max(1, sizes.depth // (8 * tile.depth))
+    return replace(tile, splits=max(1, min(gpu.multiprocessors // blocks, longest, SPLITS)))

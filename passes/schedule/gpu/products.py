@@ -13,6 +13,7 @@ the parts in the order of the terms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ....expr import Load, const, index, loads_of
@@ -21,7 +22,8 @@ from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from ....tile.tree import Names, accesses, nest, var
 from .contraction import Contraction, count
 from .product_threads import by_tiles
-from .product_tiles import Sizes, choose_tile
+from .product_tiles import Sizes, choose_tile, choose_warp_tile
+from .product_warps import by_warps, narrow_type
 
 
 def schedule_product(
@@ -35,11 +37,20 @@ def schedule_product(
         contraction.right.extent,
         contraction.depth,
     )
+    if narrow_type(contraction) is not None:
+        warp_tile = choose_warp_tile(sizes, gpu)
+        return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
     tile = choose_tile(sizes, contraction.total.dtype, gpu)
-    if tile.splits == 1:
-        return by_tiles(contraction, tile), (), ()
-    partial, rest, parts = split_terms(contraction, tile.splits)
-    return by_tiles(partial, tile), (rest,), (parts,)
+    return _in_parts(contraction, tile.splits, lambda part: by_tiles(part, tile))
+
+
+def _in_parts(
+    contraction: Contraction, splits: int, tiled: Callable[[Contraction], Kernel]
+) -> tuple[Kernel, tuple[Kernel, ...], tuple[Buffer, ...]]:
+    if splits == 1:
+        return tiled(contraction), (), ()
+    partial, rest, parts = split_terms(contraction, splits)
+    return tiled(partial), (rest,), (parts,)
 
 
 def split_terms(contraction: Contraction, splits: int) -> tuple[Contraction, Kernel, Buffer]:

@@ -139,6 +139,73 @@ template <int pending> static void cp_async_wait(int line = __builtin_LINE())
     queue.groups = pending;
 }
 
+// What the threads of a warp do together: each leaves what it gives, waits for the others, and
+// then takes of theirs. A thread is one such meeting ahead at most, so that two places suffice.
+struct shim_given { const void* row; unsigned a[4], b[2]; };
+static shim_given shim_gifts[2][SHIM_THREADS];
+static unsigned char shim_turns[SHIM_THREADS];
+
+static const shim_given* shim_meet(const shim_given& own, int line)
+{
+    int turn = shim_turns[shim_current] ^= 1;
+    shim_gifts[turn][shim_current] = own;
+    int kept = shim_without;
+    shim_without = 0;
+    shim_wait(line, 1);
+    shim_without = kept;
+    return shim_gifts[turn] + shim_current / 32 * 32;
+}
+static unsigned shim_pair(const void* row, int place)
+{
+    unsigned pair;
+    memcpy(&pair, (const char*)row + 4 * place, 4);
+    return pair;
+}
+static void load_matrices(unsigned* to, const void* row, int line = __builtin_LINE())
+{
+    if ((uintptr_t)row % 16) abort();
+    const shim_given* all = shim_meet({row, {}, {}}, line);
+    int lane = shim_current % 32;
+    for (int m = 0; m < 4; ++m) to[m] = shim_pair(all[8 * m + lane / 4].row, lane % 4);
+}
+static void load_matrices_turned(unsigned* to, const void* row, int line = __builtin_LINE())
+{
+    if ((uintptr_t)row % 16) abort();
+    const shim_given* all = shim_meet({row, {}, {}}, line);
+    int lane = shim_current % 32;
+    for (int m = 0; m < 4; ++m) {
+        unsigned short pair[2];
+        for (int e = 0; e < 2; ++e)
+            memcpy(pair + e, (const char*)all[8 * m + lane % 4 * 2 + e].row + lane / 4 * 2, 2);
+        memcpy(to + m, pair, 4);
+    }
+}
+static float shim_bf16(unsigned short bits) { return __int_as_float((int)((unsigned)bits << 16)); }
+template <class F>
+static void shim_mma(float* acc, const unsigned* a, const unsigned* b, F value, int line)
+{
+    shim_given own = {0, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    const shim_given* all = shim_meet(own, line);
+    int lane = shim_current % 32;
+    for (int e = 0; e < 4; ++e) {
+        int row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        for (int k = 0; k < 16; ++k) {
+            unsigned left = all[row % 8 * 4 + k % 8 / 2].a[k / 8 * 2 + row / 8];
+            unsigned right = all[column * 4 + k % 8 / 2].b[k / 8];
+            int shift = k % 2 * 16;
+            acc[e] += value((unsigned short)(left >> shift)) * value((unsigned short)(right >> shift));
+        }
+    }
+}
+static void mma_bf16(float* c, const unsigned* a, const unsigned* b, int line = __builtin_LINE())
+{
+    shim_mma(c, a, b, shim_bf16, line);
+}
+static void mma_f16(float* c, const unsigned* a, const unsigned* b, int line = __builtin_LINE())
+{
+    shim_mma(c, a, b, f16_value, line);
+}
+
 static void shim_start()
 {
     shim_body(shim_arguments);

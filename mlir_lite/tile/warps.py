@@ -1,0 +1,94 @@
+"""Instructions that the threads of a warp do together, on fragments: registers of all its lanes.
+
+    call @load_left_bf16(a[i, 0, 0], left[stage, m, k]);  call @mma_bf16(acc[i, j, 0, 0], a, b)
+
+Which lane has which element is as in NVIDIA's PTX ISA, "Matrix fragments for mma.m16n8k16".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..expr import INDEX, Expr, Load, Var, cast, index
+from ..types import DType, bf16, f16, f32
+from .nodes import Accumulate, Block, Buffer, Kind, Loop, Proc, Ref, Stmt, Store
+
+LANES = 32
+ROWS, COLUMNS, TERMS = 16, 8, 16  # of one product of fragments
+NARROW = (bf16, f16)  # what is multiplied; sums are f32
+
+
+def mma_name(dtype: DType) -> str:
+    """The instruction that adds a product of fragments."""
+    return f"mma_{dtype}"
+
+
+def load_name(side: str, dtype: DType, *, turned: bool) -> str:
+    """The instruction that brings fragments of the `left` or `right` operand from shared memory,
+    where each term (`turned`: each row, or column) of them lies side by side."""
+    return f"load_{side}_{dtype}{'_turned' if turned else ''}"
+
+
+def warp_procs() -> Iterator[tuple[Proc, str]]:
+    """Every one of them, with the name of what it writes."""
+    for dtype in NARROW:
+        yield _mma(dtype), "acc"
+        for turned in (False, True):
+            yield _load_left(dtype, turned), "to"
+            yield _load_right(dtype, turned), "to"
+
+
+def _mma(dtype: DType) -> Proc:
+    """`acc[i, j] += sum over k of a[i, k] * b[k, j]`, as the fragments have them."""
+    i, j, k = (Var(INDEX, axis) for axis in "ijk")
+    acc = (i % 8 * 4 + j // 2, i // 8 * 2 + j % 2)
+    a = (i % 8 * 4 + k % 8 // 2, k // 8 * 4 + i // 8 * 2 + k % 2)
+    b = (j * 4 + k % 8 // 2, k // 8 * 2 + k % 2)
+    product = cast(Load(dtype, "a", a), f32) * cast(Load(dtype, "b", b), f32)
+    update = Accumulate("sum", (Ref("acc", acc),), (product,))
+    params = (
+        Buffer("acc", f32, (LANES, 4)),
+        Buffer("a", dtype, (LANES, 8)),
+        Buffer("b", dtype, (LANES, 4)),
+    )
+    body = _over((("i", ROWS), ("j", COLUMNS), ("k", TERMS)), update)
+    return Proc(mma_name(dtype), params, (), body)
+
+
+def _load_left(dtype: DType, turned: bool) -> Proc:
+    """Sixteen rows by sixteen terms."""
+    lane, pair, part = (Var(INDEX, axis) for axis in ("lane", "pair", "part"))
+    row, term = lane // 4 + part % 2 * 8, lane % 4 * 2 + pair + part // 2 * 8
+    at = (row, term) if not turned else (term, row)
+    store = Store(Ref("to", (lane, part * 2 + pair)), Load(dtype, "from", at))
+    params = (Buffer("to", dtype, (LANES, 8)), Buffer("from", dtype, (ROWS, TERMS)))
+    body = _over((("lane", LANES), ("part", 4), ("pair", 2)), store)
+    return Proc(load_name("left", dtype, turned=turned), params, (), body)
+
+
+def _load_right(dtype: DType, turned: bool) -> Proc:
+    """Twice eight columns by sixteen terms."""
+    lane, pair, part, half = (Var(INDEX, axis) for axis in ("lane", "pair", "part", "half"))
+    column, term = half * COLUMNS + lane // 4, lane % 4 * 2 + pair + part * 8
+    at = (column, term) if not turned else (term, column)
+    store = Store(Ref("to", (half, lane, part * 2 + pair)), Load(dtype, "from", at))
+    params = (Buffer("to", dtype, (2, LANES, 4)), Buffer("from", dtype, (2 * COLUMNS, TERMS)))
+    body = _over((("half", 2), ("lane", LANES), ("part", 2), ("pair", 2)), store)
+    return Proc(load_name("right", dtype, turned=turned), params, (), body)
+
+
+def _over(axes: tuple[tuple[str, int], ...], stmt: Stmt) -> Block:
+    body: Block = (stmt,)
+    for axis, extent in reversed(axes):
+        body = (Loop(axis, index(0), index(extent), body, Kind.UNROLL),)
+    return body
+
+
+def lane_row(side: str, lane: Expr, *, turned: bool) -> tuple[Expr, Expr]:
+    """Where the eight elements begin that a lane's address stands for, in the tile that is loaded:
+    those of lanes 0 to 7 are the first of four matrices, and so on."""
+    matrix, row = lane // 8, lane % 8
+    first, second = matrix % 2 * 8, matrix // 2 * 8
+    if side == "right":
+        first, second = second, first
+    return (first + row, second) if not turned else (second + row, first)

@@ -1,0 +1,296 @@
+"""The tiles of a product of narrow elements, multiplied by warps: fragments of sixteen rows, eight
+columns and sixteen terms, that all threads of a warp hold and multiply together.
+
+    block: warp: {async tiles {lane: left, right <- step 0};  ..
+      for step: {wait tiles;  sync;  async tiles {lane: left, right <- step + 2};
+                 for k: {call load_left(a[i], left);  call load_right(b[j], right);
+                         call mma(sums[i, j], a[i], b[j])}}
+      lane: y[m, n] = f(sums[i, j, lane, e])}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ....expr import Cast, Expr, Load, apply, const, index
+from ....tile.nodes import (
+    Async,
+    Block,
+    Buffer,
+    Call,
+    If,
+    Kernel,
+    Kind,
+    Layout,
+    Let,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    Sync,
+    Wait,
+    Window,
+)
+from ....tile.tree import Names, tidy, var
+from ....tile.warps import COLUMNS, LANES, NARROW, ROWS, TERMS, load_name, mma_name
+from ....types import DType, f32
+from .contraction import Contraction, Operand
+from .product_blocks import Blocks, unrolled
+from .product_operand import Staged
+from .product_tiles import WarpTile
+
+GROUP = "tiles"  # of asynchronous copies
+CHUNK = 16  # bytes that one lane reads of shared memory for a fragment
+PHASE = 8  # chunks that are read of all banks at once
+
+
+def narrow_type(contraction: Contraction) -> DType | None:
+    """The type of both factors before they were widened, if warps can multiply it."""
+    factors = (contraction.left.value, contraction.right.value)
+    found = {factor.value.dtype for factor in factors if isinstance(factor, Cast)}
+    wide = all(isinstance(factor, Cast) for factor in factors)
+    if not wide or len(found) != 1 or contraction.total.dtype != f32:
+        return None
+    (dtype,) = found
+    return dtype if dtype in NARROW else None
+
+
+def by_warps(contraction: Contraction, tile: WarpTile) -> Kernel:
+    """The kernel of a contraction of narrow elements."""
+    return _Tiling.of(contraction, tile).kernel()
+
+
+@dataclass(frozen=True)
+class _Tiling:
+    """The work of writing a contraction by warps."""
+
+    blocks: Blocks
+    tile: WarpTile
+    warp: str
+    dtype: DType
+    sums: Buffer
+    fragments: tuple[Buffer, Buffer]
+
+    @staticmethod
+    def of(contraction: Contraction, tile: WarpTile) -> _Tiling:
+        dtype = narrow_type(contraction)
+        assert dtype is not None
+        names = Names(contraction.kernel)
+        steps = -(-contraction.depth // (tile.depth * tile.splits))
+        tile = replace(tile, stages=min(tile.stages, steps + 1))
+        block, warp = names.fresh("block"), names.fresh("warp")
+        left, right = (
+            _staged(contraction, _narrow(operand), name, dtype, rows, tile, steps, names)
+            for operand, name, rows in zip(
+                (contraction.left, contraction.right), ("left", "right"), tile.sides, strict=True
+            )
+        )
+        rows, columns = tile.fragments
+        shapes = ((rows, columns, LANES, 4), (rows, LANES, 8), (columns, LANES, 4))
+        sums, a, b = (
+            Buffer(names.fresh(name, "_"), kind, shape, Space.FRAGMENT)
+            for name, kind, shape in zip(
+                ("sums", "a", "b"), (f32, dtype, dtype), shapes, strict=True
+            )
+        )
+        blocks = Blocks(contraction, names, block, left, right, steps)
+        return _Tiling(blocks, tile, warp, dtype, sums, (a, b))
+
+    @property
+    def operands(self) -> tuple[Staged, Staged]:
+        return self.blocks.operands
+
+    def kernel(self) -> Kernel:
+        """All of it."""
+        body: Block = (
+            *self.blocks.begin(),
+            *self._places(),
+            self._cleared(),
+            *self._started(),
+            self._loop(),
+            self._finished(),
+        )
+        warps = self.tile.warps[0] * self.tile.warps[1]
+        inner = Loop(self.warp, index(0), index(warps), body, Kind.WARP)
+        count = self.blocks.count(self.tile.splits)
+        outer = Loop(self.blocks.block, index(0), index(count), (inner,), Kind.BLOCK)
+        locals_ = (*(side.tiles for side in self.operands), self.sums, *self.fragments)
+        return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
+
+    def _places(self) -> Block:
+        """Where a warp's part of the tile begins."""
+        across = self.tile.warps[1]
+        places = (var(self.warp) // across, var(self.warp) % across)
+        return tuple(
+            Let(side.own.name, place * (side.sizes[0] // warps))
+            for side, place, warps in zip(self.operands, places, self.tile.warps, strict=True)
+        )
+
+    def _lanes(self, lane: str, *body: Stmt) -> Loop:
+        return Loop(lane, index(0), index(LANES), body, Kind.LANE)
+
+    def _cleared(self) -> Stmt:
+        lane, i, j, e = (self.blocks.axis(name) for name in ("lane", "i", "j", "e"))
+        at = (var(i), var(j), var(lane), var(e))
+        store = Store(Ref(self.sums.name, at), const(0, f32))
+        rows, columns = self.tile.fragments
+        all_ = unrolled(i, rows, unrolled(j, columns, unrolled(e, 4, store)))
+        return self._lanes(lane, all_)
+
+    # Steps over the terms
+
+    def _started(self) -> Block:
+        """The tiles of the first steps on their way."""
+        stage = self.blocks.axis("stage")
+        brought = self._brought(self.blocks.first_step + var(stage), var(stage))
+        return (unrolled(stage, self.tile.stages - 1, *brought),)
+
+    def _brought(self, step: Expr, stage: Expr, condition: Expr | None = None) -> Block:
+        """A step's tiles: copied while the warps go on where the card can do that."""
+        copied, filled = self._lane_work(step, stage, True), self._lane_work(step, stage, False)
+        if condition is not None:
+            copied, filled = (
+                (If(condition, part),) if part else () for part in (copied, filled)
+            )
+        return (*((Async(GROUP, copied),) if copied else ()), *filled)
+
+    def _lane_work(self, step: Expr, stage: Expr, copied: bool) -> Block:
+        sides = [side for side in self.operands if side.is_copied is copied]
+        if not sides:
+            return ()
+        lane = self.blocks.axis("lane")
+        thread = var(self.warp) * LANES + var(lane)
+        stmts = [
+            stmt
+            for side in sides
+            for stmt in (side.copied if copied else side.filled)(step, stage, thread)
+        ]
+        return (self._lanes(lane, *stmts),)
+
+    def _loop(self) -> Stmt:
+        """Every step: with its tiles there and those ahead on their way, add its products."""
+        stages, step = self.tile.stages, self.blocks.axis("step")
+        ahead = var(step) + (stages - 1)
+        copies = any(side.is_copied for side in self.operands)
+        body: Block = (
+            *((Wait(GROUP, stages - 2),) if copies else ()),
+            Sync("block"),
+            *self._brought(
+                self.blocks.first_step + ahead, ahead % stages, ahead < self.blocks.steps
+            ),
+            self._multiplied(var(step) % stages),
+        )
+        return Loop(step, index(0), index(self.blocks.steps), body)
+
+    def _multiplied(self, stage: Expr) -> Stmt:
+        """The products of a stage, sixteen terms at a time."""
+        term, i, j = (self.blocks.axis(name) for name in ("term", "i", "j"))
+        rows, columns = self.tile.fragments
+        a, b = self.fragments
+        zero = index(0)
+        product = Call(
+            mma_name(self.dtype),
+            (
+                Window(self.sums.name, (var(i), var(j), zero, zero)),
+                Window(a.name, (var(i), zero, zero)),
+                Window(b.name, (var(j), zero, zero)),
+            ),
+        )
+        return unrolled(
+            term,
+            self.tile.depth // TERMS,
+            self._loaded("left", self.operands[0], a, ROWS, 1, rows, stage, var(term)),
+            self._loaded("right", self.operands[1], b, COLUMNS, 2, columns, stage, var(term)),
+            unrolled(i, rows, unrolled(j, columns, product)),
+        )
+
+    def _loaded(
+        self,
+        name: str,
+        side: Staged,
+        fragment: Buffer,
+        size: int,
+        at_once: int,
+        number: int,
+        stage: Expr,
+        term: Expr,
+    ) -> Stmt:
+        """A warp's fragments of an operand, `at_once` of them with one instruction."""
+        axis = self.blocks.axis("f")
+        row = side.own + var(axis) * (size * at_once)
+        terms = term * TERMS
+        at = (stage, row, terms) if side.has_terms_last else (stage, terms, row)
+        call = Call(
+            load_name(name, self.dtype, turned=not side.has_terms_last),
+            (
+                Window(fragment.name, (var(axis) * at_once, index(0), index(0))),
+                Window(side.tiles.name, at),
+            ),
+        )
+        return unrolled(axis, number // at_once, call)
+
+    # Results
+
+    def _finished(self) -> Stmt:
+        """What is to be done with each sum: a lane has two neighbours of each of two rows."""
+        lane, i, j, half, pair = (
+            self.blocks.axis(name) for name in ("lane", "i", "j", "half", "pair")
+        )
+        left, right = self.operands
+        row = left.own + var(i) * ROWS + var(half) * (ROWS // 2) + var(lane) // 4
+        column = right.own + var(j) * COLUMNS + var(lane) % 4 * 2 + var(pair)
+        at = (var(i), var(j), var(lane), var(half) * 2 + var(pair))
+        body = self.blocks.result(row, column, Load(f32, self.sums.name, at))
+        rows, columns = self.tile.fragments
+        for axis, extent in ((pair, 2), (half, 2), (j, columns), (i, rows)):
+            body = (unrolled(axis, extent, *body),)
+        return self._lanes(lane, *body)
+
+
+def _narrow(operand: Operand) -> Operand:
+    """An operand before it was widened."""
+    assert isinstance(operand.value, Cast)
+    return replace(operand, value=operand.value.value)
+
+
+def _staged(
+    contraction: Contraction,
+    operand: Operand,
+    name: str,
+    dtype: DType,
+    rows: int,
+    tile: WarpTile,
+    steps: int,
+    names: Names,
+) -> Staged:
+    along = contraction.runs_along_terms(operand)
+    shape = (rows, tile.depth) if along else (tile.depth, rows)
+    own = names.fresh(name, "_")
+    layout = swizzled((tile.stages, *shape), dtype)
+    tiles = Buffer(own, dtype, (tile.stages, *shape), Space.SHARED, layout)
+    return Staged(
+        contraction,
+        operand,
+        tiles,
+        None,
+        first=var(names.fresh(f"{name}.first")),
+        own=var(names.fresh(f"{name}.own")),
+        sizes=(rows, tile.depth),
+        threads=tile.threads,
+        ends=steps * tile.splits * tile.depth,
+        names=names,
+        keeps=True,
+    )
+
+
+def swizzled(shape: tuple[int, int, int], dtype: DType) -> Layout:
+    """Rows whose chunks of sixteen bytes change places, so that the same chunk of eight rows in a
+    row lies in all banks."""
+    stage, row, column = (var(f"{name}#") for name in ("stage", "row", "column"))
+    width = CHUNK // dtype.bytes
+    chunks = shape[-1] // width
+    rows = max(1, PHASE // chunks)  # that fill all banks once
+    turn = row // rows % min(chunks, PHASE)
+    moved = apply("xor", column // width, turn) * width + column % width
+    return Layout(("stage#", "row#", "column#"), (stage, row, moved), shape)
