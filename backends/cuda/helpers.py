@@ -319,7 +319,7 @@ __device__ inline void cp_async_wait()
 
 
 def _load_wrapper(name: str, turned: str) -> str:
-    return f"""// Four matrices of eight by eight elements, from where each lane has the place of a row.
+    return f"""// Four matrices of eight by eight elements; each lane gives the place of one row.
 __device__ inline void {name}(unsigned* to, const void* row)
 {{
     unsigned place = (unsigned)__cvta_generic_to_shared(row);

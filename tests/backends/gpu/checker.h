@@ -124,11 +124,12 @@ UNWATCHED static void check_start_block(int block, char* first, char* last)
 
 extern "C" UNWATCHED void check_buffer(char* first, long long size)
 {
-    for (check_range& range : check_ranges)
-        if (range.first == first) {
-            std::fill(range.bytes.begin(), range.bytes.end(), check_byte());
-            return;
-        }
+    // Memory that was given back may be part of it now.
+    auto overlaps = [&](const check_range& range) UNWATCHED {
+        return !range.is_shared && range.first < first + size && first < range.last;
+    };
+    check_ranges.erase(std::remove_if(check_ranges.begin(), check_ranges.end(), overlaps),
+                       check_ranges.end());
     check_ranges.push_back({first, first + size, std::vector<check_byte>((size_t)size), false});
 }
 
