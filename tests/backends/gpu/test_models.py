@@ -10,7 +10,7 @@ from models.catalogue import MODELS
 from models.corpus import Corpus, Unavailable
 
 import mlir_lite as ml
-from mlir_lite import Value, f32
+from mlir_lite import Value, f32, i64, nn, train
 from mlir_lite.demo.assets import load
 from mlir_lite.demo.model import digits
 from mlir_lite.dsl import solve_sizes, specialise
@@ -46,6 +46,31 @@ def test_gradients_are_those_of_the_oracle(tmp_path: Path) -> None:
     exact = run_reference(fn, [array.astype(np.float64) for array in arrays])
     for one, other in zip(found, exact, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+class Net(nn.Module):
+    """Convolution, norm, pooling and a linear layer."""
+
+    conv: nn.Conv2d = nn.Conv2d(1, 4, 3, padding=1)
+    norm: nn.BatchNorm2d = nn.BatchNorm2d(4)
+    pool: nn.MaxPool2d = nn.MaxPool2d(2)
+    head: nn.Linear = nn.Linear(36, 3)
+
+    def forward(self, x: Value) -> Value:
+        return self.head(self.pool(ml.relu(self.norm(self.conv(x)))).flatten(1))
+
+
+def test_steps_of_training_change_the_state_as_the_oracle_does(tmp_path: Path) -> None:
+    optimiser = train.SGD(0.1, momentum=0.9)
+    step = train.step(
+        Net(), ml.cross_entropy, optimiser, inputs=f32[4, 1, 6, 6], targets=i64[4]
+    )
+    random = np.random.default_rng(0)
+    x, t = random.standard_normal((4, 1, 6, 6)).astype(np.float32), random.integers(0, 3, 4)
+    arrays = [*step.initial(Net().init(1)).values(), x, t]
+    found = all_orders(Compiled.of(step.function, tmp_path), arrays)
+    for one, other in zip(found, run_reference(step.function, arrays), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
