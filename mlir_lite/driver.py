@@ -36,7 +36,7 @@ from .report import memory_report, report_of
 from .target import Target, named_target
 from .tile.program import Memory, Program
 from .tuning import Chooser, Tuning, read_tuning
-from .types import Array
+from .types import DTYPES, Array
 
 _LOG = logging.getLogger("mlir_lite")
 # Names of files by stage.
@@ -93,10 +93,10 @@ def compile(
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
     "off", 2 or 4. `precision="bf16"` lets products and convolutions by constants multiply bf16,
-    summed in f32, where the machine has an instruction for it: an error of 2**-8 instead of 2**-24
-    in each factor for half the time and memory. `dump` is a folder that gets a numbered file for
-    the IR after each pass. `tune` is a record of measured choices that `ml.tune` made on this
-    machine, or its file.
+    summed in f32, where the machine has an instruction for it (on a card all products do): an error
+    of 2**-8 instead of 2**-24 in each factor for half the time and memory. `dump` is a folder that
+    gets a numbered file for the IR after each pass. `tune` is a record of measured choices that
+    `ml.tune` made on this machine, or its file.
     `donate` gives arrays away: `{"w": 0}` makes the call write result 0 into the array it gets for
     `w`, and return that array (`Function.donating` says so of the function itself).
     What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
@@ -113,8 +113,11 @@ def compile(
     return Executable(fn, target, threads, options)
 
 
-def backend_of(target: str, tuning: Chooser = Options.tuning) -> base.Backend:
-    """The backend that a target's name asks for, with measured choices among its figures.
+def backend_of(
+    target: str, tuning: Chooser = Options.tuning, precision: str = Options.precision
+) -> base.Backend:
+    """The backend that a target's name asks for, with measured choices among its figures, and on a
+    card with what the factors of f32 products are rounded to.
 
     `InputError` for choices that were measured on another machine.
     """
@@ -122,8 +125,9 @@ def backend_of(target: str, tuning: Chooser = Options.tuning) -> base.Backend:
         return ReferenceBackend(replace(cpu_target("cpu:avx512", 1)[0], tuning=tuning))
     if target.partition(":")[0] == "cuda":
         card = named_target(target)
-        assert card is not None
-        return CudaBackend(replace(card, tuning=tuning))
+        assert card is not None and card.gpu is not None
+        gpu = replace(card.gpu, factors=None if precision == "f32" else DTYPES[precision])
+        return CudaBackend(replace(card, tuning=tuning, gpu=gpu))
     figures, machine = cpu_target(target)
     if isinstance(tuning, Tuning) and tuning.choices:
         check(
@@ -140,9 +144,11 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
     if options.passes is not None:
         return options.passes
     if target.gpu is not None:
-        plain = options.precision == "f32" and options.winograd in ("auto", "off")
-        wanted = f"precision {options.precision!r} and winograd {options.winograd!r}"
-        check(plain, f"{target.name} has true f32 and no Winograd, not {wanted}", UnsupportedError)
+        check(
+            options.winograd in ("auto", "off"),
+            f"{target.name} has no Winograd, not even winograd={options.winograd!r}",
+            UnsupportedError,
+        )
         return cuda_pipeline()
     return cpu_pipeline(target, winograd=options.winograd, precision=options.precision)
 
@@ -161,7 +167,7 @@ def lower_for(
 ) -> tuple[base.Backend, Function, Lowered, Program, dict[str, float]]:
     """Everything before machine code: the backend, the function of groups, the planned program,
     and the seconds of each step."""
-    backend = backend_of(target, options.tuning)
+    backend = backend_of(target, options.tuning, options.precision)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -208,7 +214,7 @@ def compile_static(
 ) -> base.Executable:
     """Compile a function whose sizes are all known."""
     with _without_collection():
-        backend = backend_of(target, options.tuning)
+        backend = backend_of(target, options.tuning, options.precision)
         if isinstance(backend, CpuBackend) and options.is_silent:
             executable: base.Executable = _kept_or_made(fn, backend, target, threads, options)
         else:

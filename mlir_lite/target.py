@@ -20,6 +20,7 @@ class Gpu:
     warp: int = 32
     block_threads: int = 256  # enough to hide latencies, few enough to leave each registers
     static_shared_bytes: int = 48 << 10  # that a block may use without asking
+    factors: DType | None = None  # what factors of f32 products are rounded to, if that is allowed
 
     @property
     def architecture(self) -> str:

@@ -228,23 +228,6 @@ __device__ inline float bf16_value(unsigned short bits)
     return __int_as_float((int)((unsigned)bits << 16));
 }
 
-__device__ inline unsigned short bf16_bits(float x)
-{
-    unsigned bits = (unsigned)__float_as_int(x);
-    if (x != x) return (unsigned short)((bits >> 16) | 0x40);
-    return (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-__device__ inline unsigned short bf16_bits(double x)
-{
-    float near = (float)x;
-    if (near == x || near != near) return bf16_bits(near);
-    // Rounded to odd first, so that rounding again gives what rounding once would.
-    int bits = __float_as_int(near);
-    if (fabs((double)near) > fabs(x)) bits = (bits - 1) | 1;
-    return bf16_bits(__int_as_float(bits | 1));
-}
-
 __device__ inline float to_bf16(float x) { return bf16_value(bf16_bits(x)); }
 
 __device__ inline float to_bf16(double x) { return bf16_value(bf16_bits(x)); }
@@ -270,6 +253,22 @@ HELPERS = _split(_TEXTS)
 
 # Assembler of the card, behind names. Everything else of a source is plain C++.
 _CONVERSIONS: Mapping[str, str] = {
+    "bf16_bits": """__device__ inline unsigned short bf16_bits(float x)
+{
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+__device__ inline unsigned short bf16_bits(double x)
+{
+    float near = (float)x;
+    if (near == x || near != near) return bf16_bits(near);
+    // Rounded to odd first, so that rounding again gives what rounding once would.
+    int bits = __float_as_int(near);
+    if (fabs((double)near) > fabs(x)) bits = (bits - 1) | 1;
+    return bf16_bits(__int_as_float(bits | 1));
+}""",
     "f16_value": """__device__ inline float f16_value(unsigned short bits)
 {
     float value;

@@ -1,9 +1,14 @@
-"""How a product is cut for a card: what a block, a warp and a thread take, from its figures."""
+"""How a product is cut for a card: what a block, a warp and a thread take, from its figures.
+
+All choices of products on cards are made here, by one estimate of the time that a cut takes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Protocol, Self, TypeVar
 
 from ....target import Gpu
 from ....tile.warps import COLUMNS, ROWS
@@ -14,7 +19,57 @@ LANES = (4, 8)  # how the threads of a warp stand: rows and columns
 PADDING = 4  # elements after each row of a tile: four rows begin in banks of their own
 DEPTH = 8  # terms of a tile: a sector of memory, where they are neighbours
 STAGES = 4  # tiles in shared memory: three on their way hide the latency
-SPLITS = 16  # parts of a sum at most: each is written to memory and read again
+WARP_DEPTH = 32  # terms of a tile of narrow elements
+WARP_STAGES = 3
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)  # parts of a sum: each is written to memory and read again
+
+# Of a multiprocessor, in elements or bytes a cycle; the same for all cards since 2020, roughly.
+_MULTIPLY_ADDS = 128  # of f32
+_FRAGMENT_MULTIPLY_ADDS = 1024
+_SHARED_BYTES = 128
+_MEMORY_BYTES = 32  # from beyond it, all of them at once
+_REGISTERS = 65536
+_BUSY = 256  # threads that keep its arithmetic busy
+_LAUNCH = 5000  # cycles that one more kernel takes
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A product: how many of which sizes."""
+
+    batch: int
+    rows: int
+    columns: int
+    depth: int
+
+
+class Cut(Protocol):
+    """What is in one block."""
+
+    @property
+    def depth(self) -> int:
+        """Terms of a tile in shared memory."""
+
+    @property
+    def splits(self) -> int:
+        """Parts of the sum, a block each."""
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of the result."""
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def registers(self) -> int:
+        """Of a thread, roughly."""
+
+    @property
+    def cycles(self) -> float:
+        """Of a busy multiprocessor for one term."""
+
+    def in_parts(self, splits: int) -> Self: ...
 
 
 @dataclass(frozen=True)
@@ -25,8 +80,8 @@ class Tile:
 
     warps: tuple[int, int]
     quads: tuple[int, int]
-    depth: int
-    stages: int
+    depth: int = DEPTH
+    stages: int = STAGES
     splits: int = 1
 
     @property
@@ -42,74 +97,21 @@ class Tile:
     def threads(self) -> int:
         return prod(self.warps) * prod(LANES)
 
+    @property
+    def registers(self) -> int:
+        return 40 + prod(self.quads) * QUAD * QUAD + 2 * sum(self.quads) * QUAD
+
+    @property
+    def cycles(self) -> float:
+        """Arithmetic, and half of the reads of shared memory, which go on beside it."""
+        reads = prod(self.warps) * sum(self.quads) * QUAD * 4 * 32 / 4  # a row is for four lanes
+        return prod(self.sides) / _MULTIPLY_ADDS + reads / _SHARED_BYTES / 2
+
+    def in_parts(self, splits: int) -> Self:
+        return replace(self, splits=splits)
+
     def shared_bytes(self, dtype: DType) -> int:
         return self.stages * self.depth * (sum(self.sides) + 2 * PADDING) * dtype.bytes
-
-    def blocks(self, sizes: Sizes) -> int:
-        """Blocks for one part of the sum."""
-        rows, columns = self.sides
-        return -(-sizes.rows // rows) * -(-sizes.columns // columns) * sizes.batch
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """A product: how many of which sizes."""
-
-    batch: int
-    rows: int
-    columns: int
-    depth: int
-
-
-# From the least traffic with memory for each product to the most blocks.
-_CUTS = (
-    ((4, 2), (2, 2)),  # 128 x 128 of 256 threads
-    ((2, 2), (2, 2)),  # 64 x 128 of 128
-    ((2, 2), (2, 1)),  # 64 x 64 of 128
-    ((2, 2), (1, 1)),  # 32 x 64 of 128
-    ((1, 4), (1, 1)),  # 16 x 128 of 128
-    ((1, 1), (1, 1)),  # 16 x 32 of 32
-)
-
-
-def choose_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> Tile:
-    """The tile with the least work and traffic, counted in whole waves of blocks over the card."""
-    tiles = [_tile(sizes, dtype, gpu, *cut) for cut in _CUTS]
-    allowed = [tile for tile in tiles if tile.threads <= gpu.block_threads] or tiles[-1:]
-    return min(allowed, key=lambda tile: _cost(tile, sizes, gpu))
-
-
-def _tile(
-    sizes: Sizes, dtype: DType, gpu: Gpu, warps: tuple[int, int], quads: tuple[int, int]
-) -> Tile:
-    stages = STAGES
-    while Tile(warps, quads, DEPTH, stages).shared_bytes(dtype) > gpu.static_shared_bytes:
-        stages -= 1
-    tile = Tile(warps, quads, DEPTH, stages)
-    return replace(tile, splits=_splits(tile, sizes, gpu))
-
-
-def _splits(tile: Tile, sizes: Sizes, gpu: Gpu) -> int:
-    """Parts of the sum, so that every multiprocessor has a block; each part long enough to be
-    worth the detour of its result over memory."""
-    blocks = tile.blocks(sizes)
-    longest = max(1, sizes.depth // (16 * tile.depth))
-    return max(1, min(gpu.multiprocessors // blocks, longest, SPLITS))
-
-
-def _cost(tile: Tile, sizes: Sizes, gpu: Gpu) -> float:
-    """Time in units of one multiply-add a thread: waves of blocks, each bound by arithmetic or by
-    what it reads."""
-    rows, columns = tile.sides
-    resident = max(1, min(gpu.threads // 2 // tile.threads, 4))
-    waves = -(-tile.blocks(sizes) * tile.splits // (gpu.multiprocessors * resident))
-    terms = -(-sizes.depth // tile.splits)
-    # 128 multiply-adds a cycle and multiprocessor; shared memory gives 32 elements a cycle.
-    own = prod(tile.quads) * QUAD * QUAD
-    reads = sum(tile.quads) * QUAD
-    arithmetic = rows * columns / 128 * (1 + 4 * reads / own / 4)
-    traffic = (rows + columns) / 8
-    return waves * resident * terms * max(arithmetic, traffic)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ class WarpTile:
 
     warps: tuple[int, int]
     fragments: tuple[int, int]
-    depth: int
-    stages: int
+    depth: int = WARP_DEPTH
+    stages: int = WARP_STAGES
     splits: int = 1
 
     @property
@@ -138,32 +140,80 @@ class WarpTile:
     def threads(self) -> int:
         return prod(self.warps) * prod(LANES)
 
-    def blocks(self, sizes: Sizes) -> int:
-        """Blocks for one part of the sum."""
-        rows, columns = self.sides
-        return -(-sizes.rows // rows) * -(-sizes.columns // columns) * sizes.batch
+    @property
+    def registers(self) -> int:
+        rows, columns = self.fragments
+        return 40 + 4 * rows * columns + 4 * rows + 2 * columns
+
+    @property
+    def cycles(self) -> float:
+        """Arithmetic, and half of the reads of shared memory, which go on beside it."""
+        rows, columns = self.fragments
+        reads = prod(self.warps) * (rows * ROWS + columns * COLUMNS) * 2
+        arithmetic = prod(self.sides) / _FRAGMENT_MULTIPLY_ADDS
+        return arithmetic + reads / _SHARED_BYTES / 2
+
+    def in_parts(self, splits: int) -> Self:
+        return replace(self, splits=splits)
 
 
 # From the least traffic with memory for each product to the most blocks.
-_WARP_CUTS = (
-    ((2, 4), (4, 4)),  # 128 x 128 of 256 threads
-    ((2, 2), (2, 4)),  # 64 x 64 of 128
-    ((1, 4), (1, 4)),  # 16 x 128 of 128
-    ((2, 2), (1, 2)),  # 32 x 32 of 128
-    ((1, 1), (1, 2)),  # 16 x 16 of 32
+_TILES = (
+    Tile((4, 2), (2, 2)),  # 128 x 128 of 256 threads
+    Tile((2, 2), (2, 2)),  # 64 x 128 of 128
+    Tile((2, 2), (2, 1)),  # 64 x 64 of 128
+    Tile((2, 2), (1, 1)),  # 32 x 64 of 128
+    Tile((1, 4), (1, 1)),  # 16 x 128 of 128
+    Tile((1, 1), (1, 1)),  # 16 x 32 of 32
 )
-_WARP_DEPTH = 32
-_WARP_STAGES = 3
+_WARP_TILES = (
+    WarpTile((2, 2), (4, 8)),  # 128 x 128 of 128 threads
+    WarpTile((2, 2), (4, 4)),  # 128 x 64 of 128
+    WarpTile((2, 2), (2, 4)),  # 64 x 64 of 128
+    WarpTile((1, 4), (1, 4)),  # 16 x 128 of 128
+    WarpTile((2, 2), (1, 2)),  # 32 x 32 of 128
+    WarpTile((1, 1), (1, 2)),  # 16 x 16 of 32
+)
 
 
-def choose_warp_tile(sizes: Sizes, gpu: Gpu) -> WarpTile:
-    """The largest tile of which there are enough for every multiprocessor, or the one with the
-    least padding; then parts of the sum, if blocks are too few."""
-    tiles = [WarpTile(*cut, _WARP_DEPTH, _WARP_STAGES) for cut in _WARP_CUTS]
-    allowed = [tile for tile in tiles if tile.threads <= gpu.block_threads] or tiles[-1:]
-    enough = [tile for tile in allowed if tile.blocks(sizes) >= gpu.multiprocessors]
-    least = min(allowed, key=lambda tile: tile.blocks(sizes) * prod(tile.sides))
-    tile = enough[0] if enough else least
-    blocks = tile.blocks(sizes)
-    longest = max(1, sizes.depth // (8 * tile.depth))
-    return replace(tile, splits=max(1, min(gpu.multiprocessors // blocks, longest, SPLITS)))
+def choose_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> Tile:
+    """The tile that takes the least time by estimate, with as many stages as there is room for."""
+    tile = _least(_TILES, sizes, dtype.bytes, gpu)
+    while tile.shared_bytes(dtype) > gpu.static_shared_bytes:
+        tile = replace(tile, stages=tile.stages - 1)
+    return tile
+
+
+def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
+    """The tile of fragments that takes the least time by estimate."""
+    return _least(_WARP_TILES, sizes, dtype.bytes, gpu)
+
+
+_AnyCut = TypeVar("_AnyCut", bound=Cut)
+
+
+def _least(cuts: Sequence[_AnyCut], sizes: Sizes, size: int, gpu: Gpu) -> _AnyCut:
+    allowed = [cut for cut in cuts if cut.threads <= gpu.block_threads] or cuts[-1:]
+    candidates = [
+        cut.in_parts(splits)
+        for cut in allowed
+        for splits in SPLITS
+        if splits == 1 or sizes.depth >= splits * 16 * cut.depth
+    ]
+    return min(candidates, key=lambda cut: _cycles(cut, sizes, size, gpu))
+
+
+def _cycles(cut: Cut, sizes: Sizes, size: int, gpu: Gpu) -> float:
+    """The estimated time: that of the multiprocessor with the most blocks, which is bound by
+    arithmetic or by what the blocks read."""
+    rows, columns = cut.sides
+    blocks = -(-sizes.rows // rows) * -(-sizes.columns // columns) * sizes.batch * cut.splits
+    each = -(-blocks // gpu.multiprocessors)
+    most = max(1, min(gpu.threads, _REGISTERS // cut.registers) // cut.threads)
+    busy = min(1.0, min(each, most) * cut.threads / _BUSY)
+    terms = -(-sizes.depth // cut.splits) + 4 * cut.depth  # to fill the pipeline takes time too
+    time = each * terms * max(cut.cycles / busy, (rows + columns) * size / _MEMORY_BYTES)
+    if cut.splits > 1:
+        moved = sizes.batch * sizes.rows * sizes.columns * 4 * (2 * cut.splits + 1)
+        time += _LAUNCH + moved / (_MEMORY_BYTES * gpu.multiprocessors)
+    return time

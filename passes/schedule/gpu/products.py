@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ....expr import Load, const, index, loads_of
+from ....expr import Cast, Load, cast, const, index, loads_of
 from ....target import Gpu
 from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from ....tile.tree import Names, accesses, nest, var
-from .contraction import Contraction, count
+from ....types import DType, f32
+from .contraction import Contraction, Operand, count
 from .product_threads import by_tiles
 from .product_tiles import Sizes, choose_tile, choose_warp_tile
 from .product_warps import by_warps, narrow_type
@@ -37,11 +38,26 @@ def schedule_product(
         contraction.right.extent,
         contraction.depth,
     )
-    if narrow_type(contraction) is not None:
-        warp_tile = choose_warp_tile(sizes, gpu)
+    narrow = narrow_type(contraction)
+    if narrow is not None:
+        warp_tile = choose_warp_tile(sizes, narrow, gpu)
         return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
     tile = choose_tile(sizes, contraction.total.dtype, gpu)
     return _in_parts(contraction, tile.splits, lambda part: by_tiles(part, tile))
+
+
+def rounded(contraction: Contraction, dtype: DType | None) -> Contraction:
+    """The contraction of f32 factors that are rounded first: `f32(bf16(x)) * f32(bf16(w))`."""
+    left, right = contraction.left, contraction.right
+    if dtype is None or any(isinstance(side.value, Cast) for side in (left, right)):
+        return contraction
+    if any(value.dtype != f32 for value in (left.value, right.value)):
+        return contraction
+    return replace(contraction, left=_rounded(left, dtype), right=_rounded(right, dtype))
+
+
+def _rounded(operand: Operand, dtype: DType) -> Operand:
+    return replace(operand, value=cast(cast(operand.value, dtype), f32))
 
 
 def _in_parts(

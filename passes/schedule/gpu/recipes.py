@@ -21,7 +21,7 @@ from .contraction import Contraction, as_contraction
 from .grid import bind_grid, hoist_independent
 from .long_sums import with_pieces
 from .phases import phases, with_registers
-from .products import schedule_product
+from .products import rounded, schedule_product
 from .shared import shared_bytes, spilled
 from .turned import as_turned, bind_turned
 from .work import independent_loops, indexes_registers, prefers_blocks
@@ -83,7 +83,7 @@ def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffe
     contraction = _contraction(kernel)
     if contraction is None:
         return _bound(kernel, gpu)
-    tiled, rest, workspaces = schedule_product(contraction, gpu)
+    tiled, rest, workspaces = schedule_product(rounded(contraction, gpu.factors), gpu)
     return (tiled, *(made for part in rest for made in _bound(part, gpu)[0])), workspaces
 
 

@@ -47,6 +47,22 @@ template <class T> static inline unsigned short f16_bits(T x)
     return bits;
 }
 
+static inline unsigned short bf16_bits(float x)
+{
+    unsigned bits = (unsigned)__float_as_int(x);
+    if (x != x) return (unsigned short)((bits >> 16) | 0x40);
+    return (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+static inline unsigned short bf16_bits(double x)
+{
+    float near = (float)x;
+    if (near == x || near != near) return bf16_bits(near);
+    // Rounded to odd first, so that rounding again gives what rounding once would.
+    int bits = __float_as_int(near);
+    if (fabs((double)near) > fabs(x)) bits = (bits - 1) | 1;
+    return bf16_bits(__int_as_float(bits | 1));
+}
+
 // What a launch asks for; `without` is the line of a barrier to leave out, to see whether anyone
 // notices.
 enum { SHIM_ASCENDING, SHIM_DESCENDING, SHIM_SHUFFLED };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32, f64
+from mlir_lite.backends.cuda.nvrtc import compile_source
+from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.errors import UnsupportedError
+from mlir_lite.expr import index
 from mlir_lite.ir import run_reference
+from mlir_lite.passes.schedule.gpu.product_warps import swizzled
+from mlir_lite.tile.evaluate import Frame, evaluate
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
@@ -155,3 +162,64 @@ def test_source_computes_the_reference(fn: Function, threads: int, tmp_path: Pat
     arrays = arrays_for(fn)
     compiled = Compiled.of(fn, tmp_path, target=card(threads=threads))
     check(all_orders(compiled, arrays), fn, arrays)
+
+
+@pytest.mark.parametrize("columns", [16, 32, 64, 128])
+def test_eight_rows_of_a_swizzled_tile_lie_in_all_banks(columns: int) -> None:
+    layout = swizzled((1, 16, columns), bf16)
+    for first in (0, 8):
+        for chunk in range(0, columns, 8):
+            banks = set()
+            for row in range(first, first + 8):
+                place = layout.apply((index(0), index(row), index(chunk)))
+                at = [int(evaluate(part, Frame("", {}, {}))) for part in place]
+                banks.add((at[1] * columns + at[2]) * bf16.bytes // 16 % 8)
+            assert len(banks) == 8
+
+
+@ml.function(f32[33, 40], f32[40, 24], f32[24])
+def allowed(x: Value, w: Value, b: Value) -> Value:
+    return ml.relu(x @ w + b)
+
+
+@ml.function(f32[1, 16, 5, 7], f32[24, 16, 3, 3])
+def allowed_convolution(x: Value, w: Value) -> Value:
+    return ml.conv2d(x, w, padding=1)
+
+
+@needs_shim
+@pytest.mark.parametrize("fn", [allowed, allowed_convolution], ids=lambda fn: fn.name)
+def test_precision_lets_warps_multiply_narrow_elements(fn: Function, tmp_path: Path) -> None:
+    executable = ml.compile(fn, target="cuda:sm_90", precision="bf16")
+    assert "call @mma_bf16" in executable.stages["tile"]
+    target = card()
+    assert target.gpu is not None
+    target = replace(target, gpu=replace(target.gpu, factors=bf16))
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path, target=target)
+    for result, wanted in zip(all_orders(compiled, arrays), exact(fn, arrays), strict=True):
+        # Each factor is off by 2**-9 of it at most, and 144 products of about one are summed.
+        assert 1e-5 < np.abs(result - wanted).max() < 0.2
+
+
+@ml.function(f32[2048, 2048], f32[2048, 2048])
+def large(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(bf16[2048, 2048], bf16[2048, 2048])
+def large_narrow(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@pytest.mark.parametrize("fn", [large, large_narrow], ids=lambda fn: fn.name)
+def test_registers_and_shared_memory_suffice_for_the_largest_tiles(fn: Function) -> None:
+    source = str(CudaSource.of(planned(fn, card())[0], card()))
+    for architecture in ("sm_80", "sm_90", "sm_100"):
+        try:
+            made = compile_source(source, architecture, strict=True)  # what spills is an error
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+        (usage,) = made.usage.values()
+        assert usage.registers <= 240
+        assert 32 << 10 <= usage.shared_bytes <= 48 << 10

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, Value, f32
+from mlir_lite import Function, Value, bf16, f32
 from mlir_lite.backends.cuda.kernels import CudaKernel
 from mlir_lite.tile.nodes import Buffer
 from mlir_lite.types import Array
@@ -37,7 +37,8 @@ def product(x: Value, y: Value) -> Value:
 def normal(fn: Function) -> list[Array]:
     random = np.random.default_rng(0)
     return [
-        random.standard_normal(param.type.static_shape).astype(np.float32) for param in fn.params
+        random.standard_normal(param.type.static_shape).astype(param.dtype.numpy)
+        for param in fn.params
     ]
 
 
@@ -55,7 +56,15 @@ def differs(compiled: Compiled, arrays: list[Array], without: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("fn", [softmax, layer_norm, product], ids=lambda fn: fn.name)
+@ml.function(bf16[40, 256], bf16[256, 40])
+def narrow_product(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+PROVED = [softmax, layer_norm, product, narrow_product]
+
+
+@pytest.mark.parametrize("fn", PROVED, ids=lambda fn: fn.name)
 def test_no_barrier_is_there_for_nothing(fn: Function, tmp_path: Path) -> None:
     compiled = Compiled.of(fn, tmp_path)
     arrays = normal(fn)
@@ -64,7 +73,7 @@ def test_no_barrier_is_there_for_nothing(fn: Function, tmp_path: Path) -> None:
     barriers = [
         number
         for number, line in enumerate(text.splitlines(), start=1)
-        if "__syncthreads" in line
+        if "__syncthreads" in line or "cp_async_wait<" in line
     ]
     assert barriers
     unnoticed = [number for number in barriers if not differs(compiled, arrays, number)]

@@ -20,22 +20,22 @@ __device__ inline void cp_async_wait()
 
 // conv: examples.py:41
 // x0 f32[1, 3, 9, 9], x1 f32[4, 3, 3, 3], result f32[1, 4, 9, 9]
-// 3 blocks of 32 threads
-extern "C" __global__ void __launch_bounds__(32)
+// 2 blocks of 128 threads
+extern "C" __global__ void __launch_bounds__(128)
 conv_kernel(const float* x0, const float* x1, float* result)
 {
-    __shared__ __align__(16) float left[640];
-    __shared__ __align__(16) float right[1152];
-    float right_next[8];
+    __shared__ __align__(16) float left[1152];
+    __shared__ __align__(16) float right[2176];
+    float right_next[4];
     float sums[16];
     float a[4];
     float b[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
-    const int right_first = block * 32;
+    const int right_first = block * 64;
     const int left_first = 0;
-    const int left_own = thread / 8 * 4;
-    const int right_own = thread % 8 * 4;
+    const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
+    const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         #pragma unroll
@@ -44,26 +44,26 @@ conv_kernel(const float* x0, const float* x1, float* result)
         }
     }
     #pragma unroll
-    for (int e = 0; e < 8; ++e) {
-        const int right_row = right_first + thread;
-        const int right_term = e;
+    for (int e = 0; e < 4; ++e) {
+        const int right_row = right_first + thread % 64;
+        const int right_term = e * 2 + thread / 64;
         const int i2_1 = right_row / 9;
         const int i3_1 = right_row % 9;
         const int k0_1 = right_term / 3 / 3;
         const int k1_1 = right_term / 3 % 3;
         const int c_1 = right_term % 3;
-        right[e * 36 + thread] = right_row < 81 && right_term < 27 ? (i2_1 + k0_1 - 1 >= 0 && i2_1 + k0_1 - 1 < 9 && i3_1 + k1_1 - 1 >= 0 && i3_1 + k1_1 - 1 < 9 ? x0[c_1 * 81 + i2_1 * 9 + k0_1 * 9 + i3_1 + k1_1 - 10] : 0.0f) : 0.0f;
+        right[e * 136 + thread / 64 * 68 + thread % 64] = right_row < 81 && right_term < 27 ? (i2_1 + k0_1 - 1 >= 0 && i2_1 + k0_1 - 1 < 9 && i3_1 + k1_1 - 1 >= 0 && i3_1 + k1_1 - 1 < 9 ? x0[c_1 * 81 + i2_1 * 9 + k0_1 * 9 + i3_1 + k1_1 - 10] : 0.0f) : 0.0f;
     }
     #pragma unroll
     for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
-        for (int e_1 = 0; e_1 < 4; ++e_1) {
-            const int left_row = left_first + (e_1 * 32 + thread) % 16;
-            const int left_term = stage * 8 + (e_1 * 32 + thread) / 16;
+        for (int e_1 = 0; e_1 < 2; ++e_1) {
+            const int left_row = left_first + (e_1 * 128 + thread) % 32;
+            const int left_term = stage * 8 + (e_1 * 128 + thread) / 32;
             const int k0_2 = left_term / 3 / 3;
             const int k1_2 = left_term / 3 % 3;
             const int c_2 = left_term % 3;
-            cp_async_4(&left[stage * 160 + (e_1 * 32 + thread) / 16 * 20 + (e_1 * 32 + thread) % 16], &x1[left_row * 27 + c_2 * 9 + k0_2 * 3 + k1_2], left_row < 4 && left_term < 27 ? 4 : 0);
+            cp_async_4(&left[stage * 288 + (e_1 * 128 + thread) / 32 * 36 + (e_1 * 128 + thread) % 32], &x1[left_row * 27 + c_2 * 9 + k0_2 * 3 + k1_2], left_row < 4 && left_term < 27 ? 4 : 0);
         }
         cp_async_commit();
     }
@@ -72,21 +72,21 @@ conv_kernel(const float* x0, const float* x1, float* result)
         __syncthreads();
         if (step + 3 < 4) {
             #pragma unroll
-            for (int e_2 = 0; e_2 < 4; ++e_2) {
-                const int left_row_1 = left_first + (e_2 * 32 + thread) % 16;
-                const int left_term_1 = (step + 3) * 8 + (e_2 * 32 + thread) / 16;
+            for (int e_2 = 0; e_2 < 2; ++e_2) {
+                const int left_row_1 = left_first + (e_2 * 128 + thread) % 32;
+                const int left_term_1 = (step + 3) * 8 + (e_2 * 128 + thread) / 32;
                 const int k0_3 = left_term_1 / 3 / 3;
                 const int k1_3 = left_term_1 / 3 % 3;
                 const int c_3 = left_term_1 % 3;
-                cp_async_4(&left[(step + 3) % 4 * 160 + (e_2 * 32 + thread) / 16 * 20 + (e_2 * 32 + thread) % 16], &x1[left_row_1 * 27 + c_3 * 9 + k0_3 * 3 + k1_3], left_row_1 < 4 && left_term_1 < 27 ? 4 : 0);
+                cp_async_4(&left[(step + 3) % 4 * 288 + (e_2 * 128 + thread) / 32 * 36 + (e_2 * 128 + thread) % 32], &x1[left_row_1 * 27 + c_3 * 9 + k0_3 * 3 + k1_3], left_row_1 < 4 && left_term_1 < 27 ? 4 : 0);
             }
         }
         cp_async_commit();
         if (step + 1 < 4) {
             #pragma unroll
-            for (int e_3 = 0; e_3 < 8; ++e_3) {
-                const int right_row_1 = right_first + thread;
-                const int right_term_1 = step * 8 + e_3 + 8;
+            for (int e_3 = 0; e_3 < 4; ++e_3) {
+                const int right_row_1 = right_first + thread % 64;
+                const int right_term_1 = step * 8 + e_3 * 2 + thread / 64 + 8;
                 const int i2_2 = right_row_1 / 9;
                 const int i3_2 = right_row_1 % 9;
                 const int k0_4 = right_term_1 / 3 / 3;
@@ -99,11 +99,11 @@ conv_kernel(const float* x0, const float* x1, float* result)
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
             for (int v = 0; v < 4; ++v) {
-                a[v] = left[step * 160 + term * 20 + left_own + v];
+                a[v] = left[step * 288 + term * 36 + left_own + v];
             }
             #pragma unroll
             for (int v_1 = 0; v_1 < 4; ++v_1) {
-                b[v_1] = right[step * 288 + term * 36 + right_own + v_1];
+                b[v_1] = right[step * 544 + term * 68 + right_own + v_1];
             }
             #pragma unroll
             for (int i_1 = 0; i_1 < 4; ++i_1) {
@@ -115,8 +115,8 @@ conv_kernel(const float* x0, const float* x1, float* result)
         }
         if (step + 1 < 4) {
             #pragma unroll
-            for (int e_4 = 0; e_4 < 8; ++e_4) {
-                right[(step + 1) % 4 * 288 + e_4 * 36 + thread] = right_next[e_4];
+            for (int e_4 = 0; e_4 < 4; ++e_4) {
+                right[(step + 1) % 4 * 544 + e_4 * 136 + thread / 64 * 68 + thread % 64] = right_next[e_4];
             }
         }
     }
@@ -137,4 +137,4 @@ conv_kernel(const float* x0, const float* x1, float* result)
 }
 
 // The host: 0 B of memory for what lies between kernels, then
-//   conv_kernel<<<3, 32>>>(x, w, result)
+//   conv_kernel<<<2, 128>>>(x, w, result)

@@ -33,21 +33,21 @@ __device__ inline T larger(T a, T b)
 
 // matmul broadcast add relu: examples.py:16
 // x0 f32[33, 70], x1 f32[70, 20], x2 f32[20], result f32[33, 20]
-// 3 blocks of 32 threads
-extern "C" __global__ void __launch_bounds__(32)
+// 2 blocks of 128 threads
+extern "C" __global__ void __launch_bounds__(128)
 matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* x2, float* result)
 {
-    __shared__ __align__(16) float left[640];
-    __shared__ __align__(16) float right[1152];
+    __shared__ __align__(16) float left[1152];
+    __shared__ __align__(16) float right[2176];
     float sums[16];
     float a[4];
     float b[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int right_first = 0;
-    const int left_first = block * 16;
-    const int left_own = thread / 8 * 4;
-    const int right_own = thread % 8 * 4;
+    const int left_first = block * 32;
+    const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
+    const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         #pragma unroll
@@ -58,17 +58,14 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     #pragma unroll
     for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-            const int left_row = left_first + (e * 32 + thread) / 8;
-            const int left_term = stage * 8 + (e * 32 + thread) % 8;
-            cp_async_4(&left[stage * 160 + (e * 32 + thread) % 8 * 20 + (e * 32 + thread) / 8], &x0[left_row * 70 + left_term], left_row < 33 && left_term < 70 ? 4 : 0);
+        for (int e = 0; e < 2; ++e) {
+            const int left_row = left_first + (e * 128 + thread) / 8;
+            const int left_term = stage * 8 + (e * 128 + thread) % 8;
+            cp_async_4(&left[stage * 288 + (e * 128 + thread) % 8 * 36 + (e * 128 + thread) / 8], &x0[left_row * 70 + left_term], left_row < 33 && left_term < 70 ? 4 : 0);
         }
-        #pragma unroll
-        for (int e_1 = 0; e_1 < 2; ++e_1) {
-            const int right_row = right_first + (e_1 * 32 + thread) % 8 * 4;
-            const int right_term = stage * 8 + (e_1 * 32 + thread) / 8;
-            cp_async_16(&right[stage * 288 + (e_1 * 32 + thread) / 8 * 36 + (e_1 * 32 + thread) % 8 * 4], &x1[right_term * 20 + right_row], right_row < 20 && right_term < 70 ? 16 : 0);
-        }
+        const int right_row = right_first + thread % 16 * 4;
+        const int right_term = stage * 8 + thread / 16;
+        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[right_term * 20 + right_row], right_row < 20 && right_term < 70 ? 16 : 0);
         cp_async_commit();
     }
     for (int step = 0; step < 9; ++step) {
@@ -76,28 +73,25 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         __syncthreads();
         if (step + 3 < 9) {
             #pragma unroll
-            for (int e_2 = 0; e_2 < 4; ++e_2) {
-                const int left_row_1 = left_first + (e_2 * 32 + thread) / 8;
-                const int left_term_1 = (step + 3) * 8 + (e_2 * 32 + thread) % 8;
-                cp_async_4(&left[(step + 3) % 4 * 160 + (e_2 * 32 + thread) % 8 * 20 + (e_2 * 32 + thread) / 8], &x0[left_row_1 * 70 + left_term_1], left_row_1 < 33 && left_term_1 < 70 ? 4 : 0);
+            for (int e_2 = 0; e_2 < 2; ++e_2) {
+                const int left_row_1 = left_first + (e_2 * 128 + thread) / 8;
+                const int left_term_1 = (step + 3) * 8 + (e_2 * 128 + thread) % 8;
+                cp_async_4(&left[(step + 3) % 4 * 288 + (e_2 * 128 + thread) % 8 * 36 + (e_2 * 128 + thread) / 8], &x0[left_row_1 * 70 + left_term_1], left_row_1 < 33 && left_term_1 < 70 ? 4 : 0);
             }
-            #pragma unroll
-            for (int e_3 = 0; e_3 < 2; ++e_3) {
-                const int right_row_1 = right_first + (e_3 * 32 + thread) % 8 * 4;
-                const int right_term_1 = (step + 3) * 8 + (e_3 * 32 + thread) / 8;
-                cp_async_16(&right[(step + 3) % 4 * 288 + (e_3 * 32 + thread) / 8 * 36 + (e_3 * 32 + thread) % 8 * 4], &x1[right_term_1 * 20 + right_row_1], right_row_1 < 20 && right_term_1 < 70 ? 16 : 0);
-            }
+            const int right_row_1 = right_first + thread % 16 * 4;
+            const int right_term_1 = (step + 3) * 8 + thread / 16;
+            cp_async_16(&right[(step + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[right_term_1 * 20 + right_row_1], right_row_1 < 20 && right_term_1 < 70 ? 16 : 0);
         }
         cp_async_commit();
         #pragma unroll
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
             for (int v = 0; v < 4; ++v) {
-                a[v] = left[step % 4 * 160 + term * 20 + left_own + v];
+                a[v] = left[step % 4 * 288 + term * 36 + left_own + v];
             }
             #pragma unroll
             for (int v_1 = 0; v_1 < 4; ++v_1) {
-                b[v_1] = right[step % 4 * 288 + term * 36 + right_own + v_1];
+                b[v_1] = right[step % 4 * 544 + term * 68 + right_own + v_1];
             }
             #pragma unroll
             for (int i_1 = 0; i_1 < 4; ++i_1) {
@@ -124,4 +118,4 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
 }
 
 // The host: 0 B of memory for what lies between kernels, then
-//   matmul_broadcast_add_relu_kernel<<<3, 32>>>(x, w, b, result)
+//   matmul_broadcast_add_relu_kernel<<<2, 128>>>(x, w, b, result)

@@ -41,20 +41,20 @@ copy_kernel(const float* x, float* result)
 
 // matmul: examples.py:52
 // x0 f32[1, 8], x1 f32[8, 8], result f32[1, 8]
-// 1 blocks of 32 threads
-extern "C" __global__ void __launch_bounds__(32)
+// 1 blocks of 128 threads
+extern "C" __global__ void __launch_bounds__(128)
 matmul_kernel(const float* x0, const float* x1, float* result)
 {
-    __shared__ __align__(16) float left[320];
-    __shared__ __align__(16) float right[576];
+    __shared__ __align__(16) float left[576];
+    __shared__ __align__(16) float right[1088];
     float sums[16];
     float a[4];
     float b[4];
     const int thread = threadIdx.x;
     const int right_first = 0;
     const int left_first = 0;
-    const int left_own = thread / 8 * 4;
-    const int right_own = thread % 8 * 4;
+    const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
+    const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         #pragma unroll
@@ -63,44 +63,38 @@ matmul_kernel(const float* x0, const float* x1, float* result)
         }
     }
     #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-        const int left_row = left_first + (e * 32 + thread) / 8;
-        const int left_term = (e * 32 + thread) % 8;
-        cp_async_4(&left[(e * 32 + thread) % 8 * 20 + (e * 32 + thread) / 8], &x0[left_term], left_row < 1 ? 4 : 0);
+    for (int e = 0; e < 2; ++e) {
+        const int left_row = left_first + (e * 128 + thread) / 8;
+        const int left_term = (e * 128 + thread) % 8;
+        cp_async_4(&left[(e * 128 + thread) % 8 * 36 + (e * 128 + thread) / 8], &x0[left_term], left_row < 1 ? 4 : 0);
     }
-    #pragma unroll
-    for (int e_1 = 0; e_1 < 2; ++e_1) {
-        const int right_row = right_first + (e_1 * 32 + thread) % 8 * 4;
-        const int right_term = (e_1 * 32 + thread) / 8;
-        cp_async_16(&right[(e_1 * 32 + thread) / 8 * 36 + (e_1 * 32 + thread) % 8 * 4], &x1[right_term * 8 + right_row], right_row < 8 ? 16 : 0);
-    }
+    const int right_row = right_first + thread % 16 * 4;
+    const int right_term = thread / 16;
+    cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4], &x1[right_term * 8 + right_row], right_row < 8 ? 16 : 0);
     cp_async_commit();
     cp_async_wait<0>();
     __syncthreads();
     if (false) {
         #pragma unroll
-        for (int e_2 = 0; e_2 < 4; ++e_2) {
-            const int left_row_1 = left_first + (e_2 * 32 + thread) / 8;
-            const int left_term_1 = 8 + (e_2 * 32 + thread) % 8;
-            cp_async_4(&left[(e_2 * 32 + thread) % 8 * 20 + (e_2 * 32 + thread) / 8 + 160], &x0[left_term_1], left_row_1 < 1 ? 4 : 0);
+        for (int e_2 = 0; e_2 < 2; ++e_2) {
+            const int left_row_1 = left_first + (e_2 * 128 + thread) / 8;
+            const int left_term_1 = 8 + (e_2 * 128 + thread) % 8;
+            cp_async_4(&left[(e_2 * 128 + thread) % 8 * 36 + (e_2 * 128 + thread) / 8 + 288], &x0[left_term_1], left_row_1 < 1 ? 4 : 0);
         }
-        #pragma unroll
-        for (int e_3 = 0; e_3 < 2; ++e_3) {
-            const int right_row_1 = right_first + (e_3 * 32 + thread) % 8 * 4;
-            const int right_term_1 = 8 + (e_3 * 32 + thread) / 8;
-            cp_async_16(&right[(e_3 * 32 + thread) / 8 * 36 + (e_3 * 32 + thread) % 8 * 4 + 288], &x1[right_term_1 * 8 + right_row_1], right_row_1 < 8 ? 16 : 0);
-        }
+        const int right_row_1 = right_first + thread % 16 * 4;
+        const int right_term_1 = 8 + thread / 16;
+        cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4 + 544], &x1[right_term_1 * 8 + right_row_1], right_row_1 < 8 ? 16 : 0);
     }
     cp_async_commit();
     #pragma unroll
     for (int term = 0; term < 8; ++term) {
         #pragma unroll
         for (int v = 0; v < 4; ++v) {
-            a[v] = left[term * 20 + left_own + v];
+            a[v] = left[term * 36 + left_own + v];
         }
         #pragma unroll
         for (int v_1 = 0; v_1 < 4; ++v_1) {
-            b[v_1] = right[term * 36 + right_own + v_1];
+            b[v_1] = right[term * 68 + right_own + v_1];
         }
         #pragma unroll
         for (int i_1 = 0; i_1 < 4; ++i_1) {
@@ -141,6 +135,6 @@ add_tanh_kernel(const float* x0, const float* x1, float* result)
 // The host: 64 B of memory for what lies between kernels, then
 //   copy_kernel<<<1, 32>>>(start, result0)
 //   for turn in 0..20:
-//     matmul_kernel<<<1, 32>>>(result0, w, matmul_1@0)
+//     matmul_kernel<<<1, 128>>>(result0, w, matmul_1@0)
 //     add_tanh_kernel<<<1, 32>>>(matmul_1@0, x + turn * 8, result1 + turn * 8)
 //     copy_kernel<<<1, 32>>>(result1 + turn * 8, result0)
