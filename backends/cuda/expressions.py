@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from ...errors import UnsupportedError
-from ...expr import INDEX, Apply, Bounds, Cast, Const, Expr, Load, Var, bounds_of
+from ...expr import INDEX, Apply, Bounds, Cast, Const, Expr, Load, Var, bounds_of, simplify
 from ...expr.simplify import linear_sum
 from ...tile.nodes import Buffer, Space
 from ...types import DType, i32
@@ -159,7 +159,9 @@ class Expressions:
             return own
         if buffer.space is Space.FRAGMENT:
             return f"{own}[{self._sum(_own_registers(buffer, indices))}]"
-        at = tuple(indices) if buffer.layout is None else buffer.layout.apply(tuple(indices))
+        at = tuple(indices)
+        if buffer.layout is not None:
+            at = tuple(simplify(part, self.bounds) for part in buffer.layout.apply(at))
         terms = linear_sum(zip(at, buffer.strides, strict=True))
         return f"{own}[{self._sum(terms)}]"
 

@@ -22,7 +22,6 @@ from ....tile.nodes import (
     Kernel,
     Kind,
     Layout,
-    Let,
     Loop,
     Ref,
     Space,
@@ -105,7 +104,6 @@ class _Tiling:
         """All of it."""
         body: Block = (
             *self.blocks.begin(),
-            *self._places(),
             self._cleared(),
             *self._started(),
             self._loop(),
@@ -118,14 +116,13 @@ class _Tiling:
         locals_ = (*(side.tiles for side in self.operands), self.sums, *self.fragments)
         return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
 
-    def _places(self) -> Block:
-        """Where a warp's part of the tile begins."""
+    def _own(self, side: Staged) -> Expr:
+        """Where a warp's part of the tile begins: no name for it, so that what is a multiple of
+        eight is seen to be one where rows are swizzled."""
         across = self.tile.warps[1]
-        places = (var(self.warp) // across, var(self.warp) % across)
-        return tuple(
-            Let(side.own.name, place * (side.sizes[0] // warps))
-            for side, place, warps in zip(self.operands, places, self.tile.warps, strict=True)
-        )
+        is_left = side is self.blocks.left
+        place = var(self.warp) // across if is_left else var(self.warp) % across
+        return place * (side.sizes[0] // self.tile.warps[0 if is_left else 1])
 
     def _lanes(self, lane: str, *body: Stmt) -> Loop:
         return Loop(lane, index(0), index(LANES), body, Kind.LANE)
@@ -218,7 +215,7 @@ class _Tiling:
     ) -> Stmt:
         """A warp's fragments of an operand, `at_once` of them with one instruction."""
         axis = self.blocks.axis("f")
-        row = side.own + var(axis) * (size * at_once)
+        row = self._own(side) + var(axis) * (size * at_once)
         terms = term * TERMS
         at = (stage, row, terms) if side.has_terms_last else (stage, terms, row)
         call = Call(
@@ -238,8 +235,8 @@ class _Tiling:
             self.blocks.axis(name) for name in ("lane", "i", "j", "half", "pair")
         )
         left, right = self.operands
-        row = left.own + var(i) * ROWS + var(half) * (ROWS // 2) + var(lane) // 4
-        column = right.own + var(j) * COLUMNS + var(lane) % 4 * 2 + var(pair)
+        row = self._own(left) + var(i) * ROWS + var(half) * (ROWS // 2) + var(lane) // 4
+        column = self._own(right) + var(j) * COLUMNS + var(lane) % 4 * 2 + var(pair)
         at = (var(i), var(j), var(lane), var(half) * 2 + var(pair))
         body = self.blocks.result(row, column, Load(f32, self.sums.name, at))
         rows, columns = self.tile.fragments
