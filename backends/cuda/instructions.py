@@ -9,7 +9,7 @@ from ...tile.nodes import Call
 from ...tile.warps import lane_row
 from .expressions import Expressions
 
-LANE = "lane"  # the name that stands for the lane of a thread in its warp
+LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called so
 
 
 def write_call(call: Call, write: Expressions) -> str:

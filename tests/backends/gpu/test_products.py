@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,3 +225,17 @@ def test_registers_and_shared_memory_suffice_for_the_largest_tiles(fn: Function)
         (usage,) = made.usage.values()
         assert usage.registers <= 240
         assert 32 << 10 <= usage.shared_bytes <= 48 << 10
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_nvcc_has_no_complaint_about_warps(tmp_path: Path) -> None:
+    source = str(CudaSource.of(planned(large_narrow, card())[0], card()))
+    (tmp_path / "product.cu").write_text(source)
+    command = ["nvcc", "-arch=sm_90", "-std=c++17", "-Werror", "all-warnings", "-cubin"]
+    done = subprocess.run(
+        [*command, "-o", "product.cubin", "product.cu"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[:4000]
