@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -191,9 +192,12 @@ class _Emitter:
     def _loop(self, loop: Loop) -> Iterator[str]:
         write, name = self.expressions, self.name(loop.axis)
         if loop.kind is Kind.LANE:
+            body = list(self._block(loop.body))
             yield "{"
-            yield f"{_INDENT}const int {name} = {self.name(LANE)};"
-            yield from _indented(self._block(loop.body))
+            # A lane's own part of a fragment is reached without its number.
+            if any(re.search(rf"\b{name}\b", line) for line in body):
+                yield f"{_INDENT}const int {name} = {self.name(LANE)};"
+            yield from _indented(iter(body))
             yield "}"
             return
         kind = write.index_type(Var(INDEX, loop.axis))
