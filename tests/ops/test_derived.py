@@ -9,6 +9,8 @@ import pytest
 
 from mlir_lite.ir import Builder, result_types, results_of, run_reference
 from mlir_lite.ops.control import OPS as CONTROL
+from mlir_lite.ops.conv import Conv
+from mlir_lite.ops.conv_transpose import ConvTranspose
 from mlir_lite.ops.table import TABLE
 from mlir_lite.types import Array
 
@@ -77,8 +79,14 @@ def test_decomposition_is_the_reference(sample: Sample) -> None:
     _check(sample, run_reference(fn, sample.arrays))
 
 
+# Weights keep their order: `test_layout` has what is moved past them.
+_WITH_WEIGHTS = (Conv, ConvTranspose)
+
 _OF_ONE_RANK = [
-    sample for sample in _with("permuted") if len({array.ndim for array in sample.arrays}) < 2
+    sample
+    for sample in _with("permuted")
+    if len({array.ndim for array in sample.arrays}) < 2
+    and not isinstance(sample.op, _WITH_WEIGHTS)
 ]
 
 

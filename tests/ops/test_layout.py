@@ -14,23 +14,27 @@ from .samples import SAMPLES
 _IMAGES = ("conv", "conv_transpose", "max_pool", "average_pool", "batch_norm")
 
 
-def _other_layout(sample: Sample) -> tuple[int, ...]:
+def _other_orders(sample: Sample) -> list[tuple[int, ...]]:
+    """What takes a sample's layout to each of the others that its operation has."""
     rank = sample.arrays[0].ndim
     match getattr(sample.op, "layout", "nchw"):
         case "nhwc":
-            return (0, rank - 1, *range(1, rank - 1))
+            return [(0, rank - 1, *range(1, rank - 1))]
         case "chwn":
-            return (rank - 1, *range(rank - 1))
-    return (0, *range(2, rank), 1)
+            return [(rank - 1, *range(rank - 1))]
+    return [(0, *range(2, rank), 1), (*range(1, rank), 0)]
 
 
-@pytest.mark.parametrize(
-    "sample",
-    [sample for sample in SAMPLES if sample.op.name in _IMAGES and sample.arrays[0].ndim > 2],
-    ids=str,
-)
-def test_only_the_image_is_transposed(sample: Sample) -> None:
-    perm = _other_layout(sample)
+_MOVES = [
+    (sample, perm)
+    for sample in SAMPLES
+    if sample.op.name in _IMAGES and sample.arrays[0].ndim > 2
+    for perm in _other_orders(sample)
+]
+
+
+@pytest.mark.parametrize("sample, perm", _MOVES, ids=str)
+def test_only_the_image_is_transposed(sample: Sample, perm: tuple[int, ...]) -> None:
     image, *others = sample.arrays
     found = sample.op.permuted(perm)
     assert found is not None
