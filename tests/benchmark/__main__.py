@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [row for work in args.work for row in _rows(work, engines, args)]
     print(table_text(rows, ceilings, engines, absent, markdown=args.markdown))
     if args.json is not None:
-        versions = {name: version(name) for name in engines if name != OURS}
+        packages = (ENGINES[name].package for name in engines if name != OURS)
+        versions = {package: version(package) for package in packages}
         args.json.write_text(json_text(rows, ceilings, absent, versions), encoding="utf-8")
     return 1 if any(timing.failure for row in rows for timing in row.timings.values()) else 0
 
