@@ -24,9 +24,7 @@ from .windows import (
     Padding,
     Window,
     Windows,
-    batch_of,
     channels_first,
-    channels_of,
     check_layout,
     counts_of,
     in_layout,
@@ -34,11 +32,11 @@ from .windows import (
     per_axis,
     permuted_layout,
     read_window,
-    shape_in,
     sources,
     spatial_of,
     split_index,
     taps_of,
+    windowed,
     windows_of,
 )
 
@@ -60,12 +58,8 @@ class Pool(Op):
     layout: str = "nchw"
 
     def infer(self) -> TensorType:
-        x = self.x.type
-        check_layout(x, self.layout)
-        counts = [window.count for window in self.windows()]
-        channels = channels_of(x.shape, self.layout)
-        batch = batch_of(x.shape, self.layout)
-        return x.with_shape(shape_in(batch, channels, counts, self.layout))
+        check_layout(self.x.type, self.layout)
+        return windowed(self.x.type, self.windows(), self.layout)
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""

@@ -38,6 +38,7 @@ from .windows import (
     spatial_of,
     split_index,
     taps_of,
+    windowed,
     windows_of,
 )
 
@@ -62,10 +63,7 @@ class WindowSum(Op):
     def infer(self) -> TensorType:
         check_kind(self.x, "f")
         check_layout(self.x.type, self.layout)
-        x, counts = self.x.type, [window.count for window in self.windows()]
-        channels = channels_of(x.shape, self.layout)
-        batch = batch_of(x.shape, self.layout)
-        result = x.with_shape(shape_in(batch, channels, counts, self.layout))
+        result = windowed(self.x.type, self.windows(), self.layout)
         _check_taps(self.taps, result)
         return result
 

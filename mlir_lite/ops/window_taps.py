@@ -17,18 +17,16 @@ from .window_sum import inside_of, tap_number
 from .windows import (
     Padding,
     Windows,
-    batch_of,
     channels_first,
-    channels_of,
     check_layout,
     in_layout,
     join_index,
     permuted_layout,
-    shape_in,
     sources,
     spatial_of,
     split_index,
     taps_of,
+    windowed,
     windows_of,
 )
 
@@ -51,10 +49,7 @@ class WindowTaps(Op):
     def infer(self) -> TensorType:
         check_kind(self.x, "f")
         check_layout(self.x.type, self.layout)
-        x, counts = self.x.type, [window.count for window in self.windows()]
-        channels = channels_of(x.shape, self.layout)
-        batch = batch_of(x.shape, self.layout)
-        wanted = x.with_shape(shape_in(batch, channels, counts, self.layout))
+        wanted = windowed(self.x.type, self.windows(), self.layout)
         check(self.y.type == wanted, f"the values are {self.y.type}, the windows' are {wanted}")
         return wanted.with_dtype(i32)
 

@@ -233,6 +233,12 @@ def batch_of(shape: Shape, layout: str) -> Size:
     return shape[LAYOUTS[layout][0]]
 
 
+def windowed(x: TensorType, windows: Windows, layout: str) -> TensorType:
+    """The type of a result with one element for each window of `x`."""
+    batch, channels = batch_of(x.shape, layout), channels_of(x.shape, layout)
+    return x.with_shape(shape_in(batch, channels, [each.count for each in windows], layout))
+
+
 def shape_in(batch: Size, channels: Size, spatial: Sequence[Size], layout: str) -> Shape:
     return _joined(batch, channels, spatial, layout)
 
