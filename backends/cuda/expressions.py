@@ -5,7 +5,6 @@ Indices are `int` where their limits prove that they fit, else `long long`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -18,94 +17,30 @@ from ...expr.simplify import linear_sum
 from ...tile.nodes import Buffer, Space
 from ...types import DType, i32
 from .c_names import literal, value_type
+from .operators import (
+    ATOM,
+    BITS,
+    CHOICE,
+    EITHER,
+    EQUAL,
+    EXACT,
+    FLOAT_CALLS,
+    INTEGER_CALLS,
+    OF_BITS,
+    OF_BOOLS,
+    OF_FLOATS,
+    OPERATORS,
+    ORDER,
+    PRODUCT,
+    ROUNDINGS,
+    SHIFT,
+    UNARY,
+    WRAPPING,
+    Text,
+)
 
 _INT = 2**31 - 2  # so that a loop may count one past it
 _LONG = 2**62
-
-# How tightly operators bind, as C++ says.
-ATOM, UNARY, PRODUCT, SUM, SHIFT, ORDER, EQUAL, BITS, BOTH, EITHER, CHOICE = range(11, 0, -1)
-
-_OPERATORS: Mapping[str, tuple[str, int]] = {
-    "add": ("+", SUM),
-    "sub": ("-", SUM),
-    "mul": ("*", PRODUCT),
-    "div": ("/", PRODUCT),
-    "lt": ("<", ORDER),
-    "le": ("<=", ORDER),
-    "gt": (">", ORDER),
-    "ge": (">=", ORDER),
-    "eq": ("==", EQUAL),
-    "ne": ("!=", EQUAL),
-}
-_OF_BOOLS: Mapping[str, tuple[str, int]] = {
-    "and": ("&&", BOTH),
-    "mul": ("&&", BOTH),
-    "min": ("&&", BOTH),
-    "or": ("||", EITHER),
-    "add": ("||", EITHER),
-    "max": ("||", EITHER),
-    "xor": ("!=", EQUAL),
-    **{name: _OPERATORS[name] for name in ("lt", "le", "gt", "ge", "eq", "ne")},
-}
-_OF_BITS: Mapping[str, str] = {"and": "&", "or": "|", "xor": "^"}
-_WRAPPING: Mapping[str, str] = {
-    "add": "wrapping_add",
-    "sub": "wrapping_subtract",
-    "mul": "wrapping_multiply",
-}
-_INTEGER_CALLS: Mapping[str, str] = {
-    "floordiv": "floor_divide",
-    "mod": "floor_modulo",
-    "truncdiv": "truncated_divide",
-    "truncmod": "truncated_modulo",
-    "pow": "integer_power",
-    "sign": "sign_of",
-    "abs": "magnitude",
-    "min": "smaller",
-    "max": "larger",
-    "shl": "shift_left",
-}
-# Functions of C's library; with an `f` at the end they are of floats. Others have C's name.
-_LIBRARY: Mapping[str, str] = {
-    "pow": "pow",
-    "atan2": "atan2",
-    "truncmod": "fmod",
-    "abs": "fabs",
-    "round": "rint",
-    "fma": "fma",
-}
-_OWN_NAMES = """
-    floor ceil trunc sqrt exp exp2 expm1 log log1p log2 log10 sin cos tan asin acos atan sinh cosh
-    tanh asinh acosh atanh erf
-"""
-_OF_FLOATS = {**{name: name for name in re.findall(r"\w+", _OWN_NAMES)}, **_LIBRARY}
-_FLOAT_CALLS: Mapping[str, str] = {
-    "min": "smaller",
-    "max": "larger",
-    "sign": "sign_of",
-    "mod": "modulo",
-    "floordiv": "floored_quotient",
-    "sigmoid": "sigmoid",
-    "gelu": "gelu",
-}
-_EXACT = frozenset(
-    ("min", "max", "neg", "abs", "sign", "round", "floor", "ceil", "trunc", "truncmod")
-)
-_ROUNDINGS: Mapping[str, str] = {"f16": "to_f16", "bf16": "to_bf16"}
-
-
-@dataclass(frozen=True)
-class Text:
-    """An expression's source, how tightly its outermost operator binds, and the type it has."""
-
-    source: str
-    binds: int
-    type: str
-
-    def within(self, binds: int) -> str:
-        """The source as an operand of an operator."""
-        return self.source if self.binds >= binds else f"({self.source})"
-
 
 @dataclass(frozen=True)
 class Expressions:
@@ -193,7 +128,7 @@ class Expressions:
             return Text(place, ATOM, value_type(load.dtype))
         if load.dtype.kind == "b":
             return Text(f"{place} != 0", EQUAL, "bool")
-        if load.dtype.name in _ROUNDINGS:
+        if load.dtype.name in ROUNDINGS:
             return Text(f"{load.dtype.name}_value({place})", ATOM, "float")
         return Text(place, ATOM, value_type(load.dtype))
 
@@ -202,7 +137,7 @@ class Expressions:
         return self.in_memory(self(value), buffer)
 
     def in_memory(self, source: str, buffer: Buffer) -> str:
-        if buffer.space is not Space.REGISTER and buffer.dtype.name in _ROUNDINGS:
+        if buffer.space is not Space.REGISTER and buffer.dtype.name in ROUNDINGS:
             return f"{buffer.dtype.name}_bits({source})"
         return source
 
@@ -214,10 +149,10 @@ class Expressions:
         kind = value_type(dtype)
         if dtype.kind == "b":
             return Text(f"{inner.within(EQUAL + 1)} != 0", EQUAL, kind)
-        if dtype.name in _ROUNDINGS:
+        if dtype.name in ROUNDINGS:
             if value.dtype.kind == "b" or value.dtype.is_integer:
                 inner = Text(f"(double){inner.within(UNARY)}", UNARY, "double")
-            return Text(f"{_ROUNDINGS[dtype.name]}({inner.source})", ATOM, kind)
+            return Text(f"{ROUNDINGS[dtype.name]}({inner.source})", ATOM, kind)
         if dtype.is_integer and value.dtype.is_float:
             limits = np.iinfo(dtype.numpy)
             ends = f"{literal(limits.min, dtype)}, {literal(limits.max, dtype)}"
@@ -230,7 +165,7 @@ class Expressions:
 
     def _select(self, condition: Expr, then: Expr, otherwise: Expr) -> Text:
         first, second = self.text(then), self.text(otherwise)
-        kind = first.type if first.type == second.type else _wider(then.dtype)
+        kind = first.type if first.type == second.type else value_type(then.dtype)
         parts = [self.text(condition), first, second]
         source = "{} ? {} : {}".format(*(part.within(CHOICE + 1) for part in parts))
         return Text(source, CHOICE, kind)
@@ -266,13 +201,13 @@ class Expressions:
                 return Text("false", ATOM, "bool")
             case "abs" | "floor" | "ceil" | "trunc", (value,):
                 return self.text(value)
-        operator = _OF_BOOLS.get(expr.function)
+        operator = OF_BOOLS.get(expr.function)
         return self._binary(operator, expr.args, "bool") if operator else None
 
     def _of_floats(self, expr: Apply, dtype: DType) -> Text | None:
         kind, name = value_type(dtype), expr.function
         if name in ("lt", "le", "gt", "ge", "eq", "ne"):
-            return self._binary(_OPERATORS[name], expr.args, "bool")
+            return self._binary(OPERATORS[name], expr.args, "bool")
         found: Text | None = None
         match name, expr.args:
             case "isnan", (value,):
@@ -284,21 +219,21 @@ class Expressions:
             case "neg", (value,):
                 inner = self.text(value).within(ATOM)
                 return Text(f"-{inner}", UNARY, kind)
-        if name in _OPERATORS:
-            found = self._binary(_OPERATORS[name], expr.args, kind)
-        elif name in _FLOAT_CALLS:
-            found = self._call(_FLOAT_CALLS[name], expr.args, kind)
-        elif name in _OF_FLOATS:
+        if name in OPERATORS:
+            found = self._binary(OPERATORS[name], expr.args, kind)
+        elif name in FLOAT_CALLS:
+            found = self._call(FLOAT_CALLS[name], expr.args, kind)
+        elif name in OF_FLOATS:
             suffix = "" if kind == "double" else "f"
-            found = self._call(f"{_OF_FLOATS[name]}{suffix}", expr.args, kind)
-        if found is not None and dtype.name in _ROUNDINGS and name not in _EXACT:
-            return Text(f"{_ROUNDINGS[dtype.name]}({found.source})", ATOM, kind)
+            found = self._call(f"{OF_FLOATS[name]}{suffix}", expr.args, kind)
+        if found is not None and dtype.name in ROUNDINGS and name not in EXACT:
+            return Text(f"{ROUNDINGS[dtype.name]}({found.source})", ATOM, kind)
         return found
 
     def _of_integers(self, expr: Apply, dtype: DType) -> Text | None:
         name, args = expr.function, expr.args
         if name in ("lt", "le", "gt", "ge", "eq", "ne"):
-            return self._binary(_OPERATORS[name], args, "bool")
+            return self._binary(OPERATORS[name], args, "bool")
         if name in ("isnan", "isinf"):
             return Text("false", ATOM, "bool")
         if name in ("round", "floor", "ceil", "trunc"):
@@ -308,8 +243,8 @@ class Expressions:
             if plain is not None:
                 return plain
         kind = value_type(dtype)
-        if name in _OF_BITS:
-            operator = (_OF_BITS[name], BITS)
+        if name in OF_BITS:
+            operator = (OF_BITS[name], BITS)
             return self._narrowed(self._binary(operator, args, kind), dtype)
         match name, args:
             case "neg", (value,):
@@ -324,7 +259,7 @@ class Expressions:
             case "fma", (a, b, c):
                 product = f"wrapping_multiply<{kind}>({self(a)}, {self(b)})"
                 return Text(f"wrapping_add<{kind}>({product}, {self(c)})", ATOM, kind)
-        calls = {**_INTEGER_CALLS, **_WRAPPING}
+        calls = {**INTEGER_CALLS, **WRAPPING}
         if name not in calls:
             return None
         function = calls[name]
@@ -355,7 +290,7 @@ class Expressions:
             kind = "long long"
         match name, args:
             case "add" | "sub" | "mul", (_, _):
-                sign, binds = _OPERATORS[name]
+                sign, binds = OPERATORS[name]
                 source = f"{parts[0].within(binds)} {sign} {parts[1].within(binds + 1)}"
                 return Text(source, binds, kind)
             case "neg", (_,):
@@ -388,9 +323,3 @@ def _own_registers(buffer: Buffer, indices: Sequence[Expr]) -> Mapping[Expr | No
     at = (*indices[:-2], indices[-1] // elements_of_register(buffer))
     strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
     return linear_sum(zip(at, strides, strict=True))
-
-
-def _wider(dtype: DType) -> str:
-    return value_type(dtype)
-
-

@@ -1,5 +1,5 @@
-"""A Program as one CUDA source: helpers, kernels with the lines of the user's program that they
-stand for, and the plan of the host as a comment.
+"""A Program as one CUDA source: shared functions, kernels with the lines of the user's program
+that they stand for, and the plan of the host as a comment.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ...tile.program import (
     View,
     WhileStep,
 )
-from .helpers import HELPERS, WRAPPERS, needed
+from .functions import FUNCTIONS
 from .kernels import CudaKernel, emit_kernel
+from .wrappers import WRAPPERS, needed
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class CudaSource:
         return "\n\n".join(kernel.source for kernel in self.kernels.values())
 
     @cached_property
-    def helpers(self) -> str:
+    def functions(self) -> str:
         """The shared functions that the kernels call, in plain C++."""
-        return "\n\n".join(HELPERS[name] for name in needed(self.kernel_texts)[1])
+        return "\n\n".join(FUNCTIONS[name] for name in needed(self.kernel_texts)[1])
 
     @cached_property
     def wrappers(self) -> str:
@@ -62,7 +63,7 @@ class CudaSource:
     @cached_property
     def device(self) -> str:
         """All that runs on the card."""
-        return "\n\n".join(filter(None, (self.wrappers, self.helpers, self.kernel_texts)))
+        return "\n\n".join(filter(None, (self.wrappers, self.functions, self.kernel_texts)))
 
     def __str__(self) -> str:
         head = f"// @{self.program.name} for {self.target.name}: needs no header."

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from mlir_lite.backends.cuda.c_names import element_type
-from mlir_lite.backends.cuda.helpers import HELPERS, needed
+from mlir_lite.backends.cuda.functions import FUNCTIONS
 from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.wrappers import needed
 from mlir_lite.types import Array
 
 HEADER = Path(__file__).with_name("shim.h")
@@ -43,7 +44,7 @@ class Config(ctypes.Structure):
 def unit_text(kernels: Sequence[CudaKernel]) -> str:
     """The C++ of kernels with distinct names, and what starts each."""
     sources = "\n\n".join(kernel.source for kernel in kernels)
-    helpers = "\n\n".join(HELPERS[name] for name in needed(sources)[1])
+    helpers = "\n\n".join(FUNCTIONS[name] for name in needed(sources)[1])
     starts = "\n".join(map(_start, kernels))
     return f'#include "{HEADER}"\n\n{helpers}\n\n{sources}\n\n{starts}\n'
 

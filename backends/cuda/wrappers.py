@@ -1,0 +1,118 @@
+"""Assembler of the card, behind names. Everything else of a source is plain C++."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ...tile.copies import SIZES
+from ...tile.warps import NARROW, mma_name
+from ...types import DType
+from .functions import FUNCTIONS
+
+_CONVERSIONS: Mapping[str, str] = {
+    "bf16_bits": """__device__ inline unsigned short bf16_bits(float x)
+{
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+__device__ inline unsigned short bf16_bits(double x)
+{
+    float near = (float)x;
+    if (near == x || near != near) return bf16_bits(near);
+    // Rounded to odd first, so that rounding again gives what rounding once would.
+    int bits = __float_as_int(near);
+    if (fabs((double)near) > fabs(x)) bits = (bits - 1) | 1;
+    return bf16_bits(__int_as_float(bits | 1));
+}""",
+    "f16_value": """__device__ inline float f16_value(unsigned short bits)
+{
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}""",
+    "f16_bits": """__device__ inline unsigned short f16_bits(float x)
+{
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+__device__ inline unsigned short f16_bits(double x)
+{
+    unsigned short bits;
+    asm("cvt.rn.f16.f64 %0, %1;" : "=h"(bits) : "d"(x));
+    return bits;
+}""",
+}
+
+
+def _copy_wrapper(size: int) -> str:
+    """Asynchronous copies; those past the nearest cache are of 16 bytes only."""
+    cache = "cg" if size == 16 else "ca"
+    return f"""__device__ inline void cp_async_{size}(void* to, const void* from, int bytes)
+{{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.{cache}.shared.global [%0], [%1], {size}, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}}"""
+
+
+_COPIES: Mapping[str, str] = {
+    **{f"cp_async_{size}": _copy_wrapper(size) for size in SIZES},
+    "cp_async_commit": """__device__ inline void cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}""",
+    "cp_async_wait": """template <int pending>
+__device__ inline void cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
+}""",
+}
+
+
+def _load_wrapper(name: str, turned: str) -> str:
+    return f"""// Four matrices of eight by eight elements; each lane gives the place of one row.
+__device__ inline void {name}(unsigned* to, const void* row)
+{{
+    unsigned place = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4{turned}.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
+}}"""
+
+
+def _mma_wrapper(dtype: DType) -> str:
+    return f"""// acc += a * b, of sixteen by sixteen and sixteen by eight elements.
+__device__ inline void mma_{dtype}(float* acc, const unsigned* a, const unsigned* b)
+{{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.{dtype}.{dtype}.f32 "
+                 "{{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"
+                 : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}}"""
+
+
+_PRODUCTS: Mapping[str, str] = {
+    "load_matrices": _load_wrapper("load_matrices", ""),
+    "load_matrices_turned": _load_wrapper("load_matrices_turned", ".trans"),
+    **{mma_name(dtype): _mma_wrapper(dtype) for dtype in NARROW},
+}
+
+WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES, **_PRODUCTS}
+
+
+def needed(text: str) -> tuple[list[str], list[str]]:
+    """The names of the wrappers and of the functions that a text calls, and that those call."""
+    wanted: set[str] = set()
+    pending = [text]
+    known = {**FUNCTIONS, **WRAPPERS}
+    while pending:
+        words = set(re.findall(r"\b[a-z_0-9]+\b(?=[<(])", pending.pop()))
+        new = {word for word in words if word in known} - wanted
+        wanted |= new
+        pending += [known[name] for name in new]
+    wrappers = [name for name in WRAPPERS if name in wanted]
+    return wrappers, [name for name in FUNCTIONS if name in wanted]
