@@ -28,6 +28,7 @@ from .jit import Library, assembly, compile_objects
 from .machine import Machine
 from .numpy_header import array_header
 from .pool import pool_code
+from .python_call import python_symbols
 from .routines import routine_symbols
 from .threads import default_threads
 
@@ -124,11 +125,12 @@ class CpuBackend:
                 workers=default_threads(),
             )
         with timed_as(report, "link"):
-            exports = entry_exports(len(image.parameters) + len(image.results), header)
+            interpreter = {} if header is None else python_symbols()
+            routines = routine_symbols(image.text.routines)
             library = Library(
                 objects,
-                exports=(*exports, *((TICKS,) if timed else ())),
-                symbols={**pool_code().symbols, **routine_symbols(image.text.routines)},
+                exports=(*entry_exports(header), *((TICKS,) if timed else ())),
+                symbols={**pool_code().symbols, **interpreter, **routines},
             )
         with timed_as(report, "constants"):
             data = materialise(constants, image.constants)

@@ -24,9 +24,10 @@ from .arrays import (
     plain_result,
     wrong_count,
 )
-from .entry_text import MOST_OBJECTS, Fault, decode
+from .entry_text import Fault, decode
 from .jit import Library
 from .numpy_header import ArrayHeader
+from .python_call import BuiltIn
 from .results import Allocator, allocator
 from .state import State
 
@@ -70,8 +71,12 @@ class Entry:
         self._fresh = len(allocations)
         self._allocate = _together(allocations)
         self._donates = self._fresh < len(self._results)
-        self._run = _function(library, "ml_run", 2)
-        self._call = self._checked_call(header)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
+        self._run = prototype(library.address("ml_run"))
+        self._call: Callable[..., int] = lambda *_: Fault.TYPE
+        if header is not None:
+            self._built_in = BuiltIn(library.address("ml_call"), self._state_address)
+            self._call = self._built_in.call
 
     def __call__(
         self, arrays: Sequence[object], out: Sequence[Array] | None = None
@@ -89,7 +94,7 @@ class Entry:
         if out is not None or self._donates:
             return self._into_given(arrays, out)
         results = self._allocate()
-        code = self._call(self._state_address, *map(id, arrays), *map(id, results))
+        code = self._call(*arrays, *results)
         if code:
             self._look_again(code, arrays, results)
         return results
@@ -104,20 +109,10 @@ class Entry:
             raise wrong_count(len(results), expected, "arrays in out")
         if self._donates:
             results = self._with_donors(results, arrays)
-        code = self._call(self._state_address, *map(id, arrays), *map(id, results))
+        code = self._call(*arrays, *results)
         if code:
             self._look_again(code, arrays, results)
         return results
-
-    def _checked_call(self, header: ArrayHeader | None) -> Callable[..., int]:
-        """`(state, id(array), ...) -> code` for this number of arrays and this interpreter."""
-        count = len(self._parameters) + len(self._results)
-        if header is None:
-            return lambda *_: Fault.TYPE
-        if count <= MOST_OBJECTS:
-            return _function(self._library, "ml_call", 1 + count)
-        packed, table = _function(self._library, "ml_check", 2), ctypes.c_void_p * count
-        return lambda state, *objects: packed(state, table(*objects))
 
     def _with_donors(
         self, fresh: Sequence[Array], arrays: Sequence[object]
@@ -156,9 +151,3 @@ def _together(allocations: Sequence[Allocator]) -> Callable[[], tuple[Array, ...
         (allocate,) = allocations
         return lambda: (allocate(),)
     return lambda: tuple([allocate() for allocate in allocations])
-
-
-def _function(library: Library, symbol: str, arguments: int) -> Callable[..., int]:
-    """A function of pointers, called without the interpreter's lock."""
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * arguments)
-    return prototype(library.address(symbol))

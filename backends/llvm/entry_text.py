@@ -2,20 +2,21 @@
 
 For one parameter `x: f32[8, 8]` and one result:
 
-    define i64 @ml_call(ptr %state, ptr %object0, ptr %object1)
+    define i64 @ml_check(ptr %state, ptr %objects)
 
-The objects are NumPy arrays as Python holds them. The check is a loop over a table of what is
+The objects are two NumPy arrays as Python holds them. The check is a loop over a table of what is
 expected, so that a model of two hundred arrays costs no more code than one of two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from string import Template
 
 from .arrays import ArraySpec, check_specs
 from .numpy_header import C_CONTIGUOUS, WRITEABLE, ArrayHeader
+from .python_call import CALL_TEXT
 from .state import STATE_TYPE, state_field
 
 
@@ -37,10 +38,6 @@ def decode(code: int) -> tuple[Fault, int]:
     return Fault(code & 0xFF), code >> 8
 
 
-# ctypes refuses more arguments; beyond it the objects come as an array.
-MOST_OBJECTS = 1000
-
-
 def entry_text(
     parameters: Sequence[ArraySpec],
     results: Sequence[ArraySpec],
@@ -51,9 +48,8 @@ def entry_text(
 
     `%arguments` points to the addresses of the data, parameters then results. Defined are
     `i64 @ml_run(ptr %state, ptr %arguments)`, which checks nothing, and, where `header` says how to
-    read arrays, `i64 @ml_check(ptr %state, ptr %objects)` and, up to `MOST_OBJECTS` of them,
-    `i64 @ml_call(ptr %state, ptr %object0, ...)`. All return 0 or a code for `decode`. Raises
-    `InputError` for types that no array can have.
+    read arrays, `i64 @ml_check(ptr %state, ptr %objects)` and the `@ml_call` of `python_call`. All
+    return 0 or a code for `decode`. Raises `InputError` for types that no array can have.
     """
     check_specs(parameters, results)
     run = Template(_RUN).substitute(
@@ -62,17 +58,14 @@ def entry_text(
     count = len(parameters) + len(results)
     parts = [STATE_TYPE, run]
     if header is not None:
-        parts += [_tables(parameters, results), _check_text(len(parameters), count, header)]
-        if count <= MOST_OBJECTS:
-            parts.append(_call_text(count))
+        check_text = _check_text(len(parameters), count, header)
+        parts += [_tables(parameters, results), check_text, CALL_TEXT]
     return "\n".join(parts)
 
 
-def entry_exports(arrays: int, header: ArrayHeader | None) -> tuple[str, ...]:
-    """The functions that `entry_text` defines for so many arrays (parameters and results)."""
-    if header is None:
-        return ("ml_run",)
-    return ("ml_run", "ml_call") if arrays <= MOST_OBJECTS else ("ml_run", "ml_check")
+def entry_exports(header: ArrayHeader | None) -> tuple[str, ...]:
+    """The functions of `entry_text` that Python calls."""
+    return ("ml_run",) if header is None else ("ml_run", "ml_call")
 
 
 _ROW = 5  # rank, flags, bytes, donor or -1, index of the first size in @ml_sizes
@@ -102,23 +95,6 @@ def _check_text(first_result: int, count: int, header: ArrayHeader) -> str:
         count=count,
         row=_ROW,
         **{fault.name: str(fault.value) for fault in Fault},
-    )
-
-
-def _call_text(count: int) -> str:
-    def lines(template: str) -> Iterable[str]:
-        return (template.replace("#", str(index)) for index in range(count))
-
-    return "\n".join(
-        [
-            f"define i64 @ml_call({', '.join(['ptr %state', *lines('ptr %object#')])}) nounwind {{",
-            f"  %objects = alloca [{count} x ptr]",
-            *lines("  %at# = getelementptr ptr, ptr %objects, i64 #"),
-            *lines("  store ptr %object#, ptr %at#"),
-            "  %code = call i64 @ml_check(ptr %state, ptr %objects)",
-            "  ret i64 %code",
-            "}",
-        ]
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import ml_dtypes
@@ -13,16 +14,11 @@ import pytest
 
 from mlir_lite.backends.llvm.arrays import ArraySpec
 from mlir_lite.backends.llvm.entry import Entry
-from mlir_lite.backends.llvm.entry_text import (
-    MOST_OBJECTS,
-    Fault,
-    decode,
-    entry_exports,
-    entry_text,
-)
+from mlir_lite.backends.llvm.entry_text import Fault, decode, entry_exports, entry_text
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.backends.llvm.numpy_header import ArrayHeader, array_header
+from mlir_lite.backends.llvm.python_call import BuiltIn, python_symbols
 from mlir_lite.backends.llvm.state import STATE_TYPE, State, state_field
 from mlir_lite.errors import InputError, RunError
 from mlir_lite.types import Array, DType, bf16, f32, f64, i64
@@ -54,7 +50,7 @@ def entry_of(
 ) -> Entry:
     texts = [entry_text(parameters, results, "body", header), body]
     objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
-    library = Library(objects, exports=entry_exports(len(parameters) + len(results), header))
+    library = linked(objects, header)
     return Entry(
         library,
         parameters,
@@ -63,6 +59,11 @@ def entry_of(
         header=header,
         status_error=lambda status: RunError(f"status {status}"),
     )
+
+
+def linked(objects: Sequence[bytes], header: ArrayHeader | None = HEADER) -> Library:
+    interpreter = {} if header is None else python_symbols()
+    return Library(objects, exports=entry_exports(header), symbols=interpreter)
 
 
 X, W, Y = (ArraySpec(name, f32[3, 5]) for name in "xwy")
@@ -360,16 +361,16 @@ def test_the_compiled_check_sees_overlap_and_read_only_results() -> None:
 def compiled_code(*arrays: object) -> tuple[Fault, int]:
     texts = [entry_text((X, W), (Y,), "body", HEADER), copy_body(1, 2, 60)]
     objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
-    library = Library(objects, exports=("ml_call",))
-    call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 4)(library.address("ml_call"))
+    library = linked(objects)
     status = ctypes.c_int64()
     dtype = np.dtype(np.float32)
     types = (ctypes.c_void_p * 4)(id(np.ndarray), id(dtype), id(dtype), id(dtype))
     state = State(status=ctypes.addressof(status), types=ctypes.addressof(types))
-    return decode(call(ctypes.addressof(state), *map(id, arrays)))
+    built_in = BuiltIn(library.address("ml_call"), ctypes.addressof(state))
+    return decode(built_in.call(*arrays))
 
 
-@pytest.mark.parametrize("count", [0, 1, MOST_OBJECTS - 1, MOST_OBJECTS + 200])
+@pytest.mark.parametrize("count", [0, 1, 1200])
 def test_any_number_of_parameters(count: int) -> None:
     parameters = [ArraySpec(f"p{index}", f32[2]) for index in range(count)]
     body = copy_body(max(count - 1, 0), count, 8)
@@ -412,7 +413,7 @@ def test_a_fault_of_the_data_is_the_callers_error(header: ArrayHeader | None) ->
 def test_a_closed_library_is_an_error() -> None:
     texts = [entry_text((X, W), (Y,), "body", HEADER), copy_body(1, 2, 60)]
     objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
-    library = Library(objects, exports=entry_exports(3, HEADER))
+    library = linked(objects)
     entry = Entry(
         library, (X, W), (Y,), State(), header=HEADER, status_error=lambda _: RunError("status")
     )
@@ -431,6 +432,41 @@ def test_calls_keep_no_reference() -> None:
         with pytest.raises(InputError):
             entry((x, x[:2]))
     assert sys.getrefcount(x) == before
+
+
+# Gives the word it is given, once that is no longer 0, or after a second or so.
+WAITING_BODY = """
+define void @body(ptr %state, ptr %arguments) nounwind {
+entry:
+  %word.at = load ptr, ptr %arguments
+  br label %wait
+wait:
+  %turn = phi i64 [ 0, %entry ], [ %turn.next, %again ]
+  %word = load atomic i64, ptr %word.at acquire, align 8
+  %still = icmp eq i64 %word, 0
+  br i1 %still, label %again, label %done
+again:
+  %turn.next = add i64 %turn, 1
+  %more = icmp ult i64 %turn.next, 2000000000
+  br i1 %more, label %wait, label %done
+done:
+  %seen.at.at = getelementptr ptr, ptr %arguments, i64 1
+  %seen.at = load ptr, ptr %seen.at.at
+  store i64 %word, ptr %seen.at
+  ret void
+}
+"""
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=["python", "compiled"])
+def test_other_threads_of_python_run_during_a_call(header: ArrayHeader | None) -> None:
+    entry = entry_of((ArraySpec("x", i64[()]),), (ArraySpec("y", i64[()]),), WAITING_BODY, header)
+    word = np.array(0)
+    timer = threading.Timer(0.02, lambda: word.fill(1))
+    timer.start()
+    [seen] = entry((word,))
+    assert seen == 1
+    timer.join()
 
 
 def test_importing_the_entry_does_not_load_llvm() -> None:
