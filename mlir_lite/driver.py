@@ -191,7 +191,7 @@ def lower_for(
     lap("plan")
     if dumps is not None:
         for name, text in backend.stage_texts(program).items():
-            if name not in ("asm", "ptx", "resources"):  # made from others at a cost
+            if name not in ("asm", "ptx", "sass", "resources"):  # made from others at a cost
                 dumps.text(_DUMPED.get(name, name), text())
     return backend, fused, lowered, program, seconds
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,7 +12,9 @@ from ...target import Target
 from ...tile.program import Memory, Program
 from ...types import Array
 from ..base import Results, Stages, Texts
-from .nvrtc import compile_source, ptx_text, resources_text
+from .nvrtc import Binary, compile_source, ptx_text
+from .occupancy import resources_text
+from .sass import sass_text
 from .source import CudaSource
 
 
@@ -84,14 +86,18 @@ class CudaBackend:
         return CudaSource.of(program, self.target)
 
     def stage_texts(self, program: Program) -> Texts:
-        """`tile`, `cuda`, and with NVIDIA's compiler `ptx` and `resources`, what kernels take."""
+        """`tile`, `cuda`, and with NVIDIA's compiler `ptx` and `resources`, what kernels take; with
+        its disassembler `sass`."""
         source = cache(lambda: self.source(program))
         gpu = self.target.gpu
         assert gpu is not None
-        architecture = gpu.architecture
+        binary: Callable[[], Binary] = cache(
+            lambda: compile_source(str(source()), gpu.architecture)
+        )
         return {
             "tile": lambda: str(program),
             "cuda": lambda: str(source()),
             "ptx": lambda: ptx_text(str(source()), gpu.capability),
-            "resources": lambda: resources_text(compile_source(str(source()), architecture)),
+            "sass": lambda: sass_text(binary()),
+            "resources": lambda: resources_text(binary().usage, source().block_threads, gpu),
         }

@@ -108,12 +108,3 @@ def ptx_text(source: str, capability: int) -> str:
     words: str = text.rstrip(b" \0").decode()
     check(not int(failed), f"the CUDA compiler refuses the source: {words}", RunError)
     return words
-
-
-def resources_text(binary: Binary) -> str:
-    """What each kernel takes, as a table."""
-    lines = [f"{'kernel':40} {'registers':>9} {'shared':>7} {'spilled':>7}"]
-    for name, usage in binary.usage.items():
-        numbers = f"{usage.registers:9} {usage.shared_bytes:7} {usage.spilled_bytes:7}"
-        lines.append(f"{name:40} {numbers}")
-    return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 from ...location import UNKNOWN
 from ...target import Target
@@ -49,6 +50,11 @@ class CudaSource:
     @cached_property
     def kernel_texts(self) -> str:
         return "\n\n".join(kernel.source for kernel in self.kernels.values())
+
+    @property
+    def block_threads(self) -> Mapping[str, int]:
+        """The threads of a block of each kernel, by its name in the source."""
+        return {kernel.name: prod(kernel.block) for kernel in self.kernels.values()}
 
     @cached_property
     def functions(self) -> str:

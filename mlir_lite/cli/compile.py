@@ -8,7 +8,8 @@ The stages: `graph` as read; `report`, how each convolution is computed and how 
 after the passes; `tile`, the loops; `plan`, where in the arena every buffer lies. Of a CPU `llvm`;
 `asm`; `object`, the machine code, which needs -o. Of a graphics card `cuda`, the kernels' source;
 `cpp-host`, the same with a host part, and its weights beside it in a file `.bin`; with NVIDIA's
-compiler `ptx`, its assembler, and `resources`, what registers and memory each kernel takes.
+compiler `ptx`, its assembler, and `resources`, what registers and memory each kernel takes and how
+many warps are in flight; with its disassembler `sass`, the machine code.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from .model import add_model_arguments, load_static
 
 STAGES = (
     "graph", "report", "fused", "tile", "plan", "llvm", "asm", "object", "cuda", "cpp-host",
-    "ptx", "resources",
+    "ptx", "sass", "resources",
 )  # fmt: skip
 
 

