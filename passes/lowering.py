@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import gcd, prod
 
 from ..expr import INDEX, Load, Var, index
 from ..ir import Constant, ConstantData, Function, Node, Value
@@ -17,6 +17,7 @@ from ..ops.checkpoint import Barrier
 from ..ops.shape import Reshape
 from ..target import Target
 from ..text import fresh_name
+from ..tile.alignment import WIDEST
 from ..tile.in_place import InPlace
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Role, Slot, Step, View
@@ -88,6 +89,29 @@ class Lowering:
         finally:
             self.steps = outer
 
+    # How they are aligned
+
+    def _alignments(self, read: Sequence[Value], written: Sequence[Value]) -> tuple[int, ...]:
+        """The bytes that the addresses of values are multiples of; of those that are not computed
+        yet, wherever they may come to lie. A kernel for a CPU needs to know none."""
+        if self.target.gpu is None:
+            return ()
+        places = [[self.place[value]] for value in read]
+        for value in written:
+            wish = [self.wishes[value][1]] if value in self.wishes else []
+            home = [self.homes[value]] if value in self.homes else []
+            places.append([*wish, *home])
+        return tuple(gcd(WIDEST, *map(self._alignment, views)) for views in places)
+
+    def _alignment(self, view: View) -> int:
+        """What a view's address is a multiple of in all turns, `WIDEST` at most: slots begin at
+        multiples of that."""
+        if view.slot not in self.slots:  # of a result, from its start on
+            return WIDEST
+        size = self.slots[view.slot].type.dtype.bytes
+        steps = (view.offset, *(stride for _, stride in view.strides))
+        return gcd(WIDEST, *(step * size for step in steps))
+
     # Steps
 
     def copy(self, source: View, target: View, type_: TensorType) -> None:
@@ -95,14 +119,16 @@ class Lowering:
         if source == target or not type_.elements:
             return
         label = f"copy {type_.static_shape}"
-        kernel = self.copy_kernel(type_)
+        kernel = self.copy_kernel(type_, (self._alignment(source), self._alignment(target)))
         self.steps.append(CallStep(kernel.name, (source, target), UNKNOWN, label))
 
-    def copy_kernel(self, type_: TensorType) -> Kernel:
-        """The kernel that copies arrays of a type."""
-        key = ("copy", type_)
+    def copy_kernel(
+        self, type_: TensorType, alignments: tuple[int, ...] = (WIDEST, WIDEST)
+    ) -> Kernel:
+        """The kernel that copies arrays of a type, which lie at multiples of so many bytes."""
+        key = ("copy", type_, alignments)
         if key not in self.kernels:
-            self._launch(key, copy_kernel(self.fresh("copy"), type_))
+            self._launch(key, copy_kernel(self.fresh("copy"), type_), alignments)
         (kernel,) = self.kernels[key].kernels
         return kernel
 
@@ -113,7 +139,7 @@ class Lowering:
             for result in node.results:
                 self.settle(result, node.op.name)
             return
-        work = self._work(region)
+        work = self._work(region, self._alignments(inputs, node.results))
         for position, result in enumerate(node.results):
             if not self._granted(result, work, position, inputs):
                 self.settle(result, node.op.name)
@@ -170,7 +196,7 @@ class Lowering:
     def _check_step(self, node: Node, found: tuple[Kernel, str], read: Sequence[Value]) -> None:
         kernel, message = found
         kernel = replace(kernel, name=self.fresh(kernel.name))
-        work = self._launch(kernel.name, kernel)
+        work = self._launch(kernel.name, kernel, (*self._alignments(read, ()), WIDEST))
         self.fault(message, node.location)
         args = [*(self.place[value] for value in read), self._status()]
         self._call(work, args, node.location, f"check {node.op.name}")
@@ -186,15 +212,21 @@ class Lowering:
             self.slots[STATUS] = Slot(STATUS, TensorType((1,), INDEX), Role.STATUS)
         return View(STATUS)
 
-    def _work(self, region: Function) -> Launches:
+    def _work(self, region: Function, alignments: tuple[int, ...]) -> Launches:
         """The scheduled kernels of a region; those of an equal region if there was one."""
-        key = region_key(region)
+        key = (region_key(region), alignments)
         if key not in self.kernels:
-            self._launch(key, region_kernel(region, self.fresh(kernel_name(region))))
+            kernel = region_kernel(region, self.fresh(kernel_name(region)))
+            self._launch(key, kernel, alignments)
         return self.kernels[key]
 
-    def _launch(self, key: object, kernel: Kernel) -> Launches:
-        """Schedule a naive kernel, and note which of its parameters may be one memory."""
+    def _launch(self, key: object, kernel: Kernel, alignments: tuple[int, ...]) -> Launches:
+        """Schedule a naive kernel whose parameters lie at multiples of so many bytes, and note
+        which of them may be one memory."""
+        if self.target.gpu is not None:
+            pairs = zip(kernel.params, alignments, strict=True)
+            params = tuple(replace(param, alignment=bytes_) for param, bytes_ in pairs)
+            kernel = replace(kernel, params=params)
         work = launches(kernel, self.target)
         if len(work.kernels) > 1:
             own = tuple(replace(made, name=self.fresh(made.name)) for made in work.kernels)

@@ -74,13 +74,31 @@ def element_type(dtype: DType) -> str:
     return _ELEMENTS[dtype.name]
 
 
+def is_in_registers(buffer: Buffer) -> bool:
+    return buffer.space in (Space.REGISTER, Space.FRAGMENT)
+
+
 def buffer_type(buffer: Buffer) -> str:
     """The C++ type of the elements of a buffer: in registers lie values, in those of fragments
-    narrow elements side by side."""
-    if buffer.space is Space.FRAGMENT and buffer.dtype.bits < 32:
+    narrow neighbours as they are in memory, as many as fit."""
+    if is_packed(buffer):
         return "unsigned"
-    in_register = buffer.space in (Space.REGISTER, Space.FRAGMENT)
-    return value_type(buffer.dtype) if in_register else element_type(buffer.dtype)
+    return value_type(buffer.dtype) if is_in_registers(buffer) else element_type(buffer.dtype)
+
+
+def is_packed(buffer: Buffer) -> bool:
+    """Whether a lane's registers of a fragment hold several elements each."""
+    return buffer.space is Space.FRAGMENT and elements_of_register(buffer) > 1
+
+
+def elements_of_register(buffer: Buffer) -> int:
+    """How many elements of a fragment one register of a lane holds."""
+    return max(1, min(4 // buffer.dtype.bytes, buffer.shape[-1]))
+
+
+def registers_of_lane(buffer: Buffer) -> int:
+    """How many registers each lane has of a fragment."""
+    return buffer.elements // (buffer.shape[-2] * elements_of_register(buffer))
 
 
 def literal(value: int | float | bool, dtype: DType) -> str:

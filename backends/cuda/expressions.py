@@ -13,10 +13,18 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ...expr import INDEX, Apply, Bounds, Cast, Const, Expr, Load, Var, bounds_of, simplify
-from ...expr.simplify import linear_sum
+from ...expr.simplify import linear, linear_sum
 from ...tile.nodes import Buffer, Space
 from ...types import DType, i32
-from .c_names import literal, value_type
+from .c_names import (
+    element_type,
+    elements_of_register,
+    is_in_registers,
+    is_packed,
+    literal,
+    registers_of_lane,
+    value_type,
+)
 from .operators import (
     ATOM,
     BITS,
@@ -93,6 +101,8 @@ class Expressions:
         if buffer.space is Space.REGISTER and buffer.elements == 1:
             return own
         if buffer.space is Space.FRAGMENT:
+            if registers_of_lane(buffer) == 1:
+                return own
             return f"{own}[{self._sum(_own_registers(buffer, indices))}]"
         at = tuple(indices)
         if buffer.layout is not None:
@@ -124,7 +134,9 @@ class Expressions:
 
     def _load(self, load: Load) -> Text:
         place, buffer = self.place(load.buffer, load.indices), self.buffers[load.buffer]
-        if buffer.space in (Space.REGISTER, Space.FRAGMENT):
+        if is_packed(buffer):
+            place = self._unpacked(place, buffer, load.indices[-1])
+        elif is_in_registers(buffer):
             return Text(place, ATOM, value_type(load.dtype))
         if load.dtype.kind == "b":
             return Text(f"{place} != 0", EQUAL, "bool")
@@ -132,12 +144,21 @@ class Expressions:
             return Text(f"{load.dtype.name}_value({place})", ATOM, "float")
         return Text(place, ATOM, value_type(load.dtype))
 
+    def _unpacked(self, register: str, buffer: Buffer, last: Expr) -> str:
+        """One of the elements that lie side by side in a register."""
+        per = elements_of_register(buffer)
+        shift = self._sum(linear(simplify(last % per, self.bounds) * buffer.dtype.bits))
+        moved = register if shift == "0" else f"({register} >> {shift})"
+        return f"({element_type(buffer.dtype)}){moved}"
+
     def stored(self, value: Expr, buffer: Buffer) -> str:
         """A value as it is assigned to an element of a buffer."""
         return self.in_memory(self(value), buffer)
 
     def in_memory(self, source: str, buffer: Buffer) -> str:
-        if buffer.space is not Space.REGISTER and buffer.dtype.name in ROUNDINGS:
+        if is_packed(buffer):
+            raise UnsupportedError(f"'{buffer.name}' is written a whole register at a time")
+        if not is_in_registers(buffer) and buffer.dtype.name in ROUNDINGS:
             return f"{buffer.dtype.name}_bits({source})"
         return source
 
@@ -305,16 +326,6 @@ class Expressions:
             case _:
                 pass
         return None
-
-
-def elements_of_register(buffer: Buffer) -> int:
-    """How many elements of a fragment one register of a lane holds."""
-    return max(1, 4 // buffer.dtype.bytes)
-
-
-def registers_of_lane(buffer: Buffer) -> int:
-    """How many registers each lane has of a fragment."""
-    return buffer.elements // (buffer.shape[-2] * elements_of_register(buffer))
 
 
 def _own_registers(buffer: Buffer, indices: Sequence[Expr]) -> Mapping[Expr | None, int]:

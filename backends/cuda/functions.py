@@ -219,11 +219,6 @@ __device__ inline long long philox(long long seed, long long stream, long long p
     return (long long)(first | second << 32);
 }
 
-__device__ inline float bf16_value(unsigned short bits)
-{
-    return __int_as_float((int)((unsigned)bits << 16));
-}
-
 __device__ inline float to_bf16(float x) { return bf16_value(bf16_bits(x)); }
 
 __device__ inline float to_bf16(double x) { return bf16_value(bf16_bits(x)); }

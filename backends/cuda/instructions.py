@@ -7,8 +7,11 @@ from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.nodes import Call
 from ...tile.warps import lane_row
+from .c_names import elements_of_register, is_packed
 from .expressions import Expressions
+from .operators import ROUNDINGS
 
+EVERY_LANE = "0xffffffffu"  # of a warp, as a mask
 LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called so
 
 
@@ -19,9 +22,15 @@ def write_call(call: Call, write: Expressions) -> str:
     if call.callee.startswith("mma_"):
         places = ", ".join(f"&{write.place(part.buffer, part.offsets)}" for part in call.windows)
         return f"{call.callee}({places});"
+    if call.callee.startswith("shuffle_"):
+        to, source = (write.place(part.buffer, part.offsets) for part in call.windows)
+        return f"{to} = __shfl_xor_sync({EVERY_LANE}, {source}, {write(call.scalars[0])});"
     for side in ("left", "right"):
         if call.callee.startswith(f"load_{side}_"):
             return _load(call, side, write)
+    for verb in ("load", "store"):
+        if call.callee.startswith(f"{verb}_"):
+            return _wide(call, verb, write)
     raise UnsupportedError(f"the CUDA backend has no instruction '{call.callee}'")
 
 
@@ -34,6 +43,23 @@ def _load(call: Call, side: str, write: Expressions) -> str:
     place = write.place(source.buffer, (*outer, first + row, second + column))
     name = "load_matrices_turned" if turned else "load_matrices"
     return f"{name}(&{write.place(to.buffer, to.offsets)}, &{place});"
+
+
+def _wide(call: Call, verb: str, write: Expressions) -> str:
+    """Neighbours in memory read or written at once, by a thread or by each lane."""
+    to, source = call.windows
+    memory, register = (source, to) if verb == "load" else (to, source)
+    buffer = write.buffers[register.buffer]
+    width = INSTRUCTIONS[call.callee].params[0].elements
+    place = f"&{write.place(memory.buffer, memory.offsets)}"
+    kind = buffer.dtype.name if buffer.dtype.name in ROUNDINGS else "neighbours"
+    if is_packed(buffer):
+        constant = "const " if verb == "load" else ""
+        kind, place = "neighbours", f"({constant}unsigned*){place}"
+        width //= elements_of_register(buffer)
+    value = f"&{write.place(register.buffer, register.offsets)}"
+    given = f"{value}, {place}" if verb == "load" else f"{place}, {value}"
+    return f"{verb}_{kind}<{width}>({given});"
 
 
 def _copy(call: Call, write: Expressions) -> str:

@@ -38,8 +38,16 @@ from ...tile.nodes import (
 )
 from ...tile.threads import WARP
 from ...tile.tree import extent_of, names_read
-from .c_names import buffer_type, element_type, identifier, identifiers, value_type
-from .expressions import Expressions, registers_of_lane
+from .c_names import (
+    buffer_type,
+    element_type,
+    identifier,
+    identifiers,
+    is_in_registers,
+    registers_of_lane,
+    value_type,
+)
+from .expressions import Expressions
 from .instructions import LANE, write_call
 
 _GRID_AXES = ("x", "y", "z")  # the innermost first
@@ -150,10 +158,9 @@ class _Emitter:
 
     def _declared(self, local: Buffer) -> str:
         space = "__shared__ __align__(16) " if local.space is Space.SHARED else ""
-        single = local.space is Space.REGISTER and local.elements == 1
-        extent = "" if single else f"[{max(1, local.elements)}]"
-        if local.space is Space.FRAGMENT:
-            extent = f"[{registers_of_lane(local)}]"
+        fragment = local.space is Space.FRAGMENT
+        count = registers_of_lane(local) if fragment else max(1, local.elements)
+        extent = "" if count == 1 and is_in_registers(local) else f"[{count}]"
         return f"{space}{buffer_type(local)} {self.name(local.name)}{extent};"
 
     # Statements

@@ -112,8 +112,16 @@ class Launcher:
                     self._while(step, turns)
 
     def _call(self, step: CallStep, turns: Mapping[str, int]) -> None:
+        kernel = self.source.kernels[step.kernel]
         addresses = [self._address(view, turns) for view in step.args]
-        self.device.launch(self.source.kernels[step.kernel], addresses)
+        for param, view, address in zip(kernel.params, step.args, addresses, strict=True):
+            check(
+                address % max(1, param.alignment) == 0,
+                f"'{view.slot}' lies at address {address:#x}: {kernel.name} reads and writes "
+                f"{param.alignment} bytes at once and needs a multiple of them",
+                InputError,
+            )
+        self.device.launch(kernel, addresses)
         if any(view.slot == _STATUS for view in step.args):
             # What follows may rely on the data being right.
             status = np.empty(1, np.int64)

@@ -1,4 +1,5 @@
-"""Assembler of the card, behind names. Everything else of a source is plain C++."""
+"""Assembler of the card, behind names, and accesses of several elements at once. Everything else
+of a source is plain C++."""
 
 from __future__ import annotations
 
@@ -11,6 +12,10 @@ from ...types import DType
 from .functions import FUNCTIONS
 
 _CONVERSIONS: Mapping[str, str] = {
+    "bf16_value": """__device__ inline float bf16_value(unsigned short bits)
+{
+    return __int_as_float((int)((unsigned)bits << 16));
+}""",
     "bf16_bits": """__device__ inline unsigned short bf16_bits(float x)
 {
     unsigned short bits;
@@ -74,6 +79,44 @@ __device__ inline void cp_async_wait()
 }
 
 
+_NEIGHBOURS: Mapping[str, str] = {
+    "neighbours": """// Elements that lie side by side, read or written at once.
+template <class T, int count>
+struct __align__(sizeof(T) * count) neighbours {
+    T at[count];
+};""",
+    **{
+        f"load_{kind}": f"""template <int count, class V, class T>
+__device__ inline void load_{kind}(V* to, const T* from)
+{{
+    const neighbours<T, count> all = *(const neighbours<T, count>*)from;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) to[e] = {value};
+}}"""
+        for kind, value in {
+            "neighbours": "all.at[e]",
+            "bf16": "bf16_value(all.at[e])",
+            "f16": "f16_value(all.at[e])",
+        }.items()
+    },
+    **{
+        f"store_{kind}": f"""template <int count, class V, class T>
+__device__ inline void store_{kind}(T* to, const V* from)
+{{
+    neighbours<T, count> all;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) all.at[e] = {value};
+    *(neighbours<T, count>*)to = all;
+}}"""
+        for kind, value in {
+            "neighbours": "from[e]",
+            "bf16": "bf16_bits(from[e])",
+            "f16": "f16_bits(from[e])",
+        }.items()
+    },
+}
+
+
 def _load_wrapper(name: str, turned: str) -> str:
     return f"""// Four matrices of eight by eight elements; each lane gives the place of one row.
 __device__ inline void {name}(unsigned* to, const void* row)
@@ -101,7 +144,7 @@ _PRODUCTS: Mapping[str, str] = {
     **{mma_name(dtype): _mma_wrapper(dtype) for dtype in NARROW},
 }
 
-WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES, **_PRODUCTS}
+WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES, **_NEIGHBOURS, **_PRODUCTS}
 
 
 def needed(text: str) -> tuple[list[str], list[str]]:

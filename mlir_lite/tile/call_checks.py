@@ -249,6 +249,12 @@ class CallChecks:
         stop = start + param.elements * param.dtype.bytes
         if start < 0 or stop > slot.type.nbytes:
             raise self.fail(f"'{param.name}' reaches beyond the slot '{slot.name}'", number)
+        if param.alignment and start % param.alignment:
+            raise self.fail(
+                f"'{param.name}' lies at byte {start} of '{slot.name}': no multiple of "
+                f"{param.alignment}",
+                number,
+            )
         if writes and slot.role in (Role.PARAMETER, Role.CONSTANT):
             raise self.fail(f"'{param.name}' writes the {slot.role} '{slot.name}'", number)
         return _Argument(param, slot, start, stop, writes, reads)

@@ -13,18 +13,21 @@ from dataclasses import dataclass
 
 from ..expr import INDEX, Expr, Load, Var, cast, index
 from ..types import DTYPES, DType, bf16, f32, i8, i32, u8
-from .copies import copies
+from .copies import bytes_of, copies, wide_accesses
 from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 from .warps import warp_procs
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """An instruction: `semantics` says what it does, `outputs` which of its windows it writes."""
+    """An instruction: `semantics` says what it does, `outputs` which of its windows it writes, and
+    of how many bytes the address of those in memory must be a multiple, if of more than one
+    element's."""
 
     semantics: Proc
     outputs: tuple[str, ...]
     doc: str
+    alignment: int = 0
 
     @property
     def name(self) -> str:
@@ -96,8 +99,22 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         ),
         *map(_prefetch, DTYPES.values()),
         *(
-            Instruction(copy, ("to",), "Copy into shared memory, and zeros from `valid` on.")
+            Instruction(
+                copy,
+                ("to",),
+                "Copy into shared memory, and zeros from `valid` on.",
+                bytes_of(copy.params[0]),
+            )
             for copy in copies()
+        ),
+        *(
+            Instruction(
+                proc,
+                ("to",),
+                "Move neighbours between memory and registers.",
+                bytes_of(proc.params[0]),
+            )
+            for proc in wide_accesses()
         ),
         *(
             Instruction(proc, (output,), "Fragments of matrices, of all threads of a warp.")

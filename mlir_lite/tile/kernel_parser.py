@@ -137,16 +137,21 @@ class KernelParser:
         return self._buffer(name, token)
 
     def _buffer(self, name: str, token: Token) -> Buffer:
-        """`shared f32[4, 8] layout(i, j) -> [j, i] of [8, 4]`."""
+        """`shared align(16) f32[4, 8] layout(i, j) -> [j, i] of [8, 4]`."""
         cursor = self._cursor
         if name in self._types:
             raise cursor.error(f"there are two buffers '{name}'", token)
         space = Space(cursor.advance().text) if cursor.at(*Space) else Space.GLOBAL
+        alignment = 0
+        if cursor.accept("align"):
+            cursor.expect("(")
+            alignment = cursor.expect_int()
+            cursor.expect(")")
         dtype = expect_dtype(cursor)
         shape = self._sizes()
         layout = self._layout() if cursor.accept("layout") else None
         self._types[name] = dtype
-        return Buffer(name, dtype, shape, space, layout)
+        return Buffer(name, dtype, shape, space, layout, alignment)
 
     def _sizes(self) -> tuple[int, ...]:
         return comma_list(self._cursor, "[", "]", self._cursor.expect_int)

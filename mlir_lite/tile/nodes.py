@@ -72,13 +72,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A typed array in a space; row-major, or as `layout` says."""
+    """A typed array in a space; row-major, or as `layout` says. Its address is a multiple of
+    `alignment` bytes, as a caller must see to; of 0, of an element's."""
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     space: Space = Space.GLOBAL
     layout: Layout | None = None
+    alignment: int = 0
 
     @property
     def memory_shape(self) -> tuple[int, ...]:

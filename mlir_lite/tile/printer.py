@@ -202,8 +202,9 @@ def _sizes(sizes: tuple[int, ...]) -> str:
 def _buffer(buffer: Buffer, written: bool = False) -> str:
     out = "out " if written else ""
     space = "" if buffer.space == Space.GLOBAL else f"{buffer.space} "
+    aligned = f"align({buffer.alignment}) " if buffer.alignment else ""
     layout = f" {_layout(buffer.layout)}" if buffer.layout else ""
-    return f"{out}{space}{buffer.dtype}{_sizes(buffer.shape)}{layout}"
+    return f"{out}{space}{aligned}{buffer.dtype}{_sizes(buffer.shape)}{layout}"
 
 
 def _layout(layout: Layout) -> str:

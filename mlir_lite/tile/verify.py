@@ -24,6 +24,7 @@ from ..expr import (
 )
 from ..types import DType, bool_
 from .access_checks import AccessChecks, statement_text
+from .alignment import check_alignment
 from .inline import Scope, callee_of
 from .nodes import (
     Accumulate,
@@ -58,6 +59,7 @@ def verify_kernel(kernel: Kernel, *, strict: bool = False) -> None:
     _Names(kernel, kernel.params + kernel.locals, frozenset()).check(kernel.body)
     for proc in kernel.procs:
         _Names(kernel, proc.params + proc.locals, frozenset(proc.scalars)).check(proc.body)
+    check_alignment(kernel)
     checks = AccessChecks(kernel)
     _check_writes(kernel, checks)
     _check_registers(checks)

@@ -1,6 +1,7 @@
 """Instructions that the threads of a warp do together, on fragments: registers of all its lanes.
 
     call @load_left_bf16(a[i, 0, 0], left[stage, m, k]);  call @mma_bf16(acc[i, j, 0, 0], a, b)
+    call @shuffle_f32(other[0, 0], part[0, 0]; 16)
 
 Which lane has which element is as in NVIDIA's PTX ISA, "Matrix fragments for mma.m16n8k16".
 """
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..expr import INDEX, Expr, Load, Var, cast, index
-from ..types import DType, bf16, f16, f32
+from ..expr import INDEX, Expr, Load, Var, apply, cast, index
+from ..types import DTYPES, DType, bf16, f16, f32
 from .nodes import Accumulate, Block, Buffer, Kind, Loop, Proc, Ref, Stmt, Store
 
 LANES = 32
@@ -29,13 +30,30 @@ def load_name(side: str, dtype: DType, *, turned: bool) -> str:
     return f"load_{side}_{dtype}{'_turned' if turned else ''}"
 
 
+def shuffle_name(dtype: DType) -> str:
+    """The instruction by which each lane gets what the lane `step` away has: that whose number
+    differs from its own in the bits of `step`."""
+    return f"shuffle_{dtype}"
+
+
 def warp_procs() -> Iterator[tuple[Proc, str]]:
     """Every one of them, with the name of what it writes."""
+    for dtype in DTYPES.values():
+        yield _shuffle(dtype), "to"
     for dtype in NARROW:
         yield _mma(dtype), "acc"
         for turned in (False, True):
             yield _load_left(dtype, turned), "to"
             yield _load_right(dtype, turned), "to"
+
+
+def _shuffle(dtype: DType) -> Proc:
+    """`to[lane] = from[lane ^ step]`."""
+    lane, step, zero = Var(INDEX, "lane"), Var(INDEX, "step"), index(0)
+    given = Load(dtype, "from", (apply("xor", lane, step), zero))
+    params = (Buffer("to", dtype, (LANES, 1)), Buffer("from", dtype, (LANES, 1)))
+    body = _over((("lane", LANES),), Store(Ref("to", (lane, zero)), given))
+    return Proc(shuffle_name(dtype), params, ("step",), body)
 
 
 def _mma(dtype: DType) -> Proc:

@@ -22,6 +22,7 @@ from ....expr import (
     vars_of,
 )
 from ....expr.simplify import Linear, factor_of, linear_sum
+from ....tile.alignment import alignment_of
 from ....tile.dependence import Dependences, Mode
 from ....tile.nodes import (
     Accumulate,
@@ -103,6 +104,9 @@ class Contraction:
         load = operand.plain
         loops = self.terms if self.runs_along_terms(operand) else operand.loops
         if load is None or not loops or operand.guard != boolean(True):
+            return False
+        buffer = self.kernel.buffers[load.buffer]
+        if alignment_of(buffer) % (width * buffer.dtype.bytes):
             return False
         terms = self._places(load)
         inner = loops[-1]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ....expr import Const
+from ....tile.alignment import WIDEST
 from ....tile.nodes import Block, Buffer, Kernel, Loop, Space
 from ....tile.tree import accesses
 
@@ -28,7 +29,9 @@ def phases(
     loops = all(len(block) == 1 and isinstance(block[0], Loop) for block in blocks)
     if len(blocks) < 2 or not (loops or mixed):
         return (kernel,), ()
-    workspaces = tuple(replace(buffer, space=Space.GLOBAL) for buffer in crossing)
+    workspaces = tuple(
+        replace(buffer, space=Space.GLOBAL, alignment=WIDEST) for buffer in crossing
+    )
     given = replace(
         kernel,
         params=(*kernel.params, *workspaces),

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from ....expr import Cast, Load, cast, const, index, loads_of
 from ....target import Gpu
+from ....tile.alignment import WIDEST
 from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from ....tile.tree import Names, accesses, nest, var
 from ....types import DType, f32
@@ -81,7 +82,7 @@ def split_terms(contraction: Contraction, splits: int) -> tuple[Contraction, Ker
     part = names.fresh("part")
     loops = [*contraction.batch, *contraction.left.loops, *contraction.right.loops]
     shape = (splits, *(count((loop,)) for loop in loops))
-    parts = Buffer(names.fresh("parts"), total.dtype, shape)
+    parts = Buffer(names.fresh("parts"), total.dtype, shape, alignment=WIDEST)
     at = (var(part), *(var(loop.axis) - loop.start for loop in loops))
     kept = Store(Ref(parts.name, at), Load(total.dtype, total.name, ()))
     factors = (contraction.left.value, contraction.right.value)

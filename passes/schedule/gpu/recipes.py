@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....target import Gpu
+from ....tile.alignment import with_needed_alignment
 from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks
 from ....tile.reductions import lift_guards
@@ -42,7 +43,7 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     scheduled: list[Kernel] = []
     for part in parts:
         bound, own = _launches(part, gpu)
-        scheduled.extend(map(without_unread, bound))
+        scheduled.extend(with_needed_alignment(without_unread(made)) for made in bound)
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
 

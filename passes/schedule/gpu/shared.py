@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ....expr import Expr, Load, rewrite_expr
 from ....target import Gpu
+from ....tile.alignment import WIDEST
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -18,8 +19,6 @@ from ....tile.nodes import (
 )
 from ....tile.tree import extent_of, map_refs, var
 
-_ALIGNMENT = 16
-
 
 def shared_bytes(kernel: Kernel) -> int:
     """The bytes of a kernel's shared buffers, side by side."""
@@ -27,7 +26,7 @@ def shared_bytes(kernel: Kernel) -> int:
 
 
 def _bytes(buffer: Buffer) -> int:
-    return -(-buffer.elements * buffer.dtype.bytes // _ALIGNMENT) * _ALIGNMENT
+    return -(-buffer.elements * buffer.dtype.bytes // WIDEST) * WIDEST
 
 
 def spilled(kernel: Kernel, gpu: Gpu) -> tuple[Kernel, tuple[Buffer, ...]]:
@@ -62,7 +61,7 @@ def _for_blocks(buffer: Buffer, blocks: int) -> Buffer:
         axes, indices = ("block#", *layout.axes), (var("block#"), *layout.indices)
         layout = Layout(axes, indices, (blocks, *layout.shape))
     shape = (blocks, *buffer.shape)
-    return replace(buffer, shape=shape, layout=layout, space=Space.GLOBAL)
+    return replace(buffer, shape=shape, layout=layout, space=Space.GLOBAL, alignment=WIDEST)
 
 
 def _indexed(block: Block, name: str, first: Expr) -> Block:

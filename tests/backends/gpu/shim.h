@@ -36,6 +36,7 @@ static shim_index blockIdx, threadIdx, blockDim, gridDim;
 #include "device/numbers.h"
 #include "device/fibers.h"
 #include "device/copies.h"
+#include "device/neighbours.h"
 #include "device/warps.h"
 #include "device/matrices.h"
 #include "device/launch.h"

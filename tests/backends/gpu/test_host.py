@@ -34,8 +34,10 @@ def host_part(fn: Function) -> tuple[CudaSource, str, bytes]:
     return source, host_source(source), weights_file(source, lowered.constants)
 
 
-def run_host(fn: Function, arrays: list[Array], folder: Path) -> tuple[int, list[Array]]:
-    """What the host part returns, and the results."""
+def run_host(
+    fn: Function, arrays: list[Array], folder: Path, *, offset: int = 0
+) -> tuple[int, list[Array]]:
+    """What the host part returns, and the results; `offset` moves the arrays that are given."""
     source, text, weights = host_part(fn)
     plain = text.replace(source.wrappers, "") if source.wrappers else text
     built = f"{plain}\n{registrations(list(source.kernels.values()))}"
@@ -45,10 +47,20 @@ def run_host(fn: Function, arrays: list[Array], folder: Path) -> tuple[int, list
     assert library[f"{fn.name}_load"](str(file).encode()) == 0
     types = [result.type for result in fn.results]
     results = [np.empty(type_.static_shape, type_.dtype.numpy) for type_ in types]
+    arrays = [moved(array, offset) for array in arrays]
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (*arrays, *results)]
     code = library[f"{fn.name}_run"](*pointers, None)
     library[f"{fn.name}_unload"]()
     return code, results
+
+
+def moved(array: Array, offset: int) -> Array:
+    """A copy that lies so many bytes after a multiple of 64."""
+    whole = np.empty(array.nbytes + 128, np.uint8)
+    start = -whole.ctypes.data % 64 + offset
+    copy = whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @needs_shim
@@ -69,6 +81,16 @@ def test_weights_come_from_the_file(tmp_path: Path) -> None:
     code, (result,) = run_host(fn.bind({"w": w, "b": b}), [x], tmp_path)
     assert code == 0
     np.testing.assert_allclose(result, np.maximum(x @ w + b, 0), rtol=1e-5, atol=1e-5)
+
+
+@needs_shim
+def test_arrays_must_lie_at_multiples_of_what_is_read_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fn = BY_NAME["linear"]
+    code, _ = run_host(fn, arrays_for(fn), tmp_path, offset=4)
+    assert code == 716  # cudaErrorMisalignedAddress
+    assert capfd.readouterr().err == "linear_run: w lies at no multiple of 16 bytes\n"
 
 
 @needs_shim

@@ -19,7 +19,7 @@ SHIM_WRAPPER void shim_mma(float* acc, const unsigned* a, const unsigned* b, F v
 }
 static void mma_bf16(float* c, const unsigned* a, const unsigned* b, int line = __builtin_LINE())
 {
-    shim_mma(c, a, b, shim_bf16, line);
+    shim_mma(c, a, b, bf16_value, line);
 }
 static void mma_f16(float* c, const unsigned* a, const unsigned* b, int line = __builtin_LINE())
 {

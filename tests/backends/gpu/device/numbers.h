@@ -18,7 +18,7 @@ template <class T> static inline unsigned short f16_bits(T x)
     return bits;
 }
 
-static inline float shim_bf16(unsigned short bits)
+static inline float bf16_value(unsigned short bits)
 {
     return __int_as_float((int)((unsigned)bits << 16));
 }

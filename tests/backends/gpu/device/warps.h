@@ -2,7 +2,7 @@
 // takes of theirs. A thread is one such meeting ahead at most, so that two places suffice.
 #pragma once
 
-struct shim_given { const void* row; unsigned a[4], b[2]; };
+struct shim_given { const void* row; unsigned a[4], b[2], mask; };
 static shim_given shim_gifts[2][SHIM_THREADS];
 static unsigned char shim_turns[SHIM_THREADS];
 
@@ -13,6 +13,21 @@ SHIM_WRAPPER const shim_given* shim_meet(const shim_given& own, int line)
     shim_gifts[turn][shim_current] = own;
     shim_wait(line, SHIM_TOGETHER);
     return shim_gifts[turn] + shim_current / 32 * 32;
+}
+
+// What the lane has whose number differs in the bits of `step`.
+template <class T>
+SHIM_WRAPPER T __shfl_xor_sync(unsigned mask, T own, int step, int line = __builtin_LINE())
+{
+    shim_given given = {0, {}, {}, mask};
+    memcpy(given.a, &own, sizeof own);
+    const shim_given* all = shim_meet(given, line);
+    int lane = shim_current % 32, other = (lane ^ step) & 31;
+    if (!(mask >> lane & 1) || !(mask >> other & 1) || all[other].mask != mask)
+        shim_fail("thread %d shuffles with a lane outside of its mask", shim_current);
+    T found;
+    memcpy(&found, all[other].a, sizeof found);
+    return found;
 }
 
 // Matrices of eight by eight elements from shared memory; each lane gives the place of one row.
