@@ -43,6 +43,7 @@ class Target:
     l3_bytes: int = 32 << 20
     peak_flops: float = 265e9
     memory_bandwidth: float = 40e9
+    read_streams: int = 2  # places of memory that one core reads fastest when it reads all at once
     threads: int = 1
     dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions.py`
     gpu: Gpu | None = None  # of a graphics card, whose other figures are for the whole of it

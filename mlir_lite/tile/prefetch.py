@@ -62,10 +62,11 @@ def prefetch_next(
     return kernel.with_body(changed)
 
 
-def prefetch_streams(kernel: Kernel, distance: int) -> Kernel:
+def prefetch_streams(kernel: Kernel, distance: int, *, last: bool = False) -> Kernel:
     """Have the innermost loops that run at run time ask for what they will read `distance` bytes
-    further on, of the parameters that they read from one end to the other; the first loop that
-    reads a parameter asks, for the others to find it.
+    further on, of the parameters that they read from one end to the other. The first loop that
+    reads a parameter asks, for the others to find it; or the last one does, for the first to find
+    what it will read in its next turns.
 
     for i.o: vector i.i: y[i.o, i.i] = f(x[i.o, i.i])
       ->  for i.o: {prefetch(x[i.o, ahead]);  vector i.i: y[i.o, i.i] = f(x[i.o, i.i])}
@@ -74,15 +75,12 @@ def prefetch_streams(kernel: Kernel, distance: int) -> Kernel:
     asked: set[str] = set()
 
     def visit(block: Block) -> Block:
-        result: list[Stmt] = []
-        for stmt in block:
-            if isinstance(stmt, Loop) and not _runs(stmt):
-                result.append(stmt)
-            elif isinstance(stmt, Loop) and not any(map(_runs, _loops(stmt.body))):
-                result.append(replace(stmt, body=(*requests(stmt), *stmt.body)))
-            else:
-                result.append(map_blocks(stmt, visit))
-        return tuple(result)
+        return tuple(map(visited, block[::-1]))[::-1] if last else tuple(map(visited, block))
+
+    def visited(stmt: Stmt) -> Stmt:
+        if not isinstance(stmt, Loop) or any(map(_runs, _loops(stmt.body))):
+            return map_blocks(stmt, visit)
+        return replace(stmt, body=(*requests(stmt), *stmt.body)) if _runs(stmt) else stmt
 
     def requests(loop: Loop) -> list[Stmt]:
         inside = {stmt.axis: stmt for stmt in _loops(loop.body)}

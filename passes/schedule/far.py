@@ -16,7 +16,7 @@ from ...tile.prefetch import prefetch_streams
 from ...tile.tree import accesses
 from .analysis import work_cycles
 from .loops import moved_bytes
-from .memory_cost import STREAM_AHEAD, beyond_caches, worth_asking
+from .memory_cost import FAR_AHEAD, STREAM_AHEAD, beyond_caches, worth_asking
 
 
 def for_memory(kernel: Kernel, target: Target) -> Kernel:
@@ -24,6 +24,16 @@ def for_memory(kernel: Kernel, target: Target) -> Kernel:
     moved = moved_bytes(kernel)
     if worth_asking(work_cycles(kernel), moved, target):
         kernel = prefetch_streams(kernel, STREAM_AHEAD)
+    return past_caches(kernel) if beyond_caches(moved, target) else kernel
+
+
+def rows_for_memory(kernel: Kernel, row_bytes: int, target: Target) -> Kernel:
+    """As `for_memory`, of nests over the same rows. The first nest reads a row as fast as it comes,
+    others compute: so the last that reads it asks for rows to come, if rows are so short that all
+    of them are in the nearest cache until then."""
+    moved = moved_bytes(kernel)
+    if worth_asking(work_cycles(kernel), moved, target):
+        kernel = prefetch_streams(kernel, FAR_AHEAD, last=row_bytes <= FAR_AHEAD)
     return past_caches(kernel) if beyond_caches(moved, target) else kernel
 
 

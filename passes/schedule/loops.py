@@ -23,11 +23,12 @@ from ...tile.loops import (
 from ...tile.nests import iterations_are_private
 from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, walk
 from ...tile.partials import cut_reduction, interleave
+from ...tile.prefetch import prefetch_streams
 from ...tile.reductions import sink, split_accumulator
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles
 from .cost import worth_threads
-from .memory_cost import STREAM_RUN, read_streams
+from .memory_cost import FAR_AHEAD, STREAM_RUN, read_streams
 
 PIECES = 8  # conditions are cut out of a loop by at most so many pieces
 UNROLLED_TAPS = 8  # window loops up to this long are unrolled
@@ -136,6 +137,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         if by_column <= by_row:
             return share_nest(schedule_columns(kernel, nest, axis, lanes), nest)
     everything = not nest.loops and nest.alone and len(inner) == 1
+    streams = 1
     if everything and worth_threads(work_cycles(kernel)):
         axis, streams = inner[0].axis, read_streams(moved_bytes(kernel), target)
         run = STREAM_RUN // target.vector_bytes * lanes
@@ -144,7 +146,8 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         if streams > 1:
             kernel = interleave(kernel, axis, streams, run)
         (nest,) = nests_of(kernel)
-    return share_nest(vector_rows(kernel, nest.block, lanes), nest)
+    kernel = share_nest(vector_rows(kernel, nest.block, lanes), nest)
+    return prefetch_streams(kernel, FAR_AHEAD) if streams > 1 else kernel
 
 
 def schedule_columns(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kernel:

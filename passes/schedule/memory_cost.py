@@ -23,9 +23,10 @@ STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of eac
 ROW_CUTS = (1, 2, 4, 8)  # pieces of the rows of a matrix
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 ROW_BUFFERS = 3  # a row that is read, what is kept of it, and the one that is written
-READ_STREAMS = 8
+STREAM_COUNTS = (1, 2, 4, 8)
 STREAM_RUN = 1024  # bytes read of one before the next
 STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+FAR_AHEAD = 8192  # bytes, where data is read in bursts, or at several places
 
 
 def worth_streaming(sizes: ProductSizes, target: Target) -> bool:
@@ -76,8 +77,8 @@ def streamed_columns(columns: int, lanes: int) -> int:
 def read_streams(moved: int, target: Target) -> int:
     """At how many places at once so many bytes are read: what comes from memory at several, each of
     which the hardware reads ahead of."""
-    usual = READ_STREAMS if memory_bound(moved, target) else 1
-    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in (1, READ_STREAMS)}
+    usual = target.read_streams if memory_bound(moved, target) else 1
+    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in STREAM_COUNTS}
     return decide(f"{moved} bytes read once", "streams", cycles, target)
 
 
@@ -89,9 +90,9 @@ def worth_asking(cycles: float, moved: int, target: Target) -> bool:
 
 
 def beyond_caches(moved: int, target: Target) -> bool:
-    """Whether what a kernel reads and writes is so much that nothing of it stays in a cache, so
+    """Whether what a kernel reads and writes is so much that little of it stays in a cache, so
     that writing it past them saves reading each line first."""
-    return moved > 2 * target.l3_bytes
+    return moved >= target.l3_bytes
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ...target import Target
 from ...tile.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.nodes import Kernel, Loop, Space
 from ...tile.tree import chain, extent_of
+from .far import rows_for_memory
 from .loops import collapse_all, lanes_of, moved_bytes, share, vector_rows
 from .memory_cost import RowSizes, rows_in_flight
 
@@ -18,12 +19,14 @@ from .memory_cost import RowSizes, rows_in_flight
 def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
     """Several nests over the same rows (softmax, norms): a few rows after the others, their
     intermediates in a buffer that stays in the nearest cache."""
-    depth = common_depth(kernel)
+    depth, row_bytes = common_depth(kernel), 0
     if depth:
-        count = rows_in_flight(row_sizes(kernel, depth), target)
+        sizes = row_sizes(kernel, depth)
+        row_bytes, count = sizes.moved // sizes.rows, rows_in_flight(sizes, target)
         kernel = block_rows(kernel, depth, count) if count > 1 else fuse_leading(kernel, depth)
     kernel = collapse_all(kernel)
-    return share(vector_rows(kernel, kernel.body, lanes_of(kernel, target)))
+    kernel = share(vector_rows(kernel, kernel.body, lanes_of(kernel, target)))
+    return rows_for_memory(kernel, row_bytes, target) if row_bytes else kernel
 
 
 def row_sizes(kernel: Kernel, depth: int) -> RowSizes:

@@ -60,8 +60,9 @@ class Case:
         return max(_difference(*pair) for pair in zip(results, wanted, strict=True))
 
     def _stored(self, prefix: str) -> dict[str, Array]:
+        # Copied, as arrays that NumPy makes lie in large pages, and those of a file do not.
         stored = load_file(self.arrays)
-        return {name: stored[name] for name in sorted(stored) if name.startswith(prefix)}
+        return {name: stored[name].copy() for name in sorted(stored) if name.startswith(prefix)}
 
 
 def _difference(found: Array, wanted: Array) -> float:

@@ -377,7 +377,7 @@ def test_what_is_reduced_from_memory_is_read_at_several_places(lanes: int) -> No
         kernel = check(ml.function(f32[shape])(lambda x: ml.max(x)), lanes, small)
         loops = [loop for loop in walk(kernel.body) if isinstance(loop, Loop)]
         streams = [loop for loop in loops if loop.axis.endswith(".s")]
-        assert [loop.stop for loop in streams] == [index(memory_cost.READ_STREAMS)]
+        assert [loop.stop for loop in streams] == [index(small.read_streams)]
 
 
 @LANES
