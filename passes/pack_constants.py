@@ -3,6 +3,10 @@ of convolutions that come at run time, as in training, each time.
 
 matmul x, %w  ->  panel_matmul x, pack_columns(%w);   conv x, %w  ->  panel_conv pad(x), pack(%w)
 
+A convolution reads its input element by element: that of a few channels is read as it lies.
+
+conv transpose(x), %w  ->  panel_conv pad(x), pack(%w) {layout = "nchw"}
+
 Narrow ones, which instructions of the target sum several products of, have their own panels (see
 `narrow_products`).
 """
@@ -17,13 +21,15 @@ from ..ops.conv import Conv
 from ..ops.depthwise import depthwise_conv
 from ..ops.matmul import Matmul
 from ..ops.panels import pack_columns, pack_filters, panel_conv, panel_matmul
-from ..ops.shape import reshape, transpose
+from ..ops.shape import Transpose, reshape, transpose
 from ..ops.slice import pad
 from ..ops.table import TABLE
+from ..ops.windows import order_of
 from ..target import Target
 from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
 from .schedule.cost import PACKED_ROWS, ProductSizes, panel_width
+from .schedule.window_cost import worth_reading_first
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
@@ -82,8 +88,19 @@ def pack_conv(target: Target) -> Pattern:
         windows = prod(result[:-1]) // max(1, rows)
         sizes = ProductSizes(rows, depth, out, op.weight.dtype, windows=windows)
         width = panel_width(sizes, target)
-        x = pad(op.x, ((0, 0), *op.padding, (0, 0)))
+        x, layout = _padded_input(op, target)
         filters = pack_filters(op.weight, width)
-        return panel_conv(x, filters, out, op.strides, op.dilations)
+        return panel_conv(x, filters, out, op.strides, op.dilations, layout)
 
     return pack
+
+
+def _padded_input(op: Conv, target: Target) -> tuple[Value, str]:
+    """The padded input of a channels-last convolution, and its layout: channels-first where it lies
+    so and is well read so."""
+    match op.x.op:
+        case Transpose(x=first, perm=perm) if (
+            perm == order_of("nhwc", first.rank) and worth_reading_first(first.type, target)
+        ):
+            return pad(first, ((0, 0), (0, 0), *op.padding)), "nchw"
+    return pad(op.x, ((0, 0), *op.padding, (0, 0))), "nhwc"

@@ -18,7 +18,17 @@ from .body import Indices, computing_type, guarded, reduce_over
 from .conv import convolve
 from .promote import check_kind, check_same_dtype
 from .reduce import widened
-from .windows import Windows, in_layout, sources, windows_inside
+from .windows import (
+    Windows,
+    batch_of,
+    channels_first,
+    channels_of,
+    check_layout,
+    in_layout,
+    join_index,
+    sources,
+    windows_inside,
+)
 
 
 @op
@@ -123,7 +133,7 @@ class PanelConv(Op):
     """Channels-last convolution by `channels` filters packed as by `PackFilters`.
 
     `(batch, *size, in) x (channels / width, *kernel, in, width) -> (batch, *size, channels)`,
-    without padding or groups.
+    without padding or groups. The input may be in another `layout`: it is read element by element.
     """
 
     x: Value
@@ -131,29 +141,32 @@ class PanelConv(Op):
     channels: int
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
+    layout: str = "nhwc"  # of the input
 
     def infer(self) -> TensorType:
         x, panels = self.x.type, self.panels.type
         check_kind(self.x, "fiu")
         check_same_dtype(self.x, self.panels)
+        check_layout(x, self.layout)
         ranks = f"packed filters of rank {panels.rank}, an input of rank {x.rank}"
         check(x.rank >= 3 and panels.rank == x.rank + 1, ranks)
         inner, width = panels.static_shape[-2:]
-        check(x.shape[-1] == inner, f"{x.shape[-1]} channels meet filters of {inner}")
+        found = channels_of(x.shape, self.layout)
+        check(found == inner, f"{found} channels meet filters of {inner}")
         count = panels.static_shape[0]
         fits = ceil_div(self.channels, width) == count
         check(fits, f"{self.channels} channels in {count} panels of {width}")
         counts = [window.count for window in self.windows()]
-        return x.with_shape((x.shape[0], *counts, self.channels))
+        return x.with_shape((batch_of(x.shape, self.layout), *counts, self.channels))
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
         kernel = self.panels.type.static_shape[1:-2]
-        return windows_inside(self.x.shape, kernel, self.strides, self.dilations)
+        return windows_inside(self.x.shape, kernel, self.strides, self.dilations, self.layout)
 
     def reference(self, x: Array, panels: Array) -> Array:
         weight = np.moveaxis(_unpacked(panels, self.channels), -1, 1)
-        first = widened(np.moveaxis(x, -1, 1))
+        first = widened(channels_first(x, self.layout))
         y = convolve(first, widened(weight), self.windows(), 1)
         return in_layout(y, "nhwc").astype(x.dtype)
 
@@ -166,7 +179,8 @@ class PanelConv(Op):
             *taps, c = along
             source = sources(windows, tuple(position), tuple(taps))
             packed = panels[(channel // width, *taps, c, channel % width)]
-            return cast(x[(batch, *source, c)], wide) * cast(packed, wide)
+            element = x[join_index(batch, c, source, self.layout)]
+            return cast(element, wide) * cast(packed, wide)
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": inner}
         return cast(reduce_over("sum", axes, element), self.x.dtype)

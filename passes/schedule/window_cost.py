@@ -7,13 +7,15 @@ from itertools import product
 from math import prod
 
 from ...target import Target
-from ...types import DType
+from ...types import DType, TensorType
 from .cost import (
     CACHE_SPEED,
     FMAS_PER_CYCLE,
     RULE_OF_THUMB,
+    SET_PERIOD,
     ProductSizes,
     decide,
+    decide_rule,
     memory_cycles,
     product_cycles,
     tiles_by_cycles,
@@ -101,3 +103,12 @@ def transpose_cycles(count: int, target: Target) -> float:
     """Cycles in which so many bytes are read and written in another order."""
     speed = CACHE_SPEED if count <= target.l3_bytes else 1
     return 2 * memory_cycles(count, target) / speed
+
+
+def worth_reading_first(images: TensorType, target: Target) -> bool:
+    """Whether a convolution reads images channels-first, element by element, as they lie: where so
+    few channels, the same row of each, cannot drive one another out of the nearest cache, even if
+    all meet in one set."""
+    channels = images.static_shape[1]
+    rule = channels <= target.l1_bytes // SET_PERIOD * 2 // 3
+    return decide_rule(f"images {images}", "read channels-first", rule, target)

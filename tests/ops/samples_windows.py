@@ -172,13 +172,14 @@ def _panels() -> Iterator[Sample]:
                 (weight,),
             )
             panels = normal((-(-out // width), *kernel, inner, width), dtype, 2)
-            yield Sample(
-                f"{case.comment} in {width}, {dtype}",
-                lambda x, panels, case=case: PanelConv(
-                    x, panels, case.weight[0], case.strides, case.dilations
-                ),
-                (channels_last(normal(case.x, dtype)), panels),
-            )
+            for layout in ("nhwc", "nchw", "chwn")[: 3 if dtype == f32 else 1]:
+                yield Sample(
+                    f"{case.comment} in {width}, {dtype}, {layout}",
+                    lambda x, panels, case=case, layout=layout: PanelConv(
+                        x, panels, case.weight[0], case.strides, case.dilations, layout
+                    ),
+                    (lying(normal(case.x, dtype), layout), panels),
+                )
 
 
 def _poolings() -> Iterator[Sample]:
