@@ -1,9 +1,10 @@
 """The LLVM text of the thread pool: `@ml_worker`, `@ml_parallel`, `@ml_stop`.
 
 A pool is one block of memory. Work is cut into chunks and published by raising `generation`; the
-threads take chunks through `ticket`, the caller from the front and the workers from the back. So
-each thread mostly meets the data it had last time, and one that comes late, or is kept from its
-processor, leaves its chunks to the others. A worker that has spun long enough sleeps on
+threads take chunks through `ticket`, the caller the first ones, the workers those after its share.
+So each thread mostly meets the data it had last time; it goes forward through its chunks, so that
+what a kernel asks for ahead is what it needs next; and one that comes late, or is kept from its
+processor, leaves its last chunks to the others. A worker that has spun long enough sleeps on
 `generation` itself (a futex). Fields that different threads write often stand on lines apart.
 """
 
@@ -28,11 +29,12 @@ class PoolHeader(ctypes.Structure):
     context: int | None
     extent: int
     chunks: int  # pieces that [0, extent) is cut into
+    share: int  # of these that are the caller's, if no thread is late
     threads: int  # the caller included; 1 once the pool is stopped
     spins: int  # pauses before a worker sleeps and before a waiting caller yields
     stop: int  # 1: workers return
     busy: int  # 1: a caller is handing out work
-    ticket: int  # generation << 32 | chunks taken from the front << 16 | from the back
+    ticket: int  # generation << 32 | chunks taken by the caller << 16 | by the workers
     finished: int  # chunks done
 
     _fields_ = (
@@ -42,10 +44,11 @@ class PoolHeader(ctypes.Structure):
         ("context", ctypes.c_void_p),
         ("extent", ctypes.c_int64),
         ("chunks", ctypes.c_int64),
+        ("share", ctypes.c_int64),
         ("threads", ctypes.c_int32),
         ("spins", ctypes.c_int32),
         ("stop", ctypes.c_int32),
-        ("_after_stop", ctypes.c_char * (_APART - 52)),
+        ("_after_stop", ctypes.c_char * (_APART - 60)),
         ("busy", ctypes.c_int32),
         ("_after_busy", ctypes.c_char * (_APART - 4)),
         ("ticket", ctypes.c_int64),
@@ -126,10 +129,10 @@ define internal void @ml_yield() nounwind {
 """
 
 _FUNCTIONS = """
-; Take chunks of the work of %generation and run them until none is left: from the front (%first
-; is 65536) or from the back (1). The ticket holds the generation, so that who comes late takes
-; nothing of the next work.
-define internal void @ml_share(ptr %pool, i32 %generation, i64 %first) nounwind {
+; Take chunks of the work of %generation and run them until none is left, as the caller (%role is
+; 65536) or as a worker (1): first those of the own side in order, then the last ones of the other.
+; The ticket holds the generation, so that who comes late takes nothing of the next work.
+define internal void @ml_share(ptr %pool, i32 %generation, i64 %role) nounwind {
 entry:
   %ticket.at = getelementptr i8, ptr %pool, i64 $ticket
   %finished.at = getelementptr i8, ptr %pool, i64 $finished
@@ -137,34 +140,44 @@ entry:
   %context.at = getelementptr i8, ptr %pool, i64 $context
   %extent.at = getelementptr i8, ptr %pool, i64 $extent
   %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
+  %share.at = getelementptr i8, ptr %pool, i64 $share
   %task = load ptr, ptr %task.at
   %context = load ptr, ptr %context.at
   %extent = load i64, ptr %extent.at
   %chunks = load i64, ptr %chunks.at
+  %share = load i64, ptr %share.at
+  %rest = sub i64 %chunks, %share
   %wide = zext i32 %generation to i64
   %mine = shl i64 %wide, 32
-  %from.front = icmp ne i64 %first, 1
+  %is.worker = icmp eq i64 %role, 1
+  %own = select i1 %is.worker, i64 %rest, i64 %share
+  %begin = select i1 %is.worker, i64 %share, i64 0
+  %end = select i1 %is.worker, i64 %share, i64 %chunks
   br label %look
 look:
   %done = phi i64 [ 0, %entry ], [ %done, %take ], [ %done.next, %run ]
   %ticket = load atomic i64, ptr %ticket.at acquire, align 8
   %taken = sub i64 %ticket, %mine
   %current = icmp ult i64 %taken, 4294967296
-  %front = lshr i64 %taken, 16
-  %back = and i64 %taken, 65535
-  %sum = add i64 %front, %back
+  %callers = lshr i64 %taken, 16
+  %workers = and i64 %taken, 65535
+  %sum = add i64 %callers, %workers
   %left = icmp ult i64 %sum, %chunks
   %open = and i1 %current, %left
   br i1 %open, label %take, label %report
 take:
-  %next = add i64 %ticket, %first
+  %next = add i64 %ticket, %role
   %exchanged = cmpxchg ptr %ticket.at, i64 %ticket, i64 %next acq_rel monotonic
   %won = extractvalue { i64, i1 } %exchanged, 1
   br i1 %won, label %run, label %look
 run:
-  %last = sub i64 %chunks, 1
-  %from.end = sub i64 %last, %back
-  %chunk = select i1 %from.front, i64 %front, i64 %from.end
+  %number = select i1 %is.worker, i64 %workers, i64 %callers
+  %in.order = add i64 %begin, %number
+  %beyond = sub i64 %number, %own
+  %after.it = sub i64 %end, %beyond
+  %others = sub i64 %after.it, 1
+  %is.own = icmp ult i64 %number, %own
+  %chunk = select i1 %is.own, i64 %in.order, i64 %others
   %after = add i64 %chunk, 1
   %lo.scaled = mul i64 %chunk, %extent
   %hi.scaled = mul i64 %after, %extent
@@ -297,6 +310,7 @@ publish:
   %context.at = getelementptr i8, ptr %pool, i64 $context
   %extent.at = getelementptr i8, ptr %pool, i64 $extent
   %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
+  %share.at = getelementptr i8, ptr %pool, i64 $share
   %ticket.at = getelementptr i8, ptr %pool, i64 $ticket
   %finished.at = getelementptr i8, ptr %pool, i64 $finished
   %threads.i32 = load i32, ptr %threads.at
@@ -304,10 +318,14 @@ publish:
   %most = mul i64 %threads, $per_thread
   %few = icmp ult i64 %extent, %most
   %chunks = select i1 %few, i64 %extent, i64 %most
+  %rounding = sub i64 %threads, 1
+  %rounded = add i64 %chunks, %rounding
+  %share = udiv i64 %rounded, %threads
   store ptr %task, ptr %task.at
   store ptr %context, ptr %context.at
   store i64 %extent, ptr %extent.at
   store i64 %chunks, ptr %chunks.at
+  store i64 %share, ptr %share.at
   store atomic i64 0, ptr %finished.at monotonic, align 8
   %old = load atomic i32, ptr %generation.at monotonic, align 4
   %coming = add i32 %old, 1

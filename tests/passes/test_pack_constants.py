@@ -52,13 +52,23 @@ def test_an_empty_product_stays() -> None:
 
 @pytest.mark.parametrize("padding", [0, 1])
 def test_a_convolution_reads_packed_filters_and_a_padded_input(padding: int) -> None:
-    fn = ml.function(f32[1, 4, 6, 6])(lambda x: ml.conv(x, random(20, 4, 3, 3), padding=padding))
+    fn = ml.function(f32[1, 9, 6, 6])(lambda x: ml.conv(x, random(20, 9, 3, 3), padding=padding))
     got = packed(layout(fn, target=TARGET))
     pads = ["pad"] if padding else []
     names = ["transpose", *pads, "pack_filters", "panel_conv", "transpose"]
     assert operations(got) == names
     (conv,) = (node.op for node in got.nodes if isinstance(node.op, PanelConv))
-    assert conv.channels == 20
+    assert conv.channels == 20 and conv.layout == "nhwc"
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_convolution_reads_a_few_channels_as_they_lie(padding: int) -> None:
+    fn = ml.function(f32[2, 8, 6, 7])(lambda x: ml.conv(x, random(20, 8, 3, 3), padding=padding))
+    got = packed(layout(fn, target=TARGET))
+    pads = ["pad"] if padding else []
+    assert operations(got) == [*pads, "pack_filters", "panel_conv", "transpose"]
+    (conv,) = (node.op for node in got.nodes if isinstance(node.op, PanelConv))
+    assert conv.layout == "nchw"
 
 
 def test_a_depthwise_convolution_has_its_taps_in_order() -> None:

@@ -73,6 +73,8 @@ define void @nested(ptr %pool, ptr %arguments, i64 %extent) nounwind {
 }
 """
 
+TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
 LINUX = sys.platform == "linux"
 WAYS = [False, True] if LINUX else [False]
 
@@ -138,6 +140,36 @@ def test_chunks_are_contiguous_and_even(
     for _ in range(3):
         assert tasks.shares(pool.address, extent) == chunks(extent, threads)
     pool.close()
+
+
+@pytest.mark.parametrize(
+    ("late", "order"), [("caller", [4, 5, 6, 7, 3, 2, 1]), ("worker", [0, 1, 2, 3, 7, 6, 5])]
+)
+def test_a_thread_goes_forward_and_leaves_its_last_chunks_to_others(
+    futex: bool, late: str, order: list[int]
+) -> None:
+    caller = threading.get_ident()
+    begun, done = threading.Event(), threading.Event()
+    taken: dict[str, list[int]] = {"caller": [], "worker": []}
+
+    def task(context: int | None, lo: int, hi: int) -> None:
+        role = "caller" if threading.get_ident() == caller else "worker"
+        taken[role].append(lo)
+        if role == late:
+            begun.set()
+            done.wait(10)
+            return
+        begun.wait(10)
+        if len(taken[role]) == len(order):
+            done.set()
+
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64)
+    parallel = prototype(pool_code(futex=futex).symbols["ml_parallel"])
+    pool = ThreadPool(2, futex=futex)
+    parallel(pool.address, TASK(task), None, 2 * CHUNKS)
+    pool.close()
+    own = {"caller": [0], "worker": [CHUNKS]}
+    assert taken == {"caller": order, "worker": order, late: own[late]}
 
 
 def test_without_a_pool_the_caller_does_all(tasks: Tasks) -> None:
