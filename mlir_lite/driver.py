@@ -24,7 +24,7 @@ from .backends.llvm.backend import CpuBackend, cpu_target, timed_as
 from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
-from .errors import InputError, UnsupportedError, check
+from .errors import InputError, check
 from .ir import Function
 from .passes.dump import DumpFolder, both, new_folder
 from .passes.lower import Lowered, lower
@@ -144,12 +144,7 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
     if options.passes is not None:
         return options.passes
     if target.gpu is not None:
-        check(
-            options.winograd in ("auto", "off"),
-            f"{target.name} has no Winograd, not even winograd={options.winograd!r}",
-            UnsupportedError,
-        )
-        return cuda_pipeline()
+        return cuda_pipeline(target, winograd=options.winograd)
     return cpu_pipeline(target, winograd=options.winograd, precision=options.precision)
 
 

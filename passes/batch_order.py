@@ -21,8 +21,11 @@ WORTH = 0.9  # of the cycles channels-last: what gains less is left in the usual
 def batch_is_last(fn: Function, target: Target) -> bool:
     """Whether that is cheaper for all convolutions together, whose filters come at run time.
 
-    Constant ones are packed, or transformed, for images that are channels-last.
+    Constant ones are packed, or transformed, for images that are channels-last. A graphics card has
+    no vectors to fill.
     """
+    if target.gpu is not None:
+        return False
     found = [node.op for node in fn.nodes if isinstance(node.op, _Convolution)]
     works = [_work_of(op) for op in found]
     known = [work for work in works if work is not None]

@@ -7,6 +7,8 @@ A convolution reads its input element by element: that of a few channels is read
 
 conv transpose(x), %w  ->  panel_conv pad(x), pack(%w) {layout = "nchw"}
 
+On a graphics card there is one panel, and the convolution does the padding.
+
 Narrow ones, which instructions of the target sum several products of, have their own panels (see
 `narrow_products`).
 """
@@ -57,6 +59,8 @@ def packed_product(op: Matmul, target: Target) -> Value | None:
     rows = prod(op.lhs.type.static_shape[len(batch) : -1])
     if not rows or not columns:
         return None
+    if target.gpu is not None and columns % target.lanes(op.rhs.dtype) == 0:
+        return None  # one panel, as it stands
     sizes = ProductSizes(rows, depth, columns, op.rhs.dtype, prod(batch))
     packed = pack_columns(op.rhs, panel_width(sizes, target))
     return panel_matmul(op.lhs, packed, columns)
@@ -88,19 +92,25 @@ def pack_conv(target: Target) -> Pattern:
         windows = prod(result[:-1]) // max(1, rows)
         sizes = ProductSizes(rows, depth, out, op.weight.dtype, windows=windows)
         width = panel_width(sizes, target)
-        x, layout = _padded_input(op, target)
+        x, layout = _input(op, target)
+        if target.gpu is not None:  # what a card copies outside of the image is zero
+            padding = op.padding
+        else:
+            widths = ((0, 0), (0, 0), *op.padding)
+            x = pad(x, [widths[axis] for axis in order_of(layout, x.rank)])
+            padding = ()
         filters = pack_filters(op.weight, width)
-        return panel_conv(x, filters, out, op.strides, op.dilations, layout)
+        return panel_conv(x, filters, out, op.strides, op.dilations, layout, padding)
 
     return pack
 
 
-def _padded_input(op: Conv, target: Target) -> tuple[Value, str]:
-    """The padded input of a channels-last convolution, and its layout: channels-first where it lies
-    so and is well read so."""
+def _input(op: Conv, target: Target) -> tuple[Value, str]:
+    """The input of a channels-last convolution, and its layout: channels-first where it lies so and
+    is well read so."""
     match op.x.op:
         case Transpose(x=first, perm=perm) if (
             perm == order_of("nhwc", first.rank) and worth_reading_first(first.type, target)
         ):
-            return pad(first, ((0, 0), (0, 0), *op.padding)), "nchw"
-    return pad(op.x, ((0, 0), *op.padding, (0, 0))), "nhwc"
+            return first, "nchw"
+    return op.x, "nhwc"

@@ -127,8 +127,8 @@ def cpu_pipeline(
     )
 
 
-def cuda_pipeline() -> tuple[Step, ...]:
-    """As `cpu_pipeline`, for a graphics card: weights stay as they are, channels first."""
+def cuda_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step, ...]:
+    """As `cpu_pipeline`, for a graphics card."""
     return (
         Step("inline-checkpoints"),
         *_TIDY,
@@ -138,8 +138,14 @@ def cuda_pipeline() -> tuple[Step, ...]:
         Step("fold-norm"),
         Step("decompose"),
         *_TIDY,
+        Step("layout", {"target": target}),
+        *_TIDY,
+        Step("conv-gradients"),
+        *_TIDY,
         Step("conv-to-gemm"),
+        Step("winograd", {"target": target, "choice": winograd}),
         Step("constant-fold"),
+        Step("pack-constants", {"target": target}),
         *_TIDY,
         Step("fuse"),
     )

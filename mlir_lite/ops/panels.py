@@ -19,15 +19,17 @@ from .conv import convolve
 from .promote import check_kind, check_same_dtype
 from .reduce import widened
 from .windows import (
+    Padding,
     Windows,
     batch_of,
     channels_first,
     channels_of,
     check_layout,
     in_layout,
-    join_index,
+    read_window,
     sources,
-    windows_inside,
+    spatial_of,
+    windows_of,
 )
 
 
@@ -133,7 +135,8 @@ class PanelConv(Op):
     """Channels-last convolution by `channels` filters packed as by `PackFilters`.
 
     `(batch, *size, in) x (channels / width, *kernel, in, width) -> (batch, *size, channels)`,
-    without padding or groups. The input may be in another `layout`: it is read element by element.
+    without groups, and without padding where none is given. The input may be in another `layout`:
+    it is read element by element.
     """
 
     x: Value
@@ -142,6 +145,7 @@ class PanelConv(Op):
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     layout: str = "nhwc"  # of the input
+    padding: Padding = ()
 
     def infer(self) -> TensorType:
         x, panels = self.x.type, self.panels.type
@@ -162,7 +166,9 @@ class PanelConv(Op):
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
         kernel = self.panels.type.static_shape[1:-2]
-        return windows_inside(self.x.shape, kernel, self.strides, self.dilations, self.layout)
+        padding = self.padding or ((0, 0),) * len(kernel)
+        size = spatial_of(self.x.shape, self.layout)
+        return windows_of(size, kernel, self.strides, padding, self.dilations)
 
     def reference(self, x: Array, panels: Array) -> Array:
         weight = np.moveaxis(_unpacked(panels, self.channels), -1, 1)
@@ -179,8 +185,8 @@ class PanelConv(Op):
             *taps, c = along
             source = sources(windows, tuple(position), tuple(taps))
             packed = panels[(channel // width, *taps, c, channel % width)]
-            element = x[join_index(batch, c, source, self.layout)]
-            return cast(element, wide) * cast(packed, wide)
+            seen = read_window(x, batch, c, source, windows, self.layout, 0)
+            return cast(seen, wide) * cast(packed, wide)
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": inner}
         return cast(reduce_over("sum", axes, element), self.x.dtype)

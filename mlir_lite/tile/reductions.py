@@ -14,10 +14,12 @@ from ..expr import (
     TRUE,
     Apply,
     Bounds,
+    Cast,
     Const,
     Expr,
     Load,
     all_of,
+    cast,
     const,
     index,
     loads_of,
@@ -319,6 +321,10 @@ def _without_guard(value: Expr, combiner: str) -> tuple[Expr | None, Expr]:
         ):
             inner, bare = _without_guard(then, combiner)
             return (condition if inner is None else all_of(condition, inner)), bare
+        case Cast(value=narrow, dtype=dtype) if combiner == "sum" or narrow.dtype.is_float:
+            # Its identity is the wide type's, converted.
+            inner, bare = _without_guard(narrow, combiner)
+            return inner, value if inner is None else cast(bare, dtype)
         case Apply(function="mul", args=(left, right)) if combiner == "sum":
             first, bare_left = _without_guard(left, combiner)
             second, bare_right = _without_guard(right, combiner)

@@ -219,8 +219,11 @@ def panel_width(sizes: ProductSizes, target: Target) -> int:
     """Columns of the panels in which the right operand of a product is packed.
 
     Where rows share a panel, two of them should stay in the second cache: the one in use and the
-    next.
+    next. A graphics card has all of them in one, whose rows begin where a thread's access may.
     """
+    if target.gpu is not None:
+        access = target.lanes(sizes.dtype)
+        return -(-sizes.columns // access) * access
     kept = target.l2_bytes // (2 * sizes.depth * target.vector_bytes)
     widths: dict[int, float] = {}
     for tile, cycles in tiles_by_cycles(sizes, target).items():

@@ -84,8 +84,12 @@ class ConvShape:
 
 def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> float:
     """Cycles of a convolution in an order of its axes: a depthwise one runs in vectors along the
-    last axis; one that looks at single pixels is a product, whose columns are along it."""
+    last axis; one that looks at single pixels is a product, whose columns are along it. On a
+    graphics card memory decides, whatever the order."""
     pixels = prod(shape.size)
+    if target.gpu is not None:
+        channels = shape.outer + (shape.outer if shape.depthwise else shape.inner)
+        return memory_cycles(shape.batch * pixels * channels * shape.dtype.bytes, target)
     if shape.depthwise:
         along = shape.size[-1] if channels_first else shape.outer
         vectors = -(-along // target.lanes(shape.dtype))
@@ -108,7 +112,9 @@ def transpose_cycles(count: int, target: Target) -> float:
 def worth_reading_first(images: TensorType, target: Target) -> bool:
     """Whether a convolution reads images channels-first, element by element, as they lie: where so
     few channels, the same row of each, cannot drive one another out of the nearest cache, even if
-    all meet in one set."""
+    all meet in one set; on a graphics card where a pixel's channels are no whole accesses."""
     channels = images.static_shape[1]
     rule = channels <= target.l1_bytes // SET_PERIOD * 2 // 3
+    if target.gpu is not None:
+        rule = channels % target.lanes(images.dtype) != 0
     return decide_rule(f"images {images}", "read channels-first", rule, target)

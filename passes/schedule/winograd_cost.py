@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...target import Target
 from ...types import f32
+from .conv_sizes import TAPS, ConvSizes
 from .cost import (
     CACHE_SPEED,
     ROW_CHUNKS,
@@ -18,27 +19,12 @@ from .cost import (
     product_cycles,
     tiles_by_cycles,
 )
+from .gpu.conv_cost import card_cycles
 
-TAPS = 9
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
 L2_SPEED = 6  # and the second cache so much
 EXPOSED = 0.5  # of the time to read weights again that products do not hide, as measured
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
-
-
-@dataclass(frozen=True)
-class ConvSizes:
-    """Sizes of a 3×3 convolution of unit stride: its results' and its channels."""
-
-    batch: int
-    height: int
-    width: int
-    inner: int
-    outer: int
-
-    def __str__(self) -> str:
-        pixels = f"{self.batch}x{self.height}x{self.width}"
-        return f"conv 3x3 {pixels} {self.inner}->{self.outer} f32"
 
 
 def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target) -> str:
@@ -46,7 +32,7 @@ def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target)
     if not tiles:
         return "direct"
     cycles = algorithm_cycles(sizes, tiles, target)
-    worth = {name: cycles[name] / WINOGRAD_WORTH for name in tiles}
+    worth = {name: cycles[name] / WINOGRAD_WORTH for name in tiles if name in cycles}
     # What is too inaccurate is asked for again, among fewer: that is another question.
     question = f"algorithm, tiles up to {max(tiles.values())}"
     return decide(sizes, question, {**worth, "direct": cycles["direct"]}, target)
@@ -54,8 +40,10 @@ def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target)
 
 def algorithm_cycles(
     sizes: ConvSizes, tiles: Mapping[str, int], target: Target
-) -> dict[str, float]:
+) -> Mapping[str, float]:
     """The cycles of each algorithm there is."""
+    if target.gpu is not None:
+        return card_cycles(sizes, tiles, target, target.gpu)
     cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in tiles.items()}
     return {**cycles, "direct": direct_cycles(sizes, target)}
 
@@ -86,7 +74,10 @@ class TileBlock:
 
 def winograd_block(sizes: ConvSizes, tile: int, target: Target) -> TileBlock | None:
     """How many tiles go through all stages of a Winograd convolution before the next ones; None
-    where each stage is better done for all of them."""
+    where each stage is better done for all of them, as on a graphics card, whose blocks do not wait
+    for one another."""
+    if target.gpu is not None:
+        return None
     question = f"block of tiles of {tile}"
     return decide(sizes, question, _cycles_by_block(sizes, tile, target), target)
 
@@ -113,7 +104,7 @@ def _cycles_stage_by_stage(sizes: ConvSizes, tile: int, target: Target) -> float
     """One product a point, with the larger weights read meanwhile; the transforms; and what goes
     through memory between these three stages, written and read again."""
     points = (tile + 2) ** 2
-    tiles = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile)
+    tiles = sizes.tiles(tile)
     register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
     work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
     weights = memory_cycles(points * sizes.inner * sizes.outer * f32.bytes, target)
@@ -128,7 +119,7 @@ def _cycles_in_blocks(
 ) -> float:
     """The products and transforms of blocks, each of which reads the weights anew."""
     points, tiles = (tile + 2) ** 2, block.rows * block.columns
-    count = sizes.batch * -(-sizes.height // tile) * -(-sizes.width // tile) // tiles
+    count = sizes.tiles(tile) // tiles
     register_tile = _best_tile(tiles, sizes.inner, sizes.outer, target)
     work = points * sizes.inner * product_cycles(tiles, sizes.outer, register_tile)
     matrices = points * sizes.inner * sizes.outer * f32.bytes

@@ -17,12 +17,12 @@ from ....expr import (
     Expr,
     Load,
     all_of,
-    boolean,
     loads_of,
     vars_of,
 )
 from ....expr.simplify import Linear, factor_of, linear_sum
 from ....tile.alignment import alignment_of
+from ....tile.copies import SIZES
 from ....tile.dependence import Dependences, Mode
 from ....tile.nodes import (
     Accumulate,
@@ -39,7 +39,7 @@ from ....tile.nodes import (
     walk,
 )
 from ....tile.scopes import scoped
-from ....tile.tree import accesses, chain, extent_of, has_constant_limits
+from ....tile.tree import accesses, chain, extent_of, has_constant_limits, var
 from ..analysis import stride
 
 LEAST = 8  # columns and terms: with fewer, tiles are mostly empty
@@ -103,7 +103,7 @@ class Contraction:
         along its terms or its rows."""
         load = operand.plain
         loops = self.terms if self.runs_along_terms(operand) else operand.loops
-        if load is None or not loops or operand.guard != boolean(True):
+        if load is None or not loops or loops[-1].axis in vars_of(operand.guard):
             return False
         buffer = self.kernel.buffers[load.buffer]
         if alignment_of(buffer) % (width * buffer.dtype.bytes):
@@ -115,8 +115,17 @@ class Contraction:
         for term in terms:
             if term is not None and vars_of(term) == {inner.axis}:
                 del others[term]
-        whole = extent_of(inner) % width == 0 and inner.start == Const(inner.start.dtype, 0)
-        return steps == 1 and whole and all(factor % width == 0 for factor in others.values())
+        begins = inner.start == Const(inner.start.dtype, 0)
+        whole = extent_of(inner) % width == 0 or (len(loops) == 1 and self._reaches(load, inner))
+        apart = all(factor % width == 0 for factor in others.values())
+        return steps == 1 and begins and whole and apart
+
+    def _reaches(self, load: Load, loop: Loop) -> bool:
+        """Whether memory goes on past the last row of an operand, up to a multiple of sixteen
+        bytes, as if there were more of them."""
+        buffer = self.kernel.buffers[load.buffer]
+        row = buffer.shape[-1] * buffer.dtype.bytes
+        return load.indices[-1] == var(loop.axis) and row % SIZES[-1] == 0
 
     def _places(self, load: Load) -> Linear:
         buffer = self.kernel.buffers[load.buffer]
@@ -141,26 +150,29 @@ def as_contraction(kernel: Kernel) -> Contraction | None:
             total = kernel.buffers[name]
         case _:
             return None
-    found = _reduction(sum_, name)
+    found = as_reduction(sum_, name)
     simple = all(isinstance(stmt, (Store, Let, If)) for stmt in walk(tuple(finish)))
     single = total.space is Space.REGISTER and total.elements == 1
-    if found is None or not simple or not single or kernel.locals != (total,):
+    factors = _factors(found.update) if found is not None else None
+    if found is None or factors is None or not simple or not single or kernel.locals != (total,):
         return None
     if not all(map(has_constant_limits, loops)) or not _independent(kernel, loops):
         return None
     written = {name for name, _, writes in accesses(tuple(finish)) if writes}
-    return _sorted(kernel, loops, found, total, tuple(finish), written)
+    return _sorted(kernel, loops, found, factors, total, tuple(finish), written)
 
 
 @dataclass(frozen=True)
-class _Reduction:
-    terms: tuple[Loop, ...]
+class Reduction:
+    """Loops of constant limits, and what is joined in them where all `guards` hold."""
+
+    loops: tuple[Loop, ...]
     guards: tuple[Expr, ...]
-    factors: tuple[Expr, Expr]
+    update: Accumulate
 
 
-def _reduction(stmt: Stmt, total: str) -> _Reduction | None:
-    """The loops, guards and factors of a sum of products."""
+def as_reduction(stmt: Stmt, total: str) -> Reduction | None:
+    """The reduction into a register that a statement is."""
     terms: list[Loop] = []
     guards: list[Expr] = []
     while True:
@@ -171,14 +183,18 @@ def _reduction(stmt: Stmt, total: str) -> _Reduction | None:
             case If(condition=condition, then=(inner,), otherwise=()):
                 guards.append(condition)
                 stmt = inner
-            case Accumulate(
-                combiner="sum",
-                targets=(Ref(buffer=name),),
-                values=(Apply(function="mul", args=(first, second)),),
-            ) if name == total and terms:
-                return _Reduction(tuple(terms), tuple(guards), (first, second))
+            case Accumulate(targets=(Ref(buffer=name),)) if name == total and terms:
+                return Reduction(tuple(terms), tuple(guards), stmt)
             case _:
                 return None
+
+
+def _factors(update: Accumulate) -> tuple[Expr, Expr] | None:
+    """What is multiplied, of a sum of products."""
+    match update:
+        case Accumulate(combiner="sum", values=(Apply(function="mul", args=(first, second)),)):
+            return first, second
+    return None
 
 
 def _independent(kernel: Kernel, loops: Sequence[Loop]) -> bool:
@@ -189,20 +205,24 @@ def _independent(kernel: Kernel, loops: Sequence[Loop]) -> bool:
 def _sorted(
     kernel: Kernel,
     loops: list[Loop],
-    found: _Reduction,
+    found: Reduction,
+    factors: tuple[Expr, Expr],
     total: Buffer,
     finish: Block,
     written: set[str],
 ) -> Contraction | None:
-    """The contraction, its columns those of the innermost loop, along which results are written."""
-    first, second = found.factors
+    """The contraction, its columns those of the innermost loop, along which results are written,
+    unless these are too few."""
+    first, second = factors
     if loops[-1].axis in vars_of(first) and loops[-1].axis not in vars_of(second):
+        first, second = second, first
+    if count([loop for loop in loops if loop.axis not in vars_of(first)]) < LEAST:
         first, second = second, first
     in_left, in_right = vars_of(first), vars_of(second)
     batch = tuple(loop for loop in loops if loop.axis in in_left & in_right)
     rows = tuple(loop for loop in loops if loop.axis in in_left - in_right)
     columns = tuple(loop for loop in loops if loop.axis in in_right - in_left)
-    terms = frozenset(loop.axis for loop in found.terms)
+    terms = frozenset(loop.axis for loop in found.loops)
     shared = terms | {loop.axis for loop in batch}
     left_guards, right_guards = [], []
     for guard in found.guards:
@@ -214,16 +234,31 @@ def _sorted(
             return None
     whole = len(batch) + len(rows) + len(columns) == len(loops)
     depends = terms <= in_left and terms <= in_right
-    reads = {load.buffer for factor in found.factors for load in loads_of(factor)}
+    reads = {load.buffer for factor in factors for load in loads_of(factor)}
     if not whole or not depends or not reads or reads & (written | {total.name}):
         return None
-    if count(columns) < LEAST or count(found.terms) < LEAST:
+    if count(columns) < LEAST or count(found.loops) < LEAST:
+        return None
+    if batch and not rows:  # of which no factor is used twice
         return None
     if not _has_loads(first) or not _has_loads(second):
         return None
-    left = Operand(first, all_of(*left_guards), rows)
-    right = Operand(second, all_of(*right_guards), columns)
-    return Contraction(kernel, batch, left, right, found.terms, total, finish)
+    left = Operand(first, all_of(*left_guards), _as_in_memory(kernel, rows, first))
+    right = Operand(second, all_of(*right_guards), _as_in_memory(kernel, columns, second))
+    ordered = found.loops
+    for factor in (second, first):
+        ordered = _as_in_memory(kernel, ordered, factor)
+    return Contraction(kernel, batch, left, right, ordered, total, finish)
+
+
+def _as_in_memory(kernel: Kernel, loops: tuple[Loop, ...], value: Expr) -> tuple[Loop, ...]:
+    """The loops in the order in which memory holds a factor, if it holds neighbours along one."""
+    load = next(loads_of(value))
+    buffer = kernel.buffers[load.buffer]
+    steps = {loop.axis: stride(buffer, load.indices, loop.axis) for loop in loops}
+    if 1 not in steps.values():
+        return loops
+    return tuple(sorted(loops, key=lambda loop: -(steps[loop.axis] or 0)))
 
 
 def _has_loads(expr: Expr) -> bool:

@@ -11,7 +11,7 @@ from math import prod
 from typing import Protocol, Self, TypeVar
 
 from ....target import Gpu
-from ....tile.warps import COLUMNS, ROWS
+from ....tile.warps import COLUMNS, NARROW, ROWS
 from ....types import DType
 
 QUAD = 4  # neighbouring elements that a thread reads of shared memory at once
@@ -24,13 +24,13 @@ WARP_STAGES = 3
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)  # parts of a sum: each is written to memory and read again
 
 # Of a multiprocessor, in elements or bytes a cycle; the same for all cards since 2020, roughly.
-_MULTIPLY_ADDS = 128  # of f32
+MULTIPLY_ADDS = 128  # of f32
 _FRAGMENT_MULTIPLY_ADDS = 1024
 _SHARED_BYTES = 128
 _MEMORY_BYTES = 32  # from beyond it, all of them at once
 _REGISTERS = 65536
 _BUSY = 256  # threads that keep its arithmetic busy
-_LAUNCH = 5000  # cycles that one more kernel takes
+LAUNCH = 5000  # cycles that one more kernel takes
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Tile:
     def cycles(self) -> float:
         """Arithmetic, and half of the reads of shared memory, which go on beside it."""
         reads = prod(self.warps) * sum(self.quads) * QUAD * 4 * 32 / 4  # a row is for four lanes
-        return prod(self.sides) / _MULTIPLY_ADDS + reads / _SHARED_BYTES / 2
+        return prod(self.sides) / MULTIPLY_ADDS + reads / _SHARED_BYTES / 2
 
     def in_parts(self, splits: int) -> Self:
         return replace(self, splits=splits)
@@ -192,6 +192,13 @@ def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
 _AnyCut = TypeVar("_AnyCut", bound=Cut)
 
 
+def product_cycles(sizes: Sizes, factors: DType, gpu: Gpu) -> float:
+    """The estimated time of a product of f32 sums, in cycles of all multiprocessors."""
+    narrow = factors in NARROW
+    cut: Cut = (choose_warp_tile if narrow else choose_tile)(sizes, factors, gpu)
+    return _cycles(cut, sizes, factors.bytes, gpu)
+
+
 def _least(cuts: Sequence[_AnyCut], sizes: Sizes, size: int, gpu: Gpu) -> _AnyCut:
     allowed = [cut for cut in cuts if cut.threads <= gpu.block_threads] or cuts[-1:]
     candidates = [
@@ -215,5 +222,5 @@ def _cycles(cut: Cut, sizes: Sizes, size: int, gpu: Gpu) -> float:
     time = each * terms * max(cut.cycles / busy, (rows + columns) * size / _MEMORY_BYTES)
     if cut.splits > 1:
         moved = sizes.batch * sizes.rows * sizes.columns * 4 * (2 * cut.splits + 1)
-        time += _LAUNCH + moved / (_MEMORY_BYTES * gpu.multiprocessors)
+        time += LAUNCH + moved / (_MEMORY_BYTES * gpu.multiprocessors)
     return time

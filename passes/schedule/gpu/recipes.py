@@ -25,6 +25,8 @@ from .phases import phases, with_registers
 from .products import rounded, schedule_product
 from .shared import shared_bytes, spilled
 from .turned import as_turned, bind_turned
+from .window_tiles import by_windows
+from .windows import as_windows
 from .work import independent_loops, indexes_registers, prefers_blocks
 
 
@@ -76,7 +78,7 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
 
 
 def _contraction(kernel: Kernel) -> Contraction | None:
-    return as_contraction(collapse_all(with_registers(kernel)))
+    return as_contraction(collapse_all(with_registers(lift_guards(kernel))))
 
 
 def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
@@ -96,6 +98,9 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     turned = as_turned(kernel, loops)
     if turned is not None:
         return (bind_turned(kernel, turned, gpu.block_threads),), ()
+    windows = as_windows(kernel, loops)
+    if windows is not None:
+        return (bind_grid(*by_windows(windows, gpu), gpu),), ()
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
     if loops and not shared and not prefers_blocks(kernel, loops, gpu):
         return (bind_grid(kernel, loops, gpu),), ()

@@ -33,9 +33,11 @@ def card(name: str = "sm_90", threads: int = 256, multiprocessors: int = 132) ->
     return dataclasses.replace(target, gpu=gpu)
 
 
-def planned(fn: Function, target: Target) -> tuple[Program, dict[str, Array]]:
+def planned(
+    fn: Function, target: Target, winograd: str | int = "auto"
+) -> tuple[Program, dict[str, Array]]:
     """The program of a function, with the data of its constants."""
-    lowered = lower(run_passes(fn, cuda_pipeline()), target)
+    lowered = lower(run_passes(fn, cuda_pipeline(target, winograd=winograd)), target)
     data = {name: constant.array() for name, constant in lowered.constants.items()}
     return plan_memory(lowered), data
 
@@ -55,9 +57,10 @@ class Compiled:
         *flags: str,
         target: Target | None = None,
         watched: bool = False,
+        winograd: str | int = "auto",
     ) -> Compiled:
         target = target or card()
-        program, constants = planned(fn, target)
+        program, constants = planned(fn, target, winograd)
         source = CudaSource.of(program, target)
         text = unit_text(list(source.kernels.values()))
         if watched:

@@ -29,7 +29,7 @@ RUNTIME = Path(__file__).with_name("runtime")
 
 def host_part(fn: Function) -> tuple[CudaSource, str, bytes]:
     target = card()
-    lowered = lower(run_passes(fn, cuda_pipeline()), target)
+    lowered = lower(run_passes(fn, cuda_pipeline(target)), target)
     source = CudaSource.of(plan_memory(lowered), target)
     return source, host_source(source), weights_file(source, lowered.constants)
 

@@ -7,6 +7,13 @@ __device__ inline void cp_async_4(void* to, const void* from, int bytes)
                  :: "r"(place), "l"(from), "r"(bytes) : "memory");
 }
 
+__device__ inline void cp_async_16(void* to, const void* from, int bytes)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}
+
 __device__ inline void cp_async_commit()
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -18,15 +25,31 @@ __device__ inline void cp_async_wait()
     asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
 }
 
-// conv: examples.py:41
-// x0 f32[1, 3, 9, 9], x1 f32[4, 3, 3, 3], result f32[1, 4, 9, 9]
+// pack_filters: examples.py:41
+// x f32[4, 3, 9], result f32[1, 9, 3, 4]
+// 1 blocks of 128 threads
+extern "C" __global__ void __launch_bounds__(128)
+pack_filters_kernel(const float* x, float* result)
+{
+    const int block = blockIdx.x;
+    const int thread = threadIdx.x;
+    const int place = block * 128 + thread;
+    if (place < 108) {
+        const int i1 = place / 4 / 3;
+        const int i3 = place / 4 % 3;
+        const int i4 = place % 4;
+        result[i1 * 12 + i3 * 4 + i4] = x[i4 * 27 + i3 * 9 + i1];
+    }
+}
+
+// panel_conv: examples.py:41
+// x0 f32[1, 3, 9, 9], x1 f32[1, 3, 3, 3, 4], result f32[1, 9, 9, 4]
 // 2 blocks of 128 threads
 extern "C" __global__ void __launch_bounds__(128)
-conv_kernel(const float* x0, const float* x1, float* result)
+panel_conv_kernel(const float* x0, const float* x1, float* result)
 {
     __shared__ __align__(16) float left[1152];
     __shared__ __align__(16) float right[2176];
-    float right_next[4];
     float sums[16];
     float a[4];
     float b[4];
@@ -44,26 +67,25 @@ conv_kernel(const float* x0, const float* x1, float* result)
         }
     }
     #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-        const int right_row = right_first + thread % 64;
-        const int right_term = e * 2 + thread / 64;
-        const int i2_1 = right_row / 9;
-        const int i3_1 = right_row % 9;
-        const int k0_1 = right_term / 3 / 3;
-        const int k1_1 = right_term / 3 % 3;
-        const int c_1 = right_term % 3;
-        right[e * 136 + thread / 64 * 68 + thread % 64] = right_row < 81 && right_term < 27 ? (i2_1 + k0_1 - 1 >= 0 && i2_1 + k0_1 - 1 < 9 && i3_1 + k1_1 - 1 >= 0 && i3_1 + k1_1 - 1 < 9 ? x0[c_1 * 81 + i2_1 * 9 + k0_1 * 9 + i3_1 + k1_1 - 10] : 0.0f) : 0.0f;
-    }
-    #pragma unroll
     for (int stage = 0; stage < 3; ++stage) {
+        if (thread < 64) {
+            const int left_row = left_first + thread % 8 * 4;
+            const int left_term = stage * 8 + thread / 8;
+            const int c_1 = left_term / 3 / 3;
+            const int k0_1 = left_term / 3 % 3;
+            const int k1_1 = left_term % 3;
+            cp_async_16(&left[stage * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_1 * 36 + k1_1 * 12 + c_1 * 4 + left_row], left_row < 4 && left_term < 27 ? 16 : 0);
+        }
         #pragma unroll
-        for (int e_1 = 0; e_1 < 2; ++e_1) {
-            const int left_row = left_first + (e_1 * 128 + thread) % 32;
-            const int left_term = stage * 8 + (e_1 * 128 + thread) / 32;
-            const int k0_2 = left_term / 3 / 3;
-            const int k1_2 = left_term / 3 % 3;
-            const int c_2 = left_term % 3;
-            cp_async_4(&left[stage * 288 + (e_1 * 128 + thread) / 32 * 36 + (e_1 * 128 + thread) % 32], &x1[left_row * 27 + c_2 * 9 + k0_2 * 3 + k1_2], left_row < 4 && left_term < 27 ? 4 : 0);
+        for (int e_1 = 0; e_1 < 4; ++e_1) {
+            const int right_row = right_first + (e_1 * 128 + thread) % 64;
+            const int right_term = stage * 8 + (e_1 * 128 + thread) / 64;
+            const int i1_1 = right_row / 9;
+            const int i2_1 = right_row % 9;
+            const int c_2 = right_term / 3 / 3;
+            const int k0_2 = right_term / 3 % 3;
+            const int k1_2 = right_term % 3;
+            cp_async_4(&right[stage * 544 + (e_1 * 128 + thread) / 64 * 68 + (e_1 * 128 + thread) % 64], &x0[c_2 * 81 + i1_1 * 9 + k0_2 * 9 + i2_1 + k1_2 - 10], right_row < 81 && right_term < 27 && (i1_1 + k0_2 - 1 >= 0 && i1_1 + k0_2 - 1 < 9 && (i2_1 + k1_2 - 1 >= 0 && i2_1 + k1_2 - 1 < 9)) ? 4 : 0);
         }
         cp_async_commit();
     }
@@ -71,30 +93,27 @@ conv_kernel(const float* x0, const float* x1, float* result)
         cp_async_wait<2>();
         __syncthreads();
         if (step + 3 < 4) {
+            if (thread < 64) {
+                const int left_row_1 = left_first + thread % 8 * 4;
+                const int left_term_1 = (step + 3) * 8 + thread / 8;
+                const int c_3 = left_term_1 / 3 / 3;
+                const int k0_3 = left_term_1 / 3 % 3;
+                const int k1_3 = left_term_1 % 3;
+                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_3 * 36 + k1_3 * 12 + c_3 * 4 + left_row_1], left_row_1 < 4 && left_term_1 < 27 ? 16 : 0);
+            }
             #pragma unroll
-            for (int e_2 = 0; e_2 < 2; ++e_2) {
-                const int left_row_1 = left_first + (e_2 * 128 + thread) % 32;
-                const int left_term_1 = (step + 3) * 8 + (e_2 * 128 + thread) / 32;
-                const int k0_3 = left_term_1 / 3 / 3;
-                const int k1_3 = left_term_1 / 3 % 3;
-                const int c_3 = left_term_1 % 3;
-                cp_async_4(&left[(step + 3) % 4 * 288 + (e_2 * 128 + thread) / 32 * 36 + (e_2 * 128 + thread) % 32], &x1[left_row_1 * 27 + c_3 * 9 + k0_3 * 3 + k1_3], left_row_1 < 4 && left_term_1 < 27 ? 4 : 0);
+            for (int e_3 = 0; e_3 < 4; ++e_3) {
+                const int right_row_1 = right_first + (e_3 * 128 + thread) % 64;
+                const int right_term_1 = (step + 3) * 8 + (e_3 * 128 + thread) / 64;
+                const int i1_2 = right_row_1 / 9;
+                const int i2_2 = right_row_1 % 9;
+                const int c_4 = right_term_1 / 3 / 3;
+                const int k0_4 = right_term_1 / 3 % 3;
+                const int k1_4 = right_term_1 % 3;
+                cp_async_4(&right[(step + 3) % 4 * 544 + (e_3 * 128 + thread) / 64 * 68 + (e_3 * 128 + thread) % 64], &x0[c_4 * 81 + i1_2 * 9 + k0_4 * 9 + i2_2 + k1_4 - 10], right_row_1 < 81 && right_term_1 < 27 && (i1_2 + k0_4 - 1 >= 0 && i1_2 + k0_4 - 1 < 9 && (i2_2 + k1_4 - 1 >= 0 && i2_2 + k1_4 - 1 < 9)) ? 4 : 0);
             }
         }
         cp_async_commit();
-        if (step + 1 < 4) {
-            #pragma unroll
-            for (int e_3 = 0; e_3 < 4; ++e_3) {
-                const int right_row_1 = right_first + thread % 64;
-                const int right_term_1 = step * 8 + e_3 * 2 + thread / 64 + 8;
-                const int i2_2 = right_row_1 / 9;
-                const int i3_2 = right_row_1 % 9;
-                const int k0_4 = right_term_1 / 3 / 3;
-                const int k1_4 = right_term_1 / 3 % 3;
-                const int c_4 = right_term_1 % 3;
-                right_next[e_3] = right_row_1 < 81 && right_term_1 < 27 ? (i2_2 + k0_4 - 1 >= 0 && i2_2 + k0_4 - 1 < 9 && i3_2 + k1_4 - 1 >= 0 && i3_2 + k1_4 - 1 < 9 ? x0[c_4 * 81 + i2_2 * 9 + k0_4 * 9 + i3_2 + k1_4 - 10] : 0.0f) : 0.0f;
-            }
-        }
         #pragma unroll
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
@@ -113,28 +132,40 @@ conv_kernel(const float* x0, const float* x1, float* result)
                 }
             }
         }
-        if (step + 1 < 4) {
-            #pragma unroll
-            for (int e_4 = 0; e_4 < 4; ++e_4) {
-                right[(step + 1) % 4 * 544 + e_4 * 136 + thread / 64 * 68 + thread % 64] = right_next[e_4];
-            }
-        }
     }
     #pragma unroll
     for (int v_2 = 0; v_2 < 4; ++v_2) {
         #pragma unroll
         for (int v_3 = 0; v_3 < 4; ++v_3) {
             const int row = left_first + left_own + v_2;
-            const int i1 = row;
+            const int i3 = row;
             const int column = right_first + right_own + v_3;
-            const int i2 = column / 9;
-            const int i3 = column % 9;
+            const int i1 = column / 9;
+            const int i2 = column % 9;
             if (row < 4 && column < 81) {
-                result[i1 * 81 + i2 * 9 + i3] = sums[v_2 * 4 + v_3];
+                result[i1 * 36 + i2 * 4 + i3] = sums[v_2 * 4 + v_3];
             }
         }
     }
 }
 
-// The host: 0 B of memory for what lies between kernels, then
-//   conv_kernel<<<2, 128>>>(x, w, result)
+// transpose
+// x f32[1, 81, 4], result f32[1, 4, 81]
+// 2 blocks of 256 threads
+extern "C" __global__ void __launch_bounds__(256)
+transpose_kernel(const float* x, float* result)
+{
+    const int block = blockIdx.x;
+    const int thread = threadIdx.x;
+    const int place = block * 256 + thread;
+    if (place < 324) {
+        const int i1 = place / 81;
+        const int i2 = place % 81;
+        result[i1 * 81 + i2] = x[i2 * 4 + i1];
+    }
+}
+
+// The host: 1.75 KiB of memory for what lies between kernels, then
+//   pack_filters_kernel<<<1, 128>>>(w, pack_filters_1@1344)
+//   panel_conv_kernel<<<2, 128>>>(x, pack_filters_1@1344, panel_conv_1@0)
+//   transpose_kernel<<<2, 256>>>(panel_conv_1@0, result)
