@@ -35,7 +35,7 @@ def _sizes(nest: Nest, product: Product) -> ProductSizes:
 
 def schedule_streamed(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
     """Rows of some columns, a few of them at a time. A matrix that comes from memory is cut between
-    rows, too, and the rows below are asked for."""
+    rows, too, and the rows below are asked for if the hardware does not follow so many."""
     lanes, n, sizes = lanes_of(kernel, target), product.n, _sizes(nest, product)
     pieces = stream_pieces(sizes, target, rows_too=nest.alone and nest.axes == (n,))
     if pieces.rows > 1:
@@ -44,6 +44,6 @@ def schedule_streamed(kernel: Kernel, nest: Nest, product: Product, target: Targ
     kernel = split_last(kernel, n, pieces.columns)
     inner = f"{n}.i" if loops_of(kernel, f"{n}.i") else n
     kernel = vectorise(stream(kernel, inner, STREAMED_ROWS), inner, lanes)
-    if sizes.far(target):
+    if sizes.far(target) and target.followed_rows < STREAMED_ROWS:
         kernel = prefetch_rows(kernel, product.right.buffer, f"{base(product.reduction[0])}.i")
     return share_nest(sink(kernel, (f"{inner}.i",)), nest)

@@ -270,7 +270,7 @@ def test_a_row_by_a_matrix_streams_it(lanes: int) -> None:
 
 @LANES
 def test_a_matrix_from_far_is_read_in_whole_rows_with_those_below_asked_for(lanes: int) -> None:
-    far = replace(TARGETS[lanes], l2_bytes=1 << 10)
+    far = replace(TARGETS[lanes], l2_bytes=1 << 10, followed_rows=4)
     for k, n, pieces in ((64, 1024, 8), (60, 1027, 4), (67, 300, 1)):
         matmul = ml.function(f32[1, k], f32[k, n])(lambda x, y: ml.relu(ml.matmul(x, y)))
         kernel = check(matmul, lanes, far)
@@ -278,6 +278,8 @@ def test_a_matrix_from_far_is_read_in_whole_rows_with_those_below_asked_for(lane
         assert partial == ([(pieces, n)] if pieces == 8 else [])
         requests = [stmt for stmt in walk(kernel.body) if isinstance(stmt, Call)]
         assert {call.callee for call in requests} == {"prefetch_f32"}
+        followed = check(matmul, lanes, replace(far, followed_rows=8))
+        assert not any(isinstance(stmt, Call) for stmt in walk(followed.body))
 
 
 @LANES
