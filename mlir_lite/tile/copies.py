@@ -61,7 +61,7 @@ def store_name(dtype: DType, width: int) -> str:
 def wide_accesses() -> Iterator[Proc]:
     """Every one of them."""
     for dtype in DTYPES.values():
-        for size in SIZES:
+        for size in (2, *SIZES):
             width = size // dtype.bytes
             if width > 1:
                 yield _moved(load_name(dtype, width), dtype, width)

@@ -211,11 +211,10 @@ def _separates(
     seen: set[tuple[int, frozenset[tuple[Expr | None, int]]]] = set()
     lows: list[int] = []
     highs: list[int] = []
-    constants: set[int] = set()
-    steps = 0  # what all terms within the loop are multiples of
+    near: list[tuple[int, int]] = []  # the limits without the large terms within the loop
+    steps = 0  # what those are multiples of
     for terms in sums:
-        low = high = terms.get(None, 0)
-        constants.add(low)
+        low = high = least = most = terms.get(None, 0)
         outer: set[tuple[Expr | None, int]] = set()
         for term, coefficient in terms.items():
             if term is None or term == target:
@@ -224,22 +223,28 @@ def _separates(
             if axis in names or any(True for _ in loads_of(term)):
                 return False
             if names & inner:
-                steps = gcd(steps, coefficient)
                 ends = [coefficient * end for end in bounds_of(term, bounds)]
                 low, high = low + min(ends), high + max(ends)
+                if abs(coefficient) < abs(terms.get(target, 0)):
+                    least, most = least + min(ends), most + max(ends)
+                else:
+                    steps = gcd(steps, coefficient)
             else:
                 outer.add((term, coefficient))
         seen.add((terms.get(target, 0), frozenset(outer)))
         lows.append(low)
         highs.append(high)
+        near.append((least, most))
     if len(seen) != 1:
         return False
     ((factor, _),) = seen
     if max(highs) - min(lows) < abs(factor):
         return True
-    # `f * target + steps * anything`: different targets leave different remainders.
-    least, most = bounds_of(target, bounds)
-    return len(constants) == 1 and factor != 0 and abs(factor) * (most - least) < steps
+    # `f * target + little + steps * anything`: different targets leave different remainders.
+    little = max(most for _, most in near) - min(least for least, _ in near)
+    first, last = bounds_of(target, bounds)
+    reach = abs(factor) * (last - first)
+    return first == last or (little < abs(factor) and reach + little < steps)
 
 
 class Dependences:

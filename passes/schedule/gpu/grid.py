@@ -8,11 +8,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ....expr import Expr, Load, index
 from ....target import Gpu
-from ....tile.nodes import Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Store
+from ....tile.nodes import (
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Kind,
+    Let,
+    Loop,
+    Ref,
+    Space,
+    Store,
+    substitute_block,
+)
 from ....tile.tree import (
     Names,
     chain,
@@ -22,60 +34,162 @@ from ....tile.tree import (
     nest,
     var,
 )
+from .wide import Held, Run, computed, widest_run
 from .work import independent_loops, iterations
 
-IN_FLIGHT = 4  # elements that a thread loads before it stores any
+IN_FLIGHT = 4  # elements that a thread loads before it stores any, or
+RUNS = 2  # runs of them
 
 
 def bind_grid(kernel: Kernel, loops: list[Loop], gpu: Gpu) -> Kernel:
-    """Give each iteration of the independent leading loops to a thread; some, where there are more
-    than keep the card busy and each stores one element."""
-    names = Names(kernel)
+    """Give each iteration of the independent leading loops to a thread, or a run of them where
+    neighbours can be read and written at once; some, where there are more than keep the card
+    busy."""
+    run = _run(kernel, loops)
+    if run is not None:
+        return bind_runs(kernel, loops, run, gpu)
     total = iterations(loops)
-    threads = min(gpu.block_threads, warps_of(total))
     match loops[-1].body:
         case (Store() as store,) if total >= IN_FLIGHT * gpu.multiprocessors * gpu.threads:
-            return _several(kernel, loops, store, threads, names)
-    blocks = -(-total // threads)
-    block, thread = names.fresh("block"), names.fresh("thread")
-    position, lets = places(loops, var(block) * threads + var(thread), names)
-    body: Block = (*lets, *loops[-1].body)
-    if blocks * threads > total:
-        body = (If(var(position.name) < total, body),)
-    inner = Loop(thread, index(0), index(threads), (position, *body), Kind.THREAD)
-    return kernel.with_body((Loop(block, index(0), index(blocks), (inner,), Kind.BLOCK),))
+            return _several(kernel, loops, store, gpu)
+    grid = Grid.of(kernel, total, gpu)
+    position, lets = places(loops, grid.place(index(0)), grid.names)
+    body = grid.guarded(var(position.name), (*lets, *loops[-1].body))
+    return grid.kernel((position, *body), ())
 
 
-def _several(
-    kernel: Kernel, loops: list[Loop], store: Store, threads: int, names: Names
-) -> Kernel:
+def _run(kernel: Kernel, loops: list[Loop]) -> Run | None:
+    """The runs along the innermost loop; past the last whole one where it is the only loop."""
+    *_, last = loops
+    extent = None if len(loops) == 1 else extent_of(last)
+    if last.start != index(0):
+        return None
+    return widest_run(kernel, last.body, last.axis, extent)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The threads of a launch: each has so many `turns`, a block apart, of `total` iterations and
+    some `more` of another kind."""
+
+    original: Kernel
+    names: Names
+    block: str
+    thread: str
+    total: int
+    more: int
+    threads: int
+    turns: int
+
+    @staticmethod
+    def of(kernel: Kernel, total: int, gpu: Gpu, *, turns: int = 1, more: int = 0) -> Grid:
+        names = Names(kernel)
+        block, thread = names.fresh("block"), names.fresh("thread")
+        threads = min(gpu.block_threads, warps_of(total + more))
+        return Grid(kernel, names, block, thread, total, more, threads, turns)
+
+    @property
+    def blocks(self) -> int:
+        return -(-(self.total + self.more) // (self.threads * self.turns))
+
+    def place(self, turn: Expr) -> Expr:
+        """The number of a thread's iteration in a turn."""
+        first = var(self.block) * (self.threads * self.turns)
+        if self.turns > 1:
+            first = first + turn * self.threads
+        return first + var(self.thread)
+
+    def guarded(self, place: Expr, body: Block, otherwise: Block = ()) -> Block:
+        """What is to be done at a place, if there is one."""
+        whole = self.blocks * self.threads * self.turns == self.total
+        return body if whole else (If(place < self.total, body, otherwise),)
+
+    def each(self, body_at: Callable[[Expr], Block], *, again: bool = False) -> Block:
+        """A body in all turns, its names fresh if it is there `again`."""
+        turn = self.names.fresh("turn") if self.turns > 1 else ""
+        body = body_at(var(turn) if turn else index(0))
+        if again:
+            body = copy_block(body, self.names)
+        return (Loop(turn, index(0), index(self.turns), body, Kind.UNROLL),) if turn else body
+
+    def kernel(self, body: Block, registers: tuple[Buffer, ...]) -> Kernel:
+        inner = Loop(self.thread, index(0), index(self.threads), body, Kind.THREAD)
+        outer = Loop(self.block, index(0), index(self.blocks), (inner,), Kind.BLOCK)
+        local = (*self.original.locals, *registers)
+        return replace(self.original, body=(outer,), locals=local)
+
+
+def _several(kernel: Kernel, loops: list[Loop], store: Store, gpu: Gpu) -> Kernel:
     """Elements a block apart for each thread, which loads what all of them need first:
 
     let r[0..4] = f(x[..]);  y[..] = r[0..4]
     """
-    block, thread = names.fresh("block"), names.fresh("thread")
-    total = iterations(loops)
-    each = threads * IN_FLIGHT
-    values = Buffer(names.fresh("values", "_"), store.value.dtype, (IN_FLIGHT,), Space.REGISTER)
+    grid = Grid.of(kernel, iterations(loops), gpu, turns=IN_FLIGHT)
+    dtype = store.value.dtype
+    values = Buffer(grid.names.fresh("values", "_"), dtype, (IN_FLIGHT,), Space.REGISTER)
 
-    def part(stmt_at: Callable[[Expr], Store]) -> Loop:
-        turn = names.fresh("turn")
-        place = var(block) * each + var(turn) * threads + var(thread)
-        position, lets = places(loops, place, names)
-        body: Block = (*lets, stmt_at(var(turn)))
-        if total % each:
-            body = (If(var(position.name) < total, body),)
-        (copied,) = copy_block((Loop(turn, index(0), index(IN_FLIGHT), (position, *body)),), names)
-        assert isinstance(copied, Loop)
-        return replace(copied, kind=Kind.UNROLL)
+    def part(stmt_at: Callable[[Expr], Store], *, again: bool = False) -> Block:
+        def body_at(turn: Expr) -> Block:
+            position, lets = places(loops, grid.place(turn), grid.names)
+            return (position, *grid.guarded(var(position.name), (*lets, stmt_at(turn))))
+
+        return grid.each(body_at, again=again)
 
     parts = (
-        part(lambda turn: Store(Ref(values.name, (turn,)), store.value)),
-        part(lambda turn: replace(store, value=Load(values.dtype, values.name, (turn,)))),
+        *part(lambda turn: Store(Ref(values.name, (turn,)), store.value)),
+        *part(lambda turn: replace(store, value=Load(dtype, values.name, (turn,))), again=True),
     )
-    inner = Loop(thread, index(0), index(threads), parts, Kind.THREAD)
-    outer = Loop(block, index(0), index(-(-total // each)), (inner,), Kind.BLOCK)
-    return replace(kernel, body=(outer,), locals=(*kernel.locals, values))
+    return grid.kernel(parts, (values,))
+
+
+def bind_runs(kernel: Kernel, loops: list[Loop], run: Run, gpu: Gpu) -> Kernel:
+    """Runs a block apart for each thread, which loads what all of them need first; the elements
+    past the last whole run are one a thread:
+
+    for i in 0..n: y[i] = f(x[i])
+      ->  block b: thread t: {
+            for r: {let p = (b * 2 + r) * 256 + t;  call load(x_[r, 0], x[p * 4])}
+            for r: {..;  for e: y_[e] = f(x_[r, e]);  call store(y[p * 4], y_[0])}}
+    """
+    *outer, last = loops
+    whole, rest = divmod(extent_of(last), run.width)
+    runs = [*outer, replace(last, stop=index(whole))]
+    total = iterations(runs)
+    busy = RUNS * gpu.multiprocessors * gpu.threads
+    grid = Grid.of(kernel, total, gpu, turns=RUNS if total >= busy else 1, more=rest)
+    lead = (grid.turns,) if grid.turns > 1 else ()
+    held = Held.of(run, lead, grid.names)
+    results: dict[str, Buffer] = {}
+
+    def part(
+        body_at: Callable[[Expr, Expr], Block], beyond: Block, *, again: bool = False
+    ) -> Block:
+        def in_turn(turn: Expr) -> Block:
+            position, lets = places(runs, grid.place(turn), grid.names)
+            place = var(position.name)
+            more: Block = ()
+            if rest and beyond:
+                own = {last.axis: place + (whole * run.width - whole)}
+                alone = copy_block(substitute_block(beyond, own), grid.names)
+                more = (If(place < whole + rest, alone),)
+            done = (*lets, *body_at(var(last.axis) * run.width, turn))
+            return (position, *grid.guarded(place, done, more))
+
+        return grid.each(in_turn, again=again)
+
+    def fetch(first: Expr, turn: Expr) -> Block:
+        return held.filled(first, (turn,)[: len(lead)])
+
+    def finish(first: Expr, turn: Expr) -> Block:
+        made = computed(run, held, first, (turn,)[: len(lead)], grid.names)
+        results.update((buffer.name, buffer) for buffer in made.registers)
+        return made.block
+
+    if lead:
+        body = (*part(fetch, ()), *part(finish, last.body, again=True))
+    else:
+        body = part(lambda first, turn: (*fetch(first, turn), *finish(first, turn)), last.body)
+    return grid.kernel(body, (*held.registers.values(), *results.values()))
 
 
 def places(loops: list[Loop], position: Expr, names: Names) -> tuple[Let, Block]:

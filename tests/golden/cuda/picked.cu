@@ -1,5 +1,28 @@
 // @picked for cuda:sm_90: needs no header.
 
+// Elements that lie side by side, read or written at once.
+template <class T, int count>
+struct __align__(sizeof(T) * count) neighbours {
+    T at[count];
+};
+
+template <int count, class V, class T>
+__device__ inline void load_neighbours(V* to, const T* from)
+{
+    const neighbours<T, count> all = *(const neighbours<T, count>*)from;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) to[e] = all.at[e];
+}
+
+template <int count, class V, class T>
+__device__ inline void store_neighbours(T* to, const V* from)
+{
+    neighbours<T, count> all;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) all.at[e] = from[e];
+    *(neighbours<T, count>*)to = all;
+}
+
 template <class T>
 __device__ inline T wrapping_add(T a, T b)
 {
@@ -12,13 +35,22 @@ __device__ inline T wrapping_add(T a, T b)
 extern "C" __global__ void __launch_bounds__(32)
 gather_kernel(const float* x0, const long long* x1, float* result)
 {
+    long long x1_;
+    float x0_[4];
+    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int place = block * 32 + thread;
-    if (place < 24) {
-        const int i0 = place / 4;
-        const int i1 = place % 4;
-        result[i0 * 4 + i1] = x0[((x1[i0] < 0 ? wrapping_add<long long>(x1[i0], 10) : x1[i0]) < 0 ? 0 : ((x1[i0] < 0 ? wrapping_add<long long>(x1[i0], 10) : x1[i0]) < 10 ? (x1[i0] < 0 ? wrapping_add<long long>(x1[i0], 10) : x1[i0]) : 9)) * 4 + (long long)i1];
+    if (place < 6) {
+        const int i0 = place;
+        const int i1 = 0;
+        x1_ = x1[i0];
+        load_neighbours<4>(&x0_[0], &x0[((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 0 ? 0 : ((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 10 ? (x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) : 9)) * 4 + (long long)i1 * 4]);
+        #pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            result_[e] = x0_[e];
+        }
+        store_neighbours<4>(&result[i0 * 4 + i1 * 4], &result_[0]);
     }
 }
 

@@ -25,17 +25,47 @@ __device__ inline void cp_async_wait()
     asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
 }
 
+// Elements that lie side by side, read or written at once.
+template <class T, int count>
+struct __align__(sizeof(T) * count) neighbours {
+    T at[count];
+};
+
+template <int count, class V, class T>
+__device__ inline void load_neighbours(V* to, const T* from)
+{
+    const neighbours<T, count> all = *(const neighbours<T, count>*)from;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) to[e] = all.at[e];
+}
+
+template <int count, class V, class T>
+__device__ inline void store_neighbours(T* to, const V* from)
+{
+    neighbours<T, count> all;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) all.at[e] = from[e];
+    *(neighbours<T, count>*)to = all;
+}
+
 // copy (8,)
 // x f32[8], result f32[8]
 // 1 blocks of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
 copy_kernel(const float* x, float* result)
 {
+    float x_[4];
+    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i = block * 32 + thread;
-    if (i < 8) {
-        result[i] = x[i];
+    if (i < 2) {
+        load_neighbours<4>(&x_[0], &x[i * 4]);
+        #pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            result_[e] = x_[e];
+        }
+        store_neighbours<4>(&result[i * 4], &result_[0]);
     }
 }
 
@@ -124,11 +154,20 @@ matmul_kernel(const float* x0, const float* x1, float* result)
 extern "C" __global__ void __launch_bounds__(32)
 add_tanh_kernel(const float* x0, const float* x1, float* result)
 {
+    float x0_[4];
+    float x1_[4];
+    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i0 = block * 32 + thread;
-    if (i0 < 8) {
-        result[i0] = tanhf(x0[i0] + x1[i0]);
+    if (i0 < 2) {
+        load_neighbours<4>(&x0_[0], &x0[i0 * 4]);
+        load_neighbours<4>(&x1_[0], &x1[i0 * 4]);
+        #pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            result_[e] = tanhf(x0_[e] + x1_[e]);
+        }
+        store_neighbours<4>(&result[i0 * 4], &result_[0]);
     }
 }
 

@@ -1,0 +1,220 @@
+"""Runs of neighbouring elements that a thread reads and writes at once: sixteen bytes of the widest
+type among them.
+
+    for j: y[j] = f(x[j], s)
+      ->  for j.o: {call load(x_[0], x[j.o * 4]);  s_ = s;  unroll e: y_[e] = f(x_[e], s_);
+                    call store(y[j.o * 4], y_[0])}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+from ....expr import (
+    Apply,
+    Bounds,
+    Expr,
+    Load,
+    index,
+    substitute_vars,
+    vars_of,
+)
+from ....expr.nodes import children, with_children
+from ....tile.alignment import WIDEST, alignment_of, place_divisor
+from ....tile.copies import load_name, store_name
+from ....tile.dependence import static_bounds
+from ....tile.nodes import (
+    Block,
+    Buffer,
+    Call,
+    Kernel,
+    Kind,
+    Let,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    Window,
+    expressions_of,
+    map_expressions,
+)
+from ....tile.tree import Names, accesses, var
+from ..analysis import stride
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a body reads and writes along an axis: `width` neighbours are one thread's."""
+
+    kernel: Kernel
+    body: Block
+    axis: str
+    width: int
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """What is read whatever the data are, once each."""
+        buffers = self.kernel.buffers
+        found = (
+            load
+            for stmt in self.body
+            for expr in expressions_of(stmt)
+            for load in _sure(expr)
+            if buffers[load.buffer].space is Space.GLOBAL
+        )
+        return tuple(dict.fromkeys(found))
+
+    def moves(self, load: Load) -> bool:
+        """Whether neighbours read elements of their own, not all the same."""
+        return any(self.axis in vars_of(part) for part in load.indices)
+
+
+def widest_run(kernel: Kernel, body: Block, axis: str, extent: int | None) -> Run | None:
+    """The longest run along an axis of so many iterations (None: of any number) of which all that
+    moves along it can be read and written at once. None where there is none, or the body does more
+    than store what it reads."""
+    if not _only_stores(body, axis) or _reads_again(kernel, body):
+        return None
+    found = [(kernel.buffers[name], at) for name, at in _moving(kernel, body, axis)]
+    if any(buffer.space is not Space.GLOBAL for buffer, _ in found):
+        return None
+    bounds = static_bounds(kernel.body)
+    width = WIDEST // max(buffer.dtype.bytes for buffer, _ in found)
+    while width > 1:
+        whole = extent is None or extent % width == 0
+        if whole and all(is_wide(buffer, at, axis, width, bounds) for buffer, at in found):
+            return Run(kernel, body, axis, width)
+        width //= 2
+    return None
+
+
+def is_wide(
+    buffer: Buffer, indices: Sequence[Expr], axis: str, width: int, bounds: Bounds
+) -> bool:
+    """Whether `width` neighbours along an axis, from a multiple of that on, can move at once."""
+    place = place_divisor(buffer, indices, bounds, {axis: width}) * buffer.dtype.bytes
+    aligned = gcd(place, alignment_of(buffer)) % (width * buffer.dtype.bytes) == 0
+    return aligned and stride(buffer, tuple(indices), axis) == 1
+
+
+def _only_stores(body: Block, axis: str) -> bool:
+    """Whether a body names values and stores them, at places along an axis that it says itself."""
+    names = {stmt.name for stmt in body if isinstance(stmt, Let)}
+    stores = [stmt for stmt in body if isinstance(stmt, Store)]
+    moving = all(any(axis in vars_of(at) for at in stmt.target.indices) for stmt in stores)
+    direct = not any(names & vars_of(at) for _, indices, _ in accesses(body) for at in indices)
+    return bool(stores) and len(stores) + len(names) == len(body) and moving and direct
+
+
+def _moving(kernel: Kernel, body: Block, axis: str) -> Iterator[tuple[str, tuple[Expr, ...]]]:
+    """The accesses of memory that move along an axis."""
+    for name, indices, _ in accesses(body):
+        local = kernel.buffers[name].space in (Space.REGISTER, Space.FRAGMENT)
+        if not local and any(axis in vars_of(part) for part in indices):
+            yield name, indices
+
+
+def _reads_again(kernel: Kernel, body: Block) -> bool:
+    """Whether a body reads what it writes: then not all that it reads may be read first."""
+    touched = list(accesses(body))
+    written = {name for name, _, writes in touched if writes}
+    return any(name in written for name, _, writes in touched if not writes)
+
+
+def _sure(expr: Expr) -> Iterator[Load]:
+    """The loads of an expression that happen whatever the data are; those within others first."""
+    if isinstance(expr, Apply) and expr.function == "select":
+        yield from _sure(expr.args[0])
+        return
+    for child in children(expr):
+        yield from _sure(child)
+    if isinstance(expr, Load):
+        yield expr
+
+
+@dataclass(frozen=True)
+class Held:
+    """Registers with what a run reads, those of several runs side by side: a `lead` index or more
+    comes first. What is the same for all of a run is there once."""
+
+    run: Run
+    registers: Mapping[Load, Buffer]
+
+    @staticmethod
+    def of(run: Run, lead: tuple[int, ...], names: Names) -> Held:
+        registers: dict[Load, Buffer] = {}
+        for load in run.loads:
+            shape = (*lead, run.width) if run.moves(load) else lead
+            own = names.fresh(f"{load.buffer}_", "_")
+            registers[load] = Buffer(own, load.dtype, shape, Space.REGISTER)
+        return Held(run, registers)
+
+    def filled(self, first: Expr, at: tuple[Expr, ...]) -> Block:
+        """Read a run from its `first` element on."""
+        found: list[Stmt] = []
+        before: dict[Load, Buffer] = {}
+        for load, register in self.registers.items():
+            known = Held(self.run, dict(before))
+            indices = tuple(known.replaced(part, at, index(0)) for part in load.indices)
+            before[load] = register
+            if not self.run.moves(load):
+                value = Load(load.dtype, load.buffer, indices)
+                found.append(Store(Ref(register.name, at), value))
+                continue
+            to = Window(register.name, (*at, index(0)))
+            source = Window(load.buffer, at_place(indices, self.run.axis, first))
+            found.append(Call(load_name(load.dtype, self.run.width), (to, source)))
+        return tuple(found)
+
+    def replaced(self, expr: Expr, at: tuple[Expr, ...], element: Expr) -> Expr:
+        """An expression with what was read out of its registers."""
+        register = self.registers.get(expr) if isinstance(expr, Load) else None
+        if register is not None and isinstance(expr, Load):
+            place = (*at, element) if self.run.moves(expr) else at
+            return Load(expr.dtype, register.name, place)
+        parts = children(expr)
+        new = tuple(self.replaced(part, at, element) for part in parts)
+        return with_children(expr, new) if new != parts else expr
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Statements, and the registers that they use."""
+
+    block: Block
+    registers: tuple[Buffer, ...]
+
+
+def computed(run: Run, held: Held, first: Expr, at: tuple[Expr, ...], names: Names) -> Computed:
+    """What a run computes and stores, from its `first` element on, of what is held `at` indices."""
+    element = names.fresh("e", "$")
+    buffers: list[Buffer] = []
+    body: list[Stmt] = []
+    stored: list[Stmt] = []
+    for stmt in run.body:
+        if isinstance(stmt, Store):
+            target = run.kernel.buffers[stmt.target.buffer]
+            own = names.fresh(f"{target.name}_", "_")
+            buffers.append(Buffer(own, target.dtype, (run.width,), Space.REGISTER))
+            to = Window(target.name, at_place(stmt.target.indices, run.axis, first))
+            values = Window(own, (index(0),))
+            stored.append(Call(store_name(target.dtype, run.width), (to, values)))
+            stmt = Store(Ref(own, (var(element),)), stmt.value)
+        body.append(stmt)
+    here = {run.axis: first + var(element)}
+
+    def visit(expr: Expr) -> Expr:
+        return substitute_vars(held.replaced(expr, at, var(element)), here)
+
+    loop = Loop(
+        element, index(0), index(run.width), map_expressions(tuple(body), visit), Kind.UNROLL
+    )
+    return Computed((loop, *stored), tuple(buffers))
+
+
+def at_place(indices: Sequence[Expr], axis: str, place: Expr) -> tuple[Expr, ...]:
+    """Indices with an axis at a place."""
+    return tuple(substitute_vars(part, {axis: place}) for part in indices)
