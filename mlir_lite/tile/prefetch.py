@@ -177,7 +177,7 @@ class _Prefetch:
 
     def _requests(self, first: Loop, outside: tuple[Loop, ...]) -> Loop:
         """The reduction with requests at the start of its innermost body."""
-        loops, body = _reduction(first)
+        loops, body = reduction_of(first)
         rounds = [loop for loop in outside if base(loop.axis) in self.repeats]
         pieces = [loop for loop in outside if base(loop.axis) == self.axis]
         known = all(map(has_constant_limits, loops)) and all(map(_longest, rounds))
@@ -195,9 +195,9 @@ class _Prefetch:
         count = -(-size // (line * steps * times))
         # The last rounds ask, so that the next piece does not drive out the one in use.
         idle = times - -(-size // (line * steps * count))
-        turn = apply("max", _counted(rounds) - idle, index(0)) if rounds else index(0)
+        turn = apply("max", counted(rounds) - idle, index(0)) if rounds else index(0)
         ahead = size if self.distance is None else self.distance
-        at = (turn * steps + _counted(loops)) * (count * line) + ahead
+        at = (turn * steps + counted(loops)) * (count * line) + ahead
         requests = tuple(
             Call(
                 prefetch_name(buffer.dtype),
@@ -238,7 +238,7 @@ def _loads(block: Block) -> Iterator[Load]:
             yield from loads_of(expr)
 
 
-def _reduction(first: Loop) -> tuple[list[Loop], Block]:
+def reduction_of(first: Loop) -> tuple[list[Loop], Block]:
     """The loops of a reduction that run at run time, and the body of the innermost."""
     loops = list(takewhile(lambda loop: loop.kind is first.kind, chain(first)[0]))
     return loops, loops[-1].body
@@ -248,7 +248,7 @@ def _loops(block: Block) -> list[Loop]:
     return [stmt for stmt in walk(block) if isinstance(stmt, Loop)]
 
 
-def _counted(loops: list[Loop]) -> Expr:
+def counted(loops: list[Loop]) -> Expr:
     """The number of an iteration of nested loops."""
     count: Expr = index(0)
     for loop in loops:

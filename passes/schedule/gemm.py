@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from math import prod
 
+from ...expr import loads_of, vars_of
 from ...target import Target
 from ...tile.first_use import copy_at_first_use
 from ...tile.loops import (
@@ -27,9 +28,10 @@ from ...tile.loops import (
     split,
     vectorise,
 )
-from ...tile.nodes import Kernel, Kind, Loop
+from ...tile.nodes import Kernel, Kind, Loop, Store
 from ...tile.pieces import flatten, split_in_chunks, split_last
 from ...tile.prefetch import prefetch_next
+from ...tile.prefetch_epilogue import prefetch_epilogue
 from ...tile.reductions import sink
 from ...tile.staging import stage_reads
 from ...tile.tree import extent_of, loops_of
@@ -47,6 +49,7 @@ from .cost import (
 
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 
 
 def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
@@ -73,6 +76,8 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     if product.panel and panels_first(sizes, tile, target):
         rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
         kernel = _prefetch(kernel, product, rounds, target)
+    if sizes.depth >= ASKING_DEPTH:
+        kernel = prefetch_epilogue(kernel, product.reduction[0], _read_once(kernel, nest, product))
     kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")
     return _share(kernel, sharers) if shared else kernel
 
@@ -179,6 +184,20 @@ def _prefetch(
     if not any(loops_of(kernel, axis) for axis in rounds):
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
     return prefetch_next(kernel, *place, rounds) if 2 * panel <= target.l2_bytes else kernel
+
+
+def _read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:
+    """The inputs that the epilogue reads one element of for each result: they may be anywhere."""
+    factors = {product.left.buffer, product.right.buffer, *kernel.outputs}
+    inputs = {param.name for param in kernel.params} - factors
+    axes = frozenset(loop.axis for loop in nest.loops if extent_of(loop) > 1)
+    return frozenset(
+        load.buffer
+        for stmt in nest.body
+        if isinstance(stmt, Store)
+        for load in loads_of(stmt.value)
+        if load.buffer in inputs and axes <= frozenset().union(*map(vars_of, load.indices))
+    )
 
 
 def _row_step(kernel: Kernel, product: Product) -> int:

@@ -37,10 +37,10 @@ def lowered(fn: Function, l3_bytes: int) -> Program:
 
 
 def asking(program: Program) -> list[bool]:
-    """Whether each kernel that the loop calls asks ahead."""
+    """Whether each kernel that the loop calls asks ahead for weights, its second operand."""
     (loop,) = (step for step in program.steps if isinstance(step, LoopStep))
     names = {step.kernel for step in loop.body if hasattr(step, "kernel")}
-    return ["prefetch" in str(kernel) for kernel in program.kernels if kernel.name in names]
+    return ["prefetch_f32(x1" in str(kernel) for kernel in program.kernels if kernel.name in names]
 
 
 def test_weights_that_stay_in_the_cache_are_not_asked_for() -> None:

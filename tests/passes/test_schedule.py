@@ -433,3 +433,13 @@ def test_what_no_cache_holds_is_written_past_them() -> None:
 def test_much_arithmetic_on_data_from_memory_asks_ahead() -> None:
     assert "prefetch_f32(x[" in str(far_kernel(4096))
     assert "prefetch" not in str(far_kernel(2048))
+
+
+@LANES
+def test_what_a_deep_product_is_added_to_is_asked_for_meanwhile(lanes: int) -> None:
+    @ml.function(f32[21, 130], f32[130, 64], f32[21, 64], f32[64])
+    def residual(x: Value, w: Value, before: Value, bias: Value) -> Value:
+        return ml.matmul(x, w) + before + bias
+
+    asked = [stmt for stmt in walk(check(residual, lanes).body) if isinstance(stmt, Call)]
+    assert asked and {request.windows[0].buffer for request in asked} == {"before"}

@@ -1,0 +1,103 @@
+"""A schedule step that asks, during the sums of a register tile, for what is read with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from math import prod
+
+from ..expr import apply, index, loads_of, simplify, substitute_vars, vars_of
+from .instructions import prefetch_name
+from .nodes import (
+    Block,
+    Call,
+    Kernel,
+    Kind,
+    Loop,
+    Stmt,
+    Window,
+    expressions_of,
+    map_blocks,
+    substitute_block,
+    walk,
+)
+from .prefetch import counted, reduction_of
+from .tree import Names, base, extent_of, has_constant_limits, nest, var
+
+AT_ONCE = 8  # requests that leave room for other misses of the nearest cache
+
+
+def prefetch_epilogue(kernel: Kernel, reduction: str, buffers: Collection[str]) -> Kernel:
+    """While a tile is summed up, ask for its elements of these `buffers`, which are read when that
+    is done: a few vectors at once, more by the rows of the tile, so that no request waits.
+
+    acc[m.i] = 0;  for k: acc[m.i] += ..;  unroll m.i: vector n.i: y[m, n] = x[m, n] + acc[m.i]
+      ->  acc[m.i] = 0;  for k: {prefetch(x[k * m.i / K, n.o]);  acc[m.i] += ..};  ..
+    """
+    names = Names(kernel)
+
+    def visit(block: Block) -> Block:
+        result: list[Stmt] = []
+        for place, stmt in enumerate(block):
+            if not isinstance(stmt, Loop) or base(stmt.axis) != reduction:
+                result.append(map_blocks(stmt, visit))
+                continue
+            requests = tuple(_requests(block[place + 1 :], buffers, names))
+            if _count(requests) <= AT_ONCE:
+                result += (*requests, stmt)
+            else:
+                result.append(_spread(stmt, requests))
+        return tuple(result)
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def _requests(epilogue: Block, buffers: Collection[str], names: Names) -> Iterator[Stmt]:
+    """Requests for what the vector loops of an epilogue read, in copies of the loops around."""
+    for stmt in epilogue:
+        match stmt:
+            case Loop(kind=Kind.VECTOR):
+                yield from _of_vector(stmt, buffers)
+            case Loop(kind=Kind.UNROLL, axis=axis, start=start, stop=stop, body=body):
+                inner = tuple(_requests(body, buffers, names))
+                if inner:
+                    copy = names.copy(axis)
+                    moved = substitute_block(inner, {axis: var(copy)})
+                    yield Loop(copy, start, stop, moved, Kind.UNROLL)
+
+
+def _of_vector(lanes: Loop, buffers: Collection[str]) -> Iterator[Stmt]:
+    """Requests for the first elements of the vectors that are read along these lanes."""
+    start = {lanes.axis: lanes.start}
+    expressions = (expr for stmt in walk(lanes.body) for expr in expressions_of(stmt))
+    for load in dict.fromkeys(load for expr in expressions for load in loads_of(expr)):
+        if load.buffer in buffers and lanes.axis in vars_of(load.indices[-1]):
+            place = tuple(simplify(substitute_vars(part, start), {}) for part in load.indices)
+            yield Call(prefetch_name(load.dtype), (Window(load.buffer, place),))
+
+
+def _count(requests: Block) -> int:
+    """How many requests there are, all loops unrolled."""
+    return sum(
+        extent_of(stmt) * _count(stmt.body) if isinstance(stmt, Loop) else 1 for stmt in requests
+    )
+
+
+def _spread(reduction: Loop, requests: Block) -> Loop:
+    """The reduction with an iteration of the requests' outer loops in each of its steps: the same
+    one in some steps after one another."""
+    loops, body = reduction_of(reduction)
+    if not all(map(has_constant_limits, loops)):
+        return reduction
+    steps = prod(map(extent_of, loops))
+    asked: list[Stmt] = []
+    for stmt in requests:
+        if isinstance(stmt, Loop):
+            turn = apply("floordiv", counted(loops), index(-(-steps // extent_of(stmt))))
+            place = {stmt.axis: simplify(stmt.start + turn, {})}
+            asked += substitute_block(stmt.body, place)
+        else:
+            asked.append(stmt)
+    (made,) = nest(loops, (*asked, *body))
+    assert isinstance(made, Loop)
+    return replace(made, kind=reduction.kind)

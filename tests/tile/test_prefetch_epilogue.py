@@ -1,0 +1,65 @@
+"""Asking, while a tile is summed up, for what its epilogue reads; no value changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlir_lite.tile.nodes import Kernel
+from mlir_lite.tile.prefetch_epilogue import prefetch_epilogue
+
+from .stepping import expect_step
+
+
+def tile(rows: int, before: str = "", inside: str = "") -> str:
+    """Tiles of two vectors a row of `a @ b + x`."""
+    return f"""
+kernel @k(%a: f32[{2 * rows}, 48], %b: f32[48, 32], %x: f32[{2 * rows}, 32],
+          %y: out f32[{2 * rows}, 32]) {{
+  buffer acc: register f32[{rows}, 2, 16]
+  for m in 0..2 {{
+    unroll i in 0..{rows} {{
+      unroll j in 0..2 {{ vector l in 0..16 {{ acc[i, j, l] = 0.0 }} }}
+    }}
+    {before}
+    for p in 0..3 {{
+      for k in 0..16 {{
+        {inside}
+        unroll i$1 in 0..{rows} {{
+          unroll j$1 in 0..2 {{
+            vector l$1 in 0..16 {{
+              acc[i$1, j$1, l$1] += a[m * {rows} + i$1, p * 16 + k] * b[p * 16 + k, j$1 * 16 + l$1]
+            }}
+          }}
+        }}
+      }}
+    }}
+    unroll i$2 in 0..{rows} {{
+      unroll j$2 in 0..2 {{
+        vector l$2 in 0..16 {{
+          y[m * {rows} + i$2, j$2 * 16 + l$2] = acc[i$2, j$2, l$2] + x[m * {rows} + i$2, j$2 * 16 + l$2]
+        }}
+      }}
+    }}
+  }}
+}}"""  # noqa: E501
+
+
+def asking(kernel: Kernel) -> Kernel:
+    return prefetch_epilogue(kernel, "p", {"x"})
+
+
+def test_few_vectors_are_asked_for_before_the_sums() -> None:
+    request = "call @prefetch_f32(x[m * 4 + i$3, j$3 * 16])"
+    before = f"unroll i$3 in 0..4 {{ unroll j$3 in 0..2 {{ {request} }} }}"
+    expect_step(asking, tile(4), tile(4, before=before))
+
+
+def test_many_are_asked_for_row_by_row_over_the_steps() -> None:
+    """48 steps of two loops for 5 rows: ten steps each."""
+    request = "call @prefetch_f32(x[m * 5 + (p * 16 + k) floordiv 10, j$3 * 16])"
+    expect_step(asking, tile(5), tile(5, inside=f"unroll j$3 in 0..2 {{ {request} }}"))
+
+
+@pytest.mark.parametrize("buffers", [set[str](), {"a", "b"}])
+def test_other_operands_are_not_asked_for(buffers: set[str]) -> None:
+    expect_step(lambda kernel: prefetch_epilogue(kernel, "p", buffers), tile(5), tile(5))
