@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...target import Target
+from ...tile.prefetch import LINE_BYTES
 from .cost import (
     PIECES,
     RULE_OF_THUMB,
@@ -19,6 +20,7 @@ from .cost import (
 
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_LINES = 32  # read one after the other, at least: half a page
+SUMMED_LINES = 4  # of each row, below which its sums are better kept in registers
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
 ROW_CUTS = (1, 2, 4, 8)  # pieces of the rows of a matrix
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
@@ -34,6 +36,13 @@ def worth_streaming(sizes: ProductSizes, target: Target) -> bool:
     comes from far away and its rows are long."""
     long = sizes.columns >= STREAMED_COLUMNS // 4
     return decide_rule(sizes, "streamed", long and right_bytes(sizes) > target.l1_bytes, target)
+
+
+def worth_adding_rows(sizes: ProductSizes, target: Target) -> bool:
+    """Whether the columns of a matrix are summed row by row, not some columns at a time: where they
+    are some cache lines of each row, which would come from far away again for the next columns."""
+    wide = sizes.columns * sizes.dtype.bytes >= SUMMED_LINES * LINE_BYTES
+    return decide_rule(sizes, "rows added", wide and right_bytes(sizes) > target.l1_bytes, target)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .gemm import schedule_product
 from .inner import as_inner, schedule_inner
 from .loops import collapse_all, lanes_of, schedule_elementwise, schedule_reduction
 from .straight_line import is_straight_line, schedule_straight_line
-from .stream import is_streamed, schedule_streamed
+from .stream import product_of_a_row, schedule_streamed, sums_of_rows
 from .turned import as_turned, schedule_turned
 from .windows import as_windows, schedule_windows
 
@@ -39,8 +39,11 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     product = as_product(kernel, nest)
     if product is not None and product.dots is not None:
         return schedule_dots(kernel, nest, product, target)
-    if product is not None and is_streamed(kernel, nest, product, target):
-        return schedule_streamed(kernel, nest, product, target)
+    sums = product_of_a_row(nest, product, target) if product is not None else None
+    if sums is None and product is None:
+        sums = sums_of_rows(kernel, nest, target)
+    if sums is not None:
+        return schedule_streamed(kernel, nest, sums, target)
     if product is not None and (product.panel or 0) % lanes_of(kernel, target) == 0:
         return schedule_product(kernel, nest, product, target)
     inner = as_inner(kernel, nest)

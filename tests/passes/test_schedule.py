@@ -443,3 +443,19 @@ def test_what_a_deep_product_is_added_to_is_asked_for_meanwhile(lanes: int) -> N
 
     asked = [stmt for stmt in walk(check(residual, lanes).body) if isinstance(stmt, Call)]
     assert asked and {request.windows[0].buffer for request in asked} == {"before"}
+
+
+@LANES
+@pytest.mark.parametrize("rows, columns, streamed", [(200, 256, True), (203, 131, True),
+                                                     (200, 12, False), (4, 256, False)])
+def test_columns_of_a_tall_matrix_are_summed_row_by_row(
+    lanes: int, rows: int, columns: int, streamed: bool
+) -> None:
+    near = replace(TARGETS[lanes], l1_bytes=32 << 10)
+
+    @ml.function(f32[rows, columns], f32[rows, columns])
+    def gradients(x: Value, y: Value) -> Value:
+        return ml.sum(x * y, 0) * 0.5
+
+    kernel = check(gradients, lanes, near)
+    assert any(local.name == "total" for local in kernel.locals) == streamed
