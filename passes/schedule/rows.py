@@ -5,14 +5,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 
 from ...target import Target
+from ...tile.loops import condition_points, partition
 from ...tile.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.nodes import Kernel, Loop, Space
-from ...tile.tree import chain, extent_of
+from ...tile.tree import chain, extent_of, has_constant_limits
 from .far import rows_for_memory
-from .loops import collapse_all, lanes_of, moved_bytes, share, vector_rows
+from .loops import (
+    PIECES,
+    collapse_all,
+    innermost_loops,
+    lanes_of,
+    moved_bytes,
+    share,
+    vector_rows,
+)
 from .memory_cost import RowSizes, rows_in_flight
 
 
@@ -25,8 +35,23 @@ def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
         row_bytes, count = sizes.moved // sizes.rows, rows_in_flight(sizes, target)
         kernel = block_rows(kernel, depth, count) if count > 1 else fuse_leading(kernel, depth)
     kernel = collapse_all(kernel)
-    kernel = share(vector_rows(kernel, kernel.body, lanes_of(kernel, target)))
+    lanes = lanes_of(kernel, target)
+    kernel = _cut_parts(kernel, lanes)
+    kernel = share(vector_rows(kernel, kernel.body, lanes))
     return rows_for_memory(kernel, row_bytes, target) if row_bytes else kernel
+
+
+def _cut_parts(kernel: Kernel, lanes: int) -> Kernel:
+    """Cut rows where conditions on their elements change, as between parts that were joined, into
+    pieces of whole vectors or more."""
+    for loop in innermost_loops(kernel.body):
+        points = condition_points(kernel, loop.axis) if has_constant_limits(loop) else []
+        ends = [0, *points, extent_of(loop)] if points else []
+        if 0 < len(points) < PIECES and all(
+            stop - start >= lanes for start, stop in pairwise(ends)
+        ):
+            kernel = partition(kernel, loop.axis, points)
+    return kernel
 
 
 def row_sizes(kernel: Kernel, depth: int) -> RowSizes:

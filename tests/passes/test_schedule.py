@@ -459,3 +459,14 @@ def test_columns_of_a_tall_matrix_are_summed_row_by_row(
 
     kernel = check(gradients, lanes, near)
     assert any(local.name == "total" for local in kernel.locals) == streamed
+
+
+@LANES
+def test_parts_of_a_joined_row_have_loops_of_their_own(lanes: int) -> None:
+    """Each is computed for its part only, not for all of the row to choose from."""
+    @ml.function(f32[8, 160], f32[8, 160])
+    def parts(x: Value, y: Value) -> tuple[Value, Value]:
+        scaled = x * y
+        return ml.tanh(scaled), ml.concat([scaled * 2.0, scaled * scaled, y], -1)
+
+    assert "select" not in str(check(parts, lanes))
