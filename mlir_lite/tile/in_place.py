@@ -31,6 +31,7 @@ class InPlace:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._limits: dict[int, list[tuple[int, int]]] = {}
 
     @cached_property
     def _checks(self) -> AccessChecks:
@@ -59,10 +60,28 @@ class InPlace:
         ]
         loops = {id(loop): loop for _, site in (*reads, *stores) for loop in site.loops}
         inner = {number: names_bound_in(loop.body) for number, loop in loops.items()}
+        alike = read.shape == written.shape
         return all(
-            _is_safe(self._checks, earlier, later, at <= when, read, written, inner)
+            (alike and self._lie_apart(at, when))
+            or _is_safe(self._checks, earlier, later, at <= when, read, written, inner)
             for (at, earlier), (when, later) in product(reads, stores)
         )
+
+    def _lie_apart(self, first: int, second: int) -> bool:
+        """Whether two sites never meet along a dimension, each under its own conditions: whole
+        panels of a matrix, and what is left of it."""
+        pairs = zip(self._limits_of(first), self._limits_of(second), strict=True)
+        return any(high < low or top < bottom for (bottom, high), (low, top) in pairs)
+
+    def _limits_of(self, at: int) -> list[tuple[int, int]]:
+        """The inclusive limits of a site's indices."""
+        if at not in self._limits:
+            checks, (_, site) = self._checks, self._sites[at]
+            held = [checks.plain(part) for part in _held(site)]
+            self._limits[at] = [
+                conditional_bounds(place, held, checks.bounds) for place in site.access.indices
+            ]
+        return self._limits[at]
 
 
 def _is_safe(
@@ -76,8 +95,6 @@ def _is_safe(
 ) -> bool:
     """No read of one site meets an earlier write of the other; `inner` has the names bound in
     each loop, by its identity."""
-    if read.shape == written.shape and _lie_apart(checks, reading, writing):
-        return True
     source = from_linear(flat_index(reading.access.indices, read.shape))
     target = from_linear(flat_index(writing.access.indices, written.shape))
     apart = [source - target]
@@ -101,21 +118,6 @@ def _is_safe(
     held = [checks.plain(condition) for condition in _held(reading, writing)]
     limits = (conditional_bounds(difference, held, bounds) for difference in differences)
     return any(not low <= 0 <= high for low, high in limits)
-
-
-def _lie_apart(checks: AccessChecks, first: Site, second: Site) -> bool:
-    """Whether two sites never meet along a dimension, each under its own conditions: whole panels
-    of a matrix, and what is left of it."""
-    held = [[checks.plain(part) for part in _held(site)] for site in (first, second)]
-    pairs = zip(first.access.indices, second.access.indices, strict=True)
-    for pair in pairs:
-        (low, high), (other_low, other_high) = (
-            conditional_bounds(place, conditions, checks.bounds)
-            for place, conditions in zip(pair, held, strict=True)
-        )
-        if high < other_low or other_high < low:
-            return True
-    return False
 
 
 def _held(*sites: Site) -> Iterator[Expr]:
