@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
-from ..errors import InputError, check
+from ..errors import InputError, RunError, check
 from ..ir import ConstantData
 from ..target import Target
-from ..tile.program import Memory, Program
+from ..tile.program import Fault, Memory, Program
 from ..types import Array
 
 Results: TypeAlias = Array | tuple[Array, ...]
@@ -36,8 +38,13 @@ class Executable(Protocol):
         """The time of each step of compilation."""
 
     def __call__(
-        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
-    ) -> Results: ...
+        self,
+        *arrays: object,
+        out: Array | Sequence[Array] | None = None,
+        stream: object = None,
+        **named: object,
+    ) -> Results:
+        """Run. `stream` is of a card."""
 
     def clone(self) -> Executable:
         """Another executable of the same code, to call at the same time."""
@@ -98,3 +105,24 @@ def in_order(
     missing = [name for name in names[len(arrays) :] if name not in named]
     check(not missing, f"missing {', '.join(missing)}", InputError)
     return [*arrays, *(named[name] for name in names[len(arrays) :])]
+
+
+def check_no_stream(stream: object, target: str) -> None:
+    """`InputError` where a stream is given to what is not a card."""
+    check(stream is None, f"stream= is for cards; this is compiled for {target}", InputError)
+
+
+def fault_error(faults: Mapping[int, Fault], status: int) -> RunError:
+    """The error for a status other than 0: it names the operation's fault and the user's line."""
+    fault = faults.get(status)
+    if fault is None:
+        return RunError(f"the program reported the unknown fault {status}")
+    return RunError(f"{fault.location.full()}: {fault.message}")
+
+
+@contextmanager
+def timed_as(report: dict[str, float], name: str) -> Iterator[None]:
+    """Note in `report` how many seconds a step took."""
+    start = time.perf_counter()
+    yield
+    report[name] = time.perf_counter() - start

@@ -17,7 +17,7 @@ from ..tile.interpreter import run_program
 from ..tile.program import Memory, Program
 from ..tile.verify import verify_kernel, verify_program
 from ..types import Array
-from .base import Results, Stages, Texts, in_order
+from .base import Results, Stages, Texts, check_no_stream, in_order
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,13 @@ class ReferenceExecutable:
         return self.program.memory
 
     def __call__(
-        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+        self,
+        *arrays: object,
+        out: Array | Sequence[Array] | None = None,
+        stream: object = None,
+        **named: object,
     ) -> Results:
+        check_no_stream(stream, "the interpreter")
         given = [np.asarray(array) for array in in_order(self.parameters, arrays, named)]
         with np.errstate(all="ignore"):
             results = run_program(self.program, given, self.constants)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias, overload
 
 from . import warm
 from .backends import base
 from .backends.cuda.backend import CudaBackend
-from .backends.llvm.backend import CpuBackend, cpu_target, timed_as
+from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
@@ -239,7 +239,7 @@ def _kept_or_made(
         _, _, lowered, program, taken = lower_for(watch.function, target, options)
         seconds |= taken
         kept = warm.Kept(backend.image(program, seconds), lowered.constants)
-        with timed_as(seconds, "keep"):
+        with base.timed_as(seconds, "keep"):
             warm.keep(name, watch, kept)
 
     # What only a reader wants is made anew: it is the same, and a start need not wait for it.
@@ -285,17 +285,38 @@ class Executable:
                 self.function, self.target, self.threads, self.options
             )
 
+    @overload
     def __call__(
-        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
-    ) -> Array | tuple[Array, ...]:
-        """Run. Gives one array, or a tuple where the function has several results."""
+        self,
+        *arrays: Array,
+        out: Array | Sequence[Array] | None = None,
+        stream: object = None,
+        **named: Array,
+    ) -> base.Results: ...
+
+    @overload
+    def __call__(
+        self, *arrays: object, out: Any = None, stream: object = None, **named: object
+    ) -> Any: ...  # arrays of a card, or of the library that has those in `out`
+
+    def __call__(
+        self, *arrays: object, out: Any = None, stream: object = None, **named: object
+    ) -> Any:
+        """Run. Gives one array, or a tuple where the function has several results.
+
+        NumPy arrays give NumPy arrays. A card also takes what is in its memory (`ml.to_device`,
+        arrays of torch, CuPy, JAX), and then leaves the results there: `DeviceArray`s, which those
+        libraries take by `from_dlpack`. `out` takes the results, `stream` is a stream of the card.
+        """
         only = self._made.get(())
         if only is not None:
-            plain = out is None and not named  # what most calls are, and passed on sooner
-            return only(*arrays) if plain else only(*arrays, out=out, **named)
+            # What most calls are, and passed on sooner.
+            plain = out is None and stream is None and not named
+            return only(*arrays) if plain else only(*arrays, out=out, stream=stream, **named)
         given = named_arrays(self.function, arrays, named)
         executable = self.for_arrays(given)
-        return executable(*(given[name] for name in executable.parameters), out=out)
+        inputs = (given[name] for name in executable.parameters)
+        return executable(*inputs, out=out, stream=stream)
 
     def for_arrays(self, arrays: Mapping[str, Array]) -> base.Executable:
         """The executable for the sizes of these arrays and the values of the static ones,

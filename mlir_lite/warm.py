@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends.llvm.cache_folder import PROGRAM, default_cache_folder
+from .backends.cache_folder import PROGRAM, default_cache_folder
 from .backends.llvm.image import Image
 from .backends.llvm.machine import Machine, llvm_version
 from .errors import MlirLiteError

@@ -12,7 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64, warm
-from mlir_lite.backends.llvm.cache_folder import default_cache_folder
+from mlir_lite.backends.cache_folder import default_cache_folder
 from mlir_lite.ir.resources import constants_of
 
 RNG = np.random.default_rng(3)

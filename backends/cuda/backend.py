@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
 from ...target import Target
-from ...tile.program import Memory, Program
-from ...types import Array
-from ..base import Results, Stages, Texts
+from ...tile.program import Program
+from ..base import Stages, Texts, timed_as
+from .device import Device
+from .executable import Code, CudaExecutable
 from .nvrtc import Binary, compile_source, ptx_text
 from .occupancy import resources_text
+from .probe import require_card
 from .sass import sass_text
 from .source import CudaSource
-
-
-@dataclass(frozen=True)
-class CudaExecutable:
-    """A program's CUDA source. It is called on no card yet: `__call__` says what can be done."""
-
-    program: Program
-    target: Target
-    stages: Mapping[str, str]
-    compile_seconds: Mapping[str, float]
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        return self.program.params
-
-    @property
-    def memory(self) -> Memory:
-        assert self.program.memory is not None
-        return self.program.memory
-
-    def __call__(
-        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
-    ) -> Results:
-        raise UnsupportedError(
-            f"@{self.program.name} for {self.target.name} cannot be called from Python yet: its "
-            'source is in stages["cuda"], and `mlir-lite compile FILE --target '
-            f"{self.target.name} --emit cpp-host -o model.cu` writes it with a host part, for nvcc"
-        )
-
-    def clone(self) -> CudaExecutable:
-        return self
 
 
 @dataclass(frozen=True)
@@ -65,10 +37,12 @@ class CudaBackend:
         seconds: Mapping[str, float],
     ) -> CudaExecutable:
         """`threads` are those of a CPU and change nothing. `UnsupportedError` for operations that
-        a card cannot do."""
-        self.source(program)
+        a card cannot do. Machine code is made where there is a card, and at the first call."""
+        report = dict(seconds)
+        with timed_as(report, "emit"):
+            source = self.source(program)
         texts = Stages({**stages, **self.stage_texts(program)})
-        return CudaExecutable(program, self.target, texts, seconds)
+        return CudaExecutable(Code(source, constants, texts, report, found_card))
 
     def source(self, program: Program) -> CudaSource:
         """The source of a program. `UnsupportedError` names all operations that have none."""
@@ -101,3 +75,11 @@ class CudaBackend:
             "sass": lambda: sass_text(binary()),
             "resources": lambda: resources_text(binary().usage, source().block_threads, gpu),
         }
+
+
+def found_card() -> Device:
+    """The card that is here. `UnsupportedError` or `MissingExtraError` says what is missing, and
+    what there is without."""
+    require_card()
+    first: Device = import_module(".card", __package__).first_card()  # loads the driver
+    return first

@@ -159,7 +159,7 @@ class _Host:
 
     def _run(self) -> Iterator[str]:
         places, _ = _places(self.source)
-        for name, alignment in self._wide():
+        for name, alignment in self.source.alignments.items():
             yield f"if ((size_t){self.names[name]} % {alignment}) {{"
             words = f"{self.name}_run: {name} lies at no multiple of {alignment} bytes"
             yield f'    fprintf(stderr, "{words}\\n");'
@@ -178,19 +178,6 @@ class _Host:
             yield "CHECKED(cudaMemsetAsync(status, 0, 8, stream));"
         yield from self._steps(self.source.program.steps)
         yield "return (int)cudaGetLastError();"
-
-    def _wide(self) -> Iterator[tuple[str, int]]:
-        """The arrays of the caller, and the bytes that kernels need their addresses to be multiples
-        of."""
-        needed: dict[str, int] = {}
-        for call in self.source.program.calls:
-            params = self.source.kernels[call.kernel].params
-            for param, view in zip(params, call.args, strict=True):
-                needed[view.slot] = max(needed.get(view.slot, 0), param.alignment)
-        for slot in self.source.program.slots:
-            given = slot.role in (Role.PARAMETER, Role.RESULT) and slot.donor is None
-            if given and needed.get(slot.name, 0) > slot.type.dtype.bytes:
-                yield slot.name, needed[slot.name]
 
     @property
     def _has_status(self) -> bool:

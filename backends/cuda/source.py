@@ -71,6 +71,28 @@ class CudaSource:
         """All that runs on the card."""
         return "\n\n".join(filter(None, (self.wrappers, self.functions, self.kernel_texts)))
 
+    @cached_property
+    def alignments(self) -> Mapping[str, int]:
+        """The bytes that the addresses of parameters and results must be multiples of, where that
+        is more than an element: kernels read and write so much at once."""
+        needed: dict[str, int] = {}
+        for call in self.program.calls:
+            for param, view in zip(self.kernels[call.kernel].params, call.args, strict=True):
+                name = self.program.slot(view.slot).memory
+                needed[name] = max(needed.get(name, 0), param.alignment)
+        return {
+            slot.name: needed[slot.name]
+            for slot in self.program.slots
+            if slot.role in (Role.PARAMETER, Role.RESULT)
+            and needed.get(slot.name, 0) > slot.type.dtype.bytes
+        }
+
+    @cached_property
+    def code(self) -> str:
+        """The same without comments, which tell of lines of the user's that change nothing."""
+        lines = self.device.splitlines()
+        return "\n".join("" if line.startswith("//") else line for line in lines)
+
     def __str__(self) -> str:
         head = f"// @{self.program.name} for {self.target.name}: needs no header."
         plan = "\n".join(f"// {line}".rstrip() for line in self.plan())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
@@ -16,7 +14,7 @@ from ...memory import aligned_copy
 from ...target import Target, named_target
 from ...tile.program import Program
 from ...types import Array, TensorType
-from ..base import Stages, Texts
+from ..base import Stages, Texts, timed_as
 from .body_text import BODY, TICKS
 from .cache import default_cache
 from .emit_instructions import native_instructions
@@ -161,14 +159,6 @@ class CpuBackend:
             return "\n".join(assembly(module, self.machine) for module in text().modules)
 
         return {"llvm": lambda: "\n".join(text().modules), "asm": asm}
-
-
-@contextmanager
-def timed_as(report: dict[str, float], name: str) -> Iterator[None]:
-    """Note in `report` how many seconds a step took."""
-    start = time.perf_counter()
-    yield
-    report[name] = time.perf_counter() - start
 
 
 def materialise(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .cache_folder import DEFAULT_CAPACITY, OBJECT, CacheFolder, default_cache_folder
+from ..cache_folder import DEFAULT_CAPACITY, OBJECT, CacheFolder, default_cache_folder
 from .machine import Machine, llvm_version
 
 _MAGIC = b"mlir-lite object\n"

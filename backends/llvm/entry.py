@@ -15,20 +15,20 @@ import numpy as np
 
 from ...errors import RunError
 from ...types import Array
-from .arrays import (
+from ..arrays import (
     ArraySpec,
-    address,
+    Facts,
     check_array,
     check_overlap,
     plain_array,
     plain_result,
     wrong_count,
 )
+from ..results import Allocator, allocator
 from .entry_text import Fault, decode
 from .jit import Library
 from .numpy_header import ArrayHeader
 from .python_call import BuiltIn
-from .results import Allocator, allocator
 from .state import State
 
 # What a status other than 0 means to the user: an error naming operation and line.
@@ -134,12 +134,13 @@ class Entry:
             raise self._status_error(self._status.value)
         inputs = list(map(plain_array, arrays, self._parameters))
         outputs = list(map(plain_result, results, self._results))
-        for array, spec in zip(inputs, self._parameters, strict=True):
-            check_array(array, spec, writeable=False)
-        for array, spec in zip(outputs, self._results, strict=True):
-            check_array(array, spec, writeable=True)
-        check_overlap(inputs, outputs, (self._parameters, self._results))
-        addresses = [address(array) for array in (*inputs, *outputs)]
+        known = [Facts.of(array) for array in inputs], [Facts.of(array) for array in outputs]
+        for facts, spec in zip(known[0], self._parameters, strict=True):
+            check_array(facts, spec, writeable=False)
+        for facts, spec in zip(known[1], self._results, strict=True):
+            check_array(facts, spec, writeable=True)
+        check_overlap(*known, (self._parameters, self._results))
+        addresses = [facts.address for facts in (*known[0], *known[1])]
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         if self._run(self._state_address, arguments):
             raise self._status_error(self._status.value)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from string import Template
 
-from .arrays import ArraySpec, check_specs
+from ..arrays import ArraySpec, check_specs
 from .numpy_header import C_CONTIGUOUS, WRITEABLE, ArrayHeader
 from .python_call import CALL_TEXT
 from .state import STATE_TYPE, state_field

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ...errors import RunError, check
 from ...memory import aligned_bytes
 from ...tile.program import Memory, Program
 from ...types import Array
-from ..base import Results, in_order
+from ..base import Results, check_no_stream, fault_error, in_order
 from .body_text import TICKS
 from .entry import Entry
 from .image import Image
@@ -71,7 +71,7 @@ class CpuExecutable:
             code.image.results,
             state,
             header=array_header(),
-            status_error=self._fault,
+            status_error=partial(fault_error, code.image.faults),
         )
         self._lock = threading.Lock()
         _alive.add(self)
@@ -114,24 +114,24 @@ class CpuExecutable:
         return ticks
 
     def __call__(
-        self, *arrays: object, out: Array | Sequence[Array] | None = None, **named: object
+        self,
+        *arrays: object,
+        out: Array | Sequence[Array] | None = None,
+        stream: object = None,
+        **named: object,
     ) -> Results:
         """Run. Gives one array, or a tuple where the function has several results.
 
         `out` takes the result(s), so that the call allocates nothing.
         """
+        if stream is not None:
+            check_no_stream(stream, "a CPU")
         given = in_order(self.parameters, arrays, named) if named else arrays
         if isinstance(out, np.ndarray):
             out = (out,)
         with self._lock:
             results = self._entry(given, out)
         return results[0] if len(results) == 1 else results
-
-    def _fault(self, code: int) -> Exception:
-        fault = self._code.image.faults.get(code)
-        if fault is None:
-            return RunError(f"the program reported the unknown fault {code}")
-        return RunError(f"{fault.location.full()}: {fault.message}")
 
     def clone(self) -> CpuExecutable:
         """Another executable of the same code and constants, to call at the same time."""

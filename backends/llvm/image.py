@@ -10,7 +10,7 @@ from ...location import Location
 from ...tile.program import Fault, Memory, Program, Role
 from ...type_parser import parse_tensor_type
 from ...types import TensorType
-from .arrays import ArraySpec
+from ..arrays import ArraySpec, specs_of
 from .emit_program import ProgramText
 
 
@@ -27,24 +27,11 @@ class Image:
 
     @staticmethod
     def of(program: Program, text: ProgramText) -> Image:
-        def specs(names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
-            slots = map(program.slot, names)
-            return tuple(
-                ArraySpec(
-                    slot.name,
-                    slot.type,
-                    None if slot.donor is None else program.params.index(slot.donor),
-                )
-                for slot in slots
-            )
-
         constants = tuple(
             (slot.name, slot.type) for slot in program.slots if slot.role is Role.CONSTANT
         )
         faults = dict(program.faults)
-        return Image(
-            text, specs(program.params), specs(program.results), constants, faults, program.memory
-        )
+        return Image(text, *specs_of(program), constants, faults, program.memory)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values that JSON can hold."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 
+from ..backends.cache_folder import PROGRAM, default_cache_folder
 from ..backends.llvm.cache import CacheEntry, default_cache
-from ..backends.llvm.cache_folder import PROGRAM, default_cache_folder
 from ..driver import Options, lower_for
 from ..text import bytes_text, table
 from .compile import machine_backend

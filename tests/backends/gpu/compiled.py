@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mlir_lite.backends.cuda.launcher import Launcher
+from mlir_lite.backends.cuda.calls import Caller
+from mlir_lite.backends.cuda.runner import Loaded
 from mlir_lite.backends.cuda.source import CudaSource
-from mlir_lite.ir import Function
+from mlir_lite.ir import ConstantData, Function
 from mlir_lite.passes.lower import lower
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cuda_pipeline
@@ -22,6 +23,7 @@ from mlir_lite.tile.program import Program
 from mlir_lite.types import Array
 
 from .shim import ShimDevice, build, build_checked, unit_text
+from .shim_card import ShimCard
 
 
 def card(name: str = "sm_90", threads: int = 256, multiprocessors: int = 132) -> Target:
@@ -93,8 +95,11 @@ class Compiled:
     ) -> tuple[Array, ...]:
         """The results, with threads and blocks in this order, `without` the barrier of a line."""
         device = dataclasses.replace(self.device, order=order, without=without, memory={})
+        shim = ShimCard(device.library, device)
+        constants = {name: ConstantData.of(array) for name, array in self.constants.items()}
         with np.errstate(all="ignore"):
-            return Launcher(self.source, device, self.constants)(arrays)
+            caller = Caller(Loaded.on(shim, self.source, constants))
+            return tuple(map(np.asarray, caller(arrays, None, None)))
 
 
 def _renamed(source: CudaSource, prefix: str) -> CudaSource:

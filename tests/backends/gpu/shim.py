@@ -1,5 +1,4 @@
-"""CUDA source run on the CPU: compiled by g++ with `shim.h` before it, for the launcher a device.
-"""
+"""CUDA source run on the CPU: compiled by g++ with `shim.h` before it."""
 
 from __future__ import annotations
 

@@ -10,8 +10,6 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f32
 from mlir_lite.backends.cuda.kernels import CudaKernel
-from mlir_lite.backends.cuda.launcher import Launcher
-from mlir_lite.errors import InputError
 from mlir_lite.tile.nodes import Buffer
 from mlir_lite.types import Array
 
@@ -102,20 +100,3 @@ KERNEL = CudaKernel(
     (8, 1, 1),
     (Buffer("y", f32, (1,)),),
 )
-
-
-class Shifted(ShimDevice):
-    """Gives memory four bytes after where it should."""
-
-    def allocate(self, count: int) -> int:
-        address = super().allocate(count + 4) + 4
-        self.memory[address] = self.memory.pop(address - 4)
-        return address
-
-
-def test_memory_that_lies_elsewhere_is_an_error(tmp_path: Path) -> None:
-    compiled = Compiled.of(narrow_product, tmp_path)
-    launcher = Launcher(compiled.source, Shifted(compiled.device.library), {})
-    message = r"'x' lies at address 0x\w+4: .*reads and writes 16 bytes at once"
-    with pytest.raises(InputError, match=message):
-        launcher(normal(narrow_product))

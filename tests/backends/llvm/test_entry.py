@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mlir_lite.backends.llvm.arrays import ArraySpec
+from mlir_lite.backends.arrays import ArraySpec
 from mlir_lite.backends.llvm.entry import Entry
 from mlir_lite.backends.llvm.entry_text import Fault, decode, entry_exports, entry_text
 from mlir_lite.backends.llvm.jit import Library, compile_objects

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...memory import aligned_bytes
-from ...types import Array
+from ..memory import aligned_bytes
+from ..types import Array
 from .arrays import ArraySpec
 
 Allocator: TypeAlias = Callable[[], Array]

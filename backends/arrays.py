@@ -1,19 +1,23 @@
 """The careful check of arrays at the border, in Python, with errors that say what to do.
 
-Compiled code checks the common case in nanoseconds; whatever it does not recognise comes here.
-Nothing is converted: an array of another dtype or layout is an error that names the one-line fix.
+Of a CPU compiled code checks the common case in nanoseconds, and whatever it does not recognise
+comes here; of a card all arrays do. Nothing is converted: an array of another dtype or layout is an
+error that names the one-line fix.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, check
-from ...types import Array, TensorType
+from ..errors import InputError, check
+from ..tile.program import Program
+from ..types import Array, TensorType
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,61 @@ class ArraySpec:
     name: str
     type: TensorType
     donor: int | None = None
+
+
+def specs_of(program: Program) -> tuple[tuple[ArraySpec, ...], tuple[ArraySpec, ...]]:
+    """What a program's executable expects, and what it promises."""
+
+    def specs(names: Sequence[str]) -> tuple[ArraySpec, ...]:
+        slots = [program.slot(name) for name in names]
+        return tuple(
+            ArraySpec(
+                slot.name,
+                slot.type,
+                None if slot.donor is None else program.params.index(slot.donor),
+            )
+            for slot in slots
+        )
+
+    return specs(program.params), specs(program.results)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is checked of an array, whichever library's it is; strides are in bytes."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    address: int
+    is_writeable: bool
+    library: str = "numpy"  # the one that the user calls to put something right
+
+    @staticmethod
+    def of(array: Array) -> Facts:
+        return Facts(
+            array.dtype, array.shape, array.strides, address(array), array.flags.writeable
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether elements lie side by side, the last axis innermost."""
+        expected = contiguous_strides(self.shape, self.dtype.itemsize)
+        every = zip(self.shape, self.strides, expected, strict=True)
+        return 0 in self.shape or all(size == 1 or has == wants for size, has, wants in every)
+
+
+def contiguous_strides(shape: Sequence[int], step: int) -> tuple[int, ...]:
+    """The strides of elements side by side, the last axis innermost, that are a step apart."""
+    found: list[int] = []
+    for size in reversed(shape):
+        found.append(step)
+        step *= size
+    return tuple(reversed(found))
 
 
 def plain_array(value: object, spec: ArraySpec) -> Array:
@@ -76,29 +135,50 @@ def _foreign_array(value: object, spec: ArraySpec) -> Array | None:
         ) from error
 
 
-def check_array(array: Array, spec: ArraySpec, *, writeable: bool) -> None:
+def check_array(facts: Facts, spec: ArraySpec, *, writeable: bool) -> None:
     """Raise `InputError` unless dtype, shape and layout are right.
 
     The error names the array, what was expected, what came, and the fix.
     """
     expected, shape = spec.type.dtype.numpy, spec.type.static_shape
-    if array.dtype != expected:
-        fix = f"{spec.name}.astype(np.{expected})"
-        if expected.name == "bfloat16":
-            fix = f"{spec.name}.astype(ml_dtypes.bfloat16)"
-        raise _fault(spec, f"dtype {expected}", _dtype_name(array), fix)
-    if array.shape != shape:
-        raise _fault(spec, f"shape {shape}", f"shape {array.shape}", _reshape(array, spec))
-    if not array.flags.c_contiguous:
-        got = f"strides {array.strides} for shape {shape}"
-        raise _fault(spec, "a C-contiguous array", got, f"np.ascontiguousarray({spec.name})")
-    if writeable and not array.flags.writeable:
-        raise _fault(spec, "a writeable array", "a read-only one", f"{spec.name}.copy()")
+    fixes = _FIXES.get(facts.library, _NUMPY)
+    if facts.dtype != expected:
+        raise _fault(spec, f"dtype {expected}", _dtype_name(facts.dtype), fixes.cast_to(spec))
+    if facts.shape != shape:
+        raise _fault(spec, f"shape {shape}", f"shape {facts.shape}", _reshape(facts, spec))
+    if not facts.is_contiguous:
+        got = f"strides {facts.strides} for shape {shape}"
+        raise _fault(spec, "a C-contiguous array", got, fixes.contiguous.format(spec.name))
+    if writeable and not facts.is_writeable:
+        fix = fixes.copy.format(spec.name)
+        raise _fault(spec, "a writeable array", "a read-only one", fix)
+
+
+@dataclass(frozen=True)
+class _Fixes:
+    """How a library spells what puts an array right."""
+
+    cast: str
+    contiguous: str
+    copy: str
+    module: str = "np"  # of element types
+
+    def cast_to(self, spec: ArraySpec) -> str:
+        dtype = spec.type.dtype.numpy.name
+        module = "ml_dtypes" if (self.module, dtype) == ("np", "bfloat16") else self.module
+        return self.cast.format(spec.name, f"{module}.{dtype}")
+
+
+_NUMPY = _Fixes("{}.astype({})", "np.ascontiguousarray({})", "{}.copy()")
+_FIXES: Mapping[str, _Fixes] = {
+    "torch": _Fixes("{}.to({})", "{}.contiguous()", "{}.clone()", "torch"),
+    "cupy": _Fixes("{}.astype({})", "cupy.ascontiguousarray({})", "{}.copy()"),
+}
 
 
 def check_overlap(
-    parameters: Sequence[Array],
-    results: Sequence[Array],
+    parameters: Sequence[Facts],
+    results: Sequence[Facts],
     specs: tuple[Sequence[ArraySpec], Sequence[ArraySpec]],
 ) -> None:
     """Raise `InputError` where a result's memory meets a parameter's or another result's."""
@@ -114,11 +194,11 @@ def check_overlap(
                 )
 
 
-def _overlap(first: Array, second: Array) -> bool:
+def _overlap(first: Facts, second: Facts) -> bool:
     """Whether two contiguous arrays share a byte."""
-    a, b = address(first), address(second)
     if first.nbytes == 0 or second.nbytes == 0:
         return False
+    a, b = first.address, second.address
     return a < b + second.nbytes and b < a + first.nbytes
 
 
@@ -131,20 +211,21 @@ def _fault(spec: ArraySpec, expected: str, got: str, fix: str) -> InputError:
     return InputError(f"'{spec.name}': expected {expected}, got {got}; fix: {fix}")
 
 
-def _dtype_name(array: Array) -> str:
-    swapped = "" if array.dtype.isnative else " in the other byte order"
-    return f"dtype {array.dtype.name}{swapped}"
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    swapped = "" if dtype.isnative else " in the other byte order"
+    return f"dtype {dtype.name}{swapped}"
 
 
-def _reshape(array: Array, spec: ArraySpec) -> str:
+def _reshape(facts: Facts, spec: ArraySpec) -> str:
     shape = spec.type.static_shape
-    if array.size == int(np.prod(shape, dtype=np.int64)):
-        if array.ndim == 2 and array.shape[::-1] == shape:
-            return f"np.ascontiguousarray({spec.name}.T) or {spec.name}.reshape{shape}"
+    if prod(facts.shape) == prod(shape):
+        if len(shape) == 2 and facts.shape[::-1] == shape:
+            turned = _FIXES.get(facts.library, _NUMPY).contiguous
+            return f"{turned.format(f'{spec.name}.T')} or {spec.name}.reshape{shape}"
         return f"{spec.name}.reshape{shape}"
-    if array.ndim != len(shape):
+    if len(facts.shape) != len(shape):
         return f"an array with {len(shape)} axes"
-    return f"an array of this shape, or compile for shape {array.shape}"
+    return f"an array of this shape, or compile for shape {facts.shape}"
 
 
 def wrong_count(got: int, expected: Sequence[ArraySpec], what: str) -> InputError:

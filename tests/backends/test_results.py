@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mlir_lite.backends.llvm.arrays import ArraySpec, address
-from mlir_lite.backends.llvm.results import LARGE, Allocator, allocator
+from mlir_lite.backends.arrays import ArraySpec, address
+from mlir_lite.backends.results import LARGE, Allocator, allocator
 from mlir_lite.types import Array, TensorType, f32
 
 ROWS = LARGE // f32.bytes // 256
