@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ..errors import PassError
-from ..expr import Expr, contains_reduce
+from ..expr import contains_reduce
 from ..ir import (
     Builder,
     Constant,
@@ -23,12 +23,13 @@ from ..ops.checkpoint import Barrier
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
+from ..target import Target
 from ..tile.nests import common_depth, row_shape
-from ..tile.nodes import Kernel, Space, Store, walk
+from ..tile.nodes import Kernel, Space
 from ..tile.reductions import lift_guards
-from ..tile.tree import var
 from .bodies import Body, reads_of, record_body
 from .cutting import Cutting, is_repetition, repeated
+from .group_kinds import is_scattered, kind_of
 from .handmade import brings_kernel, region_kernel
 from .naive import naive_kernel
 from .regions import region_key
@@ -40,15 +41,17 @@ from .schedule.analysis import (
     work_cycles,
 )
 from .schedule.cost import worth_threads
+from .schedule.gpu import scattered_operands
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
 MOST_INPUTS = 20
 
 
-def fuse(fn: Function) -> Function:
-    """Group what one kernel should compute; single operations stay as they are."""
-    return _Fusion(fn).run()
+def fuse(fn: Function, *, target: Target | None = None) -> Function:
+    """Group what one kernel should compute; single operations stay as they are. A target that is a
+    graphics card says what else would be slow there."""
+    return _Fusion(fn, target is not None and target.gpu is not None).run()
 
 
 @dataclass
@@ -57,12 +60,13 @@ class _Part:
 
     nodes: list[Node]
     inputs: set[int] = field(default_factory=set)  # parts it depends on directly
-    kind: str = ""  # what its kernel is, once that is known (see `_kind`)
+    kind: str = ""  # what its kernel is, once that is known (see `kind_of`)
 
 
 @dataclass
 class _Fusion:
     fn: Function
+    on_card: bool
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
@@ -177,7 +181,7 @@ class _Fusion:
         except PassError:
             return ""
         handmade = any(brings_kernel(node.op) for node in nodes)
-        return _kind(region, kernel) if handmade or self._runs_well(kernel, nodes) else ""
+        return kind_of(region, kernel) if handmade or self._runs_well(kernel, nodes) else ""
 
     def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:
         nests = nests_of(kernel)
@@ -186,7 +190,7 @@ class _Fusion:
         if len(nests) == 1 and not local:
             if not heavy:
                 return len(nests[0].reductions) <= 1 or not nests[0].loops
-            if len(heavy) > 1 or _scattered(kernel):
+            if len(heavy) > 1 or is_scattered(kernel):
                 return False
             return self._still_fast(kernel, heavy[0])
         if heavy:
@@ -213,6 +217,8 @@ class _Fusion:
         """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
         region, _, _ = self.cutting.region([node])
         alone = lift_guards(naive_kernel(region, "trial"))
+        if self.on_card and scattered_operands(kernel) > scattered_operands(alone):
+            return False
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         if as_product(alone, own) is not None:
             return as_product(kernel, nest) is not None
@@ -264,7 +270,7 @@ class _Fusion:
                     values.update(zip(node.results, results, strict=True))
                     return
                 region, inputs, given = self.cutting.region(part.nodes)
-                kind = part.kind or _kind(region, lift_guards(region_kernel(region, "trial")))
+                kind = part.kind or kind_of(region, lift_guards(region_kernel(region, "trial")))
                 op = Group(tuple(map(value_of, inputs)), kind, region)
                 values.update(zip(given, builder.emit(op), strict=True))
 
@@ -283,27 +289,3 @@ def _fusible(node: Node) -> bool:
         and not isinstance(node.op, (Constant, Reshape, Barrier, Group))
         and all(result.type.elements for result in node.results)
     )
-
-
-def _scattered(kernel: Kernel) -> bool:
-    """Whether a product's result would be written elsewhere than in the order of its loops."""
-    (nest,) = nests_of(kernel)
-    for stmt in walk(kernel.body):
-        if isinstance(stmt, Store) and stmt.target.buffer in kernel.outputs:
-            axes: list[Expr] = [var(axis) for axis in nest.axes]
-            if [place for place in stmt.target.indices if place in axes] != axes:
-                return True
-    return False
-
-
-def _kind(region: Function, kernel: Kernel) -> str:
-    """What a region with this kernel is, in a word: for people who read the dump."""
-    handmade = [node.op.name for node in region.nodes if brings_kernel(node.op)]
-    if handmade:
-        return handmade[0]
-    nests = nests_of(kernel)
-    if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
-        return "rows"
-    if not nests[0].reductions:
-        return "elementwise"
-    return "product" if as_product(kernel, nests[0]) else "reduction"

@@ -123,7 +123,7 @@ def cpu_pipeline(
         Step("constant-fold"),
         Step("pack-constants", {"target": target}),
         *_TIDY,
-        Step("fuse"),
+        Step("fuse", {"target": target}),
     )
 
 
@@ -147,7 +147,7 @@ def cuda_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step
         Step("constant-fold"),
         Step("pack-constants", {"target": target}),
         *_TIDY,
-        Step("fuse"),
+        Step("fuse", {"target": target}),
     )
 
 

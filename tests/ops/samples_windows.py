@@ -173,10 +173,11 @@ def _panels() -> Iterator[Sample]:
             )
             panels = normal((-(-out // width), *kernel, inner, width), dtype, 2)
             for layout in ("nhwc", "nchw", "chwn")[: 3 if dtype == f32 else 1]:
+                padding = case.padding if layout == "nchw" else ()
                 yield Sample(
-                    f"{case.comment} in {width}, {dtype}, {layout}",
-                    lambda x, panels, case=case, layout=layout: PanelConv(
-                        x, panels, case.weight[0], case.strides, case.dilations, layout
+                    f"{case.comment} in {width}, {dtype}, {layout}, {padding}",
+                    lambda x, panels, case=case, layout=layout, padding=padding: PanelConv(
+                        x, panels, case.weight[0], case.strides, case.dilations, layout, padding
                     ),
                     (lying(normal(case.x, dtype), layout), panels),
                 )

@@ -16,9 +16,10 @@ TARGET = Target("cpu:test")
 
 
 def test_text_gives_steps_with_options() -> None:
-    assert parse_pipeline("canonicalize{fuel=3}, fuse , decompose{keep=softmax}", TARGET) == (
+    text = "canonicalize{fuel=3}, constant-fold , decompose{keep=softmax}"
+    assert parse_pipeline(text, TARGET) == (
         Step("canonicalize", {"fuel": 3}),
-        Step("fuse"),
+        Step("constant-fold"),
         Step("decompose", {"keep": "softmax"}),
     )
     assert parse_pipeline("", TARGET) == ()

@@ -3,6 +3,6 @@
     block b in 0..n: thread t in 0..256: {..;  sync block;  ..}
 """
 
-from .recipes import schedule_launches
+from .recipes import scattered_operands, schedule_launches
 
-__all__ = ["schedule_launches"]
+__all__ = ["scattered_operands", "schedule_launches"]

@@ -7,7 +7,7 @@ convolutions, whose places are rows and whose taps are summed over.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from ....expr import (
@@ -21,8 +21,7 @@ from ....expr import (
     vars_of,
 )
 from ....expr.simplify import Linear, factor_of, linear_sum
-from ....tile.alignment import alignment_of
-from ....tile.copies import SIZES
+from ....tile.alignment import WIDEST, alignment_of
 from ....tile.dependence import Dependences, Mode
 from ....tile.nodes import (
     Accumulate,
@@ -120,12 +119,18 @@ class Contraction:
         apart = all(factor % width == 0 for factor in others.values())
         return steps == 1 and begins and whole and apart
 
+    def is_scattered(self, operand: Operand) -> bool:
+        """Whether memory holds an operand, before it is widened, but not in runs of sixteen
+        bytes."""
+        bare = replace(operand, value=narrow(operand.value))
+        return bare.plain is not None and not self.run(bare, WIDEST // bare.load.dtype.bytes)
+
     def _reaches(self, load: Load, loop: Loop) -> bool:
         """Whether memory goes on past the last row of an operand, up to a multiple of sixteen
         bytes, as if there were more of them."""
         buffer = self.kernel.buffers[load.buffer]
         row = buffer.shape[-1] * buffer.dtype.bytes
-        return load.indices[-1] == var(loop.axis) and row % SIZES[-1] == 0
+        return load.indices[-1] == var(loop.axis) and row % WIDEST == 0
 
     def _places(self, load: Load) -> Linear:
         buffer = self.kernel.buffers[load.buffer]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....target import Gpu
-from ....tile.alignment import with_needed_alignment
+from ....tile.alignment import WIDEST, with_needed_alignment
 from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks
 from ....tile.reductions import lift_guards
@@ -79,6 +79,16 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
 
 def _contraction(kernel: Kernel) -> Contraction | None:
     return as_contraction(collapse_all(with_registers(lift_guards(kernel))))
+
+
+def scattered_operands(kernel: Kernel) -> int:
+    """How many operands of a naive kernel that is a product are copied element by element, though
+    nothing is computed of them: memory does not hold them in runs of sixteen bytes."""
+    params = tuple(replace(param, alignment=WIDEST) for param in kernel.params)
+    found = _contraction(tidy(_serial(replace(kernel, params=params))))
+    if found is None:
+        return 0
+    return sum(map(found.is_scattered, (found.left, found.right)))
 
 
 def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:

@@ -100,6 +100,19 @@ def test_rounded_factors_are_not_summed_by_winograd() -> None:
     assert "panel_conv" in executable.stages["fused"]
 
 
+@ml.function(bf16[1, 16, 6, 7])
+def first_layer(x: Value) -> Value:
+    """Channels that are whole accesses only once they lie side by side."""
+    return ml.relu(ml.conv2d(x, random(8, 16, 3, 3).astype(bf16.numpy), padding=1))
+
+
+def test_a_transpose_is_a_kernel_where_that_makes_accesses_whole() -> None:
+    program, _ = planned(first_layer, card())
+    assert "transpose" in program.calls[0].kernel
+    (product,) = [kernel for kernel in program.kernels if "sums" in kernel.buffers]
+    assert str(product).count("call @copy_bf16x8") == 4  # of both operands, at first and ahead
+
+
 # Windows in registers
 
 
