@@ -161,8 +161,9 @@ def _depthwise_sample(case: Case, left: DType, right: DType) -> Sample:
 
 def _panels() -> Iterator[Sample]:
     for case in CONVOLUTIONS:
-        if case.groups > 1 or any(max(pair) for pair in case.padding):
+        if case.groups > 1:
             continue
+        padding = case.padding if any(max(pair) for pair in case.padding) else ()
         for width, dtype in ((8, f32), (16, bf16)):
             out, inner, *kernel = case.weight
             weight = normal(case.weight, dtype, 1)
@@ -173,10 +174,9 @@ def _panels() -> Iterator[Sample]:
             )
             panels = normal((-(-out // width), *kernel, inner, width), dtype, 2)
             for layout in ("nhwc", "nchw", "chwn")[: 3 if dtype == f32 else 1]:
-                padding = case.padding if layout == "nchw" else ()
                 yield Sample(
-                    f"{case.comment} in {width}, {dtype}, {layout}, {padding}",
-                    lambda x, panels, case=case, layout=layout, padding=padding: PanelConv(
+                    f"{case.comment} in {width}, {dtype}, {layout}",
+                    lambda x, panels, case=case, padding=padding, layout=layout: PanelConv(
                         x, panels, case.weight[0], case.strides, case.dilations, layout, padding
                     ),
                     (lying(normal(case.x, dtype), layout), panels),
