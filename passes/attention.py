@@ -30,6 +30,7 @@ from ..target import Target
 from ..types import bool_, f32, f64
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
 from .schedule.attention_cost import attention_blocks
+from .schedule.gpu.attention_tiles import blocks_on_card
 from .uniform import uniform
 
 UNSEEN = -1e30  # a score to which that is added, or that becomes it, has no weight beside others
@@ -96,41 +97,57 @@ class Found:
 
     def in_blocks(self, target: Target) -> Value | None:
         """The operation in blocks, if that pays."""
-        dtype = self.queries.value.dtype
-        queries, keys = self.queries.shape[-2], self.keys.shape[-2]
-        shapes = (self.queries.shape, self.keys.shape, self.values.shape)
-        if dtype not in (f32, f64) or 0 in (size for shape in shapes for size in shape):
-            return None
-        sizes = attention_blocks(queries, keys, dtype, self.causal, target)
+        sizes = self._sizes(target)
         if sizes is None:
             return None
         values = self.values
         if values.axes[-1] != len(values.axes) - 1:  # the kernel reads whole rows
             values = Operand(transpose(values.value, values.axes), tuple(range(len(values.axes))))
+        mask, axes = self._mask(in_place=target.gpu is not None)
+        rows, columns, parts = sizes
         made = BlockedAttention(
             self.queries.value,
             self.keys.value,
             values.value,
-            self._turned_mask(),
+            mask,
             self.scale * self.queries.factor * self.keys.factor,
-            *sizes,
+            rows,
+            columns,
             self.causal,
             self.fill,
             self.unseen_is_zero,
             _attribute(self.queries.axes),
             _attribute(self.keys.axes),
             _attribute(values.axes),
+            mask_axes=axes,
+            parts=parts,
         )
         return current_builder().emit(made)[0]
 
-    def _turned_mask(self) -> Value | None:
-        """The mask a row to a key."""
-        if self.mask is None:
+    def _sizes(self, target: Target) -> tuple[int, int, int] | None:
+        """Queries and keys of a block, and parts of the keys; None where blocks do not pay."""
+        dtype = self.queries.value.dtype
+        shapes = (self.queries.shape, self.keys.shape, self.values.shape)
+        if 0 in (size for shape in shapes for size in shape):
             return None
+        if target.gpu is not None:
+            return blocks_on_card(*shapes, dtype, self.causal, target.gpu)
+        if dtype not in (f32, f64):
+            return None
+        queries, keys = self.queries.shape[-2], self.keys.shape[-2]
+        sizes = attention_blocks(queries, keys, dtype, self.causal, target)
+        return None if sizes is None else (*sizes, 1)
+
+    def _mask(self, *, in_place: bool) -> tuple[Value | None, tuple[int, ...]]:
+        """The mask a row to a key, or as it lies, with the order of axes that makes it so."""
+        if self.mask is None:
+            return None, ()
         mask = logical_not(self.mask) if self.inverted else self.mask
         if mask.rank < 2:
             mask = expand_dims(mask, tuple(range(2 - mask.rank)))
-        return swapaxes(mask, -1, -2)
+        if in_place:
+            return mask, (*range(mask.rank - 2), mask.rank - 1, mask.rank - 2)
+        return swapaxes(mask, -1, -2), ()
 
 
 def find(op: Op) -> Found | None:

@@ -7,13 +7,15 @@ follows that operation element by element is then done where its kernel stores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import PassError, check
 from ..expr import Expr, Load, Var, loads_of, rewrite_expr, substitute_vars
 from ..ir import Builder, Constant, Function, Node, Op, Value, parameter
+from ..ops.blocked_attention import BlockedAttention
 from ..ops.table import TABLE
+from ..target import Gpu
 from ..tile.nests import renamed
 from ..tile.nodes import (
     Accumulate,
@@ -30,10 +32,22 @@ from ..tile.nodes import (
 from ..tile.tree import Names, accesses
 from .naive import naive_kernel
 from .schedule.analysis import nests_of
+from .schedule.gpu.attention import attention_on_card
+from .schedule.gpu.recipes import is_bound
+
+# Operations whose kernel on a card is another one, made by hand too: of the operation and of the
+# kernel that it brings, which has the same parameters.
+ON_CARDS: Mapping[type[Op], Callable[[Op, Kernel, Gpu], Kernel]] = {
+    BlockedAttention: attention_on_card
+}
 
 
-def region_kernel(region: Function, name: str) -> Kernel:
-    """The naive kernel of a region: its parameters in order, then its results.
+def region_kernel(
+    region: Function, name: str, gpu: Gpu | None = None, alignments: Sequence[int] = ()
+) -> Kernel:
+    """The naive kernel of a region: its parameters in order, then its results; on a card the
+    table's, if one of its operations stands there, which may rely on the `alignments` of their
+    addresses.
 
     `PassError` where no one nest can do it.
     """
@@ -41,7 +55,7 @@ def region_kernel(region: Function, name: str) -> Kernel:
     if not own:
         return naive_kernel(region, name)
     rest = [node for node in region.nodes if node is not own[0]]
-    made = _on_parameters(own[0], region, name)
+    made = _on_parameters(own[0], region, name, gpu, alignments)
     if all(isinstance(node.op, Constant) for node in rest):
         return made
     check(len(own) == 1, "a region has one handmade kernel at most", PassError)
@@ -53,10 +67,20 @@ def brings_kernel(op: Op) -> bool:
     return type(op).has("kernel") and not type(op).has("body")
 
 
-def _on_parameters(node: Node, region: Function, name: str) -> Kernel:
+def _on_parameters(
+    node: Node, region: Function, name: str, gpu: Gpu | None, alignments: Sequence[int]
+) -> Kernel:
     """The kernel of an operation, its parameters in the order of the region's."""
     make: Callable[[str], Kernel] = node.op.kernel
     made = make(name)
+    if gpu is not None and type(node.op) in ON_CARDS:
+        known = dict(zip(region.params, alignments, strict=False))
+        read = [known.get(value, 0) for value in node.op.operands]
+        aligned = tuple(
+            replace(buffer, alignment=bytes_)
+            for buffer, bytes_ in zip(made.params, (*read, 0), strict=True)
+        )
+        made = ON_CARDS[type(node.op)](node.op, replace(made, params=aligned), gpu)
     outside = all(value in region.params for value in node.op.operands)
     check(outside, f"'{node.op.name}' has operands made in its own kernel", PassError)
     names = Names(made)
@@ -84,7 +108,8 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     (output,) = made.outputs
     nests = nests_of(made)
     alone = len(nests) == 1 and not made.locals
-    check(alone or all(nest.around for nest in nests), "it is no single nest", PassError)
+    whole = alone or is_bound(made) or all(nest.around for nest in nests)
+    check(whole, "it is no single nest", PassError)
     read = any(name == output and not writes for name, _, writes in accesses(made.body))
     joined = any(
         target.buffer == output

@@ -216,8 +216,8 @@ class Lowering:
         """The scheduled kernels of a region; those of an equal region if there was one."""
         key = (region_key(region), alignments)
         if key not in self.kernels:
-            kernel = region_kernel(region, self.fresh(kernel_name(region)))
-            self._launch(key, kernel, alignments)
+            name, gpu = self.fresh(kernel_name(region)), self.target.gpu
+            self._launch(key, region_kernel(region, name, gpu, alignments), alignments)
         return self.kernels[key]
 
     def _launch(self, key: object, kernel: Kernel, alignments: tuple[int, ...]) -> Launches:

@@ -136,6 +136,7 @@ def cuda_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step
         Step("hoist"),
         Step("sink"),
         Step("fold-norm"),
+        Step("attention", {"target": target}),
         Step("decompose"),
         *_TIDY,
         Step("layout", {"target": target}),

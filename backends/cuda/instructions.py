@@ -6,7 +6,15 @@ from ...errors import UnsupportedError
 from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.nodes import Call
-from ...tile.warps import lane_row
+from ...tile.warps import (
+    MAXIMA,
+    NARROW,
+    POWERS,
+    lane_row,
+    mma_name,
+    narrow_name,
+    row_sums_name,
+)
 from .c_names import elements_of_register, is_packed
 from .expressions import Expressions
 from .operators import ROUNDINGS
@@ -14,12 +22,18 @@ from .operators import ROUNDINGS
 EVERY_LANE = "0xffffffffu"  # of a warp, as a mask
 LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called so
 
+# Instructions whose wrappers take a lane's own registers of each fragment.
+_ON_REGISTERS = frozenset(
+    (MAXIMA, POWERS)
+    + tuple(make(dtype) for make in (mma_name, narrow_name, row_sums_name) for dtype in NARROW)
+)
+
 
 def write_call(call: Call, write: Expressions) -> str:
     """The statement for a call of an instruction."""
     if call.callee.startswith("copy_"):
         return _copy(call, write)
-    if call.callee.startswith("mma_"):
+    if call.callee in _ON_REGISTERS:
         places = ", ".join(f"&{write.place(part.buffer, part.offsets)}" for part in call.windows)
         return f"{call.callee}({places});"
     if call.callee.startswith("shuffle_"):

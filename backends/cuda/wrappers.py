@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping
 
 from ...tile.copies import SIZES
-from ...tile.warps import NARROW, mma_name
+from ...tile.warps import (
+    MAXIMA,
+    NARROW,
+    POWERS,
+    mma_name,
+    narrow_name,
+    row_sums_name,
+)
 from ...types import DType
 from .functions import FUNCTIONS
 
@@ -138,13 +145,53 @@ __device__ inline void mma_{dtype}(float* acc, const unsigned* a, const unsigned
 }}"""
 
 
+def _narrow_wrapper(dtype: DType) -> str:
+    pairs = "\n".join(
+        f"    asm(\"cvt.rn.{dtype}x2.f32 %0, %1, %2;\" "
+        f": \"=r\"(to[{at}]) : \"f\"(from[{2 * at + 1}]), \"f\"(from[{2 * at}]));"
+        for at in range(4)
+    )
+    return f"""// Two fragments of sums as the left operand of a product.
+__device__ inline void {narrow_name(dtype)}(unsigned* to, const float* from)
+{{
+{pairs}
+}}"""
+
+
+def _row_sums_wrapper(dtype: DType) -> str:
+    ones = {"bf16": "0x3f803f80", "f16": "0x3c003c00"}[dtype.name]
+    return f"""// The sums of the rows of a left operand, as a product with ones gives them.
+__device__ inline void {row_sums_name(dtype)}(float* acc, const unsigned* a)
+{{
+    const unsigned ones[2] = {{{ones}, {ones}}};
+    {mma_name(dtype)}(acc, a, ones);
+}}"""
+
+
+_ROWS: Mapping[str, str] = {
+    MAXIMA: f"""__device__ inline void {MAXIMA}(float* most, const float* acc)
+{{
+    most[0] = fmaxf(most[0], fmaxf(acc[0], acc[1]));
+    most[1] = fmaxf(most[1], fmaxf(acc[2], acc[3]));
+}}""",
+    POWERS: f"""__device__ inline void {POWERS}(float* to, const float* from)
+{{
+    for (int e = 0; e < 4; ++e)
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(to[e]) : "f"(from[e]));
+}}""",
+    **{narrow_name(dtype): _narrow_wrapper(dtype) for dtype in NARROW},
+    **{row_sums_name(dtype): _row_sums_wrapper(dtype) for dtype in NARROW},
+}
+
 _PRODUCTS: Mapping[str, str] = {
     "load_matrices": _load_wrapper("load_matrices", ""),
     "load_matrices_turned": _load_wrapper("load_matrices_turned", ".trans"),
     **{mma_name(dtype): _mma_wrapper(dtype) for dtype in NARROW},
 }
 
-WRAPPERS: Mapping[str, str] = {**_CONVERSIONS, **_COPIES, **_NEIGHBOURS, **_PRODUCTS}
+WRAPPERS: Mapping[str, str] = {
+    **_CONVERSIONS, **_COPIES, **_NEIGHBOURS, **_PRODUCTS, **_ROWS
+}
 
 
 def needed(text: str) -> tuple[list[str], list[str]]:

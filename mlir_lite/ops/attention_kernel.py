@@ -14,35 +14,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, const, index, select
+from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, cast, const, index, select
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..types import bool_
-from .body import Indices
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A buffer, axis `i` of what it holds being its own axis `axes[i]`."""
-
-    buffer: Buffer
-    axes: tuple[int, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.buffer.shape[axis] for axis in self.axes)
-
-    def place(self, batch: Indices, *at: Expr) -> Indices:
-        """The index of an element in the buffer; leading axes broadcast."""
-        shape = self.shape
-        kept = batch[len(batch) + len(at) - len(shape) :]
-        leading = tuple(
-            index(0) if extent == 1 else part for part, extent in zip(kept, shape, strict=False)
-        )
-        here = (*leading, *at)
-        return tuple(here[self.axes.index(axis)] for axis in range(len(shape)))
-
-    def load(self, batch: Indices, *at: Expr) -> Load:
-        return Load(self.buffer.dtype, self.buffer.name, self.place(batch, *at))
+from .body import Indices, computing_type
+from .stored import Stored
 
 
 @dataclass(frozen=True)
@@ -65,7 +41,7 @@ class AttentionKernel:
     queries: Stored
     keys: Stored
     values: Stored
-    mask: Buffer | None
+    mask: Stored | None
     result: Stored
     sizes: AttentionSizes
     locals: list[Buffer] = field(default_factory=list)
@@ -78,7 +54,7 @@ class AttentionKernel:
         for axis in reversed(range(len(extents))):
             body = (Loop(f"b{axis}", index(0), index(extents[axis]), body),)
         given = [self.queries.buffer, self.keys.buffer, self.values.buffer]
-        given += [self.mask] if self.mask else []
+        given += [self.mask.buffer] if self.mask else []
         out = self.result.buffer
         return Kernel(name, (*given, out), (out.name,), body, tuple(self.locals))
 
@@ -91,7 +67,7 @@ class AttentionKernel:
         scale = const(self.sizes.scale, turned.dtype)
         copied = self.nest(
             {"d": depth, "s": rows},
-            lambda d, s: [store(turned, self.queries.load(self.batch, first + s, d) * scale, d, s)],
+            lambda d, s: [store(turned, self.queries.wide(self.batch, first + s, d) * scale, d, s)],
         )
         stages, columns = _Queries(self, first, rows, turned), self.sizes.columns
         rest = stages.at_once(keys) if keys <= columns else stages.in_turn(keys, columns)
@@ -99,13 +75,18 @@ class AttentionKernel:
 
     def masked(self, score: Expr, t: Expr, s: Expr) -> Expr:
         """A score with what the mask makes of it."""
-        if self.mask is not None:
-            rank = len(self.mask.shape)
-            mask = Stored(self.mask, tuple(range(rank)))
-            entry = mask.load((*self.batch, t, s))
-            fill = const(self.sizes.fill, score.dtype)
-            score = select(entry, score, fill) if entry.dtype == bool_ else score + entry
-        return score
+        if self.mask is None:
+            return score
+        fill = const(self.sizes.fill, score.dtype)
+        if self.mask.buffer.dtype == bool_:
+            return select(self.mask.load((*self.batch, t, s)), score, fill)
+        return score + self.mask.wide((*self.batch, t, s))
+
+    def stored(self, mean: Expr, s: Expr, e: Expr) -> Store:
+        """An element of the result."""
+        out = self.result
+        place = out.place(self.batch, s, e)
+        return Store(Ref(out.buffer.name, place), cast(mean, out.buffer.dtype))
 
     # Loops
 
@@ -158,7 +139,7 @@ class AttentionKernel:
 
     def local(self, name: str, *shape: int, space: Space = Space.SHARED) -> Buffer:
         """A new buffer of a block."""
-        dtype = self.queries.buffer.dtype
+        dtype = computing_type(self.queries.buffer.dtype)
         made = Buffer(f"{name}{len(self.locals)}", dtype, shape, space)
         self.locals.append(made)
         return made
@@ -182,13 +163,11 @@ class _Queries:
         local = self.within.local
         scores = local("scores", keys, self.rows)
         top, share = local("top", self.rows), local("share", self.rows)
-        out = self.within.result
         one = const(1, scores.dtype)
 
         def finished(total: Expr, s: Expr, e: Expr) -> list[Stmt]:
-            place = out.place(self.within.batch, self.first + s, e)
             value = self._result(total * load(share, s), load(share, s))
-            return [Store(Ref(out.buffer.name, place), value)]
+            return [self.within.stored(value, self.first + s, e)]
 
         return (
             self._scores(scores, index(0)),
@@ -232,9 +211,8 @@ class _Queries:
             )
 
         def finished(s: Expr, e: Expr) -> list[Stmt]:
-            place = make.result.place(make.batch, self.first + s, e)
             mean = self._result(load(sums, s, e) / load(total, s), load(total, s))
-            return [Store(Ref(make.result.buffer.name, place), mean)]
+            return [make.stored(mean, self.first + s, e)]
 
         # Later blocks of keys are not seen by these queries.
         seen = (self.first + (rows - 1)) // columns + 1 if make.sizes.causal else None
@@ -260,7 +238,7 @@ class _Queries:
         def one(t: Expr, s: Expr) -> list[Stmt]:
             return make.reduced(
                 "sum", "d", depth,
-                lambda d: make.keys.load(make.batch, start + t, d) * load(self.turned, d, s),
+                lambda d: make.keys.wide(make.batch, start + t, d) * load(self.turned, d, s),
                 lambda sum_: [store(scores, make.masked(sum_, start + t, self.first + s), t, s)],
             )
 
@@ -319,7 +297,7 @@ class _Queries:
         def one(s: Expr, e: Expr) -> list[Stmt]:
             return make.reduced(
                 "sum", "t", scores.shape[0],
-                lambda t: load(scores, t, s) * make.values.load(make.batch, start + t, e),
+                lambda t: load(scores, t, s) * make.values.wide(make.batch, start + t, e),
                 lambda sum_: finish(sum_, s, e),
             )
 

@@ -13,22 +13,24 @@ import numpy as np
 from ..errors import check
 from ..ir import Op, Value, constructor, op
 from ..tile.nodes import Buffer, Kernel
-from ..types import Array, Shape, TensorType, bool_, f32, f64
-from .attention_kernel import AttentionKernel, AttentionSizes, Stored
+from ..types import Array, Shape, TensorType, bool_
+from .attention_kernel import AttentionKernel, AttentionSizes
 from .broadcast import broadcast_shapes, common_shape, shape_text
-from .promote import check_same_dtype
+from .promote import check_kind, check_same_dtype
 from .reduce import widened
 from .shape import inverse_permutation
+from .stored import Stored
 
 
 @op
 class BlockedAttention(Op):
     """`attention` in blocks of `rows` queries, their scores in blocks of `columns` keys.
 
-    The operands, f32 or f64, become those of `attention` when transposed by their `axes` (empty:
-    as they are); its result transposed by `result_axes` is this one's. `mask` broadcasts to the
-    transposed scores `(.., t, s)`: numbers are added, and where bools are false a score is `fill`.
-    The result for a query that sees no key (or a NaN) is NaN, or 0 if `unseen_is_zero`.
+    The operands become those of `attention` when transposed by their `axes` (empty: as they are);
+    its result transposed by `result_axes` is this one's. `mask`, transposed by `mask_axes`,
+    broadcasts to the transposed scores `(.., t, s)`: numbers are added, and where bools are false a
+    score is `fill`. The result for a query that sees no key (or a NaN) is NaN, or 0 if
+    `unseen_is_zero`. A card may do the blocks of keys in so many `parts` side by side.
     """
 
     queries: Value
@@ -45,12 +47,15 @@ class BlockedAttention(Op):
     key_axes: tuple[int, ...] = ()
     value_axes: tuple[int, ...] = ()
     result_axes: tuple[int, ...] = ()
+    mask_axes: tuple[int, ...] = ()
+    parts: int = 1
 
     def infer(self) -> TensorType:
         dtype = self.queries.dtype
-        check(dtype in (f32, f64), f"attention in blocks takes f32 or f64, not {dtype}")
+        check_kind(self.queries, "f")
         check_same_dtype(self.queries, self.keys, self.values)
         check(min(self.rows, self.columns) > 0, "a block has rows and columns")
+        check(self.parts > 0, "there is one part at least")
         q = _shape(self.queries, self.query_axes)
         k = _shape(self.keys, self.key_axes)
         v = _shape(self.values, self.value_axes)
@@ -61,8 +66,9 @@ class BlockedAttention(Op):
         if self.mask is not None:
             kind, scores = self.mask.dtype, (*batch, k[-2], q[-2])
             check(kind in (bool_, dtype), f"a mask is of bools or {dtype}, not of {kind}")
-            fits = common_shape(self.mask.shape, scores) == scores
-            mask, wanted = shape_text(self.mask.shape), shape_text(scores)
+            turned = _shape(self.mask, self.mask_axes)
+            fits = common_shape(turned, scores) == scores
+            mask, wanted = shape_text(turned), shape_text(scores)
             check(fits, f"a mask of shape {mask} does not broadcast to the scores' {wanted}")
         result = (*batch, q[-2], v[-1])
         order = _order(self.result_axes, len(result))
@@ -77,6 +83,7 @@ class BlockedAttention(Op):
         )
         scores = k @ np.swapaxes(q, -1, -2) * self.scale
         if mask is not None:
+            mask = np.transpose(mask, _order(self.mask_axes, mask.ndim))
             added = mask.dtype != np.bool_
             scores = scores + widened(mask) if added else np.where(mask, scores, self.fill)
         if self.causal:
@@ -93,19 +100,28 @@ class BlockedAttention(Op):
 
     def kernel(self, name: str) -> Kernel:
         """Loops over batches and blocks of queries, and in them a nest a stage."""
-        result = _buffer("out", self.infer())
-        order = _order(self.result_axes, len(result.shape))
-        made = AttentionKernel(
+        sizes = AttentionSizes(
+            self.scale, self.causal, self.fill, self.unseen_is_zero, self.rows, self.columns
+        )
+        return AttentionKernel(*self.operands_stored, self.result_stored, sizes).kernel(name)
+
+    @property
+    def operands_stored(self) -> tuple[Stored, Stored, Stored, Stored | None]:
+        """Queries, keys, values and the mask as a kernel's buffers, in the order of `attention`'s
+        axes; those of the mask are keys, then queries."""
+        mask = self.mask
+        return (
             _stored("queries", self.queries, self.query_axes),
             _stored("keys", self.keys, self.key_axes),
             _stored("values", self.values, self.value_axes),
-            None if self.mask is None else _buffer("mask", self.mask.type),
-            Stored(result, inverse_permutation(order)),
-            AttentionSizes(
-                self.scale, self.causal, self.fill, self.unseen_is_zero, self.rows, self.columns
-            ),
+            None if mask is None else _stored("mask", mask, self.mask_axes),
         )
-        return made.kernel(name)
+
+    @property
+    def result_stored(self) -> Stored:
+        """The result as a kernel's buffer."""
+        result = _buffer("out", self.infer())
+        return Stored(result, inverse_permutation(_order(self.result_axes, len(result.shape))))
 
 
 def _order(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:

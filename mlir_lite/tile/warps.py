@@ -36,12 +36,29 @@ def shuffle_name(dtype: DType) -> str:
     return f"shuffle_{dtype}"
 
 
+def narrow_name(dtype: DType) -> str:
+    """The instruction that makes sums the left operand of another product."""
+    return f"narrow_{dtype}"
+
+
+def row_sums_name(dtype: DType) -> str:
+    """The instruction that adds the rows of a left operand up."""
+    return f"row_sums_{dtype}"
+
+
+MAXIMA, POWERS = "maxima_f32", "powers_f32"
+
+
 def warp_procs() -> Iterator[tuple[Proc, str]]:
     """Every one of them, with the name of what it writes."""
     for dtype in DTYPES.values():
         yield _shuffle(dtype), "to"
+    yield _maxima(), "most"
+    yield _powers(), "to"
     for dtype in NARROW:
         yield _mma(dtype), "acc"
+        yield _narrow(dtype), "to"
+        yield _row_sums(dtype), "acc"
         for turned in (False, True):
             yield _load_left(dtype, turned), "to"
             yield _load_right(dtype, turned), "to"
@@ -59,11 +76,9 @@ def _shuffle(dtype: DType) -> Proc:
 def _mma(dtype: DType) -> Proc:
     """`acc[i, j] += sum over k of a[i, k] * b[k, j]`, as the fragments have them."""
     i, j, k = (Var(INDEX, axis) for axis in "ijk")
-    acc = (i % 8 * 4 + j // 2, i // 8 * 2 + j % 2)
-    a = (i % 8 * 4 + k % 8 // 2, k // 8 * 4 + i // 8 * 2 + k % 2)
     b = (j * 4 + k % 8 // 2, k // 8 * 2 + k % 2)
-    product = cast(Load(dtype, "a", a), f32) * cast(Load(dtype, "b", b), f32)
-    update = Accumulate("sum", (Ref("acc", acc),), (product,))
+    product = cast(_left(dtype, i, k), f32) * cast(Load(dtype, "b", b), f32)
+    update = Accumulate("sum", (_sum(i, j),), (product,))
     params = (
         Buffer("acc", f32, (LANES, 4)),
         Buffer("a", dtype, (LANES, 8)),
@@ -71,6 +86,16 @@ def _mma(dtype: DType) -> Proc:
     )
     body = _over((("i", ROWS), ("j", COLUMNS), ("k", TERMS)), update)
     return Proc(mma_name(dtype), params, (), body)
+
+
+def _sum(i: Expr, j: Expr) -> Ref:
+    """Where the sum of row i and column j is."""
+    return Ref("acc", (i % 8 * 4 + j // 2, i // 8 * 2 + j % 2))
+
+
+def _left(dtype: DType, i: Expr, k: Expr) -> Load:
+    """Term k of row i of a left operand."""
+    return Load(dtype, "a", (i % 8 * 4 + k % 8 // 2, k // 8 * 4 + i // 8 * 2 + k % 2))
 
 
 def _load_left(dtype: DType, turned: bool) -> Proc:
@@ -95,8 +120,47 @@ def _load_right(dtype: DType, turned: bool) -> Proc:
     return Proc(load_name("right", dtype, turned=turned), params, (), body)
 
 
-def _over(axes: tuple[tuple[str, int], ...], stmt: Stmt) -> Block:
-    body: Block = (stmt,)
+# Rows of sums: a lane has parts of two of them, and the four lanes of a quad the same two.
+
+
+def _maxima() -> Proc:
+    """`most[h] = max(most[h], acc[2 * h], acc[2 * h + 1])` of each lane."""
+    lane, half, pair = (Var(INDEX, axis) for axis in ("lane", "half", "pair"))
+    value = Load(f32, "acc", (lane, half * 2 + pair))
+    update = Accumulate("max", (Ref("most", (lane, half)),), (value,))
+    params = (Buffer("most", f32, (LANES, 2)), Buffer("acc", f32, (LANES, 4)))
+    return Proc(MAXIMA, params, (), _over((("lane", LANES), ("half", 2), ("pair", 2)), update))
+
+
+def _powers() -> Proc:
+    """`to = 2 ** from`; the machine's are off by two units in the last place at most, and those
+    below the least normal number are 0."""
+    at = tuple(Var(INDEX, axis) for axis in ("lane", "e"))
+    store = Store(Ref("to", at), apply("exp2", Load(f32, "from", at)))
+    params = (Buffer("to", f32, (LANES, 4)), Buffer("from", f32, (LANES, 4)))
+    return Proc(POWERS, params, (), _over((("lane", LANES), ("e", 4)), store))
+
+
+def _narrow(dtype: DType) -> Proc:
+    """Two fragments of sums side by side, sixteen columns, as sixteen terms."""
+    half, lane, e = (Var(INDEX, axis) for axis in ("half", "lane", "e"))
+    value = cast(Load(f32, "from", (half, lane, e)), dtype)
+    store = Store(Ref("to", (lane, half * 4 + e)), value)
+    params = (Buffer("to", dtype, (LANES, 8)), Buffer("from", f32, (2, LANES, 4)))
+    body = _over((("half", 2), ("lane", LANES), ("e", 4)), store)
+    return Proc(narrow_name(dtype), params, (), body)
+
+
+def _row_sums(dtype: DType) -> Proc:
+    """`acc[i, j] += sum over k of a[i, k]`, the same in all columns j."""
+    i, j, k = (Var(INDEX, axis) for axis in "ijk")
+    update = Accumulate("sum", (_sum(i, j),), (cast(_left(dtype, i, k), f32),))
+    params = (Buffer("acc", f32, (LANES, 4)), Buffer("a", dtype, (LANES, 8)))
+    body = _over((("i", ROWS), ("j", COLUMNS), ("k", TERMS)), update)
+    return Proc(row_sums_name(dtype), params, (), body)
+
+
+def _over(axes: tuple[tuple[str, int], ...], *body: Stmt) -> Block:
     for axis, extent in reversed(axes):
         body = (Loop(axis, index(0), index(extent), body, Kind.UNROLL),)
     return body

@@ -4,8 +4,7 @@
       acc[m.i, n.i] = 0;  for k: acc[m.i, n.i] += a[m, k] * b[k, n];  out[m, n] = f(acc[m.i, n.i])
 
 with `m.i` unrolled and `n.i` in vectors, so that the accumulators stay in registers. The packed
-panel of the right operand stays in the nearest caches while the rows stream by; one that is not
-packed is copied together by the first tile of rows, as it passes through it. Chunks of rows go
+panel of the right operand stays in the nearest caches while the rows stream by. Chunks of rows go
 outermost: a thread that gets neighbouring pieces finds in its own caches the rows that it wrote
 itself, one product before. A right operand larger than the caches is read once, its panels
 outermost: `parallel n.o: for m.o: ..`.
@@ -17,7 +16,6 @@ from math import prod
 
 from ...expr import loads_of, vars_of
 from ...target import Target
-from ...tile.first_use import copy_at_first_use
 from ...tile.loops import (
     Tail,
     condition_points,
@@ -47,7 +45,6 @@ from .cost import (
     worth_sharing,
 )
 
-COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 
@@ -103,8 +100,8 @@ def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
 def _panels_outermost(
     kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, packed: bool
 ) -> tuple[Kernel, list[str]]:
-    """All rows inside each panel, which the first of them copy together if `packed`; and the axes
-    that may be dealt to threads."""
+    """All rows inside each panel, which is copied together first if `packed`; and the axes that
+    may be dealt to threads."""
     m, n = product.m or "", product.n
     outer = [axis for axis in nest.axes if axis not in (m, n)]
     batch = [axis for axis in outer if axis in product.right_axes]
@@ -119,13 +116,9 @@ def _panels_outermost(
         along = (*product.reduction, f"{n}.i")
         kernel = stage_reads(kernel, f"{n}.o", product.right.buffer, along)
         kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
-        kernel = mark(kernel, f"{n}.i.p.o", Kind.UNROLL)
     if m:
         kernel = cut_rows(kernel, m, nest.extent(m), tile)
     kernel = _in_registers(kernel, m, n, tile, ())
-    if packed and len(product.reduction) == 1:
-        (k,) = product.reduction
-        kernel = copy_at_first_use(kernel, f"{n}.o", f"{m}.o", k, distance=COPY_AHEAD)
     return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
 
 

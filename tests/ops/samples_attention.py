@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from mlir_lite.ops.blocked_attention import BlockedAttention
-from mlir_lite.types import Array, DType, f32, f64
+from mlir_lite.types import Array, DType, f16, f32, f64
 
 from .sample import Sample, normal
 
@@ -99,6 +99,24 @@ def _orders() -> Iterator[Sample]:
             ),
             (*build(f32), None),
         )
+    yield Sample(
+        "a mask that lies as the scores do, parts",
+        lambda q, k, v, m: BlockedAttention(
+            q, k, v, m, 0.3, 4, 4, mask_axes=(0, 2, 1), parts=2
+        ),
+        (
+            normal((2, 5, 8), f32, 1), normal((2, 7, 8), f32, 2), normal((2, 7, 3), f32, 3),
+            normal((2, 5, 7), f32, 4),
+        ),
+    )
+    yield Sample(
+        "half-width floats",
+        lambda q, k, v, m: BlockedAttention(q, k, v, m, 0.3, 4, 4),
+        (
+            normal((2, 5, 8), f16, 1), normal((2, 7, 8), f16, 2), normal((2, 7, 3), f16, 3),
+            normal((2, 7, 5), f16, 4),
+        ),
+    )
     yield Sample(
         "result the other way round",
         lambda q, k, v, m: BlockedAttention(

@@ -139,3 +139,32 @@ def test_fragments_multiply_matrices() -> None:
     found = np.zeros((16, 16))
     found[lane // 4 + e // 2 * 8, half * 8 + lane % 4 * 2 + e % 2] = y
     np.testing.assert_array_equal(found, x.astype(np.float64) @ w.astype(np.float64))
+
+
+def test_sums_become_a_left_operand() -> None:
+    """Row by row in the fragments' order: what is summed up again are their rows."""
+    kernel = parse_kernel("""
+        kernel @rows(%x: f32[2, 32, 4], %total: out f32[32, 4], %most: out f32[32, 2]) {
+          buffer a: fragment bf16[32, 8]
+          for lane in 0..32 {
+            for e in 0..4 {
+              total[lane, e] = 0.0
+            }
+            for half in 0..2 {
+              most[lane, half] = -inf
+            }
+          }
+          call @narrow_bf16(a[0, 0], x[0, 0, 0])
+          call @row_sums_bf16(total[0, 0], a[0, 0])
+          call @maxima_f32(most[0, 0], x[0, 0, 0])
+          call @maxima_f32(most[0, 0], x[1, 0, 0])
+        }
+    """)
+    matrix = np.random.default_rng(6).integers(-8, 8, (16, 16)).astype(np.float32)
+    half, lane, e = np.indices((2, 32, 4))
+    x = matrix[lane // 4 + e // 2 * 8, half * 8 + lane % 4 * 2 + e % 2]
+    found = run_kernel(kernel, {"x": x})
+    lane, e = np.indices((32, 4))
+    np.testing.assert_array_equal(found["total"], matrix.sum(1)[lane // 4 + e // 2 * 8])
+    quads = found["most"].reshape(8, 4, 2).max(1)
+    np.testing.assert_array_equal(np.concatenate([quads[:, 0], quads[:, 1]]), matrix.max(1))

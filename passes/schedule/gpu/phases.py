@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ....expr import Const
 from ....tile.alignment import WIDEST
-from ....tile.nodes import Block, Buffer, Kernel, Loop, Space
+from ....tile.nodes import Block, Buffer, Call, Kernel, Loop, Space, walk
 from ....tile.tree import accesses
 
 
@@ -63,7 +63,9 @@ def _crossing(used: Iterable[frozenset[str]], kernel: Kernel) -> list[Buffer]:
 
 
 def _touched(block: Block) -> frozenset[str]:
-    return frozenset(name for name, _, _ in accesses(block))
+    calls = [stmt for stmt in walk(block) if isinstance(stmt, Call)]
+    given = {window.buffer for call in calls for window in call.windows}
+    return frozenset(name for name, _, _ in accesses(block)) | given
 
 
 def _part(kernel: Kernel, name: str, block: Block, used: frozenset[str]) -> Kernel:

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....expr import Cast, Expr, Load, apply, const, index
+from ....expr import TRUE, Cast, Expr, Load, const, index
 from ....tile.nodes import (
-    Async,
     Block,
     Buffer,
     Call,
-    If,
     Kernel,
     Kind,
-    Layout,
     Loop,
     Ref,
     Space,
@@ -32,16 +29,13 @@ from ....tile.nodes import (
     Window,
 )
 from ....tile.tree import Names, tidy, var
-from ....tile.warps import COLUMNS, LANES, NARROW, ROWS, TERMS, load_name, mma_name
+from ....tile.warps import COLUMNS, LANES, NARROW, ROWS, TERMS, mma_name
 from ....types import DType, f32
 from .contraction import Contraction, Operand
 from .product_blocks import Blocks, unrolled
 from .product_operand import Staged
 from .product_tiles import WarpTile
-
-GROUP = "tiles"  # of asynchronous copies
-CHUNK = 16  # bytes that one lane reads of shared memory for a fragment
-PHASE = 8  # chunks that are read of all banks at once
+from .warp_tiles import GROUP, brought, lanes, load_fragments, swizzled
 
 
 def narrow_type(contraction: Contraction) -> DType | None:
@@ -124,16 +118,13 @@ class _Tiling:
         place = var(self.warp) // across if is_left else var(self.warp) % across
         return place * (side.sizes[0] // self.tile.warps[0 if is_left else 1])
 
-    def _lanes(self, lane: str, *body: Stmt) -> Loop:
-        return Loop(lane, index(0), index(LANES), body, Kind.LANE)
-
     def _cleared(self) -> Stmt:
         lane, i, j, e = (self.blocks.axis(name) for name in ("lane", "i", "j", "e"))
         at = (var(i), var(j), var(lane), var(e))
         store = Store(Ref(self.sums.name, at), const(0, f32))
         rows, columns = self.tile.fragments
         all_ = unrolled(i, rows, unrolled(j, columns, unrolled(e, 4, store)))
-        return self._lanes(lane, all_)
+        return lanes(lane, all_)
 
     # Steps over the terms
 
@@ -143,27 +134,11 @@ class _Tiling:
         brought = self._brought(self.blocks.first_step + var(stage), var(stage))
         return (unrolled(stage, self.tile.stages - 1, *brought),)
 
-    def _brought(self, step: Expr, stage: Expr, condition: Expr | None = None) -> Block:
+    def _brought(self, step: Expr, stage: Expr, condition: Expr = TRUE) -> Block:
         """A step's tiles: copied while the warps go on where the card can do that."""
-        copied, filled = self._lane_work(step, stage, True), self._lane_work(step, stage, False)
-        if condition is not None:
-            copied, filled = (
-                (If(condition, part),) if part else () for part in (copied, filled)
-            )
-        return (*((Async(GROUP, copied),) if copied else ()), *filled)
-
-    def _lane_work(self, step: Expr, stage: Expr, copied: bool) -> Block:
-        sides = [side for side in self.operands if side.is_copied is copied]
-        if not sides:
-            return ()
-        lane = self.blocks.axis("lane")
-        thread = var(self.warp) * LANES + var(lane)
-        stmts = [
-            stmt
-            for side in sides
-            for stmt in (side.copied if copied else side.filled)(step, stage, thread)
-        ]
-        return (self._lanes(lane, *stmts),)
+        return brought(
+            [(side, step) for side in self.operands], stage, self.warp, self.blocks.names, condition
+        )
 
     def _loop(self) -> Stmt:
         """Every step: with its tiles there and those ahead on their way, add its products."""
@@ -197,35 +172,17 @@ class _Tiling:
         return unrolled(
             term,
             self.tile.depth // TERMS,
-            self._loaded("left", self.operands[0], a, ROWS, 1, rows, stage, var(term)),
-            self._loaded("right", self.operands[1], b, COLUMNS, 2, columns, stage, var(term)),
+            *(
+                load_fragments(
+                    side.tiles, fragment, name, self._own(side), stage, var(term) * TERMS,
+                    self.blocks.axis("f"), turned=not side.has_terms_last,
+                )
+                for name, side, fragment in zip(
+                    ("left", "right"), self.operands, (a, b), strict=True
+                )
+            ),
             unrolled(i, rows, unrolled(j, columns, product)),
         )
-
-    def _loaded(
-        self,
-        name: str,
-        side: Staged,
-        fragment: Buffer,
-        size: int,
-        at_once: int,
-        number: int,
-        stage: Expr,
-        term: Expr,
-    ) -> Stmt:
-        """A warp's fragments of an operand, `at_once` of them with one instruction."""
-        axis = self.blocks.axis("f")
-        row = self._own(side) + var(axis) * (size * at_once)
-        terms = term * TERMS
-        at = (stage, row, terms) if side.has_terms_last else (stage, terms, row)
-        call = Call(
-            load_name(name, self.dtype, turned=not side.has_terms_last),
-            (
-                Window(fragment.name, (var(axis) * at_once, index(0), index(0))),
-                Window(side.tiles.name, at),
-            ),
-        )
-        return unrolled(axis, number // at_once, call)
 
     # Results
 
@@ -242,7 +199,7 @@ class _Tiling:
         rows, columns = self.tile.fragments
         for axis, extent in ((pair, 2), (half, 2), (j, columns), (i, rows)):
             body = (unrolled(axis, extent, *body),)
-        return self._lanes(lane, *body)
+        return lanes(lane, *body)
 
 
 def _narrow(operand: Operand) -> Operand:
@@ -279,15 +236,3 @@ def _staged(
         names=names,
         keeps=True,
     )
-
-
-def swizzled(shape: tuple[int, int, int], dtype: DType) -> Layout:
-    """Rows whose chunks of sixteen bytes change places, so that the same chunk of eight rows in a
-    row lies in all banks."""
-    stage, row, column = (var(f"{name}#") for name in ("stage", "row", "column"))
-    width = CHUNK // dtype.bytes
-    chunks = shape[-1] // width
-    rows = max(1, PHASE // chunks)  # that fill all banks once
-    turn = row // rows % min(chunks, PHASE)
-    moved = apply("xor", column // width, turn) * width + column % width
-    return Layout(("stage#", "row#", "column#"), (stage, row, moved), shape)

@@ -12,8 +12,9 @@ from dataclasses import replace
 from ....target import Gpu
 from ....tile.alignment import WIDEST, with_needed_alignment
 from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
-from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks
+from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks, walk
 from ....tile.reductions import lift_guards
+from ....tile.scopes import THREAD_KINDS
 from ....tile.tree import tidy, without_unread
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together
@@ -34,6 +35,8 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     """The kernels to launch one after the other, and their workspaces."""
     if not kernel.body or kernel.externs:  # of an empty array; C functions, which no card has
         return (kernel,), ()
+    if is_bound(kernel):
+        return _rest(kernel, gpu)
     prepared = tidy(_serial(kernel))
     if all(buffer.elements == 1 for buffer in prepared.locals if buffer.space is Space.REGISTER):
         prepared = privatise_in_blocks(prepared)
@@ -46,6 +49,25 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     for part in parts:
         bound, own = _launches(part, gpu)
         scheduled.extend(with_needed_alignment(without_unread(made)) for made in bound)
+        workspaces = (*workspaces, *own)
+    return tuple(scheduled), workspaces
+
+
+def is_bound(kernel: Kernel) -> bool:
+    """Whether a kernel, or a part of it, is written as it is to run, in blocks and warps."""
+    return any(
+        isinstance(stmt, Loop) and (stmt.kind is Kind.BLOCK or stmt.kind in THREAD_KINDS)
+        for stmt in walk(kernel.body)
+    )
+
+
+def _rest(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
+    """The launches of a kernel of which parts are bound."""
+    parts, workspaces = phases(kernel)
+    scheduled: list[Kernel] = []
+    for part in parts:
+        made, own = ((part,), ()) if is_bound(part) else _bound(part, gpu)
+        scheduled.extend(map(without_unread, made))
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
 

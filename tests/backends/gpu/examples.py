@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 import mlir_lite as ml
-from mlir_lite import Function, Value, f32, i64
+from mlir_lite import Function, Value, bf16, f32, i64
 from mlir_lite.types import Array
 
 
@@ -69,8 +69,13 @@ def halved(x: Value) -> Value:
     return ml.while_loop(above_one, half, x, limit=20)
 
 
+@ml.function(bf16[2, 37, 24], bf16[2, 90, 24], bf16[2, 90, 16])
+def attended(q: Value, k: Value, v: Value) -> Value:
+    return ml.attention(q, k, v, causal=True)
+
+
 EXAMPLES: tuple[Function, ...] = (
-    linear, softmax, layer_norm, turned, total, conv, picked, recurrent, halved,
+    linear, softmax, layer_norm, turned, total, conv, picked, recurrent, halved, attended,
 )  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def arrays_for(fn: Function) -> list[Array]:
         if param.dtype.is_integer:
             found.append(random.integers(-10, 10, shape))
         else:
-            found.append(random.standard_normal(shape).astype(np.float32))
+            found.append(random.standard_normal(shape).astype(param.dtype.numpy))
     return found
 
 

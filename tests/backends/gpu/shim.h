@@ -39,4 +39,5 @@ static shim_index blockIdx, threadIdx, blockDim, gridDim;
 #include "device/neighbours.h"
 #include "device/warps.h"
 #include "device/matrices.h"
+#include "device/rows.h"
 #include "device/launch.h"

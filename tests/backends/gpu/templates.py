@@ -69,8 +69,25 @@ def summed(x: Value) -> Value:
     return ml.sum(x)
 
 
+@ml.function(bf16[4, 16, 2048, 64], bf16[4, 16, 2048, 64], bf16[4, 16, 2048, 64])
+def attention_bf16(q: Value, k: Value, v: Value) -> Value:
+    return ml.attention(q, k, v)
+
+
+@ml.function(f16[4, 32, 2048, 128], f16[4, 8, 2048, 128], f16[4, 8, 2048, 128])
+def attention_f16(q: Value, k: Value, v: Value) -> Value:
+    q = ml.reshape(q, (4, 8, 4, 2048, 128))
+    return ml.attention(q, ml.expand_dims(k, 2), ml.expand_dims(v, 2), causal=True)
+
+
+@ml.function(bf16[4, 8, 4, 1, 128], bf16[4, 8, 1, 4096, 128], bf16[4, 8, 1, 4096, 128])
+def attention_decode(q: Value, k: Value, v: Value) -> Value:
+    return ml.attention(q, k, v)
+
+
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
     softmax_wide, layer_norm_wide, added, transposed, summed,
+    attention_bf16, attention_f16, attention_decode,
 )  # fmt: skip

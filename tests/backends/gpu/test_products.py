@@ -17,7 +17,7 @@ from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.errors import UnsupportedError
 from mlir_lite.expr import index
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.schedule.gpu.product_warps import swizzled
+from mlir_lite.passes.schedule.gpu.warp_tiles import swizzled
 from mlir_lite.tile.evaluate import Frame, evaluate
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.verify import verify_kernel

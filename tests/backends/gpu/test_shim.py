@@ -61,7 +61,12 @@ def narrow_product(x: Value, w: Value) -> Value:
     return x @ w
 
 
-PROVED = [softmax, layer_norm, product, narrow_product]
+@ml.function(bf16[20, 32], bf16[140, 32], bf16[140, 32])
+def attention(q: Value, k: Value, v: Value) -> Value:
+    return ml.attention(q, k, v, causal=True)
+
+
+PROVED = [softmax, layer_norm, product, narrow_product, attention]
 
 
 @pytest.mark.parametrize("fn", PROVED, ids=lambda fn: fn.name)

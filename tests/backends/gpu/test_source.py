@@ -47,8 +47,9 @@ def test_source_computes_what_the_function_says(fn: Function, tmp_path: Path) ->
     found = all_orders(Compiled.of(fn, tmp_path), arrays)
     wide = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
     for result, exact in zip(found, run_reference(fn, wide), strict=True):
-        # A sum of some hundred terms in another order.
-        np.testing.assert_allclose(result, exact, rtol=1e-5, atol=1e-5)
+        # A sum of some hundred terms in another order; or factors of bf16, and a rounded result.
+        near = 1e-5 if result.dtype.itemsize > 2 else 2.0**-7
+        np.testing.assert_allclose(result.astype(exact.dtype), exact, rtol=near, atol=near)
 
 
 @needs_shim

@@ -1,0 +1,304 @@
+"""Attention by warps that multiply fragments (Dao, FlashAttention-2, 2023): each warp has some
+queries, and their scores never leave its registers, where they become the left operand of the
+second product.
+
+    block: warp: {async tiles {queries};  async tiles {keys, values <- step 0};  ..
+      for step: {wait tiles;  sync;  async tiles {keys, values <- step + 1};
+                 scores[j] = sum of call mma(queries[k], keys[j]);
+                 rate = 2 ** (top - max of scores), top = max of scores, if that is much more;
+                 scores = 2 ** (scores - top);  call narrow(weights[k], scores[2 * k]);
+                 sums *= rate;  sums[j] += call mma(weights[k], values[j])}
+      lane: y[s, e] = sums[j] / total}
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ....expr import TRUE, Expr, Var, const, index
+from ....ops.blocked_attention import BlockedAttention
+from ....ops.stored import Stored
+from ....tile.nodes import (
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Kind,
+    Let,
+    Loop,
+    Space,
+    Stmt,
+    Sync,
+    Wait,
+)
+from ....tile.tree import tidy, var
+from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, mma_name, row_sums_name
+from ....types import DType, f32
+from .attention_blocks import AttentionBlocks
+from .attention_parts import Parts, joined_parts
+from .fragments import Fragments
+from .product_blocks import unrolled
+from .product_operand import Staged
+from .running_softmax import weights_of
+from .warp_tiles import GROUP, brought, load_fragments, swizzled
+
+STAGES = 2  # of keys and values: one is used while the other comes
+WIDE_ROWS = 128  # of a block whose warps have two fragments of queries each
+
+
+def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Kernel:
+    """The kernel of an attention whose factors are of a narrow type, or rounded to it."""
+    return _Warps.of(AttentionBlocks.of(op, naive), dtype).kernel()
+
+
+@dataclass(frozen=True)
+class _Warps:
+    """The work of writing an attention by warps."""
+
+    blocks: AttentionBlocks
+    dtype: DType
+    warp: str
+    fragments: int  # of queries in a warp
+    sides: tuple[Staged, Staged, Staged]  # tiles of queries, keys and values
+    own: Fragments
+
+    @staticmethod
+    def of(blocks: AttentionBlocks, dtype: DType) -> _Warps:
+        op = blocks.op
+        fragments = 2 if op.rows >= WIDE_ROWS else 1
+        threads = op.rows // (ROWS * fragments) * LANES
+        depths = [_padded(side.shape[-1]) for side in (blocks.queries, blocks.values)]
+        sides = (
+            _staged(blocks, "queries", blocks.queries, dtype, depths[0], threads),
+            _staged(blocks, "keys", blocks.keys, dtype, depths[0], threads),
+            _staged(blocks, "values", blocks.values, dtype, depths[1], threads),
+        )
+        terms, columns, out = depths[0] // TERMS, op.columns, depths[1] // COLUMNS
+        shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
+            "a": (dtype, (terms, fragments, LANES, 8)),
+            "b": (dtype, (columns // COLUMNS, LANES, 4)),
+            "scores": (f32, (fragments, columns // COLUMNS, LANES, 4)),
+            "weights": (dtype, (columns // TERMS, fragments, LANES, 8)),
+            "c": (dtype, (out, LANES, 4)),
+            "sums": (f32, (fragments, out, LANES, 4)),
+            "total": (f32, (fragments, LANES, 4)),
+            **dict.fromkeys(("top", "own", "other", "shift", "rate"), (f32, (fragments, LANES, 2))),
+        }
+        own = Fragments.of(blocks.names, shapes)
+        return _Warps(blocks, dtype, blocks.names.fresh("warp"), fragments, sides, own)
+
+    def kernel(self) -> Kernel:
+        """All of it: the blocks, and what joins their parts."""
+        parts = Parts.of(self.blocks) if self.blocks.op.parts > 1 else None
+        body: Block = (
+            *self.blocks.begin(),
+            self._cleared(),
+            *self._started(),
+            self._loop(),
+            self._finished(parts),
+        )
+        warps = self.blocks.op.rows // (ROWS * self.fragments)
+        inner = Loop(self.warp, index(0), index(warps), body, Kind.WARP)
+        outer = Loop(self.blocks.block, index(0), index(self.blocks.count), (inner,), Kind.BLOCK)
+        locals_ = (*(side.tiles for side in self.sides), *self.own.buffers.values())
+        made = replace(self.blocks.naive, body=(outer,), locals=locals_)
+        return tidy(made if parts is None else joined_parts(made, self.blocks, parts))
+
+    def _cleared(self) -> Stmt:
+        zero, lowest = const(0, f32), const(-math.inf, f32)
+
+        def row(lane: Expr, i: Expr) -> Block:
+            return (
+                *self.own.unrolled([2], lambda h: (self.own.store("top", lowest, i, lane, h),)),
+                *self.own.unrolled([4], lambda e: (self.own.store("total", zero, i, lane, e),)),
+                *self.own.unrolled(
+                    [self.own.extent("sums", 1), 4],
+                    lambda j, e: (self.own.store("sums", zero, i, j, lane, e),),
+                ),
+            )
+
+        return self.own.lanes([self.fragments], row)
+
+    # Tiles
+
+    def _started(self) -> Block:
+        """Queries in registers, and the first keys and values on their way."""
+        queries = self.sides[0]
+        stage = self.blocks.axis("stage")
+        first = var(stage) < self.blocks.steps if self.blocks.op.parts > 1 else TRUE
+        ahead = self._brought(var(stage), var(stage), first)
+        waits = [Wait(GROUP, STAGES - 1 if self._copies else 0)] if queries.is_copied else []
+        own = var(self.warp) * (ROWS * self.fragments)
+        loaded = self.own.unrolled(
+            [self.own.extent("a", 0)],
+            lambda k: (
+                load_fragments(
+                    queries.tiles, self.own.buffers["a"], "left", own, index(0), k * TERMS,
+                    self.blocks.axis("f"), turned=not queries.has_terms_last, outer=(k,),
+                ),
+            ),
+        )  # fmt: skip
+        return (
+            *brought([(queries, index(0))], index(0), self.warp, self.blocks.names),
+            unrolled(stage, STAGES - 1, *ahead),
+            *waits,
+            Sync("block"),
+            *loaded,
+        )
+
+    @property
+    def _copies(self) -> bool:
+        """Whether keys or values are copied while warps go on."""
+        return any(side.is_copied for side in self.sides[1:])
+
+    def _brought(self, step: Expr, stage: Expr, condition: Expr) -> Block:
+        """The keys and values of a step into a stage."""
+        first = var(self.blocks.axis("first.key"))
+        sides = [(replace(side, first=first), index(0)) for side in self.sides[1:]]
+        return (
+            Let(first.name, self.blocks.first_key(step)),
+            *brought(sides, stage, self.warp, self.blocks.names, condition),
+        )
+
+    # Steps over the keys
+
+    def _loop(self) -> Stmt:
+        step = self.blocks.axis("step")
+        ahead, stage = var(step) + (STAGES - 1), var(step) % STAGES
+        first_key = var(self.blocks.axis("key"))
+        body: Block = (
+            *((Wait(GROUP, STAGES - 2),) if self._copies else ()),
+            Sync("block"),
+            *self._brought(ahead, ahead % STAGES, ahead < self.blocks.steps),
+            Let(first_key.name, self.blocks.first_key(var(step))),
+            *self._scored(stage),
+            If(self.blocks.needs_masking(first_key), (self._masked(first_key),)),
+            *self.own.unrolled(
+                [self.fragments],
+                lambda i: weights_of(self.own, self.dtype, self.blocks.exponent, i),
+            ),
+            *self._added(stage),
+        )
+        return Loop(step, index(0), self.blocks.steps, body)
+
+    def _scored(self, stage: Expr) -> Block:
+        """The products of queries and keys."""
+        keys, zero = self.sides[1], const(0, f32)
+
+        def term(k: Expr) -> Block:
+            loaded = load_fragments(
+                keys.tiles, self.own.buffers["b"], "right", index(0), stage, k * TERMS,
+                self.blocks.axis("f"), turned=not keys.has_terms_last,
+            )  # fmt: skip
+            mma = mma_name(self.dtype)
+            multiplied = self.own.unrolled(
+                [self.fragments, self.own.extent("scores", 1)],
+                lambda i, j: (self.own.call(mma, scores=(i, j), a=(k, i), b=(j,)),),
+            )
+            return (loaded, *multiplied)
+
+        cleared = self.own.lanes(
+            [self.fragments, self.own.extent("scores", 1), 4],
+            lambda lane, i, j, e: (self.own.store("scores", zero, i, j, lane, e),),
+        )
+        return (cleared, *self.own.unrolled([self.own.extent("a", 0)], term))
+
+    def _masked(self, first_key: Expr) -> Stmt:
+        """The scores of a block of which some are not seen, or that a mask changes."""
+
+        def row(lane: Expr, i: Expr, half: Expr) -> Block:
+            lets, own, axes = self.blocks.row(self._row(lane, i, half))
+
+            def one(j: Expr, pair: Expr) -> Block:
+                at = (i, j, lane, half * 2 + pair)
+                key = var(self.blocks.axis("key"))
+                score = self.blocks.masked(self.own.load("scores", *at), own, axes, key)
+                place = first_key + j * COLUMNS + lane % 4 * 2 + pair
+                return (Let(key.name, place), self.own.store("scores", score, *at))
+
+            return (*lets, *self.own.unrolled([self.own.extent("scores", 1), 2], one))
+
+        return self.own.lanes([self.fragments, 2], row)
+
+    def _row(self, lane: Expr, i: Expr, half: Expr) -> Expr:
+        """The row of the block that a lane has in a half of a fragment."""
+        own = var(self.warp) * (ROWS * self.fragments)
+        return own + i * ROWS + half * (ROWS // 2) + lane // 4
+
+    def _added(self, stage: Expr) -> Block:
+        """The products of weights and values, and the totals of the weights."""
+        values = self.sides[2]
+
+        def term(k: Expr) -> Block:
+            loaded = load_fragments(
+                values.tiles, self.own.buffers["c"], "right", index(0), stage, k * TERMS,
+                self.blocks.axis("f"), turned=values.has_terms_last,
+            )  # fmt: skip
+            totals = self.own.unrolled(
+                [self.fragments],
+                lambda i: (
+                    self.own.call(row_sums_name(self.dtype), total=(i,), weights=(k, i)),
+                ),
+            )
+            multiplied = self.own.unrolled(
+                [self.fragments, self.own.extent("sums", 1)],
+                lambda i, j: (
+                    self.own.call(mma_name(self.dtype), sums=(i, j), weights=(k, i), c=(j,)),
+                ),
+            )
+            return (*totals, loaded, *multiplied)
+
+        return self.own.unrolled([self.own.extent("weights", 0)], term)
+
+    # Results
+
+    def _finished(self, parts: Parts | None) -> Stmt:
+        """Means of the values; of a part of the keys, sums and what is needed to join them."""
+        depth = self.own.extent("sums", 1) * COLUMNS
+
+        def row(lane: Expr, i: Expr, half: Expr) -> Block:
+            lets, own, axes = self.blocks.row(self._row(lane, i, half))
+            total = self.own.load("total", i, lane, half * 2)
+
+            def one(j: Expr, pair: Expr) -> Block:
+                sum_ = self.own.load("sums", i, j, lane, half * 2 + pair)
+                column = var(self.blocks.axis("column"))
+                if parts is None:
+                    store = self.blocks.stored(self.blocks.mean(sum_, total), axes, column)
+                else:
+                    store = parts.kept_sum(self.blocks.places(axes), column, sum_)
+                here = Let(column.name, j * COLUMNS + lane % 4 * 2 + pair)
+                return (here, *self.blocks.inside(own, column, depth, (store,)))
+
+            body = self.own.unrolled([self.own.extent("sums", 1), 2], one)
+            if parts is not None:
+                top = self.own.load("top", i, lane, half)
+                kept = parts.kept_row(self.blocks.places(axes), top, total)
+                inside = self.blocks.inside(own, None, depth, kept)
+                body = (If((lane % 4).eq(index(0)), inside), *body)
+            return (*lets, *body)
+
+        return self.own.lanes([self.fragments, 2], row)
+
+
+def _padded(depth: int) -> int:
+    return -(-depth // TERMS) * TERMS
+
+
+def _staged(
+    blocks: AttentionBlocks, name: str, stored: Stored, dtype: DType, depth: int, threads: int
+) -> Staged:
+    """The tiles of an operand; those of queries come once."""
+    stages, rows = (1, blocks.op.rows) if name == "queries" else (STAGES, blocks.op.columns)
+    own = blocks.names.fresh(name, "_")
+
+    def made(high: int, wide: int) -> Staged:
+        shape = (stages, high, wide)
+        tiles = Buffer(own, dtype, shape, Space.SHARED, swizzled(shape, dtype))
+        if name == "queries":
+            return blocks.staged_queries(dtype, depth, threads, tiles)
+        return blocks.staged(stored, dtype, depth, threads, tiles, Var(index(0).dtype, "key"))
+
+    along = made(rows, depth)
+    return along if along.has_terms_last else made(depth, rows)

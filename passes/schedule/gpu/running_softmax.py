@@ -1,0 +1,101 @@
+"""Softmax of rows that come block by block (Milakov and Gimelshein, 2018), on fragments of scores.
+
+    own = max of scores;  if own > top + 8: {rate = 2 ** (top - own);  top = own}
+    weights = 2 ** (scores - top);  total *= rate;  sums *= rate
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ....expr import Expr, Var, apply, const, index, select
+from ....tile.nodes import Block, Call, If, Let, Store, Window
+from ....tile.warps import MAXIMA, POWERS, narrow_name, shuffle_name
+from ....types import DType, f32
+from .fragments import Fragments
+
+# What an exponent of 2 may grow by before sums are made to shrink, which takes as long as a product
+# of sixteen terms: weights are 2 ** 8 at most instead of 1.
+GROWTH = 8.0
+
+
+def weights_of(
+    own: Fragments, dtype: DType, exponent: Callable[[Expr], Expr], i: Expr
+) -> Block:
+    """Scores of a fragment of rows become weights, relative to about the largest of each row; what
+    was summed shrinks where that has grown. `exponent` makes an exponent of 2 of a score."""
+    lowest = const(-math.inf, f32)
+    every = [own.extent("scores", 1)]
+
+    def relative(lane: Expr, h: Expr) -> Block:
+        at = (i, lane, h)
+        top = own.load("top", *at)
+        most = exponent(own.load("own", *at))
+        # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
+        finite = select(top > lowest, top, const(0, f32))
+        before = Var(f32, own.names.fresh("before", "$"))
+        return (
+            Let(before.name, top),
+            own.store("top", select(most > top + GROWTH, most, top), *at),
+            own.store("shift", finite, *at),
+            own.store("rate", apply("exp2", before - own.load("shift", *at)), *at),
+        )
+
+    def exponents(lane: Expr, j: Expr, e: Expr) -> Block:
+        score = exponent(own.load("scores", i, j, lane, e))
+        lowered = score - own.load("shift", i, lane, e // 2)
+        return (own.store("scores", lowered, i, j, lane, e),)
+
+    narrow = narrow_name(dtype)
+    return (
+        own.lanes([2], lambda lane, h: (own.store("own", lowest, i, lane, h),)),
+        *own.unrolled(every, lambda j: (own.call(MAXIMA, own=(i,), scores=(i, j)),)),
+        *(part for step in (1, 2) for part in _exchanged(own, i, step)),
+        own.lanes([2], relative),
+        own.lanes([*every, 4], exponents),
+        *own.unrolled(every, lambda j: (_powers(own, i, j),)),
+        *own.unrolled(
+            [own.extent("weights", 0)],
+            lambda k: (own.call(narrow, weights=(k, i), scores=(i, k * 2)),),
+        ),
+        own.lanes([], lambda lane: _shrunk(own, i, lane)),
+    )
+
+
+def _exchanged(own: Fragments, i: Expr, step: int) -> Block:
+    """The larger of a lane's own maxima and those of the lane a step away."""
+
+    def larger(lane: Expr, h: Expr) -> Block:
+        at = (i, lane, h)
+        most = apply("max", own.load("own", *at), own.load("other", *at))
+        return (own.store("own", most, *at),)
+
+    def taken(h: Expr) -> Block:
+        windows = (Window(own.buffers[name].name, (i, index(0), h)) for name in ("other", "own"))
+        return (Call(shuffle_name(f32), tuple(windows), (index(step),)),)
+
+    return (*own.unrolled([2], taken), own.lanes([2], larger))
+
+
+def _shrunk(own: Fragments, i: Expr, lane: Expr) -> Block:
+    """What a lane has summed of two rows by the rate of each, if that is not 1."""
+    rates = [own.load("rate", i, lane, index(half)) for half in (0, 1)]
+
+    def less(name: str, e: Expr, *at: Expr) -> Store:
+        value = own.load(name, *at) * own.load("rate", i, lane, e // 2)
+        return own.store(name, value, *at)
+
+    body = (
+        *own.unrolled([4], lambda e: (less("total", e, i, lane, e),)),
+        *own.unrolled(
+            [own.extent("sums", 1), 4], lambda j, e: (less("sums", e, i, j, lane, e),)
+        ),
+    )
+    return (If(apply("or", rates[0] < 1.0, rates[1] < 1.0), body),)
+
+
+def _powers(own: Fragments, i: Expr, j: Expr) -> Call:
+    """Powers in the place of their exponents."""
+    window = own.window("scores", i, j)
+    return Call(POWERS, (window, window))

@@ -1,0 +1,316 @@
+"""Attention by tiles keeps no scores: the schedules in the interpreter, their source on the CPU."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, bf16, bool_, f16, f32, nn
+from mlir_lite.ir import run_reference
+from mlir_lite.ops.blocked_attention import BlockedAttention
+from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.pipelines import cuda_pipeline
+from mlir_lite.passes.schedule.gpu.attention_tiles import blocks_on_card
+from mlir_lite.target import Gpu, Target
+from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import Array, DType, TensorType
+
+from .compiled import Compiled, all_orders, card, planned
+from .shim import build, needs_shim, unit_text
+
+
+def rounding(dtype: DType = bf16) -> Target:
+    """A card on which the factors of f32 products may be rounded."""
+    target = card()
+    assert target.gpu is not None
+    return replace(target, gpu=replace(target.gpu, factors=dtype))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Operands of an attention, their type, and its options."""
+
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+    width: int  # of values
+    dtype: DType = bf16
+    mask: TensorType | None = None
+    causal: bool = False
+    scale: float | None = None
+    target: Target = card()
+
+    def function(self) -> Function:
+        types = [
+            self.dtype[self.queries], self.dtype[self.keys], self.dtype[*self.keys[:-1], self.width]
+        ]
+
+        def plain(q: Value, k: Value, v: Value) -> Value:
+            return ml.attention(q, k, v, causal=self.causal, scale=self.scale)
+
+        def masked(q: Value, k: Value, v: Value, m: Value) -> Value:
+            return ml.attention(q, k, v, m, causal=self.causal, scale=self.scale)
+
+        if self.mask is None:
+            return ml.function(*types)(plain)
+        return ml.function(*types, self.mask)(masked)
+
+
+CASES: Mapping[str, Case] = {
+    "odd sizes": Case((2, 3, 37, 40), (2, 3, 45, 40), 24),
+    "causal over several blocks": Case((2, 150, 64), (2, 150, 64), 64, causal=True),
+    "causal with fewer keys": Case((90, 32), (70, 32), 32, f16, causal=True),
+    "heads of 80": Case((1, 20, 80), (1, 100, 80), 80),
+    "heads of 96, other values": Case((1, 20, 96), (1, 100, 96), 128, f16),
+    "heads of 128": Case((1, 70, 128), (1, 100, 128), 128),
+    "no whole chunks": Case((2, 17, 13), (2, 33, 13), 7, f16),
+    "two fragments a warp": Case((2, 130, 32), (2, 70, 32), 32, target=card(multiprocessors=1)),
+    "a mask of numbers": Case((2, 3, 20, 32), (2, 1, 75, 32), 32, f16, f16[20, 75]),
+    "key lengths": Case((3, 2, 20, 32), (3, 2, 75, 32), 32, bf16, bool_[3, 1, 1, 75]),
+    "a causal mask of bools": Case((3, 33, 16), (3, 33, 16), 16, bf16, bool_[33, 33], causal=True),
+    "a negative scale": Case((40, 16), (40, 16), 16, scale=-0.3),
+    "one query": Case((2, 3, 1, 64), (2, 3, 700, 64), 64),
+    "one query of heads that share keys": Case((2, 4, 1, 64), (2, 1, 300, 64), 64),
+    "few queries, a mask": Case(
+        (2, 2, 3, 5, 64), (2, 2, 1, 300, 64), 64, f16, f16[2, 1, 1, 5, 300]
+    ),
+    "rounded": Case((2, 20, 24), (2, 50, 24), 24, f32, target=rounding()),
+}
+each_case = pytest.mark.parametrize("name", CASES)
+
+
+def arrays_for(fn: Function) -> list[Array]:
+    """Normal numbers; of a mask of bools most, and the first key of each query."""
+    random = np.random.default_rng(0)
+    arrays: list[Array] = []
+    for param in fn.params:
+        array: Array = random.standard_normal(param.type.static_shape)
+        if param.dtype == bool_:
+            array = array < 0.5
+            array[..., 0] = True
+        arrays.append(array.astype(param.dtype.numpy))
+    return arrays
+
+
+def exact(fn: Function, arrays: list[Array]) -> Array:
+    wide = [array if array.dtype == np.bool_ else array.astype(np.float64) for array in arrays]
+    (result,) = run_reference(fn, wide)
+    return result
+
+
+def error(found: Array, wanted: Array) -> float:
+    """The largest error, of the largest result."""
+    return float(np.abs(found.astype(np.float64) - wanted).max() / np.abs(wanted).max())
+
+
+def allowed(case: Case) -> float:
+    """Weights are rounded to the factors' type, and so is the result: half a unit each, if all are
+    off the same way."""
+    gpu = case.target.gpu
+    assert gpu is not None
+    narrow = gpu.factors if case.dtype == f32 and gpu.factors else case.dtype
+    # The factors of f32 are rounded too: of the scores each by half a unit.
+    return float(ml_dtypes.finfo(narrow.numpy).eps) * (2 if case.dtype == f32 else 1)
+
+
+SMALL = ("odd sizes", "causal with fewer keys", "no whole chunks", "key lengths", "rounded")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_schedules_compute_the_reference(name: str) -> None:
+    case = CASES[name]
+    fn = case.function()
+    program, constants = planned(fn, case.target)
+    assert any("weights" in kernel.buffers for kernel in program.kernels)
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    arrays = arrays_for(fn)
+    (found,) = run_program(program, arrays, constants)
+    assert error(found, exact(fn, arrays)) <= allowed(case)
+
+
+@needs_shim
+@each_case
+def test_source_computes_the_reference(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    fn = case.function()
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path, target=case.target)
+    assert all("attention" in kernel for kernel in compiled.source.kernels if "where" not in kernel)
+    (found,) = all_orders(compiled, arrays)
+    assert error(found, exact(fn, arrays)) <= allowed(case)
+
+
+@needs_shim
+@pytest.mark.parametrize("depth", [32, 80])
+def test_no_threads_race_and_no_banks_conflict(depth: int, tmp_path: Path) -> None:
+    fn = Case((33, depth), (70, depth), depth, causal=True).function()
+    compiled = Compiled.of(fn, tmp_path, watched=True)
+    compiled(*arrays_for(fn))
+    counts = compiled.device.counts()
+    assert counts.passes == counts.least_passes > 0
+
+
+@needs_shim
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [32, 64, 80, 96, 128])
+@pytest.mark.parametrize("causal", [False, True])
+def test_longer_sequences(depth: int, causal: bool, tmp_path: Path) -> None:
+    case = Case((2, 2, 519, depth), (2, 2, 519, depth), depth, f16, causal=causal)
+    fn = case.function()
+    arrays = arrays_for(fn)
+    (found,) = all_orders(Compiled.of(fn, tmp_path, "-O2", target=card(multiprocessors=4)), arrays)
+    assert error(found, exact(fn, arrays)) <= allowed(case)
+
+
+@needs_shim
+def test_rows_that_see_nothing(tmp_path: Path) -> None:
+    """They are NaN, as of a softmax of -inf only; the others are not."""
+    fn = Case((2, 20, 16), (2, 40, 16), 16, f16, f16[2, 20, 40]).function()
+    *operands, mask = arrays_for(fn)
+    mask[:] = 0
+    mask[0, :3] = -np.inf
+    mask[1, :, :35] = -np.inf  # blocks of keys that none sees come first
+    (found,) = all_orders(Compiled.of(fn, tmp_path), [*operands, mask])
+    assert np.isnan(found[0, :3]).all()
+    wanted = exact(fn, [*operands, mask])
+    assert error(found[0, 3:], wanted[0, 3:]) <= 2.0**-10
+    assert error(found[1], wanted[1]) <= 2.0**-10
+
+
+@needs_shim
+def test_growing_scores_shrink_what_was_summed(tmp_path: Path) -> None:
+    """Each block of keys has larger scores than the one before, by more than weights may grow."""
+    fn = Case((33, 16), (200, 16), 16, f16, scale=1.0).function()
+    queries, keys, values = arrays_for(fn)
+    queries[:] = 1
+    keys[:] = (np.arange(200, dtype=np.float16) / 16)[:, None]
+    arrays = [queries, keys, values]
+    (found,) = all_orders(Compiled.of(fn, tmp_path), arrays)
+    assert error(found, exact(fn, arrays)) <= 2.0**-10
+
+
+@needs_shim
+def test_what_follows_is_done_where_results_are_stored(tmp_path: Path) -> None:
+    shape = f16[2, 33, 16]
+
+    @ml.function(shape, shape, shape, shape)
+    def fn(q: Value, k: Value, v: Value, x: Value) -> Value:
+        return ml.relu(ml.attention(q, k, v) + x)
+
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path)
+    assert len(compiled.source.kernels) == 1
+    (found,) = all_orders(compiled, arrays)
+    assert error(found, exact(fn, arrays)) <= 2.0**-10
+
+
+@needs_shim
+def test_a_layer_of_a_transformer_keeps_no_scores(tmp_path: Path) -> None:
+    """The sizes of MiniLM: twelve heads of 32, read where the projections leave them."""
+    layer = nn.TransformerEncoderLayer(384, 12, 1536, dropout=0.0, activation="gelu")
+    fn = ml.function(layer, f32[1, 19, 384], f32[1, 1, 1, 19])
+    random = np.random.default_rng(0)
+    weights = layer.init(1)
+    arrays = [*weights.values(), random.standard_normal((1, 19, 384)).astype(np.float32)]
+    arrays.append(np.where(np.arange(19) < 15, 0, -1e9).astype(np.float32).reshape(1, 1, 1, 19))
+    compiled = Compiled.of(fn, tmp_path, target=rounding())
+    assert any("blocked_attention" in kernel for kernel in compiled.source.kernels)
+    assert not any("softmax" in kernel for kernel in compiled.source.kernels)
+    (found,) = compiled(*arrays)
+    assert error(found, exact(fn, arrays)) <= 2.0**-6
+
+
+# Choices
+
+
+def gpu() -> Gpu:
+    figures = card().gpu
+    assert figures is not None
+    return figures
+
+
+LARGE = (4, 16, 2048)
+
+
+@pytest.mark.parametrize(
+    ("depth", "blocks"),
+    [(32, (128, 64, 1)), (64, (128, 64, 1)), (96, (64, 48, 1)), (128, (64, 32, 1))],
+)
+def test_blocks_fill_shared_memory(depth: int, blocks: tuple[int, int, int]) -> None:
+    shape = (*LARGE, depth)
+    assert blocks_on_card(shape, shape, shape, bf16, True, gpu()) == blocks
+
+
+def test_keys_are_dealt_to_blocks_where_queries_are_too_few() -> None:
+    keys = (4, 8, 1, 4096, 128)
+    sizes = blocks_on_card((4, 8, 4, 1, 128), keys, keys, bf16, False, gpu())
+    assert sizes == (16, 32, 8)
+
+
+def test_wide_heads_and_other_types_stay() -> None:
+    shape = (2, 100, 160)
+    assert blocks_on_card(shape, shape, shape, bf16, False, gpu()) is None
+    shape = (2, 100, 64)
+    assert blocks_on_card(shape, shape, shape, f32, False, gpu()) is None
+
+
+def test_a_mask_is_read_where_it_lies() -> None:
+    fn = Case((2, 3, 20, 32), (2, 1, 75, 32), 32, f16, f16[20, 75]).function()
+    made = run_passes(fn, cuda_pipeline(card()))
+    (op,) = [node.op for node in made.nodes]
+    assert isinstance(op, BlockedAttention)
+    assert op.mask_axes == (1, 0)
+
+
+# Planted bugs
+
+
+# What is written instead of what.
+PLANTED: Mapping[str, tuple[str, str]] = {
+    "a mask one too short": (r"key_1 <= row", "key_1 < row"),
+    "keys past the end are seen": (r"key_1 < 141", "key_1 < 150"),
+    "sums that do not shrink": (r"\* rate\[", "* 1.0f + 0.0f * rate["),
+    "the wrong stage": (r"step % 2", "(step + 1) % 2"),
+    "maxima of half a row": (r"own\[i_(\d+)\], 2\)", r"own[i_\1], 4)"),
+    "weights of other keys": (r"narrow_f16\(&weights\[i_\d+ \* 4\]", "narrow_f16(&weights[0]"),
+}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiled, list[Array], Array]:
+    """An attention with large scores, its operands and its exact result."""
+    fn = Case((150, 16), (141, 16), 16, f16, causal=True).function()
+    queries, keys, values = arrays_for(fn)
+    queries[:141] *= 8
+    queries[141:] = -8  # the scores of these rows are far below 0
+    arrays = [queries, abs(keys), values]
+    compiled = Compiled.of(fn, tmp_path_factory.mktemp("right"))
+    return compiled, arrays, exact(fn, arrays)
+
+
+@needs_shim
+def test_large_scores_are_right(planted: tuple[Compiled, list[Array], Array]) -> None:
+    compiled, arrays, wanted = planted
+    assert error(all_orders(compiled, arrays)[0], wanted) <= 2.0**-10
+
+
+@needs_shim
+@pytest.mark.parametrize("bug", PLANTED)
+def test_planted_bugs_show(
+    bug: str, planted: tuple[Compiled, list[Array], Array], tmp_path: Path
+) -> None:
+    compiled, arrays, wanted = planted
+    text = unit_text(list(compiled.source.kernels.values()))
+    changed = re.sub(*PLANTED[bug], text)
+    assert changed != text
+    library = build(changed, tmp_path, "planted")
+    wrong = replace(compiled, device=replace(compiled.device, library=library))
+    assert not error(wrong(*arrays)[0], wanted) <= 4 * 2.0**-10

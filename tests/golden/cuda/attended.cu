@@ -1,0 +1,346 @@
+// @attended for cuda:sm_90: needs no header.
+
+__device__ inline float bf16_value(unsigned short bits)
+{
+    return __int_as_float((int)((unsigned)bits << 16));
+}
+
+__device__ inline unsigned short bf16_bits(float x)
+{
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+__device__ inline unsigned short bf16_bits(double x)
+{
+    float near = (float)x;
+    if (near == x || near != near) return bf16_bits(near);
+    // Rounded to odd first, so that rounding again gives what rounding once would.
+    int bits = __float_as_int(near);
+    if (fabs((double)near) > fabs(x)) bits = (bits - 1) | 1;
+    return bf16_bits(__int_as_float(bits | 1));
+}
+
+__device__ inline void cp_async_16(void* to, const void* from, int bytes)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(place), "l"(from), "r"(bytes) : "memory");
+}
+
+__device__ inline void cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+template <int pending>
+__device__ inline void cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
+}
+
+// Four matrices of eight by eight elements; each lane gives the place of one row.
+__device__ inline void load_matrices(unsigned* to, const void* row)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
+}
+
+// Four matrices of eight by eight elements; each lane gives the place of one row.
+__device__ inline void load_matrices_turned(unsigned* to, const void* row)
+{
+    unsigned place = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
+}
+
+// acc += a * b, of sixteen by sixteen and sixteen by eight elements.
+__device__ inline void mma_bf16(float* acc, const unsigned* a, const unsigned* b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ inline void maxima_f32(float* most, const float* acc)
+{
+    most[0] = fmaxf(most[0], fmaxf(acc[0], acc[1]));
+    most[1] = fmaxf(most[1], fmaxf(acc[2], acc[3]));
+}
+
+__device__ inline void powers_f32(float* to, const float* from)
+{
+    for (int e = 0; e < 4; ++e)
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(to[e]) : "f"(from[e]));
+}
+
+// Two fragments of sums as the left operand of a product.
+__device__ inline void narrow_bf16(unsigned* to, const float* from)
+{
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(to[0]) : "f"(from[1]), "f"(from[0]));
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(to[1]) : "f"(from[3]), "f"(from[2]));
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(to[2]) : "f"(from[5]), "f"(from[4]));
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(to[3]) : "f"(from[7]), "f"(from[6]));
+}
+
+// The sums of the rows of a left operand, as a product with ones gives them.
+__device__ inline void row_sums_bf16(float* acc, const unsigned* a)
+{
+    const unsigned ones[2] = {0x3f803f80, 0x3f803f80};
+    mma_bf16(acc, a, ones);
+}
+
+template <class T>
+__device__ inline T smaller(T a, T b)
+{
+    return a < b || a != a ? a : b;
+}
+
+template <class T>
+__device__ inline T larger(T a, T b)
+{
+    return a > b || a != a ? a : b;
+}
+
+__device__ inline float infinity() { return __int_as_float(0x7f800000); }
+
+__device__ inline float to_bf16(float x) { return bf16_value(bf16_bits(x)); }
+
+__device__ inline float to_bf16(double x) { return bf16_value(bf16_bits(x)); }
+
+// blocked_attention: examples.py:74
+// queries bf16[2, 37, 24], keys bf16[2, 90, 24], values bf16[2, 90, 16], out bf16[2, 37, 16]
+// 2 blocks of 128 threads
+extern "C" __global__ void __launch_bounds__(128)
+blocked_attention_kernel(const unsigned short* queries, const unsigned short* keys, const unsigned short* values, unsigned short* out)
+{
+    __shared__ __align__(16) unsigned short queries_1[2048];
+    __shared__ __align__(16) unsigned short keys_1[4096];
+    __shared__ __align__(16) unsigned short values_1[2048];
+    unsigned a[8];
+    unsigned b[16];
+    float scores[32];
+    unsigned weights[16];
+    unsigned c[4];
+    float sums[8];
+    float total[4];
+    float top[2];
+    float own[2];
+    float other[2];
+    float shift[2];
+    float rate[2];
+    const int block = blockIdx.x;
+    const int lane_ = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32;
+    const int first_row = 0;
+    const int steps = smaller<long long>(2, (first_row + 63) / 64 + 1);
+    const int b0 = block;
+    {
+        #pragma unroll
+        for (int i_1 = 0; i_1 < 2; ++i_1) {
+            top[i_1] = -infinity();
+        }
+        #pragma unroll
+        for (int i_2 = 0; i_2 < 4; ++i_2) {
+            total[i_2] = 0.0f;
+        }
+        #pragma unroll
+        for (int i_3 = 0; i_3 < 2; ++i_3) {
+            #pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                sums[i_3 * 4 + j] = 0.0f;
+            }
+        }
+    }
+    {
+        const int lane_3 = lane_;
+        #pragma unroll
+        for (int e_2 = 0; e_2 < 2; ++e_2) {
+            const int queries_1_row = first_row + (e_2 * 128 + (warp * 32 + lane_3)) / 4;
+            const int queries_1_term = (e_2 * 128 + (warp * 32 + lane_3)) % 4 * 8;
+            cp_async_16(&queries_1[e_2 * 1024 + warp * 256 + lane_3 / 4 * 32 + (lane_3 % 4 ^ lane_3 / 4 / 2) * 8], &queries[b0 * 888 + queries_1_row * 24 + queries_1_term], queries_1_row < 37 && queries_1_term < 24 ? 16 : 0);
+        }
+    }
+    cp_async_commit();
+    const int first_key = 0;
+    {
+        const int lane_1 = lane_;
+        #pragma unroll
+        for (int e = 0; e < 2; ++e) {
+            const int keys_1_row = first_key + (e * 128 + (warp * 32 + lane_1)) / 4;
+            const int keys_1_term = (e * 128 + (warp * 32 + lane_1)) % 4 * 8;
+            cp_async_16(&keys_1[e * 1024 + warp * 256 + lane_1 / 4 * 32 + (lane_1 % 4 ^ lane_1 / 4 / 2) * 8], &keys[b0 * 2160 + keys_1_row * 24 + keys_1_term], keys_1_row < 90 && keys_1_term < 24 ? 16 : 0);
+        }
+        const int values_1_row = first_key + (warp * 32 + lane_1) / 2;
+        const int values_1_term = (warp * 32 + lane_1) % 2 * 8;
+        cp_async_16(&values_1[warp * 256 + lane_1 / 2 * 16 + (lane_1 % 2 ^ lane_1 / 2 / 4 % 2) * 8], &values[b0 * 1440 + values_1_row * 16 + values_1_term], values_1_row < 90 ? 16 : 0);
+    }
+    cp_async_commit();
+    cp_async_wait<1>();
+    __syncthreads();
+    #pragma unroll
+    for (int i_4 = 0; i_4 < 2; ++i_4) {
+        load_matrices(&a[i_4 * 4], &queries_1[warp * 512 + lane_ / 8 % 2 * 256 + lane_ % 8 * 32 + (i_4 * 2 + lane_ / 8 / 2 ^ lane_ % 8 / 2) * 8]);
+    }
+    for (int step = 0; step < steps; ++step) {
+        cp_async_wait<0>();
+        __syncthreads();
+        const int first_key_1 = step * 64 + 64;
+        if (step + 1 < steps) {
+            {
+                const int lane_5 = lane_;
+                #pragma unroll
+                for (int e_3 = 0; e_3 < 2; ++e_3) {
+                    const int keys_1_row_1 = first_key_1 + (e_3 * 128 + (warp * 32 + lane_5)) / 4;
+                    const int keys_1_term_1 = (e_3 * 128 + (warp * 32 + lane_5)) % 4 * 8;
+                    cp_async_16(&keys_1[step * 2048 + e_3 * 1024 + warp * 256 + lane_5 / 4 * 32 + (lane_5 % 4 ^ lane_5 / 4 / 2) * 8 + 2048], &keys[b0 * 2160 + keys_1_row_1 * 24 + keys_1_term_1], keys_1_row_1 < 90 && keys_1_term_1 < 24 ? 16 : 0);
+                }
+                const int values_1_row_1 = first_key_1 + (warp * 32 + lane_5) / 2;
+                const int values_1_term_1 = (warp * 32 + lane_5) % 2 * 8;
+                cp_async_16(&values_1[step * 1024 + warp * 256 + lane_5 / 2 * 16 + (lane_5 % 2 ^ lane_5 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + values_1_row_1 * 16 + values_1_term_1], values_1_row_1 < 90 ? 16 : 0);
+            }
+        }
+        cp_async_commit();
+        const int key = step * 64;
+        {
+            #pragma unroll
+            for (int j_1 = 0; j_1 < 8; ++j_1) {
+                #pragma unroll
+                for (int k = 0; k < 4; ++k) {
+                    scores[j_1 * 4 + k] = 0.0f;
+                }
+            }
+        }
+        #pragma unroll
+        for (int i_6 = 0; i_6 < 2; ++i_6) {
+            #pragma unroll
+            for (int f_1 = 0; f_1 < 4; ++f_1) {
+                load_matrices(&b[f_1 * 4], &keys_1[step * 2048 + f_1 * 512 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (i_6 * 2 + lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8]);
+            }
+            #pragma unroll
+            for (int j_2 = 0; j_2 < 8; ++j_2) {
+                mma_bf16(&scores[j_2 * 4], &a[i_6 * 4], &b[j_2 * 2]);
+            }
+        }
+        if (key + 64 > 90 || key + 63 > first_row) {
+            {
+                const int lane_8 = lane_;
+                #pragma unroll
+                for (int j_3 = 0; j_3 < 2; ++j_3) {
+                    const int row = first_row + warp * 16 + j_3 * 8 + lane_8 / 4;
+                    #pragma unroll
+                    for (int i_9 = 0; i_9 < 8; ++i_9) {
+                        #pragma unroll
+                        for (int j_4 = 0; j_4 < 2; ++j_4) {
+                            const int key_1 = key + i_9 * 8 + lane_8 % 4 * 2 + j_4;
+                            scores[i_9 * 4 + j_3 * 2 + j_4] = key_1 < 90 && key_1 <= row ? scores[i_9 * 4 + j_3 * 2 + j_4] : -infinity();
+                        }
+                    }
+                }
+            }
+        }
+        {
+            #pragma unroll
+            for (int i_11 = 0; i_11 < 2; ++i_11) {
+                own[i_11] = -infinity();
+            }
+        }
+        #pragma unroll
+        for (int i_12 = 0; i_12 < 8; ++i_12) {
+            maxima_f32(&own[0], &scores[i_12 * 4]);
+        }
+        #pragma unroll
+        for (int i_13 = 0; i_13 < 2; ++i_13) {
+            other[i_13] = __shfl_xor_sync(0xffffffffu, own[i_13], 1);
+        }
+        {
+            #pragma unroll
+            for (int i_14 = 0; i_14 < 2; ++i_14) {
+                own[i_14] = larger(own[i_14], other[i_14]);
+            }
+        }
+        #pragma unroll
+        for (int i_15 = 0; i_15 < 2; ++i_15) {
+            other[i_15] = __shfl_xor_sync(0xffffffffu, own[i_15], 2);
+        }
+        {
+            #pragma unroll
+            for (int i_16 = 0; i_16 < 2; ++i_16) {
+                own[i_16] = larger(own[i_16], other[i_16]);
+            }
+        }
+        {
+            #pragma unroll
+            for (int i_17 = 0; i_17 < 2; ++i_17) {
+                const float before = top[i_17];
+                top[i_17] = own[i_17] * 0.2944889f > top[i_17] + 8.0f ? own[i_17] * 0.2944889f : top[i_17];
+                shift[i_17] = top[i_17] > -infinity() ? top[i_17] : 0.0f;
+                rate[i_17] = exp2f(before - shift[i_17]);
+            }
+        }
+        {
+            #pragma unroll
+            for (int i_18 = 0; i_18 < 8; ++i_18) {
+                #pragma unroll
+                for (int j_5 = 0; j_5 < 4; ++j_5) {
+                    scores[i_18 * 4 + j_5] = scores[i_18 * 4 + j_5] * 0.2944889f - shift[j_5 / 2];
+                }
+            }
+        }
+        #pragma unroll
+        for (int i_19 = 0; i_19 < 8; ++i_19) {
+            powers_f32(&scores[i_19 * 4], &scores[i_19 * 4]);
+        }
+        #pragma unroll
+        for (int i_20 = 0; i_20 < 4; ++i_20) {
+            narrow_bf16(&weights[i_20 * 4], &scores[i_20 * 8]);
+        }
+        {
+            if (rate[0] < 1.0f || rate[1] < 1.0f) {
+                #pragma unroll
+                for (int i_21 = 0; i_21 < 4; ++i_21) {
+                    total[i_21] = total[i_21] * rate[i_21 / 2];
+                }
+                #pragma unroll
+                for (int i_22 = 0; i_22 < 2; ++i_22) {
+                    #pragma unroll
+                    for (int j_6 = 0; j_6 < 4; ++j_6) {
+                        sums[i_22 * 4 + j_6] = sums[i_22 * 4 + j_6] * rate[j_6 / 2];
+                    }
+                }
+            }
+        }
+        #pragma unroll
+        for (int i_23 = 0; i_23 < 4; ++i_23) {
+            row_sums_bf16(&total[0], &weights[i_23 * 4]);
+            load_matrices_turned(&c[0], &values_1[step * 1024 + i_23 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+            #pragma unroll
+            for (int j_7 = 0; j_7 < 2; ++j_7) {
+                mma_bf16(&sums[j_7 * 4], &weights[i_23 * 4], &c[j_7 * 2]);
+            }
+        }
+    }
+    {
+        const int lane_15 = lane_;
+        #pragma unroll
+        for (int j_8 = 0; j_8 < 2; ++j_8) {
+            const int row_1 = first_row + warp * 16 + j_8 * 8 + lane_15 / 4;
+            #pragma unroll
+            for (int i_27 = 0; i_27 < 2; ++i_27) {
+                #pragma unroll
+                for (int j_9 = 0; j_9 < 2; ++j_9) {
+                    const int column = i_27 * 8 + lane_15 % 4 * 2 + j_9;
+                    if (row_1 < 37) {
+                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_27 * 4 + j_8 * 2 + j_9] / total[j_8 * 2]));
+                    }
+                }
+            }
+        }
+    }
+}
+
+// The host: 0 B of memory for what lies between kernels, then
+//   blocked_attention_kernel<<<2, 128>>>(q, k, v, result)
