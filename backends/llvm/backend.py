@@ -164,17 +164,23 @@ class CpuBackend:
 def materialise(
     constants: Mapping[str, ConstantData], slots: Sequence[tuple[str, TensorType]]
 ) -> tuple[Array, ...]:
-    """The arrays of these slots, aligned; equal data once, several at a time."""
+    """The arrays of these slots, aligned; equal data once, several at a time.
+
+    A large part of the whole is made first and alone: what making it takes for a while is then
+    little beside what follows.
+    """
     by_key = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
-    # The largest first: what making it takes for a while is then little beside what follows.
     wanted = dict(sorted(by_key.items(), key=lambda item: -item[1][1].nbytes))
+    alone = sum(type_.nbytes for _, type_ in wanted.values()) // 32
 
     def make(entry: tuple[ConstantData, TensorType]) -> Array:
         data, type_ = entry
         array = data.array().astype(type_.dtype.numpy, copy=False)
         return aligned_copy(array.reshape(type_.static_shape))
 
+    made = {key: make(entry) for key, entry in wanted.items() if entry[1].nbytes > alone}
+    rest = {key: entry for key, entry in wanted.items() if key not in made}
     with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
-        made = dict(zip(wanted, executor.map(make, wanted.values()), strict=True))
+        made |= zip(rest, executor.map(make, rest.values()), strict=True)
     return tuple(made[constants[name].key()] for name, _ in slots)
 
