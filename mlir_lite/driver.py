@@ -20,6 +20,8 @@ from typing import Any, TypeAlias, overload
 from . import warm
 from .backends import base
 from .backends.cuda.backend import CudaBackend
+from .backends.cuda.given import stand_in
+from .backends.cuda.here import found_card
 from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.reference import ReferenceBackend
 from .dsl import named_arrays, solve_sizes, specialise
@@ -33,7 +35,7 @@ from .passes.pipelines import Step, cpu_pipeline, cuda_pipeline
 from .passes.plan_memory import plan_memory
 from .passes.precision import check_precision
 from .report import memory_report, report_of
-from .target import Target, named_target
+from .target import Target, named_target, nearest_card
 from .tile.program import Memory, Program
 from .tuning import Chooser, Tuning, read_tuning
 from .types import DTYPES, Array
@@ -87,8 +89,9 @@ def compile(
     donate: Mapping[str, int] = MappingProxyType({}),
 ) -> Executable:
     """Compile a function for a target: "cpu" is this machine, "cpu:haswell" another, and
-    "reference" runs the scheduled kernels in the interpreter, slowly and strictly. "cuda:sm_90"
-    and the like give CUDA source.
+    "reference" runs the scheduled kernels in the interpreter, slowly and strictly. "cuda" is the
+    card that is here, "cuda:sm_90" and the like are cards whose source one may look at without;
+    machine code is made by the first call.
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
@@ -124,7 +127,7 @@ def backend_of(
     if target == "reference":
         return ReferenceBackend(replace(cpu_target("cpu:avx512", 1)[0], tuning=tuning))
     if target.partition(":")[0] == "cuda":
-        card = named_target(target)
+        card = named_target(nearest_card(found_card().capability) if target == "cuda" else target)
         assert card is not None and card.gpu is not None
         gpu = replace(card.gpu, factors=None if precision == "f32" else DTYPES[precision])
         return CudaBackend(replace(card, tuning=tuning, gpu=gpu))
@@ -313,10 +316,18 @@ class Executable:
             # What most calls are, and passed on sooner.
             plain = out is None and stream is None and not named
             return only(*arrays) if plain else only(*arrays, out=out, stream=stream, **named)
-        given = named_arrays(self.function, arrays, named)
-        executable = self.for_arrays(given)
+        free = [param.name for param in self.function.params if param.name not in named]
+        given = {**dict(zip(free, arrays, strict=False)), **named}
+        stand_ins = {name: self._stand_in(name, value) for name, value in given.items()}
+        further = arrays[len(free) :]  # too many: an error
+        executable = self.for_arrays(named_arrays(self.function, further, stand_ins))
         inputs = (given[name] for name in executable.parameters)
         return executable(*inputs, out=out, stream=stream)
+
+    def _stand_in(self, name: str, value: object) -> object:
+        """What tells sizes: for an array that lies on a card one of the same type."""
+        is_read = name in self.function.static or self.target.partition(":")[0] != "cuda"
+        return value if is_read else stand_in(value)
 
     def for_arrays(self, arrays: Mapping[str, Array]) -> base.Executable:
         """The executable for the sizes of these arrays and the values of the static ones,

@@ -100,6 +100,17 @@ def named_target(name: str) -> Target | None:
     return _NAMED[model]
 
 
+def nearest_card(capability: int) -> str:
+    """The target whose code a card runs best, by its capability (90 is 9.0): its own, or that of
+    the next lower one known."""
+    known = [model for model, (gpu, *_) in _CARDS.items() if gpu.capability <= capability]
+    if not known:
+        raise UnsupportedError(
+            f"the card here is sm_{capability}; the oldest that is known is {next(iter(_CARDS))}"
+        )
+    return f"cuda:{known[-1]}"
+
+
 def _card(name: str, model: str) -> Target:
     if model not in _CARDS:
         have = ", ".join(f"cuda:{known}" for known in _CARDS)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
 from ...target import Target
 from ...tile.program import Program
 from ..base import Stages, Texts, timed_as
-from .device import Device
 from .executable import Code, CudaExecutable
+from .here import found_card
 from .nvrtc import Binary, compile_source, ptx_text
 from .occupancy import resources_text
-from .probe import require_card
 from .sass import sass_text
 from .source import CudaSource
 
@@ -75,11 +73,3 @@ class CudaBackend:
             "sass": lambda: sass_text(binary()),
             "resources": lambda: resources_text(binary().usage, source().block_threads, gpu),
         }
-
-
-def found_card() -> Device:
-    """The card that is here. `UnsupportedError` or `MissingExtraError` says what is missing, and
-    what there is without."""
-    require_card()
-    first: Device = import_module(".card", __package__).first_card()  # loads the driver
-    return first

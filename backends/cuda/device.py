@@ -86,6 +86,10 @@ class Device(Protocol):
         """Its number among the cards of this process."""
 
     @property
+    def capability(self) -> int:
+        """What it can do: 90 is 9.0."""
+
+    @property
     def dlpack(self) -> tuple[int, int]:
         """What DLPack calls it: a kind of device and a number."""
 

@@ -134,6 +134,7 @@ class ShimCard:
     dlpack: tuple[int, int] = (CUDA, 0)
     name: str = "a CPU in a card's place"
     number: int = 0
+    capability: int = 90
     lock: threading.RLock = field(default_factory=threading.RLock)
     sizes: dict[int, int] = field(default_factory=dict)  # of memory in use
     streams: dict[int, ShimStream] = field(default_factory=dict)
