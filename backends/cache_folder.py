@@ -18,7 +18,8 @@ from pathlib import Path
 import platformdirs
 
 DEFAULT_CAPACITY = 512 * 1024 * 1024
-OBJECT, PROGRAM = SUFFIXES = (".object", ".program")  # machine code; compiled but for that
+# Machine code of CPUs; of cards; programs that are compiled but for that.
+OBJECT, CUBIN, PROGRAM = SUFFIXES = (".object", ".cubin", ".program")
 
 _LOG = logging.getLogger("mlir_lite")
 _TEMPORARY_PREFIX = ".writing-"

@@ -11,9 +11,10 @@ from ...ir import ConstantData
 from ...target import Target
 from ...tile.program import Program
 from ..base import Stages, Texts, timed_as
+from .cubins import kept_binary
 from .executable import Code, CudaExecutable
 from .here import found_card
-from .nvrtc import Binary, compile_source, ptx_text
+from .nvrtc import Binary, ptx_text
 from .occupancy import resources_text
 from .sass import sass_text
 from .source import CudaSource
@@ -64,7 +65,7 @@ class CudaBackend:
         gpu = self.target.gpu
         assert gpu is not None
         binary: Callable[[], Binary] = cache(
-            lambda: compile_source(str(source()), gpu.architecture)
+            lambda: kept_binary(source().code, gpu.architecture)
         )
         return {
             "tile": lambda: str(program),

@@ -13,9 +13,9 @@ from cuda.bindings import driver
 from ...errors import RunError, UnsupportedError, check
 from ...types import Array
 from . import dlpack
+from .cubins import kept_binary
 from .device import Device, Event, Launch, Stream
 from .kernels import CudaKernel
-from .nvrtc import compile_source
 from .source import CudaSource
 
 _LEGACY, _PER_THREAD = 1, 2  # handles of the default streams
@@ -150,7 +150,7 @@ class Card:
             f"{self.name}, sm_{self.capability}: compile it for 'cuda', the card that is here",
             UnsupportedError,
         )
-        return compile_source(source.code, self.architecture).code
+        return kept_binary(source.code, self.architecture).code
 
     def load(self, code: bytes, kernels: Mapping[str, CudaKernel]) -> Mapping[str, CardKernel]:
         module = core.ObjectCode.from_cubin(code)

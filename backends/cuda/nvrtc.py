@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 
 from ...errors import RunError, UnsupportedError, check
 
@@ -72,6 +73,18 @@ def compile_source(source: str, architecture: str, *, strict: bool = False) -> B
         words = f"{error}\n{log.getvalue()}"
         raise RunError(f"the CUDA compiler refuses the source: {words}") from error
     return Binary(bytes(made.code), log.getvalue())
+
+
+def compiler_version() -> str:
+    """The version of the compiler, such as `13.5`, and of its package where it comes in one."""
+    _load_compiler()
+    from cuda.bindings import nvrtc
+
+    _, major, minor = nvrtc.nvrtcVersion()
+    try:
+        return f"{major}.{minor} ({version('nvidia-cuda-nvrtc')})"
+    except PackageNotFoundError:
+        return f"{major}.{minor}"
 
 
 def _load_compiler() -> None:

@@ -11,7 +11,7 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 
-from ..llvm.cache import default_cache
+from ..code_cache import default_cache
 from ..llvm.jit import Library, compile_objects
 from ..llvm.machine import Machine
 

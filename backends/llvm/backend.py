@@ -15,8 +15,8 @@ from ...target import Target, named_target
 from ...tile.program import Program
 from ...types import Array, TensorType
 from ..base import Stages, Texts, timed_as
+from ..code_cache import default_cache
 from .body_text import BODY, TICKS
-from .cache import default_cache
 from .emit_instructions import native_instructions
 from .emit_program import ProgramText, emit_program
 from .entry_text import entry_exports, entry_text

@@ -15,7 +15,7 @@ from functools import cache
 from string import Template
 from typing import Any
 
-from .cache import default_cache
+from ..code_cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
 

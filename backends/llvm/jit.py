@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...errors import PassError, RunError, VerifyError, check
-from .cache import ObjectCache
+from ..code_cache import CodeCache
 from .machine import Machine, llvm
 
 # Vector code comes from our own emitters, so no pass pipeline runs. The code generator's own level
@@ -25,7 +25,7 @@ _OBJECT, _ASSEMBLY = 1, 0  # the kinds of LLVMPY_TargetMachineEmitToMemory
 
 
 def compile_objects(
-    texts: Sequence[str], machine: Machine, *, cache: ObjectCache | None, workers: int
+    texts: Sequence[str], machine: Machine, *, cache: CodeCache | None, workers: int
 ) -> list[bytes]:
     """Compile whole LLVM modules to object files, in the order of `texts`.
 

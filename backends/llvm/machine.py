@@ -93,6 +93,11 @@ class Machine:
         """The names that `named` takes."""
         return tuple(_NAMED)
 
+    def key_parts(self) -> dict[str, str]:
+        """What decides the code that this process's LLVM makes of a text."""
+        parts = {"triple": self.triple, "cpu": self.cpu, "features": self.features}
+        return {**parts, "llvm": llvm_version()}
+
     @property
     def architecture(self) -> str:
         """The first part of the triple: `x86_64`, `aarch64`, `arm64`, ..."""

@@ -24,7 +24,7 @@ from functools import cache
 from types import MappingProxyType
 
 from ...errors import check
-from .cache import default_cache
+from ..code_cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
 from .pool_text import PoolHeader, has_futex, pool_text

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 
-from ..backends.cache_folder import PROGRAM, default_cache_folder
-from ..backends.llvm.cache import CacheEntry, default_cache
+from ..backends.cache_folder import CUBIN, PROGRAM, default_cache_folder
+from ..backends.code_cache import CacheEntry, default_cache
+from ..backends.cuda.backend import CudaBackend
+from ..backends.cuda.cubins import Nvrtc
 from ..driver import Options, lower_for
 from ..text import bytes_text, table
 from .compile import machine_backend
@@ -23,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     actions.add_parser("clear", help="delete every entry")
     explain = actions.add_parser("explain", help="what of FILE is in the cache, and why not")
     add_model_arguments(explain)
-    explain.add_argument("--target", default="cpu", help="cpu, cpu:haswell, …")
+    explain.add_argument("--target", default="cpu", help="cpu, cpu:haswell, cuda:sm_90, …")
 
 
 def run(args: Namespace) -> int:
@@ -40,26 +42,29 @@ def run(args: Namespace) -> int:
 
 def _list() -> None:
     cache = default_cache()
-    objects = cache.list()
+    objects, cubins = cache.list(), default_cache(CUBIN).list()
     programs = list(default_cache_folder().files(PROGRAM))
-    total = sum(entry.size for entry in objects) + sum(file.st_size for _, file in programs)
+    codes = (*objects, *cubins)
+    total = sum(entry.size for entry in codes) + sum(file.st_size for _, file in programs)
     print(
-        f"{cache.folder}: {len(programs) + len(objects)} entries, {bytes_text(total)} "
+        f"{cache.folder}: {len(programs) + len(codes)} entries, {bytes_text(total)} "
         f"of at most {bytes_text(cache.capacity)}"
     )
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (path.stem[:16], "program", bytes_text(file.st_size), _date(file.st_mtime), "", "")
         for path, file in programs
     ]
-    rows += map(_row, objects)
+    rows += [_row("object", entry, "cpu", "llvm") for entry in objects]
+    rows += [_row("cubin", entry, "architecture", "compiler") for entry in cubins]
     if rows:
         rows.sort(key=lambda row: row[3], reverse=True)
-        print(table([("key", "kind", "size", "used", "cpu", "LLVM"), *rows], right=(2,)))
+        print(table([("key", "kind", "size", "used", "for", "compiler"), *rows], right=(2,)))
 
 
-def _row(entry: CacheEntry) -> tuple[str, str, str, str, str, str]:
+def _row(kind: str, entry: CacheEntry, *parts: str) -> tuple[str, ...]:
+    """A line of the list; `parts` of the key say what the code is for, and who made it."""
     size, used = bytes_text(entry.size), _date(entry.last_used)
-    return entry.key[:16], "object", size, used, entry.parts.cpu, entry.parts.llvm
+    return entry.key[:16], kind, size, used, *(entry.parts.get(part, "") for part in parts)
 
 
 def _date(seconds: float) -> str:
@@ -69,6 +74,12 @@ def _date(seconds: float) -> str:
 def _explain(args: Namespace) -> None:
     fn = load_static(args).function
     backend, _, _, program, _ = lower_for(fn, args.target, Options())
+    if isinstance(backend, CudaBackend):
+        gpu = backend.target.gpu
+        assert gpu is not None
+        source = backend.source(program).code
+        print(default_cache(CUBIN).explain(source, Nvrtc(gpu.architecture)))
+        return
     cache, cpu = default_cache(), machine_backend(backend)
     modules = cpu.emit(program).modules
     for number, text in enumerate(modules, start=1):

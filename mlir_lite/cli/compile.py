@@ -19,10 +19,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..backends.base import Backend
+from ..backends.code_cache import default_cache
 from ..backends.cuda.backend import CudaBackend
 from ..backends.cuda.host import host_source, weights_file
 from ..backends.llvm.backend import CpuBackend
-from ..backends.llvm.cache import default_cache
 from ..backends.llvm.jit import compile_objects
 from ..backends.llvm.threads import default_threads
 from ..driver import Options, lower_for, report_for

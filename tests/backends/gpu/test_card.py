@@ -151,8 +151,8 @@ def test_code_for_later_cards_is_refused() -> None:
 
 @pytest.mark.usefixtures("device")
 def test_code_is_compiled_for_the_card_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = create_autospec(card.compile_source)
-    monkeypatch.setattr(card, "compile_source", compiled)
+    compiled = create_autospec(card.kept_binary)
+    monkeypatch.setattr(card, "kept_binary", compiled)
     source = source_of(BY_NAME["halved"], "sm_80")
     first = card.Card.numbered(0)
     assert first.build(source) is compiled.return_value.code

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.backends.llvm.cache import ObjectCache
+from mlir_lite.backends.code_cache import CodeCache
 from mlir_lite.backends.llvm.jit import Library, assembly, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.errors import PassError, RunError, UnsupportedError, VerifyError
@@ -133,7 +133,7 @@ def test_two_workers_are_faster_than_one() -> None:
 
 
 def test_what_is_cached_is_not_compiled(tmp_path: Path) -> None:
-    cache, machine = ObjectCache(tmp_path), Machine.host()
+    cache, machine = CodeCache(tmp_path), Machine.host()
     cache.put(CALLER, machine, b"from the cache")
     objects = compile_objects([CALLER, CALLEE], machine, cache=cache, workers=1)
     assert objects == [b"from the cache", *compiled(CALLEE)]

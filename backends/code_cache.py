@@ -1,8 +1,8 @@
-"""Object code kept on disk between runs.
+"""Machine code kept on disk between runs.
 
-An entry is found by the SHA-256 of all that decides the object: LLVM text, triple, cpu, features,
-LLVM's version and this file's format. It also stores these, text included, so that a hit is proved
-equal and a miss can be explained. An unreadable entry is a miss.
+An entry is found by the SHA-256 of all that decides the code: the text, what compiles it and for
+what, this file's format. It also stores these, text included, so that a hit is proved equal and a
+miss can be explained. An unreadable entry is a miss.
 """
 
 from __future__ import annotations
@@ -11,49 +11,41 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
-from ..cache_folder import DEFAULT_CAPACITY, OBJECT, CacheFolder, default_cache_folder
-from .machine import Machine, llvm_version
+from .cache_folder import DEFAULT_CAPACITY, OBJECT, CacheFolder, default_cache_folder
 
 _MAGIC = b"mlir-lite object\n"
 _FORMAT = "1"
 
+Parts: TypeAlias = Mapping[str, str]  # everything that decides a code, by name
 
-@dataclass(frozen=True)
-class KeyParts:
-    """Everything that decides an object; two equal ones give the same object."""
 
-    triple: str
-    cpu: str
-    features: str
-    llvm: str
-    format: str
-    text: str  # SHA-256 of the LLVM text
+class Compiler(Protocol):
+    """What makes code of a text."""
 
-    @classmethod
-    def of(cls, text: str, machine: Machine) -> KeyParts:
-        """The parts of a key for `text` compiled for `machine` by the LLVM in this process."""
-        return cls(
-            triple=machine.triple,
-            cpu=machine.cpu,
-            features=machine.features,
-            llvm=llvm_version(),
-            format=_FORMAT,
-            text=hashlib.sha256(text.encode()).hexdigest(),
-        )
+    def key_parts(self) -> Parts:
+        """Everything that decides the code beside the text: versions, options, the machine."""
 
-    def key(self) -> str:
-        """The entry's name."""
-        return hashlib.sha256(json.dumps(vars(self), sort_keys=True).encode()).hexdigest()
 
-    def differing(self, other: KeyParts) -> tuple[str, ...]:
-        """The names of the parts in which two keys differ."""
-        mine, theirs = vars(self), vars(other)
-        return tuple(name for name in mine if mine[name] != theirs[name])
+def _parts(text: str, compiler: Compiler) -> Parts:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {**compiler.key_parts(), "format": _FORMAT, "text": digest}
+
+
+def _key(parts: Parts) -> str:
+    """The name of the entry of these."""
+    return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
+
+
+def _differing(mine: Parts, theirs: Parts) -> tuple[str, ...]:
+    """The names of the parts in which two keys differ."""
+    names = dict.fromkeys((*mine, *theirs))
+    return tuple(name for name in names if mine.get(name) != theirs.get(name))
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class CacheEntry:
     key: str
     size: int
     last_used: float
-    parts: KeyParts
+    parts: Parts
 
 
 @dataclass(frozen=True)
@@ -79,18 +71,23 @@ class Explanation:
         return self.detail
 
 
-class ObjectCache:
-    """A folder of compiled objects, safe to share between processes.
+class CodeCache:
+    """A folder of machine code, safe to share between processes.
 
-    `folder` defaults to `MLIR_LITE_CACHE_DIR`, then to the user's cache folder. Beyond `capacity`
-    bytes the entries unused for longest go.
+    `folder` defaults to `MLIR_LITE_CACHE_DIR`, then to the user's cache folder; code of one kind
+    has one `suffix` there. Beyond `capacity` bytes the entries unused for longest go.
     """
 
     def __init__(
-        self, folder: Path | CacheFolder | None = None, *, capacity: int = DEFAULT_CAPACITY
+        self,
+        folder: Path | CacheFolder | None = None,
+        *,
+        suffix: str = OBJECT,
+        capacity: int = DEFAULT_CAPACITY,
     ) -> None:
         files = default_cache_folder() if folder is None else folder
         self._files = files if isinstance(files, CacheFolder) else CacheFolder(files, capacity)
+        self._suffix = suffix
 
     @property
     def folder(self) -> Path:
@@ -100,20 +97,20 @@ class ObjectCache:
     def capacity(self) -> int:
         return self._files.capacity
 
-    def get(self, text: str, machine: Machine) -> bytes | None:
-        """The object of `text`, or None."""
-        parts = KeyParts.of(text, machine)
-        name = parts.key() + OBJECT
+    def get(self, text: str, compiler: Compiler) -> bytes | None:
+        """The code of `text`, or None."""
+        parts = _parts(text, compiler)
+        name = _key(parts) + self._suffix
         stored = self._read(name)
         if stored is None or stored.parts != parts or stored.text != text:
             return None
         self._files.touch(name)
         return stored.code
 
-    def put(self, text: str, machine: Machine, code: bytes) -> None:
-        """Store an object; a cache that cannot be written is left as it is, with one warning."""
-        parts = KeyParts.of(text, machine)
-        self._files.write(parts.key() + OBJECT, _encode(_Stored(parts, text, code)))
+    def put(self, text: str, compiler: Compiler, code: bytes) -> None:
+        """Store code; a cache that cannot be written is left as it is, with one warning."""
+        parts = _parts(text, compiler)
+        self._files.write(_key(parts) + self._suffix, _encode(_Stored(parts, text, code)))
 
     def list(self) -> tuple[CacheEntry, ...]:
         """The readable entries, the most recently used first."""
@@ -124,38 +121,38 @@ class ObjectCache:
         """Delete all that the folder caches; returns how many entries there were."""
         return self._files.clear()
 
-    def explain(self, text: str, machine: Machine) -> Explanation:
+    def explain(self, text: str, compiler: Compiler) -> Explanation:
         """Which part of the key differs from the entry that is nearest to this text.
 
         Nearest is the entry with the fewest differing parts and then the most lines in common.
         """
-        parts = KeyParts.of(text, machine)
+        parts = _parts(text, compiler)
         lines = set(text.splitlines())
 
         def distance(candidate: tuple[CacheEntry, _Stored]) -> tuple[int, int, str]:
             entry, stored = candidate
             shared = len(lines & set(stored.text.splitlines()))
-            return len(parts.differing(entry.parts)), -shared, entry.key
+            return len(_differing(parts, entry.parts)), -shared, entry.key
 
         found = min(self._entries(), key=distance, default=None)
         if found is None:
             return Explanation(False, None, (), "miss: the cache is empty")
         nearest, stored = found
-        differing = parts.differing(nearest.parts)
+        differing = _differing(parts, nearest.parts)
         if not differing:
             return Explanation(True, nearest, (), f"hit: {nearest.key}")
-        here, there = vars(parts), vars(nearest.parts)
+        there = nearest.parts
         changes = [
             _first_difference(stored.text, text)
             if name == "text"
-            else f"{name}: {there[name]!r} there, {here[name]!r} here"
+            else f"{name}: {there.get(name)!r} there, {parts.get(name)!r} here"
             for name in differing
         ]
         detail = f"miss: nearest entry {nearest.key} differs in {'; '.join(changes)}"
         return Explanation(False, nearest, differing, detail)
 
     def _entries(self) -> Iterator[tuple[CacheEntry, _Stored]]:
-        for path, status in self._files.files(OBJECT):
+        for path, status in self._files.files(self._suffix):
             stored = self._read(path.name)
             if stored is not None:
                 entry = CacheEntry(path.stem, status.st_size, status.st_mtime, stored.parts)
@@ -166,19 +163,19 @@ class ObjectCache:
         return None if data is None else _decode(data)
 
 
-def default_cache() -> ObjectCache:
-    """The cache in the default folder."""
-    return _cache_of(default_cache_folder())
+def default_cache(suffix: str = OBJECT) -> CodeCache:
+    """The cache of one kind of code in the default folder."""
+    return _cache_of(default_cache_folder(), suffix)
 
 
 @cache
-def _cache_of(folder: CacheFolder) -> ObjectCache:
-    return ObjectCache(folder)
+def _cache_of(folder: CacheFolder, suffix: str) -> CodeCache:
+    return CodeCache(folder, suffix=suffix)
 
 
 @dataclass(frozen=True)
 class _Stored:
-    parts: KeyParts
+    parts: Parts
     text: str
     code: bytes
 
@@ -187,7 +184,7 @@ def _encode(stored: _Stored) -> bytes:
     """Magic, a line of JSON, the compressed text, the object."""
     text = zlib.compress(stored.text.encode(), 1)
     header = {
-        "parts": vars(stored.parts),
+        "parts": dict(stored.parts),
         "text_size": len(text),
         "code_size": len(stored.code),
         "digest": hashlib.sha256(text + stored.code).hexdigest(),
@@ -202,10 +199,10 @@ def _decode(data: bytes) -> _Stored | None:
     line, _, body = data[len(_MAGIC) :].partition(b"\n")
     try:
         header = json.loads(line)
-        parts = KeyParts(**header["parts"])
+        parts = {str(name): str(part) for name, part in header["parts"].items()}
         text_size, code_size = int(header["text_size"]), int(header["code_size"])
         digest = str(header["digest"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if len(body) != text_size + code_size or hashlib.sha256(body).hexdigest() != digest:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.backends.llvm.cache import ObjectCache, default_cache
+from mlir_lite.backends.code_cache import CodeCache, default_cache
 from mlir_lite.backends.llvm.jit import compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 
@@ -21,18 +21,18 @@ CODE = bytes(range(256)) * 8
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> ObjectCache:
-    return ObjectCache(tmp_path / "cache")
+def cache(tmp_path: Path) -> CodeCache:
+    return CodeCache(tmp_path / "cache")
 
 
-def only_file(cache: ObjectCache) -> Path:
+def only_file(cache: CodeCache) -> Path:
     [path] = cache.folder.iterdir()
     return path
 
 
-def test_what_is_put_is_got_by_another_object(cache: ObjectCache) -> None:
+def test_what_is_put_is_got_by_another_object(cache: CodeCache) -> None:
     cache.put(TEXT, MACHINE, CODE)
-    assert ObjectCache(cache.folder).get(TEXT, MACHINE) == CODE
+    assert CodeCache(cache.folder).get(TEXT, MACHINE) == CODE
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,18 @@ def test_what_is_put_is_got_by_another_object(cache: ObjectCache) -> None:
         Machine(MACHINE.triple, MACHINE.cpu, "-avx2"),
     ],
 )
-def test_another_machine_misses(cache: ObjectCache, machine: Machine) -> None:
+def test_another_machine_misses(cache: CodeCache, machine: Machine) -> None:
     cache.put(TEXT, MACHINE, CODE)
     assert cache.get(TEXT, machine) is None
 
 
-def test_another_llvm_misses(cache: ObjectCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_llvm_misses(cache: CodeCache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.put(TEXT, MACHINE, CODE)
-    monkeypatch.setattr("mlir_lite.backends.llvm.cache.llvm_version", lambda: "0.0.0")
+    monkeypatch.setattr("mlir_lite.backends.llvm.machine.llvm_version", lambda: "0.0.0")
     assert cache.get(TEXT, MACHINE) is None
 
 
-def test_an_entry_under_the_wrong_key_misses(cache: ObjectCache) -> None:
+def test_an_entry_under_the_wrong_key_misses(cache: CodeCache) -> None:
     cache.put(TEXT, MACHINE, CODE)
     path = only_file(cache)
     cache.put(OTHER, MACHINE, b"other")
@@ -90,7 +90,7 @@ def flipped(position: int) -> Callable[[bytes], bytes]:
     ],
 )
 def test_a_damaged_entry_is_ignored_and_replaced(
-    cache: ObjectCache, damage: Callable[[bytes], bytes]
+    cache: CodeCache, damage: Callable[[bytes], bytes]
 ) -> None:
     cache.put(TEXT, MACHINE, CODE)
     path = only_file(cache)
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_made_warns_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    cache = ObjectCache(tmp_path / "file" / "cache")
+    cache = CodeCache(tmp_path / "file" / "cache")
     host = Machine.host()
     with caplog.at_level(logging.WARNING, "mlir_lite"):
         first, second = compile_objects([TEXT, OTHER], host, cache=cache, workers=1)
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_made_warns_once(
     assert "is not cached" in caplog.text
 
 
-def test_the_longest_unused_goes_first(cache: ObjectCache) -> None:
+def test_the_longest_unused_goes_first(cache: CodeCache) -> None:
     for age, text in ((300, TEXT), (200, OTHER)):
         known = set(cache.folder.iterdir()) if cache.folder.exists() else set()
         cache.put(text, MACHINE, CODE)
@@ -125,22 +125,22 @@ def test_the_longest_unused_goes_first(cache: ObjectCache) -> None:
         os.utime(path, (time.time() - age, time.time() - age))
     assert cache.get(TEXT, MACHINE) == CODE  # used now, so the other is the oldest
     size = max(entry.size for entry in cache.list())
-    small = ObjectCache(cache.folder, capacity=2 * size + 50)
+    small = CodeCache(cache.folder, capacity=2 * size + 50)
     small.put(TEXT + "\n", MACHINE, CODE)
     assert small.get(OTHER, MACHINE) is None
     assert small.get(TEXT, MACHINE) == CODE
     assert small.get(TEXT + "\n", MACHINE) == CODE
 
 
-def test_an_object_beyond_the_capacity_evicts_nothing(cache: ObjectCache) -> None:
+def test_an_object_beyond_the_capacity_evicts_nothing(cache: CodeCache) -> None:
     cache.put(TEXT, MACHINE, b"small")
     capacity = cache.list()[0].size + 100
-    ObjectCache(cache.folder, capacity=capacity).put(OTHER, MACHINE, CODE)
+    CodeCache(cache.folder, capacity=capacity).put(OTHER, MACHINE, CODE)
     assert cache.get(TEXT, MACHINE) == b"small"
     assert cache.get(OTHER, MACHINE) is None
 
 
-def test_what_a_dead_writer_left_is_swept(cache: ObjectCache) -> None:
+def test_what_a_dead_writer_left_is_swept(cache: CodeCache) -> None:
     cache.folder.mkdir()
     old, young = cache.folder / ".writing-old", cache.folder / ".writing-young"
     old.write_bytes(b"half")
@@ -151,12 +151,12 @@ def test_what_a_dead_writer_left_is_swept(cache: ObjectCache) -> None:
     assert young.exists()
 
 
-def test_list_and_clear(cache: ObjectCache) -> None:
+def test_list_and_clear(cache: CodeCache) -> None:
     cache.put(TEXT, MACHINE, CODE)
     cache.put(OTHER, MACHINE, CODE)
     entries = cache.list()
     assert len(entries) == 2
-    assert {entry.parts.cpu for entry in entries} == {"haswell"}
+    assert {entry.parts["cpu"] for entry in entries} == {"haswell"}
     assert sum(entry.size for entry in entries) == sum(
         path.stat().st_size for path in cache.folder.iterdir()
     )
@@ -164,18 +164,18 @@ def test_list_and_clear(cache: ObjectCache) -> None:
     assert cache.list() == ()
 
 
-def test_a_miss_on_an_empty_cache_says_so(cache: ObjectCache) -> None:
+def test_a_miss_on_an_empty_cache_says_so(cache: CodeCache) -> None:
     assert str(cache.explain(TEXT, MACHINE)) == "miss: the cache is empty"
 
 
-def test_a_hit_is_explained(cache: ObjectCache) -> None:
+def test_a_hit_is_explained(cache: CodeCache) -> None:
     cache.put(TEXT, MACHINE, CODE)
     explanation = cache.explain(TEXT, MACHINE)
     assert explanation.hit
     assert explanation.differing == ()
 
 
-def test_a_miss_names_the_part_that_differs(cache: ObjectCache) -> None:
+def test_a_miss_names_the_part_that_differs(cache: CodeCache) -> None:
     cache.put(TEXT, MACHINE, CODE)
     explanation = cache.explain(TEXT, Machine.named("znver5"))
     assert not explanation.hit
@@ -183,7 +183,7 @@ def test_a_miss_names_the_part_that_differs(cache: ObjectCache) -> None:
     assert "cpu: 'haswell' there, 'znver5' here" in str(explanation)
 
 
-def test_a_miss_shows_the_first_line_that_differs(cache: ObjectCache) -> None:
+def test_a_miss_shows_the_first_line_that_differs(cache: CodeCache) -> None:
     cache.put("; nothing alike\n", MACHINE, CODE)
     cache.put(TEXT, MACHINE, CODE)
     explanation = cache.explain(OTHER, MACHINE)
@@ -202,10 +202,10 @@ def test_the_folder_comes_from_the_environment(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_processes_share_a_folder(cache: ObjectCache) -> None:
+def test_processes_share_a_folder(cache: CodeCache) -> None:
     """Four processes write, evict and read the same entries; each read is whole or nothing."""
     texts = [f"; text {index}\n" for index in range(6)]
-    small = ObjectCache(cache.folder, capacity=4 * (len(CODE) + 600))
+    small = CodeCache(cache.folder, capacity=4 * (len(CODE) + 600))
 
     def use(seed: int) -> int:
         for turn in range(60):

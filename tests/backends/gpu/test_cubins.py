@@ -1,0 +1,51 @@
+"""Machine code of cards is kept between runs, and not taken for another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import pytest
+
+from mlir_lite.backends.cuda import cubins, nvrtc
+from mlir_lite.backends.cuda.cubins import kept_binary
+from mlir_lite.backends.cuda.nvrtc import Binary, compile_source
+from mlir_lite.cli import main
+from mlir_lite.errors import UnsupportedError
+
+SOURCE = 'extern "C" __global__ void one_kernel(float* x) { *x = 1; }'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIR_LITE_CACHE_DIR", str(tmp_path))
+
+
+def test_what_was_compiled_once_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = create_autospec(compile_source, side_effect=lambda *_: Binary(b"\0code\0", "the log"))
+    monkeypatch.setattr(cubins, "compile_source", made)
+    monkeypatch.setattr(cubins, "compiler_version", lambda: "13.5")
+    for _ in range(2):
+        found = kept_binary(SOURCE, "sm_90")
+        assert (found.code, found.log) == (b"\0code\0", "the log")
+    assert made.call_count == 1
+    kept_binary(SOURCE + "\n", "sm_90")
+    kept_binary(SOURCE, "sm_90a")
+    assert made.call_count == 3
+    monkeypatch.setattr(cubins, "compiler_version", lambda: "13.6")
+    kept_binary(SOURCE, "sm_90")
+    assert made.call_count == 4
+
+
+def test_real_code_is_kept_with_its_report(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        made = kept_binary(SOURCE, "sm_80")
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    again = kept_binary(SOURCE, "sm_80")
+    assert again.code == made.code == compile_source(SOURCE, "sm_80").code
+    assert again.usage == made.usage
+    assert again.usage["one_kernel"].registers > 0
+    assert main(["cache", "list"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if " cubin " in line]
+    assert "sm_80" in row and nvrtc.compiler_version() in row
