@@ -45,6 +45,7 @@ class Target:
     memory_bandwidth: float = 40e9
     read_streams: int = 2  # places of memory that one core reads fastest when it reads all at once
     followed_rows: int = 8  # rows read side by side that a core fetches ahead without being asked
+    parallel_cycles: int = 30_000  # of work below which threads cost more than they give
     threads: int = 1
     dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions.py`
     gpu: Gpu | None = None  # of a graphics card, whose other figures are for the whole of it

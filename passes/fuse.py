@@ -40,7 +40,6 @@ from .schedule.analysis import (
     sums_columns,
     work_cycles,
 )
-from .schedule.cost import worth_threads
 from .schedule.gpu import scattered_operands
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
@@ -199,7 +198,7 @@ class _Fusion:
             return False  # rows are run one after the other, along each
         depth = common_depth(kernel)
         row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
-        if not depth and worth_threads(work_cycles(kernel)):
+        if not depth and work_cycles(kernel) >= Target.parallel_cycles:
             return False  # nests that have no row in common are not dealt to threads
         return row <= (ROW_BYTES if depth else ROW_BYTES // 4)
 

@@ -54,7 +54,7 @@ def _scan(low: Lowering, node: Node, op: Scan, lower_nodes: LowerNodes) -> None:
         row(view, result) for view, result in zip(stacked, node.results[count:], strict=True)
     ]
     given = [*states, *slices, *(low.place[value] for value in op.invariants)]
-    with low.block() as body:
+    with low.turns() as body:
         _step(low, op.step, given, states, rows, lower_nodes)
     if body:
         low.steps.append(LoopStep(turn, length, tuple(body), node.location))
@@ -67,7 +67,7 @@ def _while(low: Lowering, node: Node, op: WhileLoop, lower_nodes: LowerNodes) ->
         low.place.update(zip(op.condition.params, given, strict=True))
         lower_nodes(low, op.condition.nodes)
     condition = low.place[op.condition.results[0]]
-    with low.block() as body:
+    with low.turns() as body:
         _step(low, op.step, given, states, [], lower_nodes)
     fault = 0 if op.limit is None else low.fault(over_limit(op.limit), node.location)
     steps = tuple(test), condition, tuple(body)

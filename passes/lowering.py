@@ -33,6 +33,8 @@ from .handmade import region_kernel
 from .regions import region_key, region_of
 from .schedule import Launches, launches
 
+AWAKE_CYCLES = 8_000  # of work that is worth dealing to threads that wait for it
+
 
 @dataclass
 class Lowering:
@@ -88,6 +90,19 @@ class Lowering:
             yield self.steps
         finally:
             self.steps = outer
+
+    @contextmanager
+    def turns(self) -> Iterator[list[Step]]:
+        """As `block`, for the steps of a loop: between two of them threads are awake, so that they
+        may be given less work than elsewhere."""
+        outer = self.target
+        cycles = min(outer.parallel_cycles, AWAKE_CYCLES)
+        self.target = replace(outer, parallel_cycles=cycles)
+        try:
+            with self.block() as steps:
+                yield steps
+        finally:
+            self.target = outer
 
     # How they are aligned
 
@@ -214,7 +229,7 @@ class Lowering:
 
     def _work(self, region: Function, alignments: tuple[int, ...]) -> Launches:
         """The scheduled kernels of a region; those of an equal region if there was one."""
-        key = (region_key(region), alignments)
+        key = (region_key(region), alignments, self.target.parallel_cycles)
         if key not in self.kernels:
             name, gpu = self.fresh(kernel_name(region)), self.target.gpu
             self._launch(key, region_kernel(region, name, gpu, alignments), alignments)

@@ -2,7 +2,7 @@
 
 It is one loop over the table of rows that `step_rows` makes, so that a model of a thousand
 steps compiles as fast as one of two. The row of a call gathers its pointers into a context and
-hands it to `@ml_parallel`; others count turns and jump.
+hands it to `@ml_parallel_toward`; others count turns and jump.
 
 A timed program also reads the machine's counter before the first row and after each one, and adds
 what each took:
@@ -27,7 +27,7 @@ def body_text(table: Table, counter: str | None) -> str:
     declarations = [f"declare void {symbol(task)}(ptr, i64, i64)" for task in table.tasks]
     rows = [
         f"  %ml_step {{ i64 {row.kind}, ptr {(row.task and symbol(row.task)) or 'null'}, "
-        f"i64 {row.a}, i64 {row.b}, i64 {row.c} }}"
+        f"i64 {row.a}, i64 {row.b}, i64 {row.c}, i64 {row.turns} }}"
         for row in table.rows
     ]
     flat = ", ".join(f"i64 {number}" for number in table.arguments)
@@ -95,9 +95,9 @@ def _clock(rows: int, counter: str | None) -> dict[str, str]:
 
 
 _BODY = """$state_type
-%ml_step = type { i64, ptr, i64, i64, i64 } ; kind, task and three numbers: see step_rows.py
+%ml_step = type { i64, ptr, i64, i64, i64, i64 } ; kind, task and four numbers: see step_rows.py
 
-declare void @ml_parallel(ptr, ptr, ptr, i64)
+declare void @ml_parallel_toward(ptr, ptr, ptr, i64, i1)
 $declarations
 
 @ml_steps = private unnamed_addr constant [$rows x %ml_step] [
@@ -210,7 +210,17 @@ run:
   %counter.at = getelementptr ptr, ptr %context, i64 %b
   store ptr %counter, ptr %counter.at
   store i64 0, ptr %counter
-  call void @ml_parallel(ptr %pool, ptr %task, ptr %context, i64 %a)
+  %turning.at = getelementptr %ml_step, ptr %row, i32 0, i32 5
+  %turning = load i64, ptr %turning.at
+  %alternates = icmp sge i64 %turning, 0
+  %counting = select i1 %alternates, i64 %turning, i64 0
+  %count.at = getelementptr i64, ptr %turns, i64 %counting
+  %count = load i64, ptr %count.at
+  %odd = trunc i64 %count to i1
+  %backwards = select i1 %alternates, i1 %odd, i1 false
+  call void @ml_parallel_toward(
+    ptr %pool, ptr %task, ptr %context, i64 %a, i1 %backwards
+  )
   br label %ran
 ran:
 ${tick_after_run}  %fault = load i64, ptr %status

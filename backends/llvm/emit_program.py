@@ -23,7 +23,7 @@ _MODULE_SIZE = 20_000  # characters of text below which another module is not wo
 
 @dataclass(frozen=True)
 class ProgramText:
-    """The modules of a program. The last one defines `@ml_body` and needs `@ml_parallel`.
+    """The modules of a program. The last one defines `@ml_body` and needs `@ml_parallel_toward`.
 
     `planned_bytes` of the arena hold the program's slots; behind them lies what kernels need for
     themselves: `common_bytes`, and `thread_bytes` for every thread. `call_rows` are the rows of

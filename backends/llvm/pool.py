@@ -100,7 +100,8 @@ def pool_code(*, futex: bool | None = None) -> PoolCode:
             name: ctypes.cast(callback, ctypes.c_void_p).value or 0
             for name, callback in parking.symbols.items()
         }
-    library = Library([code], exports=("ml_worker", "ml_parallel", "ml_stop"), symbols=symbols)
+    handing = ("ml_parallel", "ml_parallel_toward")
+    library = Library([code], exports=("ml_worker", "ml_stop", *handing), symbols=symbols)
     worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)
     stop = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
     return PoolCode(
@@ -108,7 +109,7 @@ def pool_code(*, futex: bool | None = None) -> PoolCode:
         worker=worker(library.address("ml_worker")),
         stop=stop(library.address("ml_stop")),
         parking=parking,
-        symbols=MappingProxyType({"ml_parallel": library.address("ml_parallel")}),
+        symbols=MappingProxyType({name: library.address(name) for name in handing}),
     )
 
 

@@ -1,11 +1,13 @@
-"""The LLVM text of the thread pool: `@ml_worker`, `@ml_parallel`, `@ml_stop`.
+"""The LLVM text of the thread pool: `@ml_worker`, `@ml_parallel(_toward)`, `@ml_stop`.
 
 A pool is one block of memory. Work is cut into chunks and published by raising `generation`; the
 threads take chunks through `ticket`, the caller the first ones, the workers those after its share.
 So each thread mostly meets the data it had last time; it goes forward through its chunks, so that
 what a kernel asks for ahead is what it needs next; and one that comes late, or is kept from its
-processor, leaves its last chunks to the others. A worker that has spun long enough sleeps on
-`generation` itself (a futex). Fields that different threads write often stand on lines apart.
+processor, leaves its last chunks to the others. Where `backwards` is asked for, a thread begins
+with the chunks that it did last when it went forward: they are in its caches still. A worker that
+has spun long enough sleeps on `generation` itself (a futex). Fields that different threads write
+often stand on lines apart.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from .machine import Machine
 # Two lines of 64 bytes: processors fetch lines in pairs, so neighbours would still disturb.
 _APART = 128
 CHUNKS = 4  # of work a thread: enough for a late thread to cost little
+PIECES = 16  # that a thread without others goes backwards through: small beside its caches
 
 
 class PoolHeader(ctypes.Structure):
@@ -30,6 +33,7 @@ class PoolHeader(ctypes.Structure):
     extent: int
     chunks: int  # pieces that [0, extent) is cut into
     share: int  # of these that are the caller's, if no thread is late
+    backwards: int  # 1: threads begin with the last of their share
     threads: int  # the caller included; 1 once the pool is stopped
     spins: int  # pauses before a worker sleeps and before a waiting caller yields
     stop: int  # 1: workers return
@@ -45,10 +49,11 @@ class PoolHeader(ctypes.Structure):
         ("extent", ctypes.c_int64),
         ("chunks", ctypes.c_int64),
         ("share", ctypes.c_int64),
+        ("backwards", ctypes.c_int64),
         ("threads", ctypes.c_int32),
         ("spins", ctypes.c_int32),
         ("stop", ctypes.c_int32),
-        ("_after_stop", ctypes.c_char * (_APART - 60)),
+        ("_after_stop", ctypes.c_char * (_APART - 68)),
         ("busy", ctypes.c_int32),
         ("_after_busy", ctypes.c_char * (_APART - 4)),
         ("ticket", ctypes.c_int64),
@@ -88,7 +93,7 @@ def pool_text(machine: Machine, *, futex: bool) -> str:
         if name != "_fields_"
     }
     functions = Template(_FUNCTIONS).substitute(
-        offsets, pause=pause, per_thread=str(CHUNKS)
+        offsets, pause=pause, per_thread=str(CHUNKS), pieces=str(PIECES)
     )
     waiting = _CALLBACKS
     if futex:
@@ -130,7 +135,7 @@ define internal void @ml_yield() nounwind {
 
 _FUNCTIONS = """
 ; Take chunks of the work of %generation and run them until none is left, as the caller (%role is
-; 65536) or as a worker (1): first those of the own side in order, then the last ones of the other.
+; 65536) or as a worker (1): first those of the own side in order, then the other's, its last first.
 ; The ticket holds the generation, so that who comes late takes nothing of the next work.
 define internal void @ml_share(ptr %pool, i32 %generation, i64 %role) nounwind {
 entry:
@@ -141,6 +146,9 @@ entry:
   %extent.at = getelementptr i8, ptr %pool, i64 $extent
   %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
   %share.at = getelementptr i8, ptr %pool, i64 $share
+  %backwards.at = getelementptr i8, ptr %pool, i64 $backwards
+  %backwards = load i64, ptr %backwards.at
+  %is.back = icmp ne i64 %backwards, 0
   %task = load ptr, ptr %task.at
   %context = load ptr, ptr %context.at
   %extent = load i64, ptr %extent.at
@@ -153,6 +161,7 @@ entry:
   %own = select i1 %is.worker, i64 %rest, i64 %share
   %begin = select i1 %is.worker, i64 %share, i64 0
   %end = select i1 %is.worker, i64 %share, i64 %chunks
+  %other.begin = select i1 %is.worker, i64 0, i64 %share
   br label %look
 look:
   %done = phi i64 [ 0, %entry ], [ %done, %take ], [ %done.next, %run ]
@@ -172,10 +181,16 @@ take:
   br i1 %won, label %run, label %look
 run:
   %number = select i1 %is.worker, i64 %workers, i64 %callers
-  %in.order = add i64 %begin, %number
+  %from.start = add i64 %begin, %number
+  %last.own = add i64 %begin, %own
+  %before.last = sub i64 %last.own, 1
+  %from.last = sub i64 %before.last, %number
+  %in.order = select i1 %is.back, i64 %from.last, i64 %from.start
   %beyond = sub i64 %number, %own
   %after.it = sub i64 %end, %beyond
-  %others = sub i64 %after.it, 1
+  %others.last = sub i64 %after.it, 1
+  %others.first = add i64 %other.begin, %beyond
+  %others = select i1 %is.back, i64 %others.first, i64 %others.last
   %is.own = icmp ult i64 %number, %own
   %chunk = select i1 %is.own, i64 %in.order, i64 %others
   %after = add i64 %chunk, 1
@@ -283,9 +298,41 @@ done:
   ret void
 }
 
-; Run the task over [0, extent) on all threads. Alone where there is no pool, nothing to share, or
-; the pool is at work for another caller (or for this one: a task may call this again).
+; Run the task over [0, extent) on all threads.
 define void @ml_parallel(ptr %pool, ptr %task, ptr %context, i64 %extent) nounwind {
+  call void @ml_parallel_toward(ptr %pool, ptr %task, ptr %context, i64 %extent, i1 false)
+  ret void
+}
+
+; The same from the end to the start in pieces, if that is asked for.
+define internal void @ml_alone(ptr %task, ptr %context, i64 %extent, i1 %backwards) nounwind {
+entry:
+  %few = icmp slt i64 %extent, $pieces
+  %most = select i1 %few, i64 %extent, i64 $pieces
+  %pieces = select i1 %backwards, i64 %most, i64 1
+  br label %look
+look:
+  %left = phi i64 [ %pieces, %entry ], [ %piece, %run ]
+  %more = icmp sgt i64 %left, 0
+  br i1 %more, label %run, label %done
+run:
+  %piece = sub i64 %left, 1
+  %lo.scaled = mul i64 %piece, %extent
+  %hi.scaled = mul i64 %left, %extent
+  %lo = udiv i64 %lo.scaled, %pieces
+  %hi = udiv i64 %hi.scaled, %pieces
+  call void %task(ptr %context, i64 %lo, i64 %hi)
+  br label %look
+done:
+  ret void
+}
+
+; Run the task over [0, extent) on all threads, each `backwards` through its share or forward. Alone
+; where there is no pool, nothing to share, or the pool is at work for another caller (or for this
+; one: a task may call this again).
+define void @ml_parallel_toward(
+  ptr %pool, ptr %task, ptr %context, i64 %extent, i1 %backwards
+) nounwind {
 entry:
   %absent = icmp eq ptr %pool, null
   %small = icmp sle i64 %extent, 1
@@ -302,9 +349,12 @@ lock:
   %free = extractvalue { i32, i1 } %taken, 1
   br i1 %free, label %publish, label %alone
 alone:
-  call void %task(ptr %context, i64 0, i64 %extent)
+  call void @ml_alone(ptr %task, ptr %context, i64 %extent, i1 %backwards)
   ret void
 publish:
+  %back = zext i1 %backwards to i64
+  %backwards.at = getelementptr i8, ptr %pool, i64 $backwards
+  store i64 %back, ptr %backwards.at
   %generation.at = getelementptr i8, ptr %pool, i64 $generation
   %task.at = getelementptr i8, ptr %pool, i64 $task
   %context.at = getelementptr i8, ptr %pool, i64 $context

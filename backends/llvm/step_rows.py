@@ -1,6 +1,7 @@
 """The steps of a Program as the flat table of rows that `@ml_body` runs through.
 
-    call    a task `a` times on `b` arguments from number `c` of the list on
+    call    a task `a` times on `b` arguments from number `c` of the list on; backwards in odd
+            turns of the loop whose turns are counted at place `turns`, if there is one
     begin   a loop: its turns, counted at place `a`, are 0
     turn    of that loop: one more; back to row `c` while fewer than `b`
     branch  to row `a` unless the one argument at `c` (`b` is 1) points to true
@@ -35,13 +36,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its kind by number, the task of a call, and what the kind says of `a`, `b`, `c`."""
+    """A row: its kind by number, the task of a call, and what the kind says of the numbers."""
 
     kind: int
     task: str = ""
     a: int = 0
     b: int = 0
     c: int = 0
+    turns: int = -1
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,9 @@ class _Maker:
             still = (0,) * self.depth
             own += [(1, 0, self.common_offset, *still)] * bool(kernel.common_bytes)
             own += [(1, 0, self.thread_offset, *still)] * bool(kernel.thread_bytes)
-            self.rows.append(Row(Kind.CALL.value, stage.task, stage.extent, len(own), first))
+            turns = len(loops) - 1 if step.alternating else -1
+            numbers = stage.extent, len(own), first, turns
+            self.rows.append(Row(Kind.CALL.value, stage.task, *numbers))
             self.arguments += [number for argument in own for number in argument]
         self.call_rows.append(len(self.rows) - sum(self.call_rows))
 

@@ -196,6 +196,8 @@ class CallChecks:
         kernel = self.kernels.get(step.kernel)
         if kernel is None:
             raise self.fail("there is no such kernel", number)
+        if step.alternating and not turns:
+            raise self.fail("an alternating call stands in no loop", number)
         if len(step.args) != len(kernel.params):
             have, wanted = len(step.args), len(kernel.params)
             raise self.fail(f"{have} views for {wanted} parameters", number)

@@ -122,8 +122,9 @@ class _ProgramParser:
         count = len(self._kernels[name].params)
         if len(args) != count:
             raise cursor.error(f"@{name} takes {count} buffers, got {len(args)}", token)
+        alternating = cursor.accept("alternating")
         label = cursor.expect_string() if cursor.token.kind == "string" else ""
-        return CallStep(name, args, self._location(), label)
+        return CallStep(name, args, self._location(), label, alternating)
 
     def _loop(self) -> LoopStep:
         cursor, token = self._cursor, self._cursor.token

@@ -90,6 +90,7 @@ def _steps(steps: tuple[Step, ...], writer: Writer) -> None:
             case CallStep():
                 args = ", ".join(map(_view, step.args))
                 label = f" {quote(step.label)}" if step.label else ""
+                label = " alternating" * step.alternating + label
                 writer.end(f"call {name_text(step.kernel, '@')}({args}){label}{_at(step)}")
             case LoopStep():
                 writer.end(f"loop {name_text(step.name)} in 0..{step.count}{_at(step)} {{")

@@ -58,12 +58,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class CallStep:
-    """Call a kernel; `args` in the order of its parameters."""
+    """Call a kernel; `args` in the order of its parameters.
+
+    In odd turns of the loop around it the pieces of an `alternating` call that are dealt to threads
+    run from the last to the first: what the turn before read last is nearest still.
+    """
 
     kernel: str
     args: tuple[View, ...]
     location: Location = UNKNOWN
     label: str = ""  # the operations it stands for, for people
+    alternating: bool = False
 
 
 @dataclass(frozen=True, slots=True)

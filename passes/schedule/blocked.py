@@ -30,4 +30,4 @@ def schedule_blocked(kernel: Kernel, ordered: frozenset[str], target: Target) ->
         kernel = collapse_nest(kernel, number)
     for nest in nests_of(kernel):
         kernel = schedule_nest(kernel, nest, target)
-    return share(kernel, ordered)
+    return share(kernel, target, ordered)

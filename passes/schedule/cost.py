@@ -32,7 +32,6 @@ PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it,
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
-PARALLEL_WORK = 30_000  # cycles below which waking the other threads costs more than it gives
 CACHE_SPEED = 3  # the last cache is about so much faster than memory
 ROW_CHUNKS = (8, 4, 16, 2, 32)  # pieces that rows are cut in, the usual number first
 PREFETCHING_TILES = 8  # of rows, over which the next panel comes from the last cache meanwhile
@@ -285,15 +284,15 @@ def memory_bound(moved: int, target: Target) -> bool:
     return moved > target.l3_bytes // 4
 
 
-def worth_threads(cycles: float) -> bool:
+def worth_threads(cycles: float, target: Target) -> bool:
     """Whether work of this many cycles is worth dispatching to other threads."""
-    return cycles >= PARALLEL_WORK
+    return cycles >= target.parallel_cycles
 
 
 def worth_sharing(sizes: ProductSizes, cycles: float, target: Target) -> bool:
     """`worth_threads` for a product of these cycles; only near the border is it a question."""
-    rule = worth_threads(cycles)
-    if not 1 / DOUBT < cycles / PARALLEL_WORK < DOUBT:
+    rule = worth_threads(cycles, target)
+    if not 1 / DOUBT < cycles / target.parallel_cycles < DOUBT:
         return rule
     return decide_rule(sizes, "threads", rule, target)
 

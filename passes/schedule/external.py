@@ -25,7 +25,7 @@ def schedule_external(kernel: Kernel, target: Target) -> Kernel:
     """
     kernel = vector_rows(kernel, kernel.body, lanes_of(kernel, target))
     called = work_of(kernel).operations / OPERATIONS_PER_CYCLE
-    if worth_threads(called + work_cycles(kernel)):
+    if worth_threads(called + work_cycles(kernel), target):
         return kernel
 
     def serial(stmt: Stmt) -> Stmt:

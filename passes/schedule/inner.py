@@ -81,4 +81,4 @@ def schedule_inner(kernel: Kernel, nest: Nest, found: InnerProduct, target: Targ
     for axis in (f"{m}.i", f"{n}.i"):
         kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = split_accumulator(vectorise(kernel, along, lanes), (f"{along}.i",))
-    return share_nest(sink(kernel, (f"{m}.i", f"{n}.i")), nest)
+    return share_nest(sink(kernel, (f"{m}.i", f"{n}.i")), nest, target)

@@ -52,7 +52,7 @@ def schedule_elementwise(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     axis = best_axis(kernel, nest, nest.axes, lanes)
     kernel = reorder(kernel, [*(other for other in nest.axes if other != axis), axis])
     kernel = cut_conditions(kernel, nest.axes)
-    return share_nest(vectorise(kernel, axis, lanes), nest)
+    return share_nest(vectorise(kernel, axis, lanes), nest, target)
 
 
 def collapse_all(kernel: Kernel, number: int | None = None) -> Kernel:
@@ -99,7 +99,9 @@ def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
     return kernel
 
 
-def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
+def share(
+    kernel: Kernel, target: Target, ordered: frozenset[str] = frozenset()
+) -> Kernel:
     """Deal those outermost loops to the threads whose work is worth it; iterations of the axes
     `ordered` must follow one another."""
 
@@ -108,15 +110,15 @@ def share(kernel: Kernel, ordered: frozenset[str] = frozenset()) -> Kernel:
             return stmt
         if stmt.axis in ordered or not iterations_are_private(kernel, stmt):
             return stmt
-        worth = worth_threads(work_cycles(kernel.with_body((stmt,))))
+        worth = worth_threads(work_cycles(kernel.with_body((stmt,))), target)
         return replace(stmt, kind=Kind.PARALLEL) if worth else stmt
 
     return kernel.with_body(tuple(map(dealt, kernel.body)))
 
 
-def share_nest(kernel: Kernel, nest: Nest) -> Kernel:
+def share_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     """Deal the outermost loops of a nest to the threads; one of several is dealt out with them."""
-    return share(kernel) if nest.alone else kernel
+    return share(kernel, target) if nest.alone else kernel
 
 
 def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
@@ -135,10 +137,10 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         axis = best_axis(kernel, nest, nest.axes, lanes)
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
-            return share_nest(schedule_columns(kernel, nest, axis, lanes), nest)
+            return share_nest(schedule_columns(kernel, nest, axis, lanes), nest, target)
     everything = not nest.loops and nest.alone and len(inner) == 1
     streams = 1
-    if everything and worth_threads(work_cycles(kernel)):
+    if everything and worth_threads(work_cycles(kernel), target):
         axis, streams = inner[0].axis, read_streams(moved_bytes(kernel), target)
         run = STREAM_RUN // target.vector_bytes * lanes
         multiple = streams * run if streams > 1 else PARTS * lanes
@@ -146,7 +148,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         if streams > 1:
             kernel = interleave(kernel, axis, streams, run)
         (nest,) = nests_of(kernel)
-    kernel = share_nest(vector_rows(kernel, nest.block, lanes), nest)
+    kernel = share_nest(vector_rows(kernel, nest.block, lanes), nest, target)
     return prefetch_streams(kernel, FAR_AHEAD) if streams > 1 else kernel
 
 

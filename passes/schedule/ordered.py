@@ -60,7 +60,7 @@ def schedule_ordered(kernel: Kernel, ordered: frozenset[str], target: Target) ->
             continue
         if _pays(kernel, around, lanes):
             kernel = sink(vectorise(kernel, around.axis, lanes), (f"{around.axis}.i",))
-    return share(kernel, ordered)
+    return share(kernel, target, ordered)
 
 
 def _keeps_lanes_apart(kernel: Kernel, loop: Loop) -> bool:

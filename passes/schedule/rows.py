@@ -37,7 +37,7 @@ def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
     kernel = collapse_all(kernel)
     lanes = lanes_of(kernel, target)
     kernel = _cut_parts(kernel, lanes)
-    kernel = share(vector_rows(kernel, kernel.body, lanes))
+    kernel = share(vector_rows(kernel, kernel.body, lanes), target)
     return rows_for_memory(kernel, row_bytes, target) if row_bytes else kernel
 
 

@@ -32,7 +32,7 @@ def schedule_straight_line(kernel: Kernel, nest: Nest, target: Target) -> Kernel
         kernel = stage_stores(kernel, axis, padding=lanes)
     if others:
         kernel = split_interior(kernel, others[-1])
-    return share_nest(vectorise(kernel, axis, lanes), nest)
+    return share_nest(vectorise(kernel, axis, lanes), nest, target)
 
 
 def stores_collide(kernel: Kernel, nest: Nest) -> bool:

@@ -88,4 +88,4 @@ def schedule_streamed(kernel: Kernel, nest: Nest, sums: ColumnSums, target: Targ
     kernel = vectorise(stream(kernel, inner, STREAMED_ROWS), inner, lanes)
     if sizes.far(target) and target.followed_rows < STREAMED_ROWS:
         kernel = prefetch_rows(kernel, sums.matrix, f"{base(sums.k)}.i")
-    return share_nest(sink(kernel, (f"{inner}.i",)), nest)
+    return share_nest(sink(kernel, (f"{inner}.i",)), nest, target)

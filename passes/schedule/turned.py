@@ -89,4 +89,4 @@ def schedule_turned(kernel: Kernel, nest: Nest, turned: Turned, target: Target) 
     kernel = stage_tiles(kernel, f"{row}.i", f"{lane}.i", turned.buffers, lanes)
     for axis in (f"{row}.i.t", f"{lane}.i"):
         kernel = vectorise(kernel, axis, lanes)
-    return share_nest(mark(kernel, f"{row}.i", Kind.UNROLL), nest)
+    return share_nest(mark(kernel, f"{row}.i", Kind.UNROLL), nest, target)

@@ -97,4 +97,4 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
         kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = sink(kernel, (*within, f"{lane}.i"))
     kernel = share_guards(kernel, windows.taps[tile[0]])
-    return share_nest(kernel, nest)
+    return share_nest(kernel, nest, target)

@@ -187,14 +187,12 @@ def pieces(kernel: Kernel) -> list[int]:
 
 @pytest.mark.parametrize("m", [49, 100, 131])
 @pytest.mark.parametrize("columns", [160, 200, 1000])
-def test_all_of_a_product_is_dealt_in_pieces_enough(
-    m: int, columns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_of_a_product_is_dealt_in_pieces_enough(m: int, columns: int) -> None:
     """Also what is left over of rows and columns: threads have nothing to wait for."""
-    monkeypatch.setattr(cost, "PARALLEL_WORK", 100)
+    eager = replace(TARGETS[16], parallel_cycles=100)
     panels = f32[-(-columns // 32), 24, 32]
     fn = ml.function(f32[m, 24], panels)(lambda x, w: panel_matmul(x, w, columns))
-    (count,) = pieces(check(fn, 16))
+    (count,) = pieces(check(fn, 16, eager))
     assert count >= 8
 
 
@@ -342,11 +340,10 @@ def test_iterations_that_follow_one_another_stay_in_order(name: str, lanes: int)
 
 
 @pytest.mark.parametrize("name", ORDERED)
-def test_they_stay_in_order_on_several_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_stay_in_order_on_several_threads(name: str) -> None:
     """The outermost independent loop is dealt to threads, if there is one; the verifier looks for
     races."""
-    monkeypatch.setattr(cost, "PARALLEL_WORK", 0)
-    kernel = check(ORDERED[name](40), 16)
+    kernel = check(ORDERED[name](40), 16, replace(TARGETS[16], parallel_cycles=0))
     assert (Kind.PARALLEL in kinds(kernel)) == (name != "running sum of a vector")
 
 
@@ -410,7 +407,7 @@ def test_rows_that_meet_in_a_set_of_the_cache_are_few() -> None:
 
 
 def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:
-    assert worth_threads(1e5) and not worth_threads(1e3)
+    assert worth_threads(1e5, TARGETS[16]) and not worth_threads(1e3, TARGETS[16])
 
 
 def far_kernel(*rows: int) -> Kernel:

@@ -84,6 +84,13 @@ def test_wrong_aliasing_is_caught_as_the_interpreter_shows_it() -> None:
     assert not np.array_equal(right, wrong)
 
 
+def test_a_call_alternates_in_a_loop_only() -> None:
+    program = chain(0, 128, 256)
+    first, *others = program.calls
+    steps = (replace(first, alternating=True), *others)
+    rejects(replace(program, steps=steps), "stands in no loop")
+
+
 def test_live_bytes_are_rounded_and_count_both_ends_of_a_step() -> None:
     program = chain(0, 128, 256)
     assert live_bytes(program, in_place=False) == [128, 256, 256, 128]

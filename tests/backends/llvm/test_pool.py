@@ -18,7 +18,7 @@ import pytest
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.backends.llvm.pool import ThreadPool, pool_code, shared_pool
-from mlir_lite.backends.llvm.pool_text import CHUNKS
+from mlir_lite.backends.llvm.pool_text import CHUNKS, PIECES
 
 # `mark` raises context[i] for its share and writes the share's end where the share starts, 1000
 # further on; `nested` shares out `mark` from within a task, once for every index of its own.
@@ -74,6 +74,9 @@ define void @nested(ptr %pool, ptr %arguments, i64 %extent) nounwind {
 """
 
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+TOWARD = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64, ctypes.c_bool
+)
 
 LINUX = sys.platform == "linux"
 WAYS = [False, True] if LINUX else [False]
@@ -143,10 +146,16 @@ def test_chunks_are_contiguous_and_even(
 
 
 @pytest.mark.parametrize(
-    ("late", "order"), [("caller", [4, 5, 6, 7, 3, 2, 1]), ("worker", [0, 1, 2, 3, 7, 6, 5])]
+    ("backwards", "late", "order"),
+    [
+        (False, "caller", [4, 5, 6, 7, 3, 2, 1]),
+        (False, "worker", [0, 1, 2, 3, 7, 6, 5]),
+        (True, "caller", [7, 6, 5, 4, 0, 1, 2]),
+        (True, "worker", [3, 2, 1, 0, 4, 5, 6]),
+    ],
 )
-def test_a_thread_goes_forward_and_leaves_its_last_chunks_to_others(
-    futex: bool, late: str, order: list[int]
+def test_a_thread_goes_one_way_and_leaves_its_last_chunks_to_others(
+    futex: bool, backwards: bool, late: str, order: list[int]
 ) -> None:
     caller = threading.get_ident()
     begun, done = threading.Event(), threading.Event()
@@ -163,13 +172,22 @@ def test_a_thread_goes_forward_and_leaves_its_last_chunks_to_others(
         if len(taken[role]) == len(order):
             done.set()
 
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64)
-    parallel = prototype(pool_code(futex=futex).symbols["ml_parallel"])
+    parallel = TOWARD(pool_code(futex=futex).symbols["ml_parallel_toward"])
     pool = ThreadPool(2, futex=futex)
-    parallel(pool.address, TASK(task), None, 2 * CHUNKS)
+    parallel(pool.address, TASK(task), None, 2 * CHUNKS, backwards)
     pool.close()
-    own = {"caller": [0], "worker": [CHUNKS]}
+    own = {"caller": [(CHUNKS - 1) * backwards], "worker": [CHUNKS + (CHUNKS - 1) * backwards]}
     assert taken == {"caller": order, "worker": order, late: own[late]}
+
+
+@pytest.mark.parametrize("extent", [1, 3, PIECES, 2 * PIECES + 5])
+def test_a_thread_without_others_goes_backwards_in_pieces(extent: int) -> None:
+    taken: list[tuple[int, int]] = []
+    parallel = TOWARD(pool_code().symbols["ml_parallel_toward"])
+    parallel(None, TASK(lambda _, lo, hi: taken.append((lo, hi))), None, extent, True)
+    assert len(taken) == min(extent, PIECES)
+    assert taken[-1][0] == 0 and taken[0][1] == extent
+    assert all(later[1] == earlier[0] < earlier[1] for earlier, later in pairwise(taken))
 
 
 def test_without_a_pool_the_caller_does_all(tasks: Tasks) -> None:
