@@ -12,8 +12,21 @@ from math import prod
 import numpy as np
 
 from ...errors import UnsupportedError
-from ...expr import INDEX, Apply, Bounds, Cast, Const, Expr, Load, Var, bounds_of, simplify
-from ...expr.simplify import linear, linear_sum
+from ...expr import (
+    INDEX,
+    Apply,
+    Bounds,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Var,
+    bounds_of,
+    loads_of,
+    simplify,
+    vars_of,
+)
+from ...expr.simplify import Linear, linear, linear_sum
 from ...tile.nodes import Buffer, Space
 from ...types import DType, i32
 from .c_names import (
@@ -52,11 +65,13 @@ _LONG = 2**62
 
 @dataclass(frozen=True)
 class Expressions:
-    """Writes expressions of one kernel: `names` are the C++ names of buffers, axes and values."""
+    """Writes expressions of one kernel: `names` are the C++ names of buffers, axes and values,
+    `unrolled` the axes of loops that are written out."""
 
     buffers: Mapping[str, Buffer]
     names: Mapping[str, str]
     bounds: Bounds
+    unrolled: frozenset[str] = frozenset()
 
     def __call__(self, expr: Expr) -> str:
         return self.text(expr).source
@@ -108,7 +123,26 @@ class Expressions:
         if buffer.layout is not None:
             at = tuple(simplify(part, self.bounds) for part in buffer.layout.apply(at))
         terms = linear_sum(zip(at, buffer.strides, strict=True))
+        if buffer.space is Space.GLOBAL:
+            own, terms = self._from_one_place(own, terms)
         return f"{own}[{self._sum(terms)}]"
+
+    def _from_one_place(self, own: str, terms: Linear) -> tuple[str, Linear]:
+        """What unrolled loops touch as neighbours of one place, at distances that are constants, so
+        that one address is enough for all: `(&x[row * 100])[e * 10]`."""
+        near = {
+            term: factor
+            for term, factor in terms.items()
+            if term is None or self._is_unrolled(term)
+        }
+        far = {term: factor for term, factor in terms.items() if term not in near}
+        if not far or not any(near):
+            return own, terms
+        return f"(&{own}[{self._sum(far)}])", near
+
+    def _is_unrolled(self, term: Expr) -> bool:
+        """Whether an index is a constant where loops are written out."""
+        return vars_of(term) <= self.unrolled and not any(loads_of(term))
 
     def _sum(self, terms: Mapping[Expr | None, int]) -> str:
         """A sum of multiples, the largest first, as a person would write it."""
@@ -323,6 +357,9 @@ class Expressions:
                     return Text(source, PRODUCT, kind)
             case "xor", (_, _):
                 return self._binary(("^", BITS), args, kind)
+            case "min" | "max", (_, _):
+                function = f"{INTEGER_CALLS[name]}<{kind}>"
+                return Text(f"{function}({', '.join(part.source for part in parts)})", ATOM, kind)
             case _:
                 pass
         return None

@@ -104,7 +104,12 @@ class _Emitter:
         names = identifiers([*named, LANE], frozenset((kernel_name(kernel),)))
         bounds = {**static_bounds(kernel.body), LANE: (0, WARP - 1)}
         return _Emitter(
-            kernel, blocks, threads, warps, body, Expressions(kernel.buffers, names, bounds)
+            kernel,
+            blocks,
+            threads,
+            warps,
+            body,
+            Expressions(kernel.buffers, names, bounds, unrolled_axes(body)),
         )
 
     def emit(self, comment: tuple[str, ...]) -> CudaKernel:
@@ -210,6 +215,8 @@ class _Emitter:
         kind = write.index_type(Var(INDEX, loop.axis))
         if loop.kind in (Kind.UNROLL, Kind.VECTOR):
             yield "#pragma unroll"
+        elif loop.kind is Kind.ROLLED:
+            yield "#pragma unroll 1"
         stop = write.text(loop.stop).within(5)
         yield f"for ({kind} {name} = {write(loop.start)}; {name} < {stop}; ++{name}) {{"
         yield from _indented(self._block(loop.body))
@@ -238,6 +245,15 @@ class _Emitter:
             return
         joined = apply(combiner.function, Load(value.dtype, target.buffer, target.indices), value)
         yield f"{place} = {write.stored(joined, buffers[target.buffer])};"
+
+
+def unrolled_axes(body: Block) -> frozenset[str]:
+    """The axes of loops that are written out."""
+    return frozenset(
+        stmt.axis
+        for stmt in walk(body)
+        if isinstance(stmt, Loop) and stmt.kind in (Kind.UNROLL, Kind.VECTOR)
+    )
 
 
 def _nest(body: Block, kind: Kind) -> tuple[tuple[Loop, ...], Block]:

@@ -38,7 +38,7 @@ from .emit_registers import Registers
 from .emit_text import ScopedText, Value
 from .emit_writes import Writes
 
-_SEQUENTIAL = (Kind.SERIAL, Kind.PARALLEL)
+_SEQUENTIAL = (Kind.SERIAL, Kind.ROLLED, Kind.PARALLEL)
 
 
 @dataclass

@@ -40,10 +40,12 @@ class Space(StrEnum):
 
 
 class Kind(StrEnum):
-    """How a loop runs. PARALLEL iterations are independent; VECTOR and UNROLL have constant
-    limits; BLOCK, THREAD, WARP and LANE are a GPU's grid."""
+    """How a loop runs. ROLLED ones are not to be written out by any compiler. PARALLEL iterations
+    are independent; VECTOR and UNROLL have constant limits; BLOCK, THREAD, WARP and LANE are a
+    GPU's grid."""
 
     SERIAL = "serial"
+    ROLLED = "rolled"
     PARALLEL = "parallel"
     VECTOR = "vector"
     UNROLL = "unroll"

@@ -4,14 +4,20 @@ with the sums in the end; the same for threads that multiply and for warps that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from ....expr import Expr, Load, all_of, index, rewrite_expr
+from ....expr import Expr, Load, all_of, apply, index, rewrite_expr, substitute_vars
 from ....tile.nodes import Block, If, Kind, Let, Loop, Stmt, map_expressions
 from ....tile.tree import Names, var
 from .contraction import Contraction, count
 from .grid import axes_at
-from .product_operand import Staged
+from .product_operand import Staged, Standing
+
+# The statements of a step, in the stage that its tiles are in; and whether all steps that come have
+# tiles to bring ahead.
+StepBody: TypeAlias = Callable[[Expr, Expr, bool], Block]
 
 
 @dataclass(frozen=True)
@@ -42,23 +48,70 @@ class Blocks:
     def begin(self) -> Block:
         """Where the block's tiles begin, which product of a batch and which part of it it has."""
         rows, columns = self.grid
-        at: Expr = var(self.block)
-        lets: list[Stmt] = [
-            Let(self.right.first.name, at % columns * self.right.sizes[0]),
-            Let(self.left.first.name, at // columns % rows * self.left.sizes[0]),
-        ]
-        batch = at // (rows * columns)
+        lets: list[Stmt] = []
+        for side in (self.right, self.left):
+            start = self._start(side)
+            place = apply("min", start, index(side.last_first)) if side.overlaps else start
+            lets.append(Let(side.first.name, place))
+        batch = var(self.block) // (rows * columns)
         if self.contraction.part:
             each = count(self.contraction.batch)
             lets.append(Let(self.contraction.part, batch // each))
             batch = batch % each
         return (*lets, *axes_at(self.contraction.batch, batch))
 
+    def _start(self, side: Staged) -> Expr:
+        """Where the rows (or columns) begin that are the block's alone."""
+        rows, columns = self.grid
+        at: Expr = var(self.block)
+        number = at // columns % rows if side is self.left else at % columns
+        return number * side.sizes[0]
+
     @property
     def first_step(self) -> Expr:
         """The first step of the block's part of the terms."""
         part = self.contraction.part
         return var(part) * self.steps if part else index(0)
+
+    @property
+    def has_partial_end(self) -> bool:
+        """Whether the last step alone has fewer terms than all others."""
+        return 0 < self.left.ends - self.contraction.depth < self.left.sizes[1]
+
+    @property
+    def has_whole_steps(self) -> bool:
+        """Whether all steps but the last have all their terms."""
+        return self.left.ends - self.contraction.depth < self.left.sizes[1]
+
+    def over_steps(self, stages: int, body: StepBody, *, together: bool) -> Block:
+        """All steps, those that have whole ones ahead of them apart from the last ones.
+
+        rolled step in 0..steps - 2: body(step, step % 3);  rolled step of the rest: ..
+
+        or, `together`, as many as there are stages written out, so that these are constants:
+
+        rolled turn: unroll stage: body(turn * 3 + stage, stage);  rolled step of the rest: ..
+
+        The rest stays a loop too: a compiler that mixes it with what is done with the sums needs
+        more registers than there are.
+        """
+        whole = max(0, self.steps - (stages - 1) - self.has_partial_end)
+        if together:
+            whole -= whole % stages
+        step = self.axis("step")
+        rest = body(var(step), var(step) % stages, False)
+        last: Block = (Loop(step, index(whole), index(self.steps), rest, Kind.ROLLED),)
+        if not whole:
+            return last
+        if not together:
+            step = self.axis("step")
+            inside = body(var(step), var(step) % stages, True)
+            return (Loop(step, index(0), index(whole), inside, Kind.ROLLED), *last)
+        turn, stage = self.axis("turn"), self.axis("stage")
+        inside = body(var(turn) * stages + var(stage), var(stage), True)
+        written_out = unrolled(stage, stages, *inside)
+        turns = index(whole // stages)
+        return (Loop(turn, index(0), turns, (written_out,), Kind.ROLLED), *last)
 
     def axis(self, name: str) -> str:
         """A name that no axis has yet."""
@@ -68,20 +121,26 @@ class Blocks:
         """What is to be done with the sum at a row and a column of the block's tile."""
         lets: list[Stmt] = []
         conditions: list[Expr] = []
+        axes: dict[str, Expr] = {}
         for side, name, place in zip(
             self.operands, ("row", "column"), (row, column), strict=True
         ):
-            own = self.axis(name)
-            lets += [Let(own, side.first + place), *axes_at(side.operand.loops, var(own))]
-            if side.operand.extent % side.sizes[0]:
-                conditions.append(var(own) < side.operand.extent)
+            at = Standing.at(side.operand.loops, side.first + place, name, self.names)
+            lets += at.lets
+            axes |= at.axes
+            extent, size = side.operand.extent, side.sizes[0]
+            if side.overlaps:  # the tile before has the rows before these
+                conditions.append(at.position >= self._start(side))
+            if extent % size and (not side.overlaps or side.last_first + size > extent):
+                conditions.append(at.position < extent)
         total = self.contraction.total.name
 
         def summed(node: Expr) -> Expr | None:
             return sum_ if isinstance(node, Load) and node.buffer == total else None
 
         finish = map_expressions(
-            self.contraction.finish, lambda expr: rewrite_expr(expr, summed)
+            self.contraction.finish,
+            lambda expr: substitute_vars(rewrite_expr(expr, summed), axes),
         )
         body: Block = (If(all_of(*conditions), finish),) if conditions else finish
         return (*lets, *body)

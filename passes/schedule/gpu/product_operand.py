@@ -5,9 +5,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....expr import TRUE, Expr, Load, Var, all_of, const, index, select, substitute_vars
+from ....expr import (
+    TRUE,
+    Expr,
+    Load,
+    Var,
+    all_of,
+    const,
+    index,
+    select,
+    substitute_vars,
+)
 from ....tile.copies import SIZES, copy_name
 from ....tile.nodes import (
     Block,
@@ -26,11 +37,14 @@ from ....tile.tree import Names, var
 from .contraction import Contraction, Operand
 from .grid import axes_at
 
+LINE = 128  # bytes of a line of memory: what neighbouring threads bring at once
+
 
 @dataclass(frozen=True)
 class Staged:
     """An operand whose tiles a block has in shared memory, as `tiles[stage, term, row]`, or where
-    it `keeps` the order of memory, with the terms last if neighbours there are terms."""
+    it `keeps` the order of memory, with the terms last if neighbours there are terms. If it
+    `may_overlap`, the last tile is to begin no later than at `last_first`."""
 
     contraction: Contraction
     operand: Operand
@@ -43,6 +57,7 @@ class Staged:
     ends: int  # terms that all tiles have, with those past the last one
     names: Names
     keeps: bool = False
+    may_overlap: bool = False
 
     @property
     def along_terms(self) -> bool:
@@ -65,6 +80,19 @@ class Staged:
         return width if self.contraction.run(self.operand, width) else 1
 
     @property
+    def overlaps(self) -> bool:
+        """Whether the last tile lies over the one before, rather than past the last row."""
+        extent, rows = self.operand.extent, self.sizes[0]
+        return self.may_overlap and extent > rows and extent % rows > 0
+
+    @property
+    def last_first(self) -> int:
+        """The row that the last tile begins with where it overlaps: a multiple of what is brought
+        at once."""
+        unit = 1 if self.along_terms else self.width
+        return -(-(self.operand.extent - self.sizes[0]) // unit) * unit
+
+    @property
     def is_copied(self) -> bool:
         """Whether the card copies it while threads compute: elements as they are in memory."""
         load, dtype = self.operand.plain, self.tiles.dtype
@@ -76,11 +104,18 @@ class Staged:
         rows, terms = self.sizes
         return -(-rows * terms // (self.width * self.threads))
 
+    @property
+    def is_dealt_evenly(self) -> bool:
+        """Whether every thread brings as many runs as all others."""
+        rows, terms = self.sizes
+        return rows * terms % (self.width * self.threads) == 0
+
     # Copies while threads compute
 
-    def copied(self, step: Expr, stage: Expr, thread: Expr) -> Block:
-        """Asynchronous copies of a step's elements into a stage; those outside become zero."""
-        element = self._element(step, thread)
+    def copied(self, step: Expr, stage: Expr, thread: Expr, *, whole: bool = False) -> Block:
+        """Asynchronous copies of a step's elements into a stage; those past the last term, of which
+        a `whole` step has none, become zero."""
+        element = self._element(step, thread, whole=whole)
         load = self.operand.plain
         assert load is not None
         width = self.width
@@ -94,10 +129,10 @@ class Staged:
 
     # Elements that are computed on the way
 
-    def fetched(self, step: Expr, thread: Expr) -> Block:
+    def fetched(self, step: Expr, thread: Expr, *, whole: bool = False) -> Block:
         """A step's elements computed, into this thread's registers."""
         assert self.brought is not None
-        element = self._element(step, thread)
+        element = self._element(step, thread, whole=whole)
         store = Store(self._register(element), self._value(element))
         return element.turns(store)
 
@@ -109,9 +144,9 @@ class Staged:
         store = Store(Ref(self.tiles.name, (stage, *element.place)), value)
         return element.turns(store)
 
-    def filled(self, step: Expr, stage: Expr, thread: Expr) -> Block:
+    def filled(self, step: Expr, stage: Expr, thread: Expr, *, whole: bool = False) -> Block:
         """A step's elements computed, into a stage at once."""
-        element = self._element(step, thread)
+        element = self._element(step, thread, whole=whole)
         store = Store(Ref(self.tiles.name, (stage, *element.place)), self._value(element))
         return element.turns(store)
 
@@ -125,48 +160,38 @@ class Staged:
             return value
         return select(element.inside, value, const(0, value.dtype))
 
-    def _element(self, step: Expr, thread: Expr) -> _Element:
+    def _element(self, step: Expr, thread: Expr, *, whole: bool = False) -> _Element:
         """Where what a thread brings in one turn stands: neighbouring threads bring what lies side
         by side in memory."""
         rows, terms = self.sizes
         width = self.width
         turn = self.names.fresh("e", "$")
         number = var(turn) * self.threads + thread if self.turns > 1 else thread
-        if self.along_terms:
-            per = terms // width
-            along, down = number // per, number % per * width
-        else:
-            per = rows // width
-            along, down = number % per * width, number // per
-        name = self.tiles.name
-        row, term = (self.names.fresh(f"{name}.{part}", "$") for part in ("row", "term"))
-        lets: list[Stmt] = [
-            Let(row, self.first + along),
-            Let(term, step * terms + down),
-        ]
-        axes: dict[str, Expr] = {}
-        for loops, position in (
-            (self.operand.loops, var(row)),
-            (self.contraction.terms, var(term)),
-        ):
-            for let in axes_at(loops, position):
-                if let.value == position:  # a name more would say nothing
-                    axes[let.name] = position
-                    continue
-                own = self.names.fresh(let.name, "$")
-                lets.append(Let(own, let.value))
-                axes[let.name] = var(own)
+        per = (terms if self.along_terms else rows) // width
+        across, beside = number // per, number % per
+        lanes = min(per, LINE // (width * self.tiles.dtype.bytes)) if self.is_copied else per
+        if self.turns > 1 and per % lanes == self.threads % lanes == 0 and self.is_dealt_evenly:
+            # A thread's turns are in its row first, then in others, at constant distances.
+            beside = var(turn) % (per // lanes) * lanes + thread % lanes
+            across = var(turn) // (per // lanes) * (self.threads // lanes) + thread // lanes
+        beside *= width
+        along, down = (across, beside) if self.along_terms else (beside, across)
+        own = self.tiles.name
+        row, extent, depth = self.first + along, self.operand.extent, self.contraction.depth
+        rows_at = Standing.at(self.operand.loops, row, f"{own}.row", self.names)
+        term = step * terms + down
+        terms_at = Standing.at(self.contraction.terms, term, f"{own}.term", self.names)
         conditions = []
-        extent, depth = self.operand.extent, self.contraction.depth
-        if extent % rows:
-            conditions.append(var(row) < extent)
-        if self.ends > depth:
-            conditions.append(var(term) < depth)
+        if extent % rows and not self.overlaps:
+            conditions.append(rows_at.position < extent)
+        if self.ends > depth and not whole:
+            conditions.append(terms_at.position < depth)
+        lets, axes = (*rows_at.lets, *terms_at.lets), {**rows_at.axes, **terms_at.axes}
         inside = all_of(*conditions, substitute_vars(self.operand.guard, axes))
         partial = rows * terms % (width * self.threads)
         limit = number < rows * terms // width if partial else TRUE
         place = (along, down) if self.has_terms_last else (down, along)
-        return _Element(var(turn), self.turns, tuple(lets), axes, inside, place, limit)
+        return _Element(var(turn), self.turns, lets, axes, inside, place, limit)
 
 
 @dataclass(frozen=True)
@@ -192,3 +217,28 @@ class _Element:
         if self.count == 1:
             return body
         return (Loop(self.turn.name, index(0), index(self.count), body, Kind.UNROLL),)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where nested loops stand: their position among all iterations, and each axis."""
+
+    position: Expr
+    lets: tuple[Let, ...]
+    axes: dict[str, Expr]
+
+    @staticmethod
+    def at(loops: Sequence[Loop], position: Expr, name: str, names: Names) -> Standing:
+        """The axes at a position. That of a single loop is a sum as it stands, so that one address
+        is found for all that lies at constant distances; of several each has a name."""
+        if len(loops) == 1:
+            (let,) = axes_at(loops, position)
+            return Standing(position, (), {let.name: let.value})
+        own = names.fresh(name, "$")
+        lets: list[Let] = [Let(own, position)]
+        axes: dict[str, Expr] = {}
+        for let in axes_at(loops, var(own)):
+            inner = names.fresh(let.name, "$")
+            lets.append(Let(inner, let.value))
+            axes[let.name] = var(inner)
+        return Standing(var(own), tuple(lets), axes)

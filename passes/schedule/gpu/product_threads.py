@@ -85,7 +85,7 @@ class _Tiling:
             *self._places(),
             *self._cleared(),
             *self._started(),
-            self._loop(),
+            *self.blocks.over_steps(self.tile.stages, self._step, together=False),
             *self._finished(),
         )
         inner = Loop(self.thread, index(0), index(self.tile.threads), body, Kind.THREAD)
@@ -131,35 +131,39 @@ class _Tiling:
         ahead = (unrolled(stage, self.tile.stages - 1, Async(GROUP, copied)),)
         return (*filled, *(ahead if copied else ()))
 
-    def _copied(self, step: Expr, stage: Expr) -> Block:
+    def _copied(self, step: Expr, stage: Expr, *, whole: bool = False) -> Block:
         return tuple(
             stmt
             for side in self.operands
             if side.brought is None
-            for stmt in side.copied(step, stage, var(self.thread))
+            for stmt in side.copied(step, stage, var(self.thread), whole=whole)
         )
 
-    def _loop(self) -> Stmt:
-        """Every step: with its tiles there and those ahead on their way, add its products."""
+    def _step(self, step: Expr, stage: Expr, more: bool) -> Block:
+        """With a step's tiles there and those ahead on their way, add its products."""
         stages, thread = self.tile.stages, var(self.thread)
-        step = self.blocks.axis("step")
-        at, first = var(step), self.blocks.first_step
-        ahead = at + (stages - 1)
+        first, last = self.blocks.first_step, self.blocks.steps
+        ahead, following = step + (stages - 1), (stage + 1) % stages
+
+        def before_last(at: Expr, block: Block) -> Block:
+            return block if more else (If(at < last, block),)
+
         body: list[Stmt] = []
-        copied = self._copied(first + ahead, ahead % stages)
+        whole = more and self.blocks.has_whole_steps
+        copied = self._copied(first + ahead, (stage + (stages - 1)) % stages, whole=whole)
         if copied:
             body.append(Wait(GROUP, stages - 2))
         body.append(Sync("block"))
         if copied:
-            body.append(Async(GROUP, (If(ahead < self.blocks.steps, copied),)))
+            body.append(Async(GROUP, before_last(ahead, copied)))
         computed = [side for side in self.operands if side.brought is not None]
-        more = at + 1 < self.blocks.steps
         for side in computed:
-            body.append(If(more, side.fetched(first + at + 1, thread)))
-        body.append(self._multiplied(at % stages))
+            next_ = side.fetched(first + step + 1, thread, whole=whole)
+            body += before_last(step + 1, next_)
+        body.append(self._multiplied(stage))
         for side in computed:
-            body.append(If(more, side.put(first + at + 1, (at + 1) % stages, thread)))
-        return Loop(step, index(0), index(self.blocks.steps), tuple(body))
+            body += before_last(step + 1, side.put(first + step + 1, following, thread))
+        return tuple(body)
 
     def _multiplied(self, stage: Expr) -> Stmt:
         """The products of a stage, term by term."""
@@ -226,6 +230,7 @@ def _staged(
         threads=tile.threads,
         ends=steps * tile.splits * tile.depth,
         names=names,
+        may_overlap=True,
     )
     if staged.is_copied:
         return staged

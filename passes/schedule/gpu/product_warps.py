@@ -95,12 +95,13 @@ class _Tiling:
         return self.blocks.operands
 
     def kernel(self) -> Kernel:
-        """All of it."""
+        """All of it. Stages are constants where no more than copies is written out for each."""
+        copied = all(side.is_copied for side in self.operands)
         body: Block = (
             *self.blocks.begin(),
             self._cleared(),
             *self._started(),
-            self._loop(),
+            *self.blocks.over_steps(self.tile.stages, self._step, together=copied),
             self._finished(),
         )
         warps = self.tile.warps[0] * self.tile.warps[1]
@@ -134,26 +135,29 @@ class _Tiling:
         brought = self._brought(self.blocks.first_step + var(stage), var(stage))
         return (unrolled(stage, self.tile.stages - 1, *brought),)
 
-    def _brought(self, step: Expr, stage: Expr, condition: Expr = TRUE) -> Block:
-        """A step's tiles: copied while the warps go on where the card can do that."""
-        return brought(
-            [(side, step) for side in self.operands], stage, self.warp, self.blocks.names, condition
-        )
+    def _brought(
+        self, step: Expr, stage: Expr, condition: Expr = TRUE, *, whole: bool = False
+    ) -> Block:
+        """A step's tiles, if there is such a step; a `whole` one has all its terms."""
+        sides = [(side, step) for side in self.operands]
+        return brought(sides, stage, self.warp, self.blocks.names, condition, whole=whole)
 
-    def _loop(self) -> Stmt:
-        """Every step: with its tiles there and those ahead on their way, add its products."""
-        stages, step = self.tile.stages, self.blocks.axis("step")
-        ahead = var(step) + (stages - 1)
+    def _step(self, step: Expr, stage: Expr, more: bool) -> Block:
+        """With a step's tiles there and those ahead on their way, add its products."""
+        stages = self.tile.stages
+        ahead = step + (stages - 1)
         copies = any(side.is_copied for side in self.operands)
-        body: Block = (
+        return (
             *((Wait(GROUP, stages - 2),) if copies else ()),
             Sync("block"),
             *self._brought(
-                self.blocks.first_step + ahead, ahead % stages, ahead < self.blocks.steps
+                self.blocks.first_step + ahead,
+                (stage + (stages - 1)) % stages,
+                TRUE if more else ahead < self.blocks.steps,
+                whole=more and self.blocks.has_whole_steps,
             ),
-            self._multiplied(var(step) % stages),
+            self._multiplied(stage),
         )
-        return Loop(step, index(0), index(self.blocks.steps), body)
 
     def _multiplied(self, stage: Expr) -> Stmt:
         """The products of a stage, sixteen terms at a time."""
@@ -234,5 +238,6 @@ def _staged(
         threads=tile.threads,
         ends=steps * tile.splits * tile.depth,
         names=names,
+        may_overlap=True,
         keeps=True,
     )

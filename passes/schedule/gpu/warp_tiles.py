@@ -33,9 +33,11 @@ def brought(
     warp: str,
     names: Names,
     condition: Expr = TRUE,
+    *,
+    whole: bool = False,
 ) -> Block:
     """A step's tiles, each with the number of its step, into a stage: copied while the warps go on
-    where the card can do that."""
+    where the card can do that. A `whole` step has all its terms."""
     parts: list[Block] = []
     for copied in (True, False):
         chosen = [(side, step) for side, step in sides if side.is_copied is copied]
@@ -44,7 +46,7 @@ def brought(
         stmts = [
             stmt
             for side, step in chosen
-            for stmt in (side.copied if copied else side.filled)(step, stage, thread)
+            for stmt in (side.copied if copied else side.filled)(step, stage, thread, whole=whole)
         ]
         part: Block = (lanes(lane, *stmts),) if stmts else ()
         parts.append((If(condition, part),) if part and condition != TRUE else part)

@@ -185,3 +185,19 @@ def test_machine_code_is_as_it_was_kept(rows: Rows, request: pytest.FixtureReque
 
 def test_nothing_is_spilled(rows: Rows) -> None:
     assert not [key for key, row in rows.items() if row.spilled_bytes or row.share("LDL", "STL")]
+
+
+# What share of the main loop the products themselves are, at least.
+PRODUCTS = {
+    "product_f32": ("FFMA", 0.87),
+    "linear_f32": ("FFMA", 0.87),
+    "product_bf16": ("HMMA", 0.6),
+    "product_bf16_odd": ("HMMA", 0.6),
+    "linear_f16": ("HMMA", 0.6),
+}
+
+
+def test_main_loops_of_products_multiply(rows: Rows) -> None:
+    seen = {key[0]: row for key, row in rows.items() if "matmul" in key[2]}
+    for template, (name, least) in PRODUCTS.items():
+        assert seen[template].share(name) >= least, template

@@ -136,7 +136,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     const int lane_ = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
     const int first_row = 0;
-    const int steps = smaller<long long>(2, (first_row + 63) / 64 + 1);
+    const int steps = smaller<int>(2, (first_row + 63) / 64 + 1);
     const int b0 = block;
     {
         #pragma unroll
@@ -159,9 +159,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         const int lane_3 = lane_;
         #pragma unroll
         for (int e_2 = 0; e_2 < 2; ++e_2) {
-            const int queries_1_row = first_row + (e_2 * 128 + (warp * 32 + lane_3)) / 4;
-            const int queries_1_term = (e_2 * 128 + (warp * 32 + lane_3)) % 4 * 8;
-            cp_async_16(&queries_1[e_2 * 1024 + warp * 256 + lane_3 / 4 * 32 + (lane_3 % 4 ^ lane_3 / 4 / 2) * 8], &queries[b0 * 888 + queries_1_row * 24 + queries_1_term], queries_1_row < 37 && queries_1_term < 24 ? 16 : 0);
+            cp_async_16(&queries_1[e_2 * 1024 + warp * 256 + lane_3 / 4 * 32 + (lane_3 % 4 ^ lane_3 / 4 / 2) * 8], &(&queries[b0 * 888 + first_row * 24 + (warp * 32 + lane_3) / 4 * 24 + (warp * 32 + lane_3) % 4 * 8])[e_2 * 768], first_row + (e_2 * 32 + (warp * 32 + lane_3) / 4) < 37 && (warp * 32 + lane_3) % 4 * 8 < 24 ? 16 : 0);
         }
     }
     cp_async_commit();
@@ -170,13 +168,9 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         const int lane_1 = lane_;
         #pragma unroll
         for (int e = 0; e < 2; ++e) {
-            const int keys_1_row = first_key + (e * 128 + (warp * 32 + lane_1)) / 4;
-            const int keys_1_term = (e * 128 + (warp * 32 + lane_1)) % 4 * 8;
-            cp_async_16(&keys_1[e * 1024 + warp * 256 + lane_1 / 4 * 32 + (lane_1 % 4 ^ lane_1 / 4 / 2) * 8], &keys[b0 * 2160 + keys_1_row * 24 + keys_1_term], keys_1_row < 90 && keys_1_term < 24 ? 16 : 0);
+            cp_async_16(&keys_1[e * 1024 + warp * 256 + lane_1 / 4 * 32 + (lane_1 % 4 ^ lane_1 / 4 / 2) * 8], &(&keys[b0 * 2160 + first_key * 24 + (warp * 32 + lane_1) / 4 * 24 + (warp * 32 + lane_1) % 4 * 8])[e * 768], first_key + (e * 32 + (warp * 32 + lane_1) / 4) < 90 && (warp * 32 + lane_1) % 4 * 8 < 24 ? 16 : 0);
         }
-        const int values_1_row = first_key + (warp * 32 + lane_1) / 2;
-        const int values_1_term = (warp * 32 + lane_1) % 2 * 8;
-        cp_async_16(&values_1[warp * 256 + lane_1 / 2 * 16 + (lane_1 % 2 ^ lane_1 / 2 / 4 % 2) * 8], &values[b0 * 1440 + values_1_row * 16 + values_1_term], values_1_row < 90 ? 16 : 0);
+        cp_async_16(&values_1[warp * 256 + lane_1 / 2 * 16 + (lane_1 % 2 ^ lane_1 / 2 / 4 % 2) * 8], &values[b0 * 1440 + first_key * 16 + (warp * 32 + lane_1) / 2 * 16 + (warp * 32 + lane_1) % 2 * 8], first_key + (warp * 32 + lane_1) / 2 < 90 ? 16 : 0);
     }
     cp_async_commit();
     cp_async_wait<1>();
@@ -194,13 +188,9 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
                 const int lane_5 = lane_;
                 #pragma unroll
                 for (int e_3 = 0; e_3 < 2; ++e_3) {
-                    const int keys_1_row_1 = first_key_1 + (e_3 * 128 + (warp * 32 + lane_5)) / 4;
-                    const int keys_1_term_1 = (e_3 * 128 + (warp * 32 + lane_5)) % 4 * 8;
-                    cp_async_16(&keys_1[step * 2048 + e_3 * 1024 + warp * 256 + lane_5 / 4 * 32 + (lane_5 % 4 ^ lane_5 / 4 / 2) * 8 + 2048], &keys[b0 * 2160 + keys_1_row_1 * 24 + keys_1_term_1], keys_1_row_1 < 90 && keys_1_term_1 < 24 ? 16 : 0);
+                    cp_async_16(&keys_1[step * 2048 + e_3 * 1024 + warp * 256 + lane_5 / 4 * 32 + (lane_5 % 4 ^ lane_5 / 4 / 2) * 8 + 2048], &(&keys[b0 * 2160 + first_key_1 * 24 + (warp * 32 + lane_5) / 4 * 24 + (warp * 32 + lane_5) % 4 * 8])[e_3 * 768], first_key_1 + (e_3 * 32 + (warp * 32 + lane_5) / 4) < 90 && (warp * 32 + lane_5) % 4 * 8 < 24 ? 16 : 0);
                 }
-                const int values_1_row_1 = first_key_1 + (warp * 32 + lane_5) / 2;
-                const int values_1_term_1 = (warp * 32 + lane_5) % 2 * 8;
-                cp_async_16(&values_1[step * 1024 + warp * 256 + lane_5 / 2 * 16 + (lane_5 % 2 ^ lane_5 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + values_1_row_1 * 16 + values_1_term_1], values_1_row_1 < 90 ? 16 : 0);
+                cp_async_16(&values_1[step * 1024 + warp * 256 + lane_5 / 2 * 16 + (lane_5 % 2 ^ lane_5 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + first_key_1 * 16 + (warp * 32 + lane_5) / 2 * 16 + (warp * 32 + lane_5) % 2 * 8], first_key_1 + (warp * 32 + lane_5) / 2 < 90 ? 16 : 0);
             }
         }
         cp_async_commit();

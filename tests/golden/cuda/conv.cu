@@ -25,6 +25,12 @@ __device__ inline void cp_async_wait()
     asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
 }
 
+template <class T>
+__device__ inline T smaller(T a, T b)
+{
+    return a < b || a != a ? a : b;
+}
+
 // pack_filters: examples.py:41
 // x f32[4, 3, 9], result f32[1, 9, 3, 4]
 // 1 blocks of 128 threads
@@ -55,7 +61,7 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
     float b[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
-    const int right_first = block * 64;
+    const int right_first = smaller<int>(block * 64, 17);
     const int left_first = 0;
     const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
     const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
@@ -69,48 +75,47 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
     #pragma unroll
     for (int stage = 0; stage < 3; ++stage) {
         if (thread < 64) {
-            const int left_row = left_first + thread % 8 * 4;
             const int left_term = stage * 8 + thread / 8;
             const int c_1 = left_term / 3 / 3;
             const int k0_1 = left_term / 3 % 3;
             const int k1_1 = left_term % 3;
-            cp_async_16(&left[stage * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_1 * 36 + k1_1 * 12 + c_1 * 4 + left_row], left_row < 4 && left_term < 27 ? 16 : 0);
+            cp_async_16(&left[stage * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_1 * 36 + k1_1 * 12 + c_1 * 4 + thread % 8 * 4 + left_first], left_first + thread % 8 * 4 < 4 && left_term < 27 ? 16 : 0);
         }
         #pragma unroll
         for (int e_1 = 0; e_1 < 4; ++e_1) {
-            const int right_row = right_first + (e_1 * 128 + thread) % 64;
-            const int right_term = stage * 8 + (e_1 * 128 + thread) / 64;
+            const int right_row = right_first + (e_1 % 2 * 32 + thread % 32);
             const int i1_1 = right_row / 9;
             const int i2_1 = right_row % 9;
+            const int right_term = stage * 8 + (e_1 / 2 * 4 + thread / 32);
             const int c_2 = right_term / 3 / 3;
             const int k0_2 = right_term / 3 % 3;
             const int k1_2 = right_term % 3;
-            cp_async_4(&right[stage * 544 + (e_1 * 128 + thread) / 64 * 68 + (e_1 * 128 + thread) % 64], &x0[c_2 * 81 + i1_1 * 9 + k0_2 * 9 + i2_1 + k1_2 - 10], right_row < 81 && right_term < 27 && (i1_1 + k0_2 - 1 >= 0 && i1_1 + k0_2 - 1 < 9 && (i2_1 + k1_2 - 1 >= 0 && i2_1 + k1_2 - 1 < 9)) ? 4 : 0);
+            cp_async_4(&right[stage * 544 + e_1 / 2 * 272 + thread / 32 * 68 + e_1 % 2 * 32 + thread % 32], &x0[c_2 * 81 + i1_1 * 9 + k0_2 * 9 + i2_1 + k1_2 - 10], right_term < 27 && (i1_1 + k0_2 - 1 >= 0 && i1_1 + k0_2 - 1 < 9 && (i2_1 + k1_2 - 1 >= 0 && i2_1 + k1_2 - 1 < 9)) ? 4 : 0);
         }
         cp_async_commit();
     }
+    #pragma unroll 1
     for (int step = 0; step < 4; ++step) {
         cp_async_wait<2>();
         __syncthreads();
         if (step + 3 < 4) {
             if (thread < 64) {
-                const int left_row_1 = left_first + thread % 8 * 4;
                 const int left_term_1 = (step + 3) * 8 + thread / 8;
                 const int c_3 = left_term_1 / 3 / 3;
                 const int k0_3 = left_term_1 / 3 % 3;
                 const int k1_3 = left_term_1 % 3;
-                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_3 * 36 + k1_3 * 12 + c_3 * 4 + left_row_1], left_row_1 < 4 && left_term_1 < 27 ? 16 : 0);
+                cp_async_16(&left[(step % 4 + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_3 * 36 + k1_3 * 12 + c_3 * 4 + thread % 8 * 4 + left_first], left_first + thread % 8 * 4 < 4 && left_term_1 < 27 ? 16 : 0);
             }
             #pragma unroll
             for (int e_3 = 0; e_3 < 4; ++e_3) {
-                const int right_row_1 = right_first + (e_3 * 128 + thread) % 64;
-                const int right_term_1 = (step + 3) * 8 + (e_3 * 128 + thread) / 64;
+                const int right_row_1 = right_first + (e_3 % 2 * 32 + thread % 32);
                 const int i1_2 = right_row_1 / 9;
                 const int i2_2 = right_row_1 % 9;
+                const int right_term_1 = (step + 3) * 8 + (e_3 / 2 * 4 + thread / 32);
                 const int c_4 = right_term_1 / 3 / 3;
                 const int k0_4 = right_term_1 / 3 % 3;
                 const int k1_4 = right_term_1 % 3;
-                cp_async_4(&right[(step + 3) % 4 * 544 + (e_3 * 128 + thread) / 64 * 68 + (e_3 * 128 + thread) % 64], &x0[c_4 * 81 + i1_2 * 9 + k0_4 * 9 + i2_2 + k1_4 - 10], right_row_1 < 81 && right_term_1 < 27 && (i1_2 + k0_4 - 1 >= 0 && i1_2 + k0_4 - 1 < 9 && (i2_2 + k1_4 - 1 >= 0 && i2_2 + k1_4 - 1 < 9)) ? 4 : 0);
+                cp_async_4(&right[(step % 4 + 3) % 4 * 544 + e_3 / 2 * 272 + thread / 32 * 68 + e_3 % 2 * 32 + thread % 32], &x0[c_4 * 81 + i1_2 * 9 + k0_4 * 9 + i2_2 + k1_4 - 10], right_term_1 < 27 && (i1_2 + k0_4 - 1 >= 0 && i1_2 + k0_4 - 1 < 9 && (i2_2 + k1_4 - 1 >= 0 && i2_2 + k1_4 - 1 < 9)) ? 4 : 0);
             }
         }
         cp_async_commit();
@@ -137,13 +142,11 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
     for (int v_2 = 0; v_2 < 4; ++v_2) {
         #pragma unroll
         for (int v_3 = 0; v_3 < 4; ++v_3) {
-            const int row = left_first + left_own + v_2;
-            const int i3 = row;
             const int column = right_first + right_own + v_3;
-            const int i1 = column / 9;
-            const int i2 = column % 9;
-            if (row < 4 && column < 81) {
-                result[i1 * 36 + i2 * 4 + i3] = sums[v_2 * 4 + v_3];
+            const int i1_3 = column / 9;
+            const int i2_3 = column % 9;
+            if (left_first + left_own + v_2 < 4 && column >= block * 64) {
+                (&result[i1_3 * 36 + i2_3 * 4 + left_first + left_own])[v_2] = sums[v_2 * 4 + v_3];
             }
         }
     }

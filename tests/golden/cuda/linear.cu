@@ -26,6 +26,12 @@ __device__ inline void cp_async_wait()
 }
 
 template <class T>
+__device__ inline T smaller(T a, T b)
+{
+    return a < b || a != a ? a : b;
+}
+
+template <class T>
 __device__ inline T larger(T a, T b)
 {
     return a > b || a != a ? a : b;
@@ -45,7 +51,7 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int right_first = 0;
-    const int left_first = block * 32;
+    const int left_first = smaller<int>(block * 32, 1);
     const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
     const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
     #pragma unroll
@@ -59,28 +65,50 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
         for (int e = 0; e < 2; ++e) {
-            const int left_row = left_first + (e * 128 + thread) / 8;
-            const int left_term = stage * 8 + (e * 128 + thread) % 8;
-            cp_async_4(&left[stage * 288 + (e * 128 + thread) % 8 * 36 + (e * 128 + thread) / 8], &x0[left_row * 70 + left_term], left_row < 33 && left_term < 70 ? 4 : 0);
+            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e * 1120 + stage * 8], stage * 8 + thread % 8 < 70 ? 4 : 0);
         }
-        const int right_row = right_first + thread % 16 * 4;
-        const int right_term = stage * 8 + thread / 16;
-        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[right_term * 20 + right_row], right_row < 20 && right_term < 70 ? 16 : 0);
+        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &(&x1[thread / 16 * 20 + thread % 16 * 4 + right_first])[stage * 160], right_first + thread % 16 * 4 < 20 && stage * 8 + thread / 16 < 70 ? 16 : 0);
         cp_async_commit();
     }
-    for (int step = 0; step < 9; ++step) {
+    #pragma unroll 1
+    for (int step_1 = 0; step_1 < 5; ++step_1) {
+        cp_async_wait<2>();
+        __syncthreads();
+        #pragma unroll
+        for (int e_4 = 0; e_4 < 2; ++e_4) {
+            cp_async_4(&left[(step_1 % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_4 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step_1 * 8 + thread % 8])[e_4 * 1120 + 24], 4);
+        }
+        cp_async_16(&right[(step_1 % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step_1 * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 ? 16 : 0);
+        cp_async_commit();
+        #pragma unroll
+        for (int term_1 = 0; term_1 < 8; ++term_1) {
+            #pragma unroll
+            for (int v_2 = 0; v_2 < 4; ++v_2) {
+                a[v_2] = left[step_1 % 4 * 288 + term_1 * 36 + left_own + v_2];
+            }
+            #pragma unroll
+            for (int v_3 = 0; v_3 < 4; ++v_3) {
+                b[v_3] = right[step_1 % 4 * 544 + term_1 * 68 + right_own + v_3];
+            }
+            #pragma unroll
+            for (int i_2 = 0; i_2 < 4; ++i_2) {
+                #pragma unroll
+                for (int j_2 = 0; j_2 < 4; ++j_2) {
+                    sums[i_2 * 4 + j_2] += a[i_2] * b[j_2];
+                }
+            }
+        }
+    }
+    #pragma unroll 1
+    for (int step = 5; step < 9; ++step) {
         cp_async_wait<2>();
         __syncthreads();
         if (step + 3 < 9) {
             #pragma unroll
             for (int e_2 = 0; e_2 < 2; ++e_2) {
-                const int left_row_1 = left_first + (e_2 * 128 + thread) / 8;
-                const int left_term_1 = (step + 3) * 8 + (e_2 * 128 + thread) % 8;
-                cp_async_4(&left[(step + 3) % 4 * 288 + (e_2 * 128 + thread) % 8 * 36 + (e_2 * 128 + thread) / 8], &x0[left_row_1 * 70 + left_term_1], left_row_1 < 33 && left_term_1 < 70 ? 4 : 0);
+                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_2 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e_2 * 1120 + 24], (step + 3) * 8 + thread % 8 < 70 ? 4 : 0);
             }
-            const int right_row_1 = right_first + thread % 16 * 4;
-            const int right_term_1 = (step + 3) * 8 + thread / 16;
-            cp_async_16(&right[(step + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[right_term_1 * 20 + right_row_1], right_row_1 < 20 && right_term_1 < 70 ? 16 : 0);
+            cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 && (step + 3) * 8 + thread / 16 < 70 ? 16 : 0);
         }
         cp_async_commit();
         #pragma unroll
@@ -103,15 +131,11 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         }
     }
     #pragma unroll
-    for (int v_2 = 0; v_2 < 4; ++v_2) {
+    for (int v_4 = 0; v_4 < 4; ++v_4) {
         #pragma unroll
-        for (int v_3 = 0; v_3 < 4; ++v_3) {
-            const int row = left_first + left_own + v_2;
-            const int i0 = row;
-            const int column = right_first + right_own + v_3;
-            const int i1 = column;
-            if (row < 33 && column < 20) {
-                result[i0 * 20 + i1] = larger(sums[v_2 * 4 + v_3] + x2[i1], 0.0f);
+        for (int v_5 = 0; v_5 < 4; ++v_5) {
+            if (left_first + left_own + v_4 >= block * 32 && right_first + right_own + v_5 < 20) {
+                (&result[left_first * 20 + left_own * 20 + right_first + right_own])[v_4 * 20 + v_5] = larger(sums[v_4 * 4 + v_5] + (&x2[right_first + right_own])[v_5], 0.0f);
             }
         }
     }

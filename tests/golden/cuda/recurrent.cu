@@ -94,26 +94,20 @@ matmul_kernel(const float* x0, const float* x1, float* result)
     }
     #pragma unroll
     for (int e = 0; e < 2; ++e) {
-        const int left_row = left_first + (e * 128 + thread) / 8;
-        const int left_term = (e * 128 + thread) % 8;
-        cp_async_4(&left[(e * 128 + thread) % 8 * 36 + (e * 128 + thread) / 8], &x0[left_term], left_row < 1 ? 4 : 0);
+        const int left_row = left_first + (e * 16 + thread / 8);
+        cp_async_4(&left[thread % 8 * 36 + e * 16 + thread / 8], &x0[thread % 8], left_row < 1 ? 4 : 0);
     }
-    const int right_row = right_first + thread % 16 * 4;
-    const int right_term = thread / 16;
-    cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4], &x1[right_term * 8 + right_row], right_row < 8 ? 16 : 0);
+    cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4], &x1[thread / 16 * 8 + thread % 16 * 4 + right_first], right_first + thread % 16 * 4 < 8 ? 16 : 0);
     cp_async_commit();
     cp_async_wait<0>();
     __syncthreads();
     if (false) {
         #pragma unroll
         for (int e_2 = 0; e_2 < 2; ++e_2) {
-            const int left_row_1 = left_first + (e_2 * 128 + thread) / 8;
-            const int left_term_1 = 8 + (e_2 * 128 + thread) % 8;
-            cp_async_4(&left[(e_2 * 128 + thread) % 8 * 36 + (e_2 * 128 + thread) / 8 + 288], &x0[left_term_1], left_row_1 < 1 ? 4 : 0);
+            const int left_row_1 = left_first + (e_2 * 16 + thread / 8);
+            cp_async_4(&left[thread % 8 * 36 + e_2 * 16 + thread / 8 + 288], &x0[thread % 8 + 8], left_row_1 < 1 ? 4 : 0);
         }
-        const int right_row_1 = right_first + thread % 16 * 4;
-        const int right_term_1 = 8 + thread / 16;
-        cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4 + 544], &x1[right_term_1 * 8 + right_row_1], right_row_1 < 8 ? 16 : 0);
+        cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4 + 544], &x1[thread / 16 * 8 + thread % 16 * 4 + right_first + 64], right_first + thread % 16 * 4 < 8 ? 16 : 0);
     }
     cp_async_commit();
     #pragma unroll
@@ -139,10 +133,8 @@ matmul_kernel(const float* x0, const float* x1, float* result)
         #pragma unroll
         for (int v_3 = 0; v_3 < 4; ++v_3) {
             const int row = left_first + left_own + v_2;
-            const int column = right_first + right_own + v_3;
-            const int i1 = column;
-            if (row < 1 && column < 8) {
-                result[i1] = sums[v_2 * 4 + v_3];
+            if (row < 1 && right_first + right_own + v_3 < 8) {
+                (&result[right_first + right_own])[v_3] = sums[v_2 * 4 + v_3];
             }
         }
     }
