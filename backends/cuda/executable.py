@@ -105,6 +105,10 @@ class CudaExecutable:
             results = self._caller(given, places, stream)
         return results[0] if len(results) == 1 else results
 
+    def loaded(self) -> Loaded:
+        """The program on its device, which it is brought to if it is not there yet."""
+        return self._code.loaded()
+
     def clone(self) -> CudaExecutable:
         """Another executable of the same code and weights, to call at the same time."""
         return CudaExecutable(self._code)

@@ -101,11 +101,11 @@ class Runner:
     the first is told, though the host looks only after a segment.
     """
 
-    def __init__(self, loaded: Loaded, stream: Stream) -> None:
+    def __init__(self, loaded: Loaded, stream: Stream, graphs: Graphs | None = None) -> None:
         self._loaded = loaded
         self._slots = {slot.name: slot for slot in loaded.program.slots}
         self._parts = parts_of(loaded.program)
-        self._graphs = Graphs()
+        self._graphs = Graphs() if graphs is None else graphs
         memory = loaded.program.memory
         self._arena = Memory(stream, memory.arena_bytes if memory else 0)
         self._words = np.zeros(most_words(self._parts), _WORD)
@@ -146,9 +146,13 @@ class Runner:
             site.stream.replay(graph)
         else:
             for launch in self._launches(segment, site, turns):
-                site.stream.launch(launch)
+                self.start(site.stream, launch)
         if segment.words:
             self._check_words(self._words[: segment.words], site.stream)
+
+    def start(self, stream: Stream, launch: Launch) -> None:
+        """Put a launch that is in no graph into a stream."""
+        stream.launch(launch)
 
     def _launches(self, segment: Segment, site: _Site, turns: Turns) -> Iterator[Launch]:
         word = self._status.address

@@ -5,6 +5,9 @@
 A time is the median over rounds of blocks of calls; in each round every runtime has its block.
 GFLOP/s count the multiplications and additions of matrix products and convolutions as the model
 has them, whatever algorithm runs. A ratio above 1 means that mlir-lite is faster.
+
+Of a card (--target cuda) the times are by its own clock, of runs that take turns on arrays together
+larger than its cache; below stands each kernel alone, beside what the card allows.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from ..interpreter import evaluate
 from ..ir import Function, results_of
 from ..text import table
 from ..types import Array
+from . import bench_card
 from .compile import add_compile_arguments, winograd
 from .counting import matrix_flops
 from .layout import seconds_text
@@ -65,6 +69,8 @@ class Figures:
 
 
 def run(args: Namespace) -> int:
+    if args.target.partition(":")[0] == "cuda":
+        return bench_card.run(args)
     loaded = load_static(args)
     arrays = inputs_for(loaded, {}, args.seed)
     flops = matrix_flops(loaded.function)
