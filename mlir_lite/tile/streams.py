@@ -1,5 +1,6 @@
-"""The schedule step that turns sums of columns into sums of rows, so that a matrix is read in the
-order of its memory.
+"""Schedule steps that go through a reduction in pieces, with all accumulators in memory in between:
+sums of columns as sums of rows, so that a matrix is read in the order of its memory, and products
+of many terms in blocks of these.
 """
 
 from __future__ import annotations
@@ -20,7 +21,18 @@ from .nodes import (
     Store,
     substitute_block,
 )
-from .tree import Names, base, copy_block, extent_of, has_constant_limits, rewrite_loops, tidy, var
+from .tree import (
+    Names,
+    base,
+    chain,
+    copy_block,
+    extent_of,
+    has_constant_limits,
+    nest,
+    rewrite_loops,
+    tidy,
+    var,
+)
 
 
 def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
@@ -62,6 +74,57 @@ def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
         if left:
             pieces += along(load, _rows(sums, index(count * rows), left), save)
         return (*pieces, *along(load, *rest))
+
+    changed = rewrite_loops(kernel, (axis,), change)
+    return tidy(replace(changed, locals=kernel.locals + tuple(added)))
+
+
+def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kernel:
+    """Go through a reduction in blocks of `steps` iterations, which divide it, for each of them
+    through all of the nest of `axis`. The order of additions stays what it was.
+
+    for m: for n: {acc = 0;  for k: acc += a[m, k] * b[k, n];  y[m, n] = f(acc)}
+      ->  for m: for n: sums[m, n] = 0;
+          for k.b: for m: for n: {acc = sums[m, n];  for k: acc += a[m, k.b * steps + k] * ..;
+                                  sums[m, n] = acc};
+          for m: for n: {acc = sums[m, n];  y[m, n] = f(acc)}
+    """
+    names = Names(kernel)
+    added: list[Buffer] = []
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        loops, body = chain(loop)
+        match body:
+            case (Store(target=acc) as first,
+                  Loop(axis=summed, body=(Accumulate(targets=(place,)),)) as terms, *rest) if (
+                acc == place and base(summed) == reduction
+            ):
+                pass
+            case _:
+                return (loop,)
+        if not all(map(has_constant_limits, (*loops, terms))) or extent_of(terms) <= steps:
+            return (loop,)
+        buffer = kernel.buffers[acc.buffer]
+        shape = tuple(map(extent_of, loops))
+        sums = Buffer(names.fresh("sums"), buffer.dtype, shape, Space.SHARED)
+        added.append(sums)
+        at = tuple(var(entry.axis) - entry.start for entry in loops)
+        load = Store(acc, Load(buffer.dtype, sums.name, at))
+        save = Store(Ref(sums.name, at), Load(buffer.dtype, acc.buffer, acc.indices))
+        blocks = names.copy(f"{base(terms.axis)}.b")
+        moved = {terms.axis: terms.start + var(blocks) * steps + var(terms.axis)}
+        part = replace(
+            terms, start=index(0), stop=index(steps), body=substitute_block(terms.body, moved)
+        )
+
+        def along(*body: Stmt) -> Block:
+            return copy_block(nest(loops, body), names)
+
+        return (
+            *nest(loops, (replace(save, value=first.value),)),
+            Loop(blocks, index(0), index(extent_of(terms) // steps), along(load, part, save)),
+            *along(load, *rest),
+        )
 
     changed = rewrite_loops(kernel, (axis,), change)
     return tidy(replace(changed, locals=kernel.locals + tuple(added)))

@@ -29,9 +29,10 @@ from ...tile.loops import (
 from ...tile.nodes import Kernel, Kind, Loop, Store
 from ...tile.pieces import flatten, split_in_chunks, split_last
 from ...tile.prefetch import prefetch_next
-from ...tile.prefetch_epilogue import prefetch_epilogue
+from ...tile.prefetch_tiles import prefetch_epilogue, prefetch_left
 from ...tile.reductions import sink
 from ...tile.staging import stage_reads
+from ...tile.streams import stream_blocks
 from ...tile.tree import extent_of, loops_of
 from .analysis import Nest, Product, stride
 from .cost import (
@@ -44,6 +45,7 @@ from .cost import (
     worth_packing,
     worth_sharing,
 )
+from .depth_cost import depth_block
 
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
@@ -67,7 +69,12 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     if chunks > 1:
         kernel, sharers = _chunks_outermost(kernel, nest, product, tile, chunks)
     elif packed or panels_first(sizes, tile, target):
-        kernel, sharers = _panels_outermost(kernel, nest, product, tile, packed=packed)
+        steps = depth_block(sizes, tile, target)
+        kernel, sharers = _panels_outermost(
+            kernel, nest, product, tile, packed=packed, steps=steps
+        )
+        if loops_of(kernel, f"{product.reduction[0]}.b"):
+            kernel = prefetch_left(kernel, product.reduction[0], product.left.buffer, f"{m}.i")
     else:
         kernel, sharers = _rows_outermost(kernel, nest, product, tile)
     if product.panel and panels_first(sizes, tile, target):
@@ -98,11 +105,11 @@ def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
 
 
 def _panels_outermost(
-    kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, packed: bool
+    kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, packed: bool, steps: int
 ) -> tuple[Kernel, list[str]]:
-    """All rows inside each panel, which is copied together first if `packed`; and the axes that
-    may be dealt to threads."""
-    m, n = product.m or "", product.n
+    """All rows inside each panel, or each part of one that has so many `steps`, which is copied
+    together first if `packed`; and the axes that may be dealt to threads."""
+    m, n, k = product.m or "", product.n, product.reduction[0]
     outer = [axis for axis in nest.axes if axis not in (m, n)]
     batch = [axis for axis in outer if axis in product.right_axes]
     windows = [axis for axis in outer if axis not in batch]
@@ -112,9 +119,11 @@ def _panels_outermost(
     else:
         kernel = split_last(kernel, n, tile.columns)
     kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
+    kernel = stream_blocks(kernel, (*windows, m)[0], k, steps)
     if packed:
         along = (*product.reduction, f"{n}.i")
-        kernel = stage_reads(kernel, f"{n}.o", product.right.buffer, along)
+        around = f"{k}.b" if loops_of(kernel, f"{k}.b") else f"{n}.o"
+        kernel = stage_reads(kernel, around, product.right.buffer, along)
         kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
     if m:
         kernel = cut_rows(kernel, m, nest.extent(m), tile)
@@ -168,12 +177,15 @@ def _in_registers(kernel: Kernel, m: str, n: str, tile: Tile, around: tuple[str,
 def _prefetch(
     kernel: Kernel, product: Product, rounds: tuple[str, ...], target: Target
 ) -> Kernel:
-    """Ask for the next panel during the last `rounds` over this one; for a panel that is read only
-    once, a little ahead of where it is read; for none that has no room beside another."""
-    buffer = kernel.buffers[product.right.buffer]
+    """Ask for the next panel, or part of one, during the last `rounds` over this one; for a panel
+    that is read only once, a little ahead of where it is read; for none that has no room beside
+    another."""
+    buffer, k = kernel.buffers[product.right.buffer], product.reduction[0]
     inner = len(product.reduction) + (2 if product.dots else 1)
     panel = prod(buffer.memory_shape[-inner:]) * buffer.dtype.bytes
-    place = (product.right.buffer, f"{product.n}.o", product.reduction[0])
+    parts = loops_of(kernel, f"{k}.b")
+    panel //= extent_of(parts[0]) if parts else 1
+    place = (product.right.buffer, f"{k}.b" if parts else f"{product.n}.o", k)
     if not any(loops_of(kernel, axis) for axis in rounds):
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
     return prefetch_next(kernel, *place, rounds) if 2 * panel <= target.l2_bytes else kernel

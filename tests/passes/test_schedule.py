@@ -29,7 +29,7 @@ from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop, walk
-from mlir_lite.tile.tree import extent_of
+from mlir_lite.tile.tree import extent_of, loops_of
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
@@ -466,3 +466,16 @@ def test_parts_of_a_joined_row_have_loops_of_their_own(lanes: int) -> None:
         return ml.tanh(scaled), ml.concat([scaled * 2.0, scaled * scaled, y], -1)
 
     assert "select" not in str(check(parts, lanes))
+
+
+@pytest.mark.parametrize("rows, depth, blocks", [(131, 258, 2), (131, 257, 0), (20, 258, 0)])
+def test_products_of_many_terms_are_summed_in_blocks(rows: int, depth: int, blocks: int) -> None:
+    """A prime number of terms is one block, as are all where few rows meet a panel."""
+    small = replace(TARGETS[16], l2_bytes=32 << 10)
+
+    @ml.function(f32[rows, depth], f32[depth, 128], f32[rows, 128])
+    def step(x: Value, y: Value, before: Value) -> Value:
+        return before - ml.matmul(x, y)
+
+    loops = loops_of(check(step, 16, small), "k.b")
+    assert all(extent_of(loop) == blocks for loop in loops) and bool(loops) == bool(blocks)

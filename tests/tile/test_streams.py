@@ -1,4 +1,4 @@
-"""stream: sums of columns as sums of rows."""
+"""Sums of columns as sums of rows, and products of many terms in blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 
 from mlir_lite.expr import const
 from mlir_lite.tile.nodes import Buffer, Kernel, Space
-from mlir_lite.tile.streams import stream
+from mlir_lite.tile.parser import parse_kernel
+from mlir_lite.tile.streams import stream, stream_blocks
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import f32
 
@@ -67,3 +68,57 @@ def test_loops_without_a_sum_stay() -> None:
     copy = loop("n", 4, st("y", (v("n"),), ld("x", v("n"))))
     kernel = Kernel("copy", params, ("y",), (copy,))
     assert stream(kernel, "n", 4) == kernel
+
+
+def blocked(steps: int) -> tuple[Kernel, Kernel]:
+    """`y = 2 * a @ b` of twelve terms, and that in blocks of these."""
+    before = parse_kernel("""
+kernel @k(%a: f32[5, 12], %b: f32[12, 3], %y: out f32[5, 3]) {
+  buffer acc: register f32[]
+  for m in 0..5 {
+    for n in 0..3 {
+      acc[] = 0.0
+      for k in 0..12 { acc[] += a[m, k] * b[k, n] }
+      y[m, n] = acc[] * 2.0
+    }
+  }
+}""")
+    return before, stream_blocks(before, "m", "k", steps)
+
+
+def test_blocks_of_terms_are_added_to_sums_in_memory() -> None:
+    _, after = blocked(4)
+    assert str(after) == str(parse_kernel("""
+kernel @k(%a: f32[5, 12], %b: f32[12, 3], %y: out f32[5, 3]) {
+  buffer acc: register f32[]
+  buffer sums: shared f32[5, 3]
+  for m in 0..5 { for n in 0..3 { sums[m, n] = 0.0 } }
+  for k.b in 0..3 {
+    for m$1 in 0..5 {
+      for n$1 in 0..3 {
+        acc[] = sums[m$1, n$1]
+        for k$1 in 0..4 { acc[] += a[m$1, k.b * 4 + k$1] * b[k.b * 4 + k$1, n$1] }
+        sums[m$1, n$1] = acc[]
+      }
+    }
+  }
+  for m$2 in 0..5 {
+    for n$2 in 0..3 {
+      acc[] = sums[m$2, n$2]
+      y[m$2, n$2] = acc[] * 2.0
+    }
+  }
+}"""))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_the_order_of_additions_stays_in_blocks(steps: int) -> None:
+    before, after = blocked(steps)
+    verify_kernel(after)
+    a, b = normal(5, 12), normal(12, 3)
+    np.testing.assert_array_equal(both(after, a=a, b=b)["y"], both(before, a=a, b=b)["y"])
+
+
+def test_all_terms_are_no_block() -> None:
+    before, after = blocked(12)
+    assert after == before

@@ -1,4 +1,6 @@
-"""A schedule step that asks, during the sums of a register tile, for what is read with them."""
+"""Schedule steps that ask, during the sums of a register tile, for what is read after them: with
+their results, or by the next tile.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from .nodes import (
     substitute_block,
     walk,
 )
-from .prefetch import counted, reduction_of
+from .prefetch import LINE_BYTES, counted, reduction_of
 from .tree import Names, base, extent_of, has_constant_limits, nest, var
 
 AT_ONCE = 8  # requests that leave room for other misses of the nearest cache
@@ -101,3 +103,42 @@ def _spread(reduction: Loop, requests: Block) -> Loop:
     (made,) = nest(loops, (*asked, *body))
     assert isinstance(made, Loop)
     return replace(made, kind=reduction.kind)
+
+
+def prefetch_left(kernel: Kernel, reduction: str, buffer: str, rows: str) -> Kernel:
+    """While a tile is summed up along rows of `buffer`, counted by the unrolled loop `rows`, ask
+    for the same part of the rows of the next tile: a line in each step.
+
+    for k: unroll m.i in 0..6: acc[m.i] += a[m.o * 6 + m.i, k] * ..
+      ->  for k: {prefetch(a[m.o * 6 + min(k mod 16, 5) + 6, k floordiv 16 * 16]);  unroll m.i: ..}
+    """
+
+    def visit(block: Block) -> Block:
+        return tuple(
+            _asking_below(stmt, buffer, rows)
+            if isinstance(stmt, Loop) and base(stmt.axis) == reduction
+            else map_blocks(stmt, visit)
+            for stmt in block
+        )
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def _asking_below(reduction: Loop, buffer: str, rows: str) -> Loop:
+    loops, body = reduction_of(reduction)
+    unrolled = [stmt for stmt in walk(body) if isinstance(stmt, Loop) and base(stmt.axis) == rows]
+    expressions = (expr for stmt in walk(body) for expr in expressions_of(stmt))
+    loads = [load for expr in expressions for load in loads_of(expr) if load.buffer == buffer]
+    if len(unrolled) != 1 or not loads:
+        return reduction
+    (tile,), load, step = unrolled, loads[0], var(loops[-1].axis)
+    line, count = LINE_BYTES // load.dtype.bytes, extent_of(tile)
+    asked = []
+    for first in range(0, count, line):
+        row = apply("min", apply("mod", step, index(line)) + first, index(count - 1)) + count
+        place = {tile.axis: row, loops[-1].axis: apply("floordiv", step, index(line)) * line}
+        at = tuple(simplify(substitute_vars(part, place), {}) for part in load.indices)
+        asked.append(Call(prefetch_name(load.dtype), (Window(buffer, at),)))
+    (made,) = nest(loops, (*asked, *body))
+    assert isinstance(made, Loop)
+    return made

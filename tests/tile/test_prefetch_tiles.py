@@ -1,11 +1,12 @@
-"""Asking, while a tile is summed up, for what its epilogue reads; no value changes."""
+"""Asking, while a tile is summed up, for what its epilogue or the next tile reads; no value
+changes."""
 
 from __future__ import annotations
 
 import pytest
 
 from mlir_lite.tile.nodes import Kernel
-from mlir_lite.tile.prefetch_epilogue import prefetch_epilogue
+from mlir_lite.tile.prefetch_tiles import prefetch_epilogue, prefetch_left
 
 from .stepping import expect_step
 
@@ -63,3 +64,17 @@ def test_many_are_asked_for_row_by_row_over_the_steps() -> None:
 @pytest.mark.parametrize("buffers", [set[str](), {"a", "b"}])
 def test_other_operands_are_not_asked_for(buffers: set[str]) -> None:
     expect_step(lambda kernel: prefetch_epilogue(kernel, "p", buffers), tile(5), tile(5))
+
+
+@pytest.mark.parametrize(
+    "rows, asked", [(5, ["min(k mod 16, 4)"]), (18, ["k mod 16", "min(k mod 16 + 16, 17)"])]
+)
+def test_the_rows_of_the_next_tile_are_asked_for_a_line_a_step(rows: int, asked: list[str]) -> None:
+    """In 16 steps each row once; rows beyond 16 in the same steps."""
+    requests = " ".join(
+        f"call @prefetch_f32(a[m * {rows} + {row} + {rows}, p * 16 + k floordiv 16 * 16])"
+        for row in asked
+    )
+    expect_step(
+        lambda kernel: prefetch_left(kernel, "p", "a", "i"), tile(rows), tile(rows, inside=requests)
+    )
