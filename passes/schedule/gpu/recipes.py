@@ -24,11 +24,13 @@ from .grid import bind_grid, hoist_independent
 from .long_sums import with_pieces
 from .phases import phases, with_registers
 from .products import rounded, schedule_product
+from .running import as_running, bind_running
+from .scatters import as_scatter, bind_scatter
 from .shared import shared_bytes, spilled
 from .turned import as_turned, bind_turned
 from .window_tiles import by_windows
 from .windows import as_windows
-from .work import independent_loops, indexes_registers, prefers_blocks
+from .work import are_few, independent_loops, indexes_registers, prefers_blocks
 
 
 def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
@@ -93,7 +95,7 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
     if len(kernel.body) < 2:
         return kernel
     depth = common_depth(kernel)
-    if not depth or any(map(_contraction, phases(kernel)[0])):
+    if not depth or any(_contraction(part) or as_scatter(part) for part in phases(kernel)[0]):
         return kernel
     fused = fuse_leading(kernel, depth)
     return fused if shared_bytes(fused) <= gpu.static_shared_bytes else kernel
@@ -124,9 +126,15 @@ def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffe
 
 def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
     """A launch: the loops of one phase given to blocks and threads."""
+    scatter = as_scatter(kernel)
+    if scatter is not None:
+        return (bind_scatter(scatter, gpu),), ()
     kernel = lift_guards(kernel)
     kernel = hoist_independent(collapse_all(with_registers(kernel)))
     loops = independent_loops(kernel)
+    running = as_running(kernel, loops)
+    if running is not None and (running.is_contiguous or are_few(loops, gpu)):
+        return (bind_running(running, gpu),), ()
     turned = as_turned(kernel, loops)
     if turned is not None:
         return (bind_turned(kernel, turned, gpu.block_threads),), ()

@@ -57,6 +57,11 @@ def body_of(kernel: Kernel, loops: list[Loop]) -> Block:
     return loops[-1].body if loops else kernel.body
 
 
+def are_few(loops: list[Loop], gpu: Gpu) -> bool:
+    """Whether threads with an iteration each would leave most of a card idle."""
+    return iterations(loops) * ROW < gpu.multiprocessors * gpu.threads
+
+
 def prefers_blocks(kernel: Kernel, loops: list[Loop], gpu: Gpu) -> bool:
     """Whether a block should do each iteration of the loops: where a long sum reads neighbouring
     elements along itself, not from thread to thread, or there are too few iterations for a card."""
@@ -65,7 +70,7 @@ def prefers_blocks(kernel: Kernel, loops: list[Loop], gpu: Gpu) -> bool:
     if not sums:
         return False
     longest = max(sums, key=extent_of)
-    few = iterations(loops) * ROW < gpu.multiprocessors * gpu.threads
+    few = are_few(loops, gpu)
     scattered = {axis: _scattered(kernel, longest, axis) for axis in (longest.axis, loops[-1].axis)}
     along, across = scattered[longest.axis], scattered[loops[-1].axis]
     return extent_of(longest) >= ROW and (along < across or (few and along <= across))
