@@ -93,13 +93,15 @@ class Compiled:
     def __call__(
         self, *arrays: Array, order: str = "ascending", without: int = 0
     ) -> tuple[Array, ...]:
-        """The results, with threads and blocks in this order, `without` the barrier of a line."""
+        """The results, with threads and blocks in this order, `without` the barrier of a line.
+        Arrays that the function is given to keep stay as they are."""
         device = dataclasses.replace(self.device, order=order, without=without, memory={})
         shim = ShimCard(device.library, device)
         constants = {name: ConstantData.of(array) for name, array in self.constants.items()}
         with np.errstate(all="ignore"):
             caller = Caller(Loaded.on(shim, self.source, constants))
-            return tuple(map(np.asarray, caller(arrays, None, None)))
+            copies = [array.copy() for array in arrays]
+            return tuple(map(np.asarray, caller(copies, None, None)))
 
 
 def _renamed(source: CudaSource, prefix: str) -> CudaSource:
