@@ -8,17 +8,21 @@ from ....ops.blocked_attention import BlockedAttention
 from ....target import Gpu
 from ....tile.nodes import Kernel
 from ....tile.warps import ROWS, TERMS
+from ....types import f32
+from .attention_lanes import attention_by_lanes
 from .attention_tiles import factors
 from .attention_warps import attention_by_warps
 
 
 def attention_on_card(op: Op, naive: Kernel, gpu: Gpu) -> Kernel:
-    """The kernel by warps where these can multiply the factors and the blocks are whole fragments;
-    elsewhere the naive one."""
+    """The kernel by warps where these can multiply the factors, by lanes for f32; the naive one for
+    other types, and for blocks that are cut in another way."""
     check(isinstance(op, BlockedAttention), f"'{op.name}' is no attention in blocks")
     assert isinstance(op, BlockedAttention)
     dtype = factors(op.queries.dtype, gpu)
     whole = op.rows % ROWS == 0 and op.columns % TERMS == 0
-    if dtype is None or not whole or not all(param.elements for param in naive.params):
+    if not whole or not all(param.elements for param in naive.params):
         return naive
-    return attention_by_warps(op, naive, dtype)
+    if dtype is not None:
+        return attention_by_warps(op, naive, dtype)
+    return attention_by_lanes(op, naive) if op.queries.dtype == f32 else naive

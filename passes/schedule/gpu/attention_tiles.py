@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from ....target import Gpu
@@ -9,10 +11,42 @@ from ....tile.warps import NARROW, ROWS, TERMS
 from ....types import DType, f32
 
 MOST_DEPTH = 128  # sums of a warp's queries fill its registers
-KEYS = 64  # at a time
 STAGES = 2  # of keys and values in shared memory
 BLOCKS = 2  # that a multiprocessor should have to be busy
 STEPS = 4  # over blocks of keys that are worth a block
+WIDE_ROWS = 128  # of a block whose warps have twice as many queries each
+HEIGHTS = (128, 64, 32, 16)  # queries of a block
+
+# Of lanes that multiply f32: they stand so many rows high and keys wide.
+HIGH, WIDE = 4, 8
+LANE_ROWS = 4  # of one lane, or twice as many
+QUAD = 4  # neighbouring elements that a lane reads of shared memory at once
+PADDING = 4  # elements after each row of a tile: eight rows begin in banks of their own
+WEIGHTS_PADDING = 8  # four rows do, of which a lane has eight neighbours each
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """What a block has in shared memory: `rows` queries and `columns` keys of `depth`, values of
+    `width`."""
+
+    rows: int
+    columns: int
+    depth: int
+    width: int
+
+    def bytes_of_fragments(self, dtype: DType) -> int:
+        """Where warps multiply fragments."""
+        depth, width = _whole(self.depth, TERMS), _whole(self.width, TERMS)
+        return (self.rows * depth + STAGES * self.columns * (depth + width)) * dtype.bytes
+
+    @property
+    def bytes_of_lanes(self) -> int:
+        """Where lanes multiply f32; their weights go through shared memory too."""
+        depth, width = _whole(self.depth, QUAD) + PADDING, _whole(self.width, WIDE * QUAD)
+        weights = self.rows * (self.columns + WEIGHTS_PADDING)
+        keys = STAGES * self.columns * (depth + width)
+        return (self.rows * depth + keys + weights) * f32.bytes
 
 
 def blocks_on_card(
@@ -25,20 +59,27 @@ def blocks_on_card(
 ) -> tuple[int, int, int] | None:
     """Queries and keys of a block, and parts of the keys, of an attention with operands of such
     shapes; None where there is no kernel for it."""
-    narrow = factors(dtype, gpu)
-    depths = (_whole(queries[-1], TERMS), _whole(values[-1], TERMS))
-    if narrow is None or max(depths) > MOST_DEPTH:
+    depth = max(queries[-1], values[-1])
+    if dtype not in (*NARROW, f32) or depth > MOST_DEPTH:
         return None
     batch, together = _batch(queries, keys, values), heads_together(queries, keys, values)
     heads = prod(batch[: len(batch) - together])
     each = queries[-2] * prod(batch[len(batch) - together :])
-    rows = min(_whole(each, ROWS), 64 if max(depths) > 64 else 128)
-    rows = next(size for size in (16, 32, 64, 128) if size >= rows)
-    while rows > 64 and heads * -(-each // rows) < gpu.multiprocessors:
-        rows //= 2
-    room = gpu.static_shared_bytes - rows * depths[0] * narrow.bytes
-    fitting = room // (STAGES * sum(depths) * narrow.bytes) // TERMS * TERMS
-    columns = min(KEYS, fitting, _whole(keys[-2], TERMS))
+    heights = [
+        rows
+        for rows in HEIGHTS
+        if (rows == HEIGHTS[-1] or rows // 2 < each)
+        and (rows < WIDE_ROWS or (depth <= 64 and heads * -(-each // rows) >= gpu.multiprocessors))
+    ]
+    narrow = factors(dtype, gpu)
+    for rows, columns in product(heights, (64, 48, 32, 16) if narrow else (32, 16)):
+        tiles = Tiles(rows, columns, queries[-1], values[-1])
+        taken = tiles.bytes_of_fragments(narrow) if narrow else tiles.bytes_of_lanes
+        if taken <= gpu.static_shared_bytes:
+            break
+    else:
+        return None
+    columns = min(columns, _whole(keys[-2], TERMS))
     steps = -(-keys[-2] // columns)
     wanted = BLOCKS * gpu.multiprocessors // (heads * -(-each // rows))
     parts = 1 if causal else max(1, min(wanted, steps // STEPS))

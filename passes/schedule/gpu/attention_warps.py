@@ -14,9 +14,9 @@ second product.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ....expr import TRUE, Expr, Var, const, index
+from ....expr import Expr, Var, const, index
 from ....ops.blocked_attention import BlockedAttention
 from ....ops.stored import Stored
 from ....tile.nodes import (
@@ -24,27 +24,21 @@ from ....tile.nodes import (
     Buffer,
     If,
     Kernel,
-    Kind,
     Let,
-    Loop,
     Space,
     Stmt,
-    Sync,
-    Wait,
 )
-from ....tile.tree import tidy, var
+from ....tile.tree import var
 from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, mma_name, row_sums_name
 from ....types import DType, f32
 from .attention_blocks import AttentionBlocks
-from .attention_parts import Parts, joined_parts
+from .attention_parts import Parts
+from .attention_steps import Steps
+from .attention_tiles import STAGES, WIDE_ROWS
 from .fragments import Fragments
-from .product_blocks import unrolled
 from .product_operand import Staged
 from .running_softmax import weights_of
-from .warp_tiles import GROUP, brought, load_fragments, swizzled
-
-STAGES = 2  # of keys and values: one is used while the other comes
-WIDE_ROWS = 128  # of a block whose warps have two fragments of queries each
+from .warp_tiles import load_fragments, swizzled
 
 
 def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Kernel:
@@ -56,11 +50,9 @@ def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Ker
 class _Warps:
     """The work of writing an attention by warps."""
 
-    blocks: AttentionBlocks
+    steps: Steps
     dtype: DType
-    warp: str
     fragments: int  # of queries in a warp
-    sides: tuple[Staged, Staged, Staged]  # tiles of queries, keys and values
     own: Fragments
 
     @staticmethod
@@ -86,24 +78,31 @@ class _Warps:
             **dict.fromkeys(("top", "own", "other", "shift", "rate"), (f32, (fragments, LANES, 2))),
         }
         own = Fragments.of(blocks.names, shapes)
-        return _Warps(blocks, dtype, blocks.names.fresh("warp"), fragments, sides, own)
+        steps = Steps(blocks, blocks.names.fresh("warp"), sides)
+        return _Warps(steps, dtype, fragments, own)
 
     def kernel(self) -> Kernel:
         """All of it: the blocks, and what joins their parts."""
         parts = Parts.of(self.blocks) if self.blocks.op.parts > 1 else None
         body: Block = (
-            *self.blocks.begin(),
             self._cleared(),
-            *self._started(),
-            self._loop(),
+            *self.steps.started(),
+            *self.steps.queries_there(),
+            *self._queries(),
+            self.steps.loop(self._step),
             self._finished(parts),
         )
         warps = self.blocks.op.rows // (ROWS * self.fragments)
-        inner = Loop(self.warp, index(0), index(warps), body, Kind.WARP)
-        outer = Loop(self.blocks.block, index(0), index(self.blocks.count), (inner,), Kind.BLOCK)
-        locals_ = (*(side.tiles for side in self.sides), *self.own.buffers.values())
-        made = replace(self.blocks.naive, body=(outer,), locals=locals_)
-        return tidy(made if parts is None else joined_parts(made, self.blocks, parts))
+        return self.steps.kernel(warps, body, tuple(self.own.buffers.values()), parts)
+
+    @property
+    def blocks(self) -> AttentionBlocks:
+        return self.steps.blocks
+
+    @property
+    def _first_row(self) -> Expr:
+        """The warp's first row of the block."""
+        return var(self.steps.warp) * (ROWS * self.fragments)
 
     def _cleared(self) -> Stmt:
         zero, lowest = const(0, f32), const(-math.inf, f32)
@@ -120,58 +119,23 @@ class _Warps:
 
         return self.own.lanes([self.fragments], row)
 
-    # Tiles
-
-    def _started(self) -> Block:
-        """Queries in registers, and the first keys and values on their way."""
-        queries = self.sides[0]
-        stage = self.blocks.axis("stage")
-        first = var(stage) < self.blocks.steps if self.blocks.op.parts > 1 else TRUE
-        ahead = self._brought(var(stage), var(stage), first)
-        waits = [Wait(GROUP, STAGES - 1 if self._copies else 0)] if queries.is_copied else []
-        own = var(self.warp) * (ROWS * self.fragments)
-        loaded = self.own.unrolled(
-            [self.own.extent("a", 0)],
+    def _queries(self) -> Block:
+        """Queries in registers."""
+        queries, a = self.steps.sides[0], self.own.buffers["a"]
+        return self.own.unrolled(
+            [a.shape[0]],
             lambda k: (
                 load_fragments(
-                    queries.tiles, self.own.buffers["a"], "left", own, index(0), k * TERMS,
+                    queries.tiles, a, "left", self._first_row, index(0), k * TERMS,
                     self.blocks.axis("f"), turned=not queries.has_terms_last, outer=(k,),
                 ),
             ),
         )  # fmt: skip
-        return (
-            *brought([(queries, index(0))], index(0), self.warp, self.blocks.names),
-            unrolled(stage, STAGES - 1, *ahead),
-            *waits,
-            Sync("block"),
-            *loaded,
-        )
-
-    @property
-    def _copies(self) -> bool:
-        """Whether keys or values are copied while warps go on."""
-        return any(side.is_copied for side in self.sides[1:])
-
-    def _brought(self, step: Expr, stage: Expr, condition: Expr) -> Block:
-        """The keys and values of a step into a stage."""
-        first = var(self.blocks.axis("first.key"))
-        sides = [(replace(side, first=first), index(0)) for side in self.sides[1:]]
-        return (
-            Let(first.name, self.blocks.first_key(step)),
-            *brought(sides, stage, self.warp, self.blocks.names, condition),
-        )
 
     # Steps over the keys
 
-    def _loop(self) -> Stmt:
-        step = self.blocks.axis("step")
-        ahead, stage = var(step) + (STAGES - 1), var(step) % STAGES
-        first_key = var(self.blocks.axis("key"))
-        body: Block = (
-            *((Wait(GROUP, STAGES - 2),) if self._copies else ()),
-            Sync("block"),
-            *self._brought(ahead, ahead % STAGES, ahead < self.blocks.steps),
-            Let(first_key.name, self.blocks.first_key(var(step))),
+    def _step(self, stage: Expr, first_key: Var) -> Block:
+        return (
             *self._scored(stage),
             If(self.blocks.needs_masking(first_key), (self._masked(first_key),)),
             *self.own.unrolled(
@@ -180,11 +144,10 @@ class _Warps:
             ),
             *self._added(stage),
         )
-        return Loop(step, index(0), self.blocks.steps, body)
 
     def _scored(self, stage: Expr) -> Block:
         """The products of queries and keys."""
-        keys, zero = self.sides[1], const(0, f32)
+        keys, zero = self.steps.sides[1], const(0, f32)
 
         def term(k: Expr) -> Block:
             loaded = load_fragments(
@@ -223,12 +186,11 @@ class _Warps:
 
     def _row(self, lane: Expr, i: Expr, half: Expr) -> Expr:
         """The row of the block that a lane has in a half of a fragment."""
-        own = var(self.warp) * (ROWS * self.fragments)
-        return own + i * ROWS + half * (ROWS // 2) + lane // 4
+        return self._first_row + i * ROWS + half * (ROWS // 2) + lane // 4
 
     def _added(self, stage: Expr) -> Block:
         """The products of weights and values, and the totals of the weights."""
-        values = self.sides[2]
+        values = self.steps.sides[2]
 
         def term(k: Expr) -> Block:
             loaded = load_fragments(

@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ....expr import Expr, Load, index
-from ....tile.nodes import Block, Buffer, Call, Ref, Space, Stmt, Store, Window
+from ....tile.nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    Call,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    Window,
+)
 from ....tile.tree import Names, var
 from ....types import DType
 from .product_blocks import unrolled
@@ -52,6 +62,9 @@ class Fragments:
 
     def store(self, name: str, value: Expr, *at: Expr) -> Store:
         return Store(Ref(self.buffers[name].name, at), value)
+
+    def add(self, name: str, value: Expr, *at: Expr) -> Accumulate:
+        return Accumulate("sum", (Ref(self.buffers[name].name, at),), (value,))
 
     def window(self, name: str, *at: Expr) -> Window:
         """A fragment, known by its first indices."""

@@ -28,20 +28,6 @@ def weights_of(
     lowest = const(-math.inf, f32)
     every = [own.extent("scores", 1)]
 
-    def relative(lane: Expr, h: Expr) -> Block:
-        at = (i, lane, h)
-        top = own.load("top", *at)
-        most = exponent(own.load("own", *at))
-        # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
-        finite = select(top > lowest, top, const(0, f32))
-        before = Var(f32, own.names.fresh("before", "$"))
-        return (
-            Let(before.name, top),
-            own.store("top", select(most > top + GROWTH, most, top), *at),
-            own.store("shift", finite, *at),
-            own.store("rate", apply("exp2", before - own.load("shift", *at)), *at),
-        )
-
     def exponents(lane: Expr, j: Expr, e: Expr) -> Block:
         score = exponent(own.load("scores", i, j, lane, e))
         lowered = score - own.load("shift", i, lane, e // 2)
@@ -51,8 +37,8 @@ def weights_of(
     return (
         own.lanes([2], lambda lane, h: (own.store("own", lowest, i, lane, h),)),
         *own.unrolled(every, lambda j: (own.call(MAXIMA, own=(i,), scores=(i, j)),)),
-        *(part for step in (1, 2) for part in _exchanged(own, i, step)),
-        own.lanes([2], relative),
+        *(part for step in (1, 2) for part in exchanged(own, "own", "max", i, step)),
+        own.lanes([2], lambda lane, h: relative(own, exponent, i, lane, h)),
         own.lanes([*every, 4], exponents),
         *own.unrolled(every, lambda j: (_powers(own, i, j),)),
         *own.unrolled(
@@ -63,19 +49,35 @@ def weights_of(
     )
 
 
-def _exchanged(own: Fragments, i: Expr, step: int) -> Block:
-    """The larger of a lane's own maxima and those of the lane a step away."""
+def exchanged(own: Fragments, name: str, function: str, i: Expr, step: int) -> Block:
+    """What a lane has of a row joined with what the lane a step away has."""
 
-    def larger(lane: Expr, h: Expr) -> Block:
+    def joined(lane: Expr, h: Expr) -> Block:
         at = (i, lane, h)
-        most = apply("max", own.load("own", *at), own.load("other", *at))
-        return (own.store("own", most, *at),)
+        both = apply(function, own.load(name, *at), own.load("other", *at))
+        return (own.store(name, both, *at),)
 
     def taken(h: Expr) -> Block:
-        windows = (Window(own.buffers[name].name, (i, index(0), h)) for name in ("other", "own"))
+        windows = (Window(own.buffers[part].name, (i, index(0), h)) for part in ("other", name))
         return (Call(shuffle_name(f32), tuple(windows), (index(step),)),)
 
-    return (*own.unrolled([2], taken), own.lanes([2], larger))
+    every = [own.extent(name, -1)]
+    return (*own.unrolled(every, taken), own.lanes(every, joined))
+
+
+def relative(own: Fragments, exponent: Callable[[Expr], Expr], *at: Expr) -> Block:
+    """What the exponents of a row are relative to, after its largest new score, and by what sums
+    that were relative to something else are to be multiplied."""
+    top, most = own.load("top", *at), exponent(own.load("own", *at))
+    # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
+    finite = select(top > const(-math.inf, f32), top, const(0, f32))
+    before = Var(f32, own.names.fresh("before", "$"))
+    return (
+        Let(before.name, top),
+        own.store("top", select(most > top + GROWTH, most, top), *at),
+        own.store("shift", finite, *at),
+        own.store("rate", apply("exp2", before - own.load("shift", *at)), *at),
+    )
 
 
 def _shrunk(own: Fragments, i: Expr, lane: Expr) -> Block:

@@ -74,6 +74,11 @@ def attention_bf16(q: Value, k: Value, v: Value) -> Value:
     return ml.attention(q, k, v)
 
 
+@ml.function(f32[4, 16, 2048, 64], f32[4, 16, 2048, 64], f32[4, 16, 2048, 64])
+def attention_f32(q: Value, k: Value, v: Value) -> Value:
+    return ml.attention(q, k, v)
+
+
 @ml.function(f16[4, 32, 2048, 128], f16[4, 8, 2048, 128], f16[4, 8, 2048, 128])
 def attention_f16(q: Value, k: Value, v: Value) -> Value:
     q = ml.reshape(q, (4, 8, 4, 2048, 128))
@@ -89,5 +94,5 @@ TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
     softmax_wide, layer_norm_wide, added, transposed, summed,
-    attention_bf16, attention_f16, attention_decode,
+    attention_bf16, attention_f32, attention_f16, attention_decode,
 )  # fmt: skip
