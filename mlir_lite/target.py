@@ -21,6 +21,7 @@ class Gpu:
     blocks: int = 32  # that a multiprocessor keeps in flight
     block_threads: int = 256  # enough to hide latencies, few enough to leave each registers
     static_shared_bytes: int = 48 << 10  # that a block may use without asking
+    warpgroup_products: bool = False  # wgmma: of matrices in shared memory, by four warps
     factors: DType | None = None  # what factors of f32 products are rounded to, if that is allowed
 
     @property
@@ -79,7 +80,7 @@ _CARDS = {
     "sm_80": (Gpu(80, 108, 2048, 163 << 10), 19.5e12, 1.6e12, 40 << 20),
     "sm_86": (Gpu(86, 84, 1536, 99 << 10, blocks=16), 38e12, 0.77e12, 6 << 20),
     "sm_89": (Gpu(89, 128, 1536, 99 << 10, blocks=24), 82e12, 1.0e12, 72 << 20),
-    "sm_90": (Gpu(90, 132, 2048, 227 << 10), 67e12, 3.3e12, 50 << 20),
+    "sm_90": (Gpu(90, 132, 2048, 227 << 10, warpgroup_products=True), 67e12, 3.3e12, 50 << 20),
     "sm_100": (Gpu(100, 148, 2048, 227 << 10), 75e12, 8.0e12, 126 << 20),
     "sm_120": (Gpu(120, 170, 1536, 99 << 10, blocks=24), 104e12, 1.8e12, 96 << 20),
 }

@@ -65,12 +65,17 @@ class CudaBackend:
         gpu = self.target.gpu
         assert gpu is not None
         binary: Callable[[], Binary] = cache(
-            lambda: kept_binary(source().code, gpu.architecture)
+            lambda: kept_binary(source().code, source().architecture)
         )
+
+        def resources() -> str:
+            usage = binary().usage_with(source().asked_bytes)
+            return resources_text(usage, source().block_threads, gpu)
+
         return {
             "tile": lambda: str(program),
             "cuda": lambda: str(source()),
-            "ptx": lambda: ptx_text(str(source()), gpu.capability),
+            "ptx": lambda: ptx_text(str(source()), source().architecture),
             "sass": lambda: sass_text(binary()),
-            "resources": lambda: resources_text(binary().usage, source().block_threads, gpu),
+            "resources": resources,
         }

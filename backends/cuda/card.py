@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +17,9 @@ from . import dlpack
 from .cubins import kept_binary
 from .device import Device, Event, Launch, Stream
 from .kernels import CudaKernel
+from .shared_memory import STATIC_BYTES
 from .source import CudaSource
+from .tensor_maps import PROMOTE_TO_256_BYTES, SWIZZLE_128_BYTES, TensorMap
 
 _LEGACY, _PER_THREAD = 1, 2  # handles of the default streams
 
@@ -27,6 +30,7 @@ class CardKernel:
 
     kernel: core.Kernel
     config: core.LaunchConfig
+    maps: tuple[TensorMap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,17 +154,29 @@ class Card:
             f"{self.name}, sm_{self.capability}: compile it for 'cuda', the card that is here",
             UnsupportedError,
         )
+        check(
+            not source.is_specific or gpu.capability == self.capability,
+            f"@{source.program.name} uses what only {source.target.name} has; here is {self.name}, "
+            f"sm_{self.capability}: compile it for 'cuda', the card that is here",
+            UnsupportedError,
+        )
         return kept_binary(source.code, self.architecture).code
 
     def load(self, code: bytes, kernels: Mapping[str, CudaKernel]) -> Mapping[str, CardKernel]:
         module = core.ObjectCode.from_cubin(code)
         return {
-            name: CardKernel(
-                module.get_kernel(kernel.name),
-                core.LaunchConfig(grid=kernel.grid, block=kernel.block),
-            )
+            name: self._loaded(module.get_kernel(kernel.name), kernel)
             for name, kernel in kernels.items()
         }
+
+    def _loaded(self, loaded: core.Kernel, kernel: CudaKernel) -> CardKernel:
+        asked = kernel.shared_bytes
+        if asked > STATIC_BYTES:
+            most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            device = driver.CUdevice(self.number)
+            _done(driver.cuKernelSetAttribute(most, asked, loaded.handle, device))
+        config = core.LaunchConfig(grid=kernel.grid, block=kernel.block, shmem_size=asked)
+        return CardKernel(loaded, config, kernel.tensor_maps)
 
     def graph(self, launches: Sequence[Launch]) -> object:
         builder = self.here().create_graph_builder()
@@ -185,7 +201,43 @@ class Card:
 
 def _launch(stream: core.Stream | core.graph.GraphBuilder, launch: Launch) -> None:
     assert isinstance(launch.kernel, CardKernel)
-    core.launch(stream, launch.kernel.config, launch.kernel.kernel, *launch.arguments)
+    kernel, config = launch.kernel.kernel, launch.kernel.config
+    if not launch.kernel.maps:
+        core.launch(stream, config, kernel, *launch.arguments)
+        return
+    maps = [encoded(entry, launch.arguments[entry.param]) for entry in launch.kernel.maps]
+    # `core.launch` takes no tensor maps that the driver itself has made.
+    values = (*launch.arguments, *maps)
+    types = (*(ctypes.c_void_p for _ in launch.arguments), *(None for _ in maps))
+    queue = stream.stream if isinstance(stream, core.graph.GraphBuilder) else stream
+    size = config.shmem_size
+    _done(
+        driver.cuLaunchKernel(
+            kernel.handle, *config.grid, *config.block, size, queue.handle, (values, types), 0
+        )
+    )
+
+
+def encoded(entry: TensorMap, address: int) -> driver.CUtensorMap:
+    """What the driver makes of a tensor map for an array at this address. `RunError` where it
+    cannot."""
+    failed, made = driver.cuTensorMapEncodeTiled(
+        driver.CUtensorMapDataType(entry.element),
+        len(entry.sizes),
+        address,
+        *([kind(size) for size in sizes] for kind, sizes in (
+            (driver.cuuint64_t, entry.sizes),
+            (driver.cuuint64_t, entry.strides),
+            (driver.cuuint32_t, entry.box),
+            (driver.cuuint32_t, (1,) * len(entry.sizes)),
+        )),
+        driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+        driver.CUtensorMapSwizzle(SWIZZLE_128_BYTES),
+        driver.CUtensorMapL2promotion(PROMOTE_TO_256_BYTES),
+        driver.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+    )
+    _done((failed,))
+    return made
 
 
 def _done(answer: tuple[Any, ...]) -> None:  # the driver's enumeration first

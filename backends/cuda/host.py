@@ -25,6 +25,7 @@ from ...tile.program import (
     WhileStep,
 )
 from .c_names import element_type, identifier, identifiers
+from .host_maps import ENCODE, map_lines, shared_memory_line
 from .source import CudaSource
 
 ALIGNMENT = 256  # of constants in the file of weights, as cudaMalloc aligns
@@ -86,10 +87,11 @@ class _Host:
         run = "\n".join(f"    {line}" for line in self._run())
         parts = (
             f"// @{self.source.program.name} for {self.source.target.name}, with its host part:\n"
-            f"// nvcc -arch={_architecture(self.source)} -c model.cu",
+            f"// nvcc {_flag(self.source.architecture)} -c model.cu",
             _HEAD,
             self.source.device,
             _CHECKED,
+            *((ENCODE,) if self._has_maps else ()),
             "static unsigned char *arena, *constants;\nstatic long long* status;",
             self._load(),
             f"{self._head()}\n{{\n{run}\n}}",
@@ -132,6 +134,11 @@ class _Host:
             f"    CHECKED(cudaMalloc((void**)&arena, {arena}));",
             f"    CHECKED(cudaMalloc((void**)&constants, {max(1, size)}));",
             "    CHECKED(cudaMalloc((void**)&status, 8));",
+            *(
+                f"    {line}"
+                for line in map(shared_memory_line, self.source.kernels.values())
+                if line
+            ),
         ]
         if size:
             lines += [
@@ -178,6 +185,10 @@ class _Host:
             yield "CHECKED(cudaMemsetAsync(status, 0, 8, stream));"
         yield from self._steps(self.source.program.steps)
         yield "return (int)cudaGetLastError();"
+
+    @property
+    def _has_maps(self) -> bool:
+        return any(kernel.tensor_maps for kernel in self.source.kernels.values())
 
     @property
     def _has_status(self) -> bool:
@@ -231,12 +242,17 @@ class _Host:
         yield "{"
         for place, view in enumerate(step.args):
             yield f"    const void* a{place} = {self._address(view)};"
-        pointers = ", ".join(f"(void*)&a{place}" for place in range(len(step.args)))
+        for place, entry in enumerate(kernel.tensor_maps):
+            yield from _indented(map_lines(entry, place))
+        given = [f"a{place}" for place in range(len(step.args))]
+        given += [f"m{place}" for place in range(len(kernel.tensor_maps))]
+        pointers = ", ".join(f"(void*)&{name}" for name in given)
         yield f"    void* arguments[] = {{{pointers}}};"
         grid, block = (", ".join(map(str, sizes)) for sizes in (kernel.grid, kernel.block))
         yield f"    const dim3 grid({grid}), block({block});"
         yield f"    const void* kernel = (const void*){kernel.name};"
-        yield "    CHECKED(cudaLaunchKernel(kernel, grid, block, arguments, 0, stream));"
+        launch = f"kernel, grid, block, arguments, {kernel.shared_bytes}, stream"
+        yield f"    CHECKED(cudaLaunchKernel({launch}));"
         yield "}"
         if any(self.source.program.slot(view.slot).role is Role.STATUS for view in step.args):
             yield from self._fetched("fault", "status", 8)
@@ -262,9 +278,12 @@ def _collect(steps: Sequence[Step], turns: list[str]) -> None:
                 _collect((*step.then, *step.otherwise), turns)
 
 
-def _architecture(source: CudaSource) -> str:
-    assert source.target.gpu is not None
-    return source.target.gpu.architecture
+def _flag(architecture: str) -> str:
+    """What nvcc is told of the card; one kind of card alone cannot be had in the short form, which
+    makes assembler for later ones too."""
+    if not architecture.endswith("a"):
+        return f"-arch={architecture}"
+    return f"-gencode arch={architecture.replace('sm_', 'compute_')},code={architecture}"
 
 
 def _indented(lines: Iterator[str]) -> Iterator[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ...errors import UnsupportedError
 from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
+from ...tile.barriers import ARRIVE_WARPS, FENCE, INIT
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.nodes import Call
+from ...tile.warpgroups import FEWER, MORE, registers_name
 from ...tile.warps import (
     MAXIMA,
     NARROW,
@@ -15,11 +17,16 @@ from ...tile.warps import (
     narrow_name,
     row_sums_name,
 )
+from .asynchronous import PRODUCT
 from .c_names import elements_of_register, is_packed
 from .expressions import Expressions
 from .operators import ROUNDINGS
+from .tensor_maps import check_boxes
 
 EVERY_LANE = "0xffffffffu"  # of a warp, as a mask
+
+# Their wrappers take what they take.
+_PLAIN = (INIT, ARRIVE_WARPS, FENCE, *map(registers_name, (*FEWER, *MORE)))
 LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called so
 
 # Instructions whose wrappers take a lane's own registers of each fragment.
@@ -39,6 +46,11 @@ def write_call(call: Call, write: Expressions) -> str:
     if call.callee.startswith("shuffle_"):
         to, source = (write.place(part.buffer, part.offsets) for part in call.windows)
         return f"{to} = __shfl_xor_sync({EVERY_LANE}, {source}, {write(call.scalars[0])});"
+    if call.callee.startswith(PRODUCT):
+        return _product(call, write)
+    if call.callee in _PLAIN:
+        given = [f"&{write.place(part.buffer, part.offsets)}" for part in call.windows]
+        return f"{call.callee}({', '.join((*given, *map(write, call.scalars)))});"
     for side in ("left", "right"):
         if call.callee.startswith(f"load_{side}_"):
             return _load(call, side, write)
@@ -46,6 +58,28 @@ def write_call(call: Call, write: Expressions) -> str:
         if call.callee.startswith(f"{verb}_"):
             return _wide(call, verb, write)
     raise UnsupportedError(f"the CUDA backend has no instruction '{call.callee}'")
+
+
+def write_box(call: Call, write: Expressions, map_: str, barrier: str) -> str:
+    """The statement for a copy of a box, by its tensor map, that arrives at a barrier."""
+    to, source = call.windows
+    check_boxes(write.buffers[to.buffer])
+    at = ", ".join(write(part) for part in reversed(source.offsets))
+    place = write.place(to.buffer, to.offsets)
+    return f"bulk_{len(source.offsets)}d(&{place}, &{map_}, {at}, {barrier});"
+
+
+def _product(call: Call, write: Expressions) -> str:
+    """A product of a warpgroup, whose matrices are told by where they begin and by the bytes from
+    one box to the next along their rows, where those lie side by side."""
+    sums, *matrices = call.windows
+    places = [f"&{write.place(sums.buffer, sums.offsets)}"]
+    for window in matrices:
+        buffer = write.buffers[window.buffer]
+        check_boxes(buffer)
+        step = buffer.strides[1] * buffer.dtype.bytes
+        places.append(f"&{write.place(window.buffer, window.offsets)}, {step}")
+    return f"{call.callee}({', '.join(places)});"
 
 
 def _load(call: Call, side: str, write: Expressions) -> str:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -21,6 +21,7 @@ from ...tile.dependence import static_bounds
 from ...tile.nodes import (
     Accumulate,
     Async,
+    Await,
     Block,
     Buffer,
     Call,
@@ -38,6 +39,17 @@ from ...tile.nodes import (
 )
 from ...tile.threads import WARP
 from ...tile.tree import extent_of, names_read
+from ...tile.warpgroups import THREADS
+from .asynchronous import (
+    Groups,
+    Work,
+    box_bytes,
+    boxes_of,
+    groups_of,
+    work_of,
+    write_begun,
+    write_wait,
+)
 from .c_names import (
     buffer_type,
     element_type,
@@ -48,7 +60,9 @@ from .c_names import (
     value_type,
 )
 from .expressions import Expressions
-from .instructions import LANE, write_call
+from .instructions import LANE, write_box, write_call
+from .shared_memory import SharedMemory
+from .tensor_maps import TensorMap, map_of, maps_of
 
 _GRID_AXES = ("x", "y", "z")  # the innermost first
 _INDENT = "    "
@@ -56,13 +70,16 @@ _INDENT = "    "
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A kernel's source, its name there, and how it is launched."""
+    """A kernel's source, its name there, and how it is launched: the shared memory that it asks
+    for, and the tensor maps that it takes after the addresses of its parameters."""
 
     name: str
     source: str
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     params: tuple[Buffer, ...]
+    shared_bytes: int = 0
+    tensor_maps: tuple[TensorMap, ...] = ()
 
 
 def kernel_name(kernel: Kernel) -> str:
@@ -80,18 +97,23 @@ class _Emitter:
     kernel: Kernel
     blocks: tuple[Loop, ...]  # outermost first
     threads: tuple[Loop, ...]
-    warps: tuple[Loop, ...]  # instead of threads
+    warps: tuple[Loop, ...]  # or warpgroups, instead of threads
     body: Block
     expressions: Expressions
+    shared: SharedMemory
+    groups: Groups
+    maps: Mapping[TensorMap, str]
 
     @staticmethod
     def of(kernel: Kernel) -> _Emitter:
         blocks, inside = _nest(kernel.body, Kind.BLOCK)
-        warps, inside = _nest(inside, Kind.WARP)
+        warps, inside = _nest(inside, Kind.WARPGROUP)
+        if not warps:
+            warps, inside = _nest(inside, Kind.WARP)
         threads, body = _nest(inside, Kind.THREAD)
         for stmt in walk(body):
             serial = not isinstance(stmt, Loop) or stmt.kind not in (
-                Kind.BLOCK, Kind.THREAD, Kind.PARALLEL, Kind.WARP,
+                Kind.BLOCK, Kind.THREAD, Kind.PARALLEL, Kind.WARP, Kind.WARPGROUP,
             )  # fmt: skip
             check(serial, f"'{kernel.name}' has parallel loops within a thread", UnsupportedError)
         check(not kernel.externs, f"'{kernel.name}' calls a C function", UnsupportedError)
@@ -101,8 +123,10 @@ class _Emitter:
         for stmt in walk(kernel.body):
             if isinstance(stmt, (Loop, Let)):
                 named.append(stmt.axis if isinstance(stmt, Loop) else stmt.name)
-        names = identifiers([*named, LANE], frozenset((kernel_name(kernel),)))
-        bounds = {**static_bounds(kernel.body), LANE: (0, WARP - 1)}
+        maps = maps_of(kernel.body, kernel.params)
+        labels = [f"{kernel.params[entry.param].name}_{entry.name}" for entry in maps]
+        names = identifiers([*named, LANE, *labels], frozenset((kernel_name(kernel),)))
+        bounds = {**static_bounds(kernel.body), LANE: (0, _together(warps) - 1)}
         return _Emitter(
             kernel,
             blocks,
@@ -110,17 +134,23 @@ class _Emitter:
             warps,
             body,
             Expressions(kernel.buffers, names, bounds, unrolled_axes(body)),
+            SharedMemory.of(kernel),
+            groups_of(kernel),
+            {entry: names[label] for entry, label in zip(maps, labels, strict=True)},
         )
 
     def emit(self, comment: tuple[str, ...]) -> CudaKernel:
         grid, block = _sizes(self.blocks), _sizes(self.threads)
         if self._has_lanes:
-            block = (prod(map(extent_of, self.warps)) * WARP, 1, 1)
+            block = (prod(map(extent_of, self.warps)) * _together(self.warps), 1, 1)
         outputs = self.kernel.outputs
         params = ", ".join(
             f"{'' if param.name in outputs else 'const '}{element_type(param.dtype)}* "
             f"{self.name(param.name)}"
             for param in self.kernel.params
+        )
+        params += "".join(
+            f", const __grid_constant__ TensorMap {name}" for name in self.maps.values()
         )
         shapes = ", ".join(
             f"{self.name(param.name)} {param.dtype}{list(param.memory_shape)}"
@@ -137,7 +167,15 @@ class _Emitter:
             *(f"{_INDENT}{line}" for line in self._inside()),
             "}",
         ]
-        return CudaKernel(name, "\n".join(lines), grid, block, self.kernel.params)
+        return CudaKernel(
+            name,
+            "\n".join(lines),
+            grid,
+            block,
+            self.kernel.params,
+            self.shared.asked_bytes,
+            tuple(self.maps),
+        )
 
     @property
     def _has_lanes(self) -> bool:
@@ -156,17 +194,23 @@ class _Emitter:
                 if loop.axis in used:
                     yield f"const int {self.name(loop.axis)} = {builtin}.{axis};"
         if self._has_lanes:
-            yield f"const int {self.name(LANE)} = threadIdx.x % {WARP};"
+            yield f"const int {self.name(LANE)} = threadIdx.x % {_together(self.warps)};"
         for loop in self.warps:
-            yield f"const int {self.name(loop.axis)} = threadIdx.x / {WARP};"
+            yield f"const int {self.name(loop.axis)} = threadIdx.x / {_together(self.warps)};"
         yield from self._block(self.body)
 
     def _declared(self, local: Buffer) -> str:
-        space = "__shared__ __align__(16) " if local.space is Space.SHARED else ""
+        kind, name = buffer_type(local), self.name(local.name)
+        if local.name in self.shared.places:
+            place = self.shared.places[local.name]
+            moved = f"(asked_shared_memory() + {place})" if place else "asked_shared_memory()"
+            return f"{kind}* const {name} = ({kind}*){moved};"
+        is_shared = local.space in (Space.SHARED, Space.BARRIER)
+        space = "__shared__ __align__(16) " if is_shared else ""
         fragment = local.space is Space.FRAGMENT
         count = registers_of_lane(local) if fragment else max(1, local.elements)
         extent = "" if count == 1 and is_in_registers(local) else f"[{count}]"
-        return f"{space}{buffer_type(local)} {self.name(local.name)}{extent};"
+        return f"{space}{kind} {name}{extent};"
 
     # Statements
 
@@ -191,21 +235,38 @@ class _Emitter:
                 yield from self._if(stmt)
             case Call():
                 yield write_call(stmt, write)
-            case Async(body=body):
-                yield from self._block(body)
-                yield "cp_async_commit();"
-            case Wait(pending=pending):
-                yield f"cp_async_wait<{pending}>();"
+            case Async():
+                yield from self._async(stmt)
+            case Wait():
+                yield write_wait(stmt, self.groups)
+            case Await(barrier=barrier, parity=parity):
+                place = write.place(barrier.buffer, barrier.indices)
+                yield f"barrier_wait(&{place}, {write(parity)});"
             case Sync(scope=scope):
                 yield "__syncthreads();" if scope == "block" else "__syncwarp();"
             case _:
                 raise UnsupportedError(f"the CUDA backend has no {type(stmt).__name__} yet")
 
+    def _async(self, stmt: Async) -> Iterator[str]:
+        """Copies by threads and products are groups; boxes arrive at a barrier, which is told
+        before how many bytes they are."""
+        work = work_of(stmt)
+        if work is not Work.BOXES:
+            yield from write_begun(work, self._block(stmt.body))
+            return
+        copies, window = boxes_of(stmt)
+        barrier = f"&{self.expressions.place(window.buffer, window.offsets)}"
+        yield f"barrier_expect({barrier}, {box_bytes(copies)});"
+        for copy in copies:
+            name = self.maps[map_of(copy, self.kernel.params)]
+            yield write_box(copy, self.expressions, name, barrier)
+
     def _loop(self, loop: Loop) -> Iterator[str]:
         write, name = self.expressions, self.name(loop.axis)
         if loop.kind is Kind.LANE:
             body = list(self._block(loop.body))
-            yield "{"
+            is_alone = extent_of(loop) == 1
+            yield f"if ({self.name(LANE)} == 0) {{" if is_alone else "{"
             # A lane's own part of a fragment is reached without its number.
             if any(re.search(rf"\b{name}\b", line) for line in body):
                 yield f"{_INDENT}const int {name} = {self.name(LANE)};"
@@ -266,6 +327,12 @@ def _nest(body: Block, kind: Kind) -> tuple[tuple[Loop, ...], Block]:
                 body = loop.body
             case _:
                 return tuple(loops), body
+
+
+def _together(warps: tuple[Loop, ...]) -> int:
+    """The threads whose lanes are counted: of a warp, or of a warpgroup."""
+    is_group = any(loop.kind is Kind.WARPGROUP for loop in warps)
+    return THREADS if is_group else WARP
 
 
 def _sizes(loops: tuple[Loop, ...]) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -50,10 +50,17 @@ class Binary:
             found[match["name"]] = Usage(int(match["registers"]), bytes_, spilled)
         return found
 
+    def usage_with(self, asked: Mapping[str, int]) -> Mapping[str, Usage]:
+        """The same with the shared memory that launches ask for."""
+        return {
+            name: replace(usage, shared_bytes=usage.shared_bytes + asked[name])
+            for name, usage in self.usage.items()
+        }
+
 
 def compile_source(source: str, architecture: str, *, strict: bool = False) -> Binary:
-    """The machine code for `sm_90` and the like. `strict` makes warnings errors, such as those of
-    registers spilled.
+    """The machine code for `sm_90`, `sm_90a` and the like. `strict` makes warnings errors, such as
+    those of registers spilled.
 
     `UnsupportedError` where the compiler is not installed, `RunError` with its words where it
     refuses the source.
@@ -100,8 +107,8 @@ def _load_compiler() -> None:
         ) from error
 
 
-def ptx_text(source: str, capability: int) -> str:
-    """The source as NVIDIA's portable assembler, for cards from a capability (90 is 9.0) on.
+def ptx_text(source: str, architecture: str) -> str:
+    """The source as NVIDIA's portable assembler, for `sm_90` and later cards; for `sm_90a` only.
 
     Errors as `compile_source`. (`cuda.core` would ask the driver, which need not be there.)
     """
@@ -109,7 +116,8 @@ def ptx_text(source: str, capability: int) -> str:
     from cuda.bindings import nvrtc
 
     _, program = nvrtc.nvrtcCreateProgram(source.encode(), b"model.cu", 0, [], [])
-    options = [f"--gpu-architecture=compute_{capability}".encode(), b"--std=c++17"]
+    virtual = architecture.replace("sm_", "compute_")
+    options = [f"--gpu-architecture={virtual}".encode(), b"--std=c++17"]
     (failed,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
     size, fetch = nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX
     if int(failed):

@@ -21,6 +21,7 @@ _SECTION = re.compile(r"\.text\.(\w+):")
 _LABEL = re.compile(r"(\.L_\w+):")
 _INSTRUCTION = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@(!?U?P\w+)\s+)?([A-Z][\w.]*)(?:\s+([^;]*))?;")
 _TARGET = re.compile(r"`\((\.L_\w+)\)")
+PRODUCTS = ("HGMMA", "HMMA")  # of matrices
 _ENDS = frozenset(("EXIT", "RET", "BRX", "JMX", "KILL"))
 
 
@@ -91,12 +92,21 @@ class Listing:
                     pending += before.get(place, [])
         return {first: frozenset(body) for first, body in found.items()}
 
+    def _is_product(self, place: int) -> bool:
+        return self.code[place].name in PRODUCTS
+
     def main_loop(self) -> tuple[Instruction, ...]:
-        """The instructions of the loop that is nested deepest, of several the longest; all where
-        there is no loop."""
+        """The instructions of the innermost loop that has the most products of matrices, around
+        loops in which threads only wait; where none has any, of the loop that is nested deepest, of
+        several the longest; all where there is no loop."""
         loops = list(self.loops().values())
         if not loops:
             return tuple(self.code)
+        products = {body: sum(map(self._is_product, body)) for body in loops}
+        most = max(products.values())
+        if most:
+            body = min((body for body in loops if products[body] == most), key=len)
+            return tuple(self.code[place] for place in sorted(body))
         innermost = [body for body in loops if not any(other < body for other in loops)]
         body = max(innermost, key=lambda body: (sum(body <= other for other in loops), len(body)))
         return tuple(self.code[place] for place in sorted(body))

@@ -23,6 +23,7 @@ from ...tile.program import (
     WhileStep,
 )
 from .functions import FUNCTIONS
+from .group_wrappers import SPECIFIC
 from .kernels import CudaKernel, emit_kernel
 from .wrappers import WRAPPERS, needed
 
@@ -56,6 +57,11 @@ class CudaSource:
         """The threads of a block of each kernel, by its name in the source."""
         return {kernel.name: prod(kernel.block) for kernel in self.kernels.values()}
 
+    @property
+    def asked_bytes(self) -> Mapping[str, int]:
+        """The shared memory that each launch asks for, by the name of the kernel."""
+        return {kernel.name: kernel.shared_bytes for kernel in self.kernels.values()}
+
     @cached_property
     def functions(self) -> str:
         """The shared functions that the kernels call, in plain C++."""
@@ -65,6 +71,18 @@ class CudaSource:
     def wrappers(self) -> str:
         """The functions of the card's assembler that the kernels call."""
         return "\n\n".join(WRAPPERS[name] for name in needed(self.kernel_texts)[0])
+
+    @property
+    def architecture(self) -> str:
+        """As compilers spell what the kernels need: `sm_90a` where they use what later cards have
+        not, `sm_90` elsewhere."""
+        assert self.target.gpu is not None
+        return f"{self.target.gpu.architecture}{'a' if self.is_specific else ''}"
+
+    @property
+    def is_specific(self) -> bool:
+        """Whether kernels use what later cards have not."""
+        return not SPECIFIC.isdisjoint(needed(self.kernel_texts)[0])
 
     @cached_property
     def device(self) -> str:

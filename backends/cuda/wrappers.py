@@ -17,6 +17,7 @@ from ...tile.warps import (
 )
 from ...types import DType
 from .functions import FUNCTIONS
+from .group_wrappers import GROUP_WRAPPERS, TENSOR_MAP
 
 _CONVERSIONS: Mapping[str, str] = {
     "bf16_value": """__device__ inline float bf16_value(unsigned short bits)
@@ -190,7 +191,12 @@ _PRODUCTS: Mapping[str, str] = {
 }
 
 WRAPPERS: Mapping[str, str] = {
-    **_CONVERSIONS, **_COPIES, **_NEIGHBOURS, **_PRODUCTS, **_ROWS
+    **_CONVERSIONS,
+    **_COPIES,
+    **_NEIGHBOURS,
+    **_PRODUCTS,
+    **_ROWS,
+    **GROUP_WRAPPERS,
 }
 
 
@@ -200,7 +206,9 @@ def needed(text: str) -> tuple[list[str], list[str]]:
     pending = [text]
     known = {**FUNCTIONS, **WRAPPERS}
     while pending:
-        words = set(re.findall(r"\b[a-z_0-9]+\b(?=[<(])", pending.pop()))
+        pieces = pending.pop()
+        words = set(re.findall(r"\b[a-z_0-9]+\b(?=[<(])", pieces))
+        words |= {TENSOR_MAP} if TENSOR_MAP in pieces else set()
         new = {word for word in words if word in known} - wanted
         wanted |= new
         pending += [known[name] for name in new]

@@ -180,7 +180,8 @@ def simplify(expr: Expr, bounds: Bounds) -> Expr:
 
 
 def _decided(expr: Expr, bounds: Bounds) -> Expr | None:
-    """What the limits make of a quotient, a comparison, or the lesser or greater of two."""
+    """What the limits make of a quotient, a comparison, the lesser or greater of two, or an
+    exclusive or."""
     if not isinstance(expr, Apply) or len(expr.args) != 2 or expr.args[0].dtype != INDEX:
         return None
     function, (left, right) = expr.function, expr.args
@@ -191,6 +192,10 @@ def _decided(expr: Expr, bounds: Bounds) -> Expr | None:
         return _compare(function, left, right, bounds)
     elif function in ("min", "max"):
         return _extreme(function, left, right, bounds)
+    elif function == "xor" and right == index(0):
+        return left
+    elif function == "xor" and left == index(0):
+        return right
     return None
 
 

@@ -40,7 +40,19 @@ from .dependence import (
 from .evaluate import Frame, evaluate
 from .inline import Scope
 from .machine import bounded, limits
-from .nodes import Block, Buffer, If, Kernel, Loop, Stmt, Store, Sync, expressions_of
+from .nodes import (
+    Await,
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Loop,
+    Space,
+    Stmt,
+    Store,
+    Sync,
+    expressions_of,
+)
 from .printer import print_kernel
 from .scopes import PARALLEL_KINDS, constant_limits, inner_blocks, scoped, targets_of, walk_scoped
 
@@ -190,7 +202,7 @@ class AccessChecks:
             return  # one iteration has none to race with
         private = private_in(loop.body)
         groups: dict[tuple[str, int], list[Site]] = {}
-        synchronised = any(isinstance(stmt, Sync) for stmt in walk_scoped(loop.body))
+        synchronised = any(isinstance(stmt, Sync | Await) for stmt in walk_scoped(loop.body))
         for site in self.sites(loop.body, (*around, loop)):
             access = site.access
             if access.buffer in private or (synchronised and not access.writes):
@@ -204,6 +216,9 @@ class AccessChecks:
             single = self.buffers[name].elements == 1
             if not written or (single and _write_one_constant(sites)):
                 continue
+            # Arrivals at a barrier may come in any order.
+            if self.buffers[name].space is Space.BARRIER or self._in_one_iteration(loop, sites):
+                continue
             shape = self.buffers[name].shape
             indices = [site.access.indices for site in sites]
             if distinct(loop.axis, indices, shape, inner, self.bounds):
@@ -216,6 +231,14 @@ class AccessChecks:
                     f"iterations of the {loop.kind} loop over {loop.axis} {how} the same element "
                     f"of '{name}'",
                 )
+
+    def _in_one_iteration(self, loop: Loop, sites: Sequence[Site]) -> bool:
+        """Whether the conditions on all these accesses leave the loop but one iteration."""
+        limits_ = {
+            conditional_bounds(_axis(loop), site.conditions, self.bounds) for site in sites
+        }
+        ((low, high), *others) = limits_
+        return not others and low == high
 
     def _collide(
         self, loop: Loop, around: tuple[Loop, ...], sites: Sequence[Site], buffer: Buffer

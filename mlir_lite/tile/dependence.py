@@ -28,7 +28,7 @@ from ..expr import index as literal
 from ..expr.nodes import Apply, Const
 from ..expr.simplify import linear
 from .inline import Scope
-from .nodes import Accumulate, Async, Block, Buffer, Let, Loop, Stmt, Sync, Wait
+from .nodes import Accumulate, Async, Await, Block, Buffer, Let, Loop, Stmt, Sync, Wait
 from .scopes import inner_blocks, loads_in, targets_of, walk_scoped
 
 Linear: TypeAlias = dict[Expr | None, int]
@@ -295,7 +295,7 @@ class Dependences:
         return most
 
     def _mode(self, loop: Loop) -> Mode:
-        if any(isinstance(stmt, Sync | Async | Wait) for stmt in walk_scoped(loop.body)):
+        if any(isinstance(stmt, Sync | Async | Wait | Await) for stmt in walk_scoped(loop.body)):
             return Mode.SERIAL
         private = private_in(loop.body)
         touched: dict[str, list[Access]] = {}

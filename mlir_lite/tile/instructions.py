@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 from ..expr import INDEX, Expr, Load, Var, cast, index
 from ..types import DTYPES, DType, bf16, f32, i8, i32, u8
+from .barriers import barrier_procs
+from .bulk import bulk_procs
 from .copies import bytes_of, copies, wide_accesses
 from .nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
+from .warpgroups import product_procs, register_procs
 from .warps import warp_procs
 
 
@@ -119,6 +122,24 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         *(
             Instruction(proc, (output,), "Fragments of matrices, of all threads of a warp.")
             for proc, output in warp_procs()
+        ),
+        *(
+            Instruction(
+                proc, ("to",), "Copy a box into shared memory, zeros past the array's end.", 16
+            )
+            for proc in bulk_procs()
+        ),
+        *(
+            Instruction(proc, tuple(param.name for param in proc.params), doc)
+            for proc, doc in barrier_procs()
+        ),
+        *(
+            Instruction(proc, ("acc",), "Product of matrices in shared memory, of a warpgroup.")
+            for proc in product_procs()
+        ),
+        *(
+            Instruction(proc, (), "Share out registers among warpgroups; has no effect on values.")
+            for proc in register_procs()
         ),
     )
 }

@@ -13,6 +13,7 @@ from ..types import DType, bool_
 from .nodes import (
     Accumulate,
     Async,
+    Await,
     Block,
     Buffer,
     Call,
@@ -212,6 +213,8 @@ class KernelParser:
                 group = cursor.expect_name("a group")
                 cursor.expect(",")
                 return Wait(group, cursor.expect_int())
+            case "await":
+                return self._await()
             case "nontemporal":
                 cursor.advance()
                 start = cursor.token
@@ -220,6 +223,13 @@ class KernelParser:
                     raise cursor.error("only a store can be nontemporal", start)
                 return replace(write, nontemporal=True)
         return self._write()
+
+    def _await(self) -> Await:
+        self._cursor.expect("await")
+        name, indices, token = self._expressions.at()
+        self._expressions.check_buffer(name, token)
+        self._cursor.expect(",")
+        return Await(Ref(name, indices), self._expressions.expr(INDEX))
 
     def _loop(self) -> Loop:
         cursor = self._cursor

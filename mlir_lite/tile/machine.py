@@ -14,13 +14,14 @@ import numpy as np
 
 from ..errors import VerifyError, check
 from ..types import Array
+from .barriers import phase_parity
 from .dependence import Dependences, Mode
 from .evaluate import Frame, Pending, Storage, accumulate, evaluate, locate, store
 from .inline import External, Scope
 from .lapack import run_routine
-from .nodes import Accumulate, Async, Block, If, Kernel, Let, Loop, Store, Sync, Wait
+from .nodes import Accumulate, Async, Await, Block, If, Kernel, Let, Loop, Space, Store, Sync, Wait
 from .scopes import PARALLEL_KINDS, THREAD_KINDS, scoped, targets_of, walk_scoped
-from .threads import interleave, thread_nest
+from .threads import Pause, interleave, thread_nest
 
 # The order of iterations and threads that may run at the same time, where they run one by one.
 Order: TypeAlias = Literal["ascending", "descending", "shuffled"]
@@ -52,13 +53,15 @@ class Plan:
 
 
 class Machine:
-    """Executes statements. Blocks are generators: a thread pauses where it meets a `Sync`."""
+    """Executes statements. Blocks are generators: a thread pauses where it meets a `Sync`, or an
+    `Await` of what has not come yet."""
 
     def __init__(self, plan: Plan, order: Order, asynchronous: Completion, seed: int) -> None:
         self.plan = plan
         self.order = order
         self.asynchronous = asynchronous
         self.random = np.random.default_rng(seed)
+        self.in_flight: list[Pending] = []  # what arrives at a barrier in the end
 
     def run(self, memory: Mapping[str, Array]) -> None:
         """Run the kernel on flat memory, by the names of its parameters."""
@@ -67,16 +70,19 @@ class Machine:
         }
         frame = Frame(self.plan.kernel.name, {}, buffers)
         with np.errstate(all="ignore"):
-            # A Sync outside threads has nobody to wait for.
-            for _ in self.iteration(self.plan.body, frame):
-                pass
+            # A Sync outside threads has nobody to wait for. At an Await no thread can go on.
+            for pause in self.iteration(self.plan.body, frame):
+                if isinstance(pause, Await):
+                    self.arrive_one(pause, frame)
+            while self.in_flight:
+                self.finish(self.in_flight.pop(0))
 
-    def iteration(self, block: Block, frame: Frame) -> Iterator[Sync]:
+    def iteration(self, block: Block, frame: Frame) -> Iterator[Pause]:
         """Run a block that nothing outlives: what is asynchronous completes at its end."""
         yield from self.block(block, frame)
         self.complete(frame, None, 0)
 
-    def block(self, block: Block, frame: Frame) -> Iterator[Sync]:
+    def block(self, block: Block, frame: Frame) -> Iterator[Pause]:
         for stmt in block:
             match stmt:
                 case Store(target=target, value=value):
@@ -96,17 +102,52 @@ class Machine:
                     self.external(stmt, frame)
                 case Sync():
                     yield stmt
-                case Async(group=group, body=body):
-                    issued = replace(frame, vars=dict(frame.vars))
-                    frame.pending.append(Pending(group, body, issued))
-                    if self.asynchronous == "early":
-                        self.complete(frame, group, 0)
+                case Async():
+                    self.begin(stmt, frame)
+                case Await():
+                    yield from self.awaited(stmt, frame)
                 case Wait(group=group, pending=pending):
                     self.complete(frame, group, pending)
                 case _:
                     raise VerifyError(f"kernel '{frame.kernel}': no meaning for {stmt!r}")
 
-    def branch(self, stmt: If, frame: Frame) -> Iterator[Sync]:
+    def begin(self, stmt: Async, frame: Frame) -> None:
+        """Note a body that may happen later."""
+        issued = Pending(stmt.group, stmt.body, replace(frame, vars=dict(frame.vars)))
+        if _arrives(stmt, frame):
+            self.in_flight.append(issued)
+            if self.asynchronous == "early":
+                self.finish(self.in_flight.pop())
+            return
+        frame.pending.append(issued)
+        if self.asynchronous == "early":
+            self.complete(frame, stmt.group, 0)
+
+    def awaited(self, stmt: Await, frame: Frame) -> Iterator[Pause]:
+        """Pause until the phase of the barrier has ended."""
+        pause = replace(stmt)
+        parity = evaluate(stmt.parity, frame)
+        storage, at = locate(stmt.barrier.buffer, stmt.barrier.indices, frame)
+        while True:
+            over = phase_parity(storage.data[at]) != parity
+            if np.all(over if frame.mask is None else over | ~frame.mask):
+                return
+            yield pause
+
+    def arrive_one(self, pause: Await, frame: Frame) -> None:
+        """The oldest of what is in flight arrives, as no thread can go on."""
+        if not self.in_flight:
+            raise VerifyError(
+                f"kernel '{frame.kernel}': threads await a phase of the barrier "
+                f"'{pause.barrier.buffer}' that never ends"
+            )
+        self.finish(self.in_flight.pop(0))
+
+    def finish(self, work: Pending) -> None:
+        for _ in self.block(work.body, work.frame):
+            raise VerifyError(f"kernel '{work.frame.kernel}': a Sync in an Async body")
+
+    def branch(self, stmt: If, frame: Frame) -> Iterator[Pause]:
         condition = np.asarray(evaluate(stmt.condition, frame))
         if condition.ndim == 0:
             yield from self.block(stmt.then if condition else stmt.otherwise, frame)
@@ -135,10 +176,9 @@ class Machine:
         mine = [work for work in frame.pending if group is None or work.group == group]
         for work in mine[: len(mine) - keep]:
             frame.pending.remove(work)
-            for _ in self.block(work.body, work.frame):
-                raise VerifyError(f"kernel '{frame.kernel}': a Sync in an Async body")
+            self.finish(work)
 
-    def loop(self, loop: Loop, frame: Frame) -> Iterator[Sync]:
+    def loop(self, loop: Loop, frame: Frame) -> Iterator[Pause]:
         start, stop = evaluate(loop.start, frame), evaluate(loop.stop, frame)
         low, high = limits(start, stop, frame.mask)
         if low >= high:
@@ -183,7 +223,7 @@ class Machine:
                 return reversed(values)
         return (values[place] for place in self.random.permutation(len(values)))
 
-    def threads(self, loop: Loop, frame: Frame) -> Iterator[Sync]:
+    def threads(self, loop: Loop, frame: Frame) -> Iterator[Pause]:
         """Run a nest of thread loops as threads that take turns between Syncs."""
         nest, body = thread_nest(loop)
         ranges = []
@@ -191,7 +231,7 @@ class Machine:
             start, stop = evaluate(level.start, frame), evaluate(level.stop, frame)
             ranges.append(range(*limits(start, stop, None)))
 
-        def start_thread(coordinates: tuple[int, ...]) -> Iterator[Sync]:
+        def start_thread(coordinates: tuple[int, ...]) -> Iterator[Pause]:
             own = frame.thread()
             for level, value in zip(nest, coordinates, strict=True):
                 own.vars[level.axis] = np.asarray(value, np.int64)
@@ -220,4 +260,11 @@ def bounded(axis: str, start: Array, stop: Array, frame: Frame) -> Frame:
 
 
 def _has_sync(loop: Loop) -> bool:
-    return any(isinstance(stmt, Sync) for stmt in walk_scoped(loop.body))
+    return any(isinstance(stmt, Sync | Await) for stmt in walk_scoped(loop.body))
+
+
+def _arrives(stmt: Async, frame: Frame) -> bool:
+    """Whether a barrier tells when it is complete."""
+    touched = {target.buffer for inner in walk_scoped(stmt.body) for target in targets_of(inner)}
+    known = (frame.buffers[name].buffer for name in touched & frame.buffers.keys())
+    return any(buffer.space is Space.BARRIER for buffer in known)

@@ -30,19 +30,21 @@ class Space(StrEnum):
     GLOBAL: memory that outlives the kernel (only parameters). SHARED: memory of one parallel
     iteration (a thread's own scratch on a CPU, a block's shared memory on a GPU). REGISTER:
     registers of one thread; every index must be a constant after unrolling and vectorising.
-    FRAGMENT: registers of all threads of a warp; the last index but one is the lane that has them.
+    FRAGMENT: registers of all threads of a warp or a warpgroup; the last index but one is the lane
+    that has them. BARRIER: shared memory that counts arrivals, touched by instructions only.
     """
 
     GLOBAL = "global"
     SHARED = "shared"
     REGISTER = "register"
     FRAGMENT = "fragment"
+    BARRIER = "barrier"
 
 
 class Kind(StrEnum):
     """How a loop runs. ROLLED ones are not to be written out by any compiler. PARALLEL iterations
-    are independent; VECTOR and UNROLL have constant limits; BLOCK, THREAD, WARP and LANE are a
-    GPU's grid."""
+    are independent; VECTOR and UNROLL have constant limits; BLOCK, THREAD, WARP, WARPGROUP and LANE
+    are a GPU's grid. A LANE loop of one iteration is done by the first thread."""
 
     SERIAL = "serial"
     ROLLED = "rolled"
@@ -52,6 +54,7 @@ class Kind(StrEnum):
     BLOCK = "block"
     THREAD = "thread"
     WARP = "warp"
+    WARPGROUP = "warpgroup"  # four warps
     LANE = "lane"
 
 
@@ -184,14 +187,15 @@ class Call(Stmt):
 
 @dataclass(frozen=True, slots=True)
 class Sync(Stmt):
-    """Wait for all threads of a `scope` ("block", "warp")."""
+    """Wait for all threads of a `scope` ("block", "warpgroup", "warp")."""
 
     scope: str
 
 
 @dataclass(frozen=True, slots=True)
 class Async(Stmt):
-    """Copies that may complete as late as the `Wait` for their group."""
+    """Copies and products that may complete as late as the `Wait` for their group; where they end
+    with an arrival at a barrier, as late as an `Await` there."""
 
     group: str
     body: Block
@@ -203,6 +207,16 @@ class Wait(Stmt):
 
     group: str
     pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Await(Stmt):
+    """Wait for the phase of a barrier that has this parity: the first has 0, the second 1, the
+    third 0. A phase ends when all arrivals have come that the barrier was made for; the one before
+    the first has ended."""
+
+    barrier: Ref
+    parity: Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +294,8 @@ def expressions_of(stmt: Stmt) -> tuple[Expr, ...]:
             return (*(part for target in targets for part in target.indices), *values)
         case Call(windows=windows, scalars=scalars):
             return (*(part for window in windows for part in window.offsets), *scalars)
+        case Await(barrier=barrier, parity=parity):
+            return (*barrier.indices, parity)
     return ()
 
 
@@ -343,6 +359,8 @@ def map_own(stmt: Stmt, visit: Callable[[Expr], Expr]) -> Stmt:
                 ]
             )
             return Call(stmt.callee, windows, tuple(parts))
+        case Await():
+            return Await(ref(stmt.barrier), next(parts))
     return stmt
 
 

@@ -24,6 +24,7 @@ from ..types import DType, bool_
 from .nodes import (
     Accumulate,
     Async,
+    Await,
     Block,
     Buffer,
     Call,
@@ -268,6 +269,8 @@ class _Body:
                 self._writer.write(f"sync {name_of(scope)}")
             case Wait(group=group, pending=pending):
                 self._writer.write(f"wait {name_of(group)}, {pending}")
+            case Await(barrier=barrier, parity=parity):
+                self._writer.write(f"await {self._ref(barrier)}, {text(parity, INDEX)}")
             case _:
                 raise VerifyError(f"no text for a statement of class {type(stmt).__name__}")
         self._writer.end()

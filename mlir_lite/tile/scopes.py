@@ -17,6 +17,7 @@ from .evaluate import Frame, evaluate
 from .inline import External, Scope, inline_calls
 from .nodes import (
     Accumulate,
+    Await,
     Block,
     Buffer,
     If,
@@ -32,14 +33,15 @@ from .nodes import (
     map_blocks,
 )
 
-PARALLEL_KINDS = (Kind.PARALLEL, Kind.BLOCK, Kind.THREAD, Kind.WARP, Kind.LANE)
-THREAD_KINDS = (Kind.THREAD, Kind.WARP, Kind.LANE)
+THREAD_KINDS = (Kind.THREAD, Kind.WARP, Kind.WARPGROUP, Kind.LANE)
+PARALLEL_KINDS = (Kind.PARALLEL, Kind.BLOCK, *THREAD_KINDS)
 
 # The loops whose iterations own a buffer: a block's threads share its SHARED buffers.
 _OWNERS: Mapping[Space, tuple[Kind, ...]] = {
     Space.SHARED: (Kind.PARALLEL, Kind.BLOCK),
     Space.REGISTER: PARALLEL_KINDS,
-    Space.FRAGMENT: (Kind.PARALLEL, Kind.BLOCK, Kind.WARP),
+    Space.FRAGMENT: (Kind.PARALLEL, Kind.BLOCK, Kind.WARP, Kind.WARPGROUP),
+    Space.BARRIER: (Kind.PARALLEL, Kind.BLOCK),
     Space.GLOBAL: (),
 }
 
@@ -80,12 +82,17 @@ def buffers_in(stmt: Stmt, known: Known | None = None) -> frozenset[str]:
     """The buffers a statement or one nested in it touches; `known` remembers them."""
     if known is not None and id(stmt) in known:
         return known[id(stmt)][1]
-    own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
     nested = (buffers_in(inner, known) for block in inner_blocks(stmt) for inner in block)
-    found = frozenset(own).union(*nested)
+    found = _own_buffers(stmt).union(*nested)
     if known is not None:
         known[id(stmt)] = (stmt, found)
     return found
+
+
+def _own_buffers(stmt: Stmt) -> frozenset[str]:
+    """The buffers that a statement touches itself."""
+    own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
+    return frozenset(own | {stmt.barrier.buffer} if isinstance(stmt, Await) else own)
 
 
 def scoped(kernel: Kernel, *, narrow: bool) -> Block:
@@ -144,8 +151,7 @@ def _common_loops(name: str, body: Block, known: Known) -> list[Loop] | None:
         (stmt,) = using
         if isinstance(stmt, External):
             return []
-        own = {load.buffer for load in loads_in(stmt)} | {ref.buffer for ref in targets_of(stmt)}
-        if name not in own:
+        if name not in _own_buffers(stmt):
             inner = [block for block in inner_blocks(stmt) if _uses(name, block, known)]
             if len(inner) == 1:
                 head = [stmt] if isinstance(stmt, Loop) else []

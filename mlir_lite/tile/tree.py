@@ -14,9 +14,11 @@ from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, simplify, vars_of
 from ..text import fresh_name
 from .nodes import (
     Accumulate,
+    Async,
     Block,
     If,
     Kernel,
+    Kind,
     Let,
     Loop,
     Ref,
@@ -197,6 +199,11 @@ def written_first(block: Block, name: str) -> bool:
     return False
 
 
+def _runs_once(loop: Loop) -> bool:
+    """Whether the loop says nothing: one over lanes says that the first thread does it alone."""
+    return extent_of(loop) == 1 and loop.kind is not Kind.LANE
+
+
 def tidy(kernel: Kernel) -> Kernel:
     """Simplify every expression by the limits of its loops; drop loops that run once or never and
     conditions that are decided."""
@@ -208,7 +215,7 @@ def tidy(kernel: Kernel) -> Kernel:
             match stmt:
                 case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 0:
                     continue
-                case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 1:
+                case Loop(start=Const(), stop=Const()) if _runs_once(stmt):
                     once = substitute_block(stmt.body, {stmt.axis: stmt.start})
                     result.extend(visit(once, bounds))
                 case Loop():
@@ -222,6 +229,8 @@ def tidy(kernel: Kernel) -> Kernel:
                     then, otherwise = visit(stmt.then, bounds), visit(stmt.otherwise, bounds)
                     if then or otherwise:
                         result.append(replace(stmt, then=then, otherwise=otherwise))
+                case Async():
+                    result.append(replace(stmt, body=visit(stmt.body, bounds)))
                 case _:
                     result.append(stmt)
         return tuple(result)

@@ -28,6 +28,7 @@ from .alignment import check_alignment
 from .inline import Scope, callee_of
 from .nodes import (
     Accumulate,
+    Await,
     Block,
     Buffer,
     Call,
@@ -188,6 +189,12 @@ class _Names:
                 self.accumulation(stmt)
             case Call():
                 self.call(stmt)
+            case Await(barrier=barrier, parity=parity):
+                self.reference(barrier.buffer, barrier.indices, None, stmt)
+                if self.buffers[barrier.buffer].space is not Space.BARRIER:
+                    raise self.fail(stmt, f"'{barrier.buffer}' is no barrier")
+                if parity.dtype != INDEX:
+                    raise self.fail(stmt, f"a parity is not of type {INDEX}")
 
     def accumulation(self, stmt: Accumulate) -> None:
         combiner = COMBINERS.get(stmt.combiner)

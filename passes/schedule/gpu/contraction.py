@@ -39,6 +39,8 @@ from ....tile.nodes import (
 )
 from ....tile.scopes import scoped
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits, var
+from ....tile.warps import NARROW
+from ....types import DType, f32
 from ..analysis import stride
 
 LEAST = 8  # columns and terms: with fewer, tiles are mostly empty
@@ -122,7 +124,7 @@ class Contraction:
     def is_scattered(self, operand: Operand) -> bool:
         """Whether memory holds an operand, before it is widened, but not in runs of sixteen
         bytes."""
-        bare = replace(operand, value=narrow(operand.value))
+        bare = narrowed(operand)
         return bare.plain is not None and not self.run(bare, WIDEST // bare.load.dtype.bytes)
 
     def _reaches(self, load: Load, loop: Loop) -> bool:
@@ -270,6 +272,18 @@ def _has_loads(expr: Expr) -> bool:
     return any(True for _ in loads_of(expr))
 
 
-def narrow(expr: Expr) -> Expr:
-    """A factor before it was widened."""
-    return expr.value if isinstance(expr, Cast) else expr
+def narrow_type(contraction: Contraction) -> DType | None:
+    """The type of both factors before they were widened, if cards can multiply it."""
+    factors = (contraction.left.value, contraction.right.value)
+    found = {factor.value.dtype for factor in factors if isinstance(factor, Cast)}
+    wide = all(isinstance(factor, Cast) for factor in factors)
+    if not wide or len(found) != 1 or contraction.total.dtype != f32:
+        return None
+    (dtype,) = found
+    return dtype if dtype in NARROW else None
+
+
+def narrowed(operand: Operand) -> Operand:
+    """An operand before it was widened."""
+    value = operand.value
+    return replace(operand, value=value.value if isinstance(value, Cast) else value)

@@ -6,33 +6,63 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from ....expr import Expr, Load, all_of, apply, index, rewrite_expr, substitute_vars
+from ....expr import Expr, Load, Var, all_of, apply, index, rewrite_expr, substitute_vars
 from ....tile.nodes import Block, If, Kind, Let, Loop, Stmt, map_expressions
 from ....tile.tree import Names, var
-from .contraction import Contraction, count
+from .contraction import Contraction, Operand, count
 from .grid import axes_at
-from .product_operand import Staged, Standing
+from .product_operand import Standing
 
 # The statements of a step, in the stage that its tiles are in; and whether all steps that come have
 # tiles to bring ahead.
 StepBody: TypeAlias = Callable[[Expr, Expr, bool], Block]
 
 
+class Side(Protocol):
+    """An operand whose tiles a block has in shared memory."""
+
+    @property
+    def operand(self) -> Operand: ...
+
+    @property
+    def first(self) -> Var:
+        """The row (or column) that the block's tile begins with."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows and terms of a tile."""
+
+    @property
+    def ends(self) -> int:
+        """Terms that all tiles have, with those past the last one."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the last tile lies over the one before, rather than past the last row."""
+
+    @property
+    def last_first(self) -> int:
+        """The row that the last tile begins with where it overlaps."""
+
+
+AnySide = TypeVar("AnySide", bound=Side)
+
+
 @dataclass(frozen=True)
-class Blocks:
+class Blocks(Generic[AnySide]):
     """The blocks of a contraction, with their tiles of both operands; each sums up in `steps`."""
 
     contraction: Contraction
     names: Names
     block: str
-    left: Staged
-    right: Staged
+    left: AnySide
+    right: AnySide
     steps: int
 
     @property
-    def operands(self) -> tuple[Staged, Staged]:
+    def operands(self) -> tuple[AnySide, AnySide]:
         return self.left, self.right
 
     @property
@@ -60,7 +90,7 @@ class Blocks:
             batch = batch % each
         return (*lets, *axes_at(self.contraction.batch, batch))
 
-    def _start(self, side: Staged) -> Expr:
+    def _start(self, side: Side) -> Expr:
         """Where the rows (or columns) begin that are the block's alone."""
         rows, columns = self.grid
         at: Expr = var(self.block)

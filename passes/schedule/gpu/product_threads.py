@@ -47,7 +47,7 @@ def by_tiles(contraction: Contraction, tile: Tile) -> Kernel:
 class _Tiling:
     """The work of writing a contraction by tiles."""
 
-    blocks: Blocks
+    blocks: Blocks[Staged]
     tile: Tile
     thread: str
     sums: Buffer

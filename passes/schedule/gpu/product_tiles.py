@@ -11,6 +11,8 @@ from math import prod
 from typing import Protocol, Self, TypeVar
 
 from ....target import Gpu
+from ....tile.warpgroups import ROWS as GROUP_ROWS
+from ....tile.warpgroups import THREADS as GROUP_THREADS
 from ....tile.warps import COLUMNS, NARROW, ROWS
 from ....types import DType
 
@@ -21,11 +23,14 @@ DEPTH = 8  # terms of a tile: a sector of memory, where they are neighbours
 STAGES = 4  # tiles in shared memory: three on their way hide the latency
 WARP_DEPTH = 32  # terms of a tile of narrow elements
 WARP_STAGES = 3
+WARPGROUP_DEPTH = 64  # a row of a box
+WARPGROUP_STAGES = 4
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)  # parts of a sum: each is written to memory and read again
 
 # Of a multiprocessor, in elements or bytes a cycle; the same for all cards since 2020, roughly.
 MULTIPLY_ADDS = 128  # of f32
 _FRAGMENT_MULTIPLY_ADDS = 1024
+_GROUP_MULTIPLY_ADDS = 2048
 _SHARED_BYTES = 128
 _MEMORY_BYTES = 32  # from beyond it, all of them at once
 _REGISTERS = 65536
@@ -66,6 +71,10 @@ class Cut(Protocol):
         """Of a thread, roughly."""
 
     @property
+    def begin(self) -> int:
+        """Terms that could be added in the time that it takes until the first tiles are there."""
+
+    @property
     def cycles(self) -> float:
         """Of a busy multiprocessor for one term."""
 
@@ -100,6 +109,10 @@ class Tile:
     @property
     def registers(self) -> int:
         return 40 + prod(self.quads) * QUAD * QUAD + 2 * sum(self.quads) * QUAD
+
+    @property
+    def begin(self) -> int:
+        return 4 * self.depth
 
     @property
     def cycles(self) -> float:
@@ -146,6 +159,10 @@ class WarpTile:
         return 40 + 4 * rows * columns + 4 * rows + 2 * columns
 
     @property
+    def begin(self) -> int:
+        return 4 * self.depth
+
+    @property
     def cycles(self) -> float:
         """Arithmetic, and half of the reads of shared memory, which go on beside it."""
         rows, columns = self.fragments
@@ -155,6 +172,56 @@ class WarpTile:
 
     def in_parts(self, splits: int) -> Self:
         return replace(self, splits=splits)
+
+
+@dataclass(frozen=True)
+class WarpgroupTile:
+    """What is in one block of warpgroups: one that brings tiles, and `groups` that multiply, each
+    with `rows` times 64 rows of the result and all `columns`."""
+
+    groups: int
+    rows: int
+    columns: int
+    depth: int = WARPGROUP_DEPTH
+    stages: int = WARPGROUP_STAGES
+    splits: int = 1
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of the result in a block."""
+        return self.groups * self.rows * GROUP_ROWS, self.columns
+
+    @property
+    def threads(self) -> int:
+        return (self.groups + 1) * GROUP_THREADS
+
+    @property
+    def registers(self) -> int:
+        return _REGISTERS // self.threads
+
+    @property
+    def bringing_registers(self) -> int | None:
+        """Registers of a thread that brings tiles; None where all have as many as there are."""
+        return 40 if self.groups > 1 else None
+
+    @property
+    def multiplying_registers(self) -> int | None:
+        return 232 if self.groups > 1 else None
+
+    @property
+    def begin(self) -> int:
+        return 2 * self.depth
+
+    @property
+    def cycles(self) -> float:
+        return prod(self.sides) / _GROUP_MULTIPLY_ADDS
+
+    def in_parts(self, splits: int) -> Self:
+        return replace(self, splits=splits)
+
+    def shared_bytes(self, dtype: DType) -> int:
+        """What the tiles take, and barriers."""
+        return self.stages * (self.depth * sum(self.sides) * dtype.bytes + 16)
 
 
 # From the least traffic with memory for each product to the most blocks.
@@ -174,11 +241,17 @@ _WARP_TILES = (
     WarpTile((2, 2), (1, 2)),  # 32 x 32 of 128
     WarpTile((1, 1), (1, 2)),  # 16 x 16 of 32
 )
+_WARPGROUP_TILES = (
+    WarpgroupTile(2, 1, 256),  # 128 x 256 of 384 threads
+    WarpgroupTile(2, 1, 128),  # 128 x 128 of 384
+    WarpgroupTile(1, 1, 128),  # 64 x 128 of 256
+    WarpgroupTile(1, 1, 64),  # 64 x 64 of 256
+)
 
 
 def choose_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> Tile:
     """The tile that takes the least time by estimate, with as many stages as there is room for."""
-    tile = _least(_TILES, sizes, dtype.bytes, gpu)
+    tile = _least(_allowed(_TILES, gpu), sizes, dtype.bytes, gpu)
     while tile.shared_bytes(dtype) > gpu.static_shared_bytes:
         tile = replace(tile, stages=tile.stages - 1)
     return tile
@@ -186,7 +259,20 @@ def choose_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> Tile:
 
 def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
     """The tile of fragments that takes the least time by estimate."""
-    return _least(_WARP_TILES, sizes, dtype.bytes, gpu)
+    return _least(_allowed(_WARP_TILES, gpu), sizes, dtype.bytes, gpu)
+
+
+def choose_warpgroup_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpgroupTile | None:
+    """The tile of warpgroups that takes the least time by estimate; None where warps alone are
+    faster, or the card has no such products."""
+    if not gpu.warpgroup_products:
+        return None
+    best = _least(_WARPGROUP_TILES, sizes, dtype.bytes, gpu)
+    warps = choose_warp_tile(sizes, dtype, gpu)
+    times = [_cycles(cut, sizes, dtype.bytes, gpu) for cut in (best, warps)]
+    while best.shared_bytes(dtype) > gpu.shared_bytes:
+        best = replace(best, stages=best.stages - 1)
+    return best if times[0] <= times[1] else None
 
 
 _AnyCut = TypeVar("_AnyCut", bound=Cut)
@@ -199,11 +285,14 @@ def product_cycles(sizes: Sizes, factors: DType, gpu: Gpu) -> float:
     return _cycles(cut, sizes, factors.bytes, gpu)
 
 
+def _allowed(cuts: Sequence[_AnyCut], gpu: Gpu) -> Sequence[_AnyCut]:
+    return [cut for cut in cuts if cut.threads <= gpu.block_threads] or cuts[-1:]
+
+
 def _least(cuts: Sequence[_AnyCut], sizes: Sizes, size: int, gpu: Gpu) -> _AnyCut:
-    allowed = [cut for cut in cuts if cut.threads <= gpu.block_threads] or cuts[-1:]
     candidates = [
         cut.in_parts(splits)
-        for cut in allowed
+        for cut in cuts
         for splits in SPLITS
         if splits == 1 or sizes.depth >= splits * 16 * cut.depth
     ]
@@ -218,7 +307,7 @@ def _cycles(cut: Cut, sizes: Sizes, size: int, gpu: Gpu) -> float:
     each = -(-blocks // gpu.multiprocessors)
     most = max(1, min(gpu.threads, _REGISTERS // cut.registers) // cut.threads)
     busy = min(1.0, min(each, most) * cut.threads / _BUSY)
-    terms = -(-sizes.depth // cut.splits) + 4 * cut.depth  # to fill the pipeline takes time too
+    terms = -(-sizes.depth // cut.splits) + cut.begin
     time = each * terms * max(cut.cycles / busy, (rows + columns) * size / _MEMORY_BYTES)
     if cut.splits > 1:
         moved = sizes.batch * sizes.rows * sizes.columns * 4 * (2 * cut.splits + 1)

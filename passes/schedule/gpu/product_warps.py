@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....expr import TRUE, Cast, Expr, Load, const, index
+from ....expr import TRUE, Expr, Load, const, index
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -29,24 +29,13 @@ from ....tile.nodes import (
     Window,
 )
 from ....tile.tree import Names, tidy, var
-from ....tile.warps import COLUMNS, LANES, NARROW, ROWS, TERMS, mma_name
+from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, mma_name
 from ....types import DType, f32
-from .contraction import Contraction, Operand
+from .contraction import Contraction, Operand, narrow_type, narrowed
 from .product_blocks import Blocks, unrolled
 from .product_operand import Staged
 from .product_tiles import WarpTile
 from .warp_tiles import GROUP, brought, lanes, load_fragments, swizzled
-
-
-def narrow_type(contraction: Contraction) -> DType | None:
-    """The type of both factors before they were widened, if warps can multiply it."""
-    factors = (contraction.left.value, contraction.right.value)
-    found = {factor.value.dtype for factor in factors if isinstance(factor, Cast)}
-    wide = all(isinstance(factor, Cast) for factor in factors)
-    if not wide or len(found) != 1 or contraction.total.dtype != f32:
-        return None
-    (dtype,) = found
-    return dtype if dtype in NARROW else None
 
 
 def by_warps(contraction: Contraction, tile: WarpTile) -> Kernel:
@@ -58,7 +47,7 @@ def by_warps(contraction: Contraction, tile: WarpTile) -> Kernel:
 class _Tiling:
     """The work of writing a contraction by warps."""
 
-    blocks: Blocks
+    blocks: Blocks[Staged]
     tile: WarpTile
     warp: str
     dtype: DType
@@ -74,7 +63,7 @@ class _Tiling:
         tile = replace(tile, stages=min(tile.stages, steps + 1))
         block, warp = names.fresh("block"), names.fresh("warp")
         left, right = (
-            _staged(contraction, _narrow(operand), name, dtype, rows, tile, steps, names)
+            _staged(contraction, narrowed(operand), name, dtype, rows, tile, steps, names)
             for operand, name, rows in zip(
                 (contraction.left, contraction.right), ("left", "right"), tile.sides, strict=True
             )
@@ -204,12 +193,6 @@ class _Tiling:
         for axis, extent in ((pair, 2), (half, 2), (j, columns), (i, rows)):
             body = (unrolled(axis, extent, *body),)
         return lanes(lane, *body)
-
-
-def _narrow(operand: Operand) -> Operand:
-    """An operand before it was widened."""
-    assert isinstance(operand.value, Cast)
-    return replace(operand, value=operand.value.value)
 
 
 def _staged(

@@ -22,10 +22,11 @@ from ....tile.alignment import WIDEST
 from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from ....tile.tree import Names, accesses, nest, var
 from ....types import DType, f32
-from .contraction import Contraction, Operand, count
+from .contraction import Contraction, Operand, count, narrow_type
 from .product_threads import by_tiles
-from .product_tiles import Sizes, choose_tile, choose_warp_tile
-from .product_warps import by_warps, narrow_type
+from .product_tiles import Sizes, choose_tile, choose_warp_tile, choose_warpgroup_tile
+from .product_warpgroups import by_warpgroups, can_use_warpgroups
+from .product_warps import by_warps
 
 
 def schedule_product(
@@ -40,6 +41,10 @@ def schedule_product(
         contraction.depth,
     )
     narrow = narrow_type(contraction)
+    group_tile = choose_warpgroup_tile(sizes, narrow, gpu) if narrow is not None else None
+    if group_tile is not None and can_use_warpgroups(contraction):
+        cut = group_tile
+        return _in_parts(contraction, cut.splits, lambda part: by_warpgroups(part, cut))
     if narrow is not None:
         warp_tile = choose_warp_tile(sizes, narrow, gpu)
         return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))

@@ -40,4 +40,5 @@ static shim_index blockIdx, threadIdx, blockDim, gridDim;
 #include "device/warps.h"
 #include "device/matrices.h"
 #include "device/rows.h"
+#include "device/groups.h"
 #include "device/launch.h"

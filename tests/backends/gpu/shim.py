@@ -16,6 +16,11 @@ import pytest
 from mlir_lite.backends.cuda.c_names import element_type
 from mlir_lite.backends.cuda.functions import FUNCTIONS
 from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.tensor_maps import (
+    PROMOTE_TO_256_BYTES,
+    SWIZZLE_128_BYTES,
+    TensorMap,
+)
 from mlir_lite.backends.cuda.wrappers import needed
 from mlir_lite.types import Array
 
@@ -37,6 +42,7 @@ class Config(ctypes.Structure):
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
         ("without", ctypes.c_int),
+        ("asked", ctypes.c_int),
     )
 
 
@@ -49,10 +55,13 @@ def unit_text(kernels: Sequence[CudaKernel]) -> str:
 
 
 def _start(kernel: CudaKernel) -> str:
-    args = ", ".join(
+    count = len(kernel.params)
+    pointers = [
         f"*({element_type(param.dtype)}**)args[{place}]"
         for place, param in enumerate(kernel.params)
-    )
+    ]
+    maps = [f"*(TensorMap*)args[{count + place}]" for place in range(len(kernel.tensor_maps))]
+    args = ", ".join(pointers + maps)
     return (
         f"static void start_{kernel.name}(void** args) {{ {kernel.name}({args}); }}\n"
         f'extern "C" const char* run_{kernel.name}(const shim_config* config, void** args)\n'
@@ -147,12 +156,13 @@ class ShimDevice:
 
     def launch(self, kernel: CudaKernel, addresses: Sequence[int]) -> None:
         values = [ctypes.c_void_p(address) for address in addresses]
-        pointers = (ctypes.c_void_p * max(1, len(values)))(
-            *(ctypes.addressof(value) for value in values)
-        )
+        maps = [self._encoded(entry, addresses[entry.param]) for entry in kernel.tensor_maps]
+        given = [*map(ctypes.addressof, values), *(packed.ctypes.data for packed in maps)]
+        pointers = (ctypes.c_void_p * max(1, len(given)))(*given)
         sizes = (ctypes.c_int * 3)
         grid, block = sizes(*kernel.grid), sizes(*kernel.block)
-        config = Config(grid, block, ORDERS[self.order], self.seed, self.without)
+        order = ORDERS[self.order]
+        config = Config(grid, block, order, self.seed, self.without, kernel.shared_bytes)
         if self.watches:
             for address, padded in self.memory.items():
                 count = ctypes.c_longlong(len(padded) - 512)
@@ -162,3 +172,26 @@ class ShimDevice:
         wrong = start(ctypes.byref(config), pointers)
         if wrong is not None:
             raise AssertionError(f"{kernel.name}: {wrong.decode()}")
+
+    def _encoded(self, entry: TensorMap, address: int) -> Array:
+        """What the driver would make of a tensor map: 128 bytes at a multiple of 64."""
+        room = np.zeros(192, np.uint8)
+        packed = room[-room.ctypes.data % 64 :][:128]
+        long, short = ctypes.c_ulonglong, ctypes.c_uint
+        rank = len(entry.sizes)
+        refused = self.library.shim_encode(
+            ctypes.c_void_p(packed.ctypes.data),
+            entry.element,
+            rank,
+            ctypes.c_void_p(address),
+            (long * rank)(*entry.sizes),
+            (long * rank)(*entry.strides),
+            (short * rank)(*entry.box),
+            (short * rank)(*[1] * rank),
+            0,
+            SWIZZLE_128_BYTES,
+            PROMOTE_TO_256_BYTES,
+            0,
+        )
+        assert not refused, f"the driver would not take {entry}"
+        return packed

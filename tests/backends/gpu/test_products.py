@@ -218,7 +218,7 @@ def test_precision_lets_warps_multiply_narrow_elements(fn: Function, tmp_path: P
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 def test_nvcc_has_no_complaint_about_warps(tmp_path: Path) -> None:
-    source = str(CudaSource.of(planned(product_bf16, card())[0], card()))
+    source = str(CudaSource.of(planned(product_bf16, card("sm_80"))[0], card("sm_80")))
     (tmp_path / "product.cu").write_text(source)
     command = ["nvcc", "-arch=sm_90", "-std=c++17", "-Werror", "all-warnings", "-cubin"]
     done = subprocess.run(

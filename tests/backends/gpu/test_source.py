@@ -89,7 +89,7 @@ def test_assembler_machine_code_and_resources_are_stages() -> None:
 @pytest.mark.usefixtures("nvrtc")
 def test_a_wrong_source_has_no_assembler() -> None:
     with pytest.raises(RunError, match="identifier \"y\" is undefined"):
-        ptx_text('extern "C" __global__ void wrong(float* x) { *x = y; }', 90)
+        ptx_text('extern "C" __global__ void wrong(float* x) { *x = y; }', "sm_90")
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -136,11 +136,12 @@ def unit_of(kernels: Mapping[str, Mapping[str, CudaKernel]]) -> str:
 def measured(binary: Binary, kernels: Sequence[tuple[str, CudaKernel]], gpu: Gpu) -> Rows:
     """The figures of kernels, with their templates."""
     found: Rows = {}
-    listed = listings(sass_text(binary))
+    asked = {f"{template}__{kernel.name}": kernel.shared_bytes for template, kernel in kernels}
+    used, listed = binary.usage_with(asked), listings(sass_text(binary))
     architecture = ARCHITECTURES[gpu.architecture.rstrip("a")]
     for template, kernel in kernels:
         name = f"{template}__{kernel.name}"
-        usage, loop = binary.usage[name], listed[name].main_loop()
+        usage, loop = used[name], listed[name].main_loop()
         every = counts(loop)
         found[template, architecture, kernel.name] = Figures(
             usage.registers,

@@ -4,19 +4,26 @@
 // What a launch asks for; `without` is the line of a barrier to leave out, to see whether anyone
 // notices.
 enum { SHIM_ASCENDING, SHIM_DESCENDING, SHIM_SHUFFLED };
-struct shim_config { int grid[3], block[3], order; unsigned seed; int without; };
+struct shim_config { int grid[3], block[3], order; unsigned seed; int without, asked; };
 
 // A fiber has a stack. A switch saves the registers that a call keeps, and the stack pointer.
 enum { SHIM_THREADS = 1024, SHIM_STACK = 128 << 10 };
 
 // Who must have come before a fiber that waits goes on: all threads of its block, or those of its
-// warp, who meet at a barrier or only do an instruction together, which orders no memory.
-enum { SHIM_BLOCK, SHIM_WARP, SHIM_TOGETHER };
-struct shim_fiber { void* stack_pointer; int waits_at, waits_for, done; shim_index at; };
+// warp, who meet at a barrier or only do an instruction together, which orders no memory; or whoever
+// arrives at a barrier that counts arrivals.
+enum { SHIM_BLOCK, SHIM_WARP, SHIM_TOGETHER, SHIM_ARRIVALS };
+struct shim_fiber {
+    void* stack_pointer;
+    int waits_at, waits_for, done;
+    shim_index at;
+    const long long* awaits;
+    int parity;
+};
 static shim_fiber shim_fibers[SHIM_THREADS];
 static char* shim_stacks;
 static void *shim_scheduler, **shim_arguments;
-static int shim_current, shim_without, shim_failed;
+static int shim_current, shim_without, shim_failed, shim_inside;
 static void (*shim_body)(void**);
 static char shim_message[256];
 
@@ -51,7 +58,7 @@ __attribute__((format(printf, 1, 2))) static void shim_fail(const char* words, .
     vsnprintf(shim_message, sizeof shim_message, words, values);
     va_end(values);
     shim_failed = 1;
-    shim_yield();
+    if (shim_inside) shim_yield();
 }
 
 static void shim_wait(int line, int whom)

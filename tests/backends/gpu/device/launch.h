@@ -20,7 +20,9 @@ static void shim_resume(int thread)
     shim_current = thread;
     threadIdx = shim_fibers[thread].at;
     CHECKS(check_thread = thread; check_running = 1;)
+    shim_inside = 1;
     shim_switch(&shim_scheduler, shim_fibers[thread].stack_pointer);
+    shim_inside = 0;
     CHECKS(check_running = 0;)
 }
 
@@ -42,7 +44,8 @@ static int shim_all_wait(int from, int end, bool for_block)
     const shim_fiber& first = shim_fibers[from];
     for (int t = from; t < end; ++t) {
         const shim_fiber& fiber = shim_fibers[t];
-        if (fiber.done || (fiber.waits_for == SHIM_BLOCK) != for_block) return 0;
+        if (fiber.done || !fiber.waits_at || fiber.waits_for == SHIM_ARRIVALS) return 0;
+        if ((fiber.waits_for == SHIM_BLOCK) != for_block) return 0;
         if (fiber.waits_at != first.waits_at) return 0;
     }
     return 1;
@@ -66,7 +69,7 @@ static int shim_release(int threads)
         for (int t = 0; t < threads; ++t) shim_fibers[t].waits_at = 0;
         return 1;
     }
-    int released = 0;
+    int released = shim_release_arrived(threads);
     for (int warp = 0; warp * 32 < threads; ++warp) released |= shim_release_warp(warp, threads);
     return released;
 }
@@ -100,6 +103,7 @@ static const char* shim_block(const shim_config& config)
     if (__start_cuda_shared)
         memset(__start_cuda_shared, 0xff, (size_t)(__stop_cuda_shared - __start_cuda_shared));
     for (int t = 0; t < threads; ++t) shim_prepare(t, config.block);
+    shim_groups_begin(threads);
     for (;;) {
         shim_advance(order, threads, config.order);
         if (shim_failed) return shim_message;
@@ -107,9 +111,10 @@ static const char* shim_block(const shim_config& config)
         for (int t = 0; t < threads; ++t) running += !shim_fibers[t].done;
         if (!running) {
             CHECKS(check_end_block();)
-            return 0;
+            shim_groups_end(threads, config.asked);
+            return shim_failed ? shim_message : 0;
         }
-        if (!shim_release(threads)) {
+        if (!shim_release(threads) && !shim_bring_oldest()) {
             snprintf(shim_message, sizeof shim_message,
                      "%d of %d threads wait at a barrier that the others do not come to",
                      running, threads);

@@ -1,0 +1,75 @@
+"""What goes on while the threads of a kernel do: copies by threads, copies of boxes by the card's
+engine, products of warpgroups. How it begins and how its end is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import TypeAlias
+
+from ...errors import UnsupportedError, check
+from ...tile.barriers import ARRIVE
+from ...tile.instructions import INSTRUCTIONS
+from ...tile.nodes import Async, Call, Kernel, Wait, Window, walk
+from .tensor_maps import BULK
+
+PRODUCT = "wgmma_"  # what the names of products of warpgroups begin with
+
+
+class Work(Enum):
+    """What is in an Async."""
+
+    COPIES = "copies"
+    BOXES = "boxes"
+    PRODUCTS = "products"
+
+
+Groups: TypeAlias = Mapping[str, Work]
+
+
+def work_of(stmt: Async) -> Work:
+    """By the instructions in it."""
+    called = [inner.callee for inner in walk(stmt.body) if isinstance(inner, Call)]
+    if any(name.startswith(BULK) for name in called):
+        return Work.BOXES
+    return Work.PRODUCTS if any(name.startswith(PRODUCT) for name in called) else Work.COPIES
+
+
+def groups_of(kernel: Kernel) -> Groups:
+    """What each group of a kernel is. `UnsupportedError` for one of several kinds."""
+    groups: dict[str, Work] = {}
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, Async):
+            work = groups.setdefault(stmt.group, work_of(stmt))
+            check(work is work_of(stmt), f"'{stmt.group}' is of two kinds", UnsupportedError)
+    return groups
+
+
+def write_begun(work: Work, body: Iterator[str]) -> Iterator[str]:
+    """The statements of copies or products, and that they are a group."""
+    if work is Work.PRODUCTS:
+        yield "wgmma_fence();"
+    yield from body
+    yield "wgmma_commit();" if work is Work.PRODUCTS else "cp_async_commit();"
+
+
+def write_wait(stmt: Wait, groups: Groups) -> str:
+    """The statement that waits for a group."""
+    name = "wgmma_wait" if groups.get(stmt.group) is Work.PRODUCTS else "cp_async_wait"
+    return f"{name}<{stmt.pending}>();"
+
+
+def boxes_of(stmt: Async) -> tuple[tuple[Call, ...], Window]:
+    """The copies of boxes in an Async, and the barrier at which they arrive in the end."""
+    *copies, last = [inner for inner in stmt.body if isinstance(inner, Call)]
+    whole = len(copies) + 1 == len(stmt.body) and last.callee == ARRIVE
+    boxes = all(copy.callee.startswith(BULK) for copy in copies)
+    check(whole and boxes, f"'{stmt.group}' is no copies and an arrival", UnsupportedError)
+    return tuple(copies), last.windows[0]
+
+
+def box_bytes(copies: Sequence[Call]) -> int:
+    """What copies of boxes bring."""
+    boxes = [INSTRUCTIONS[copy.callee].params[0] for copy in copies]
+    return sum(box.elements * box.dtype.bytes for box in boxes)

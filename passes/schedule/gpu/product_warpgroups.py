@@ -1,0 +1,216 @@
+"""The tiles of a product of narrow elements, multiplied by warpgroups out of shared memory. One
+warpgroup brings tiles, the others multiply them; they meet at barriers only, two for each stage.
+
+    block: warpgroup g:
+      if g == 0: for step: {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
+      else: {sums = 0;
+             for step: {await full[s];  async products {sums += left[s] * right[s]}
+                        wait products, 1;  arrive empty[s - 1]}
+             wait products, 0;  y[m, n] = f(sums)}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ....expr import Expr, Load, const, index
+from ....tile.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
+from ....tile.nodes import (
+    Async,
+    Await,
+    Block,
+    Buffer,
+    Call,
+    If,
+    Kernel,
+    Kind,
+    Loop,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    Sync,
+    Wait,
+    Window,
+)
+from ....tile.tree import Names, tidy, var
+from ....tile.warpgroups import ROWS, TERMS, THREADS, product_name, registers_name
+from ....types import DType, f32, i64
+from .contraction import Contraction, narrow_type, narrowed
+from .product_blocks import Blocks, unrolled
+from .product_boxes import Boxed, has_boxes
+from .product_tiles import WarpgroupTile
+
+TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous
+
+
+def can_use_warpgroups(contraction: Contraction) -> bool:
+    """Whether both operands are narrow elements that come as boxes."""
+    if narrow_type(contraction) is None:
+        return False
+    sides = (narrowed(contraction.left), narrowed(contraction.right))
+    return all(has_boxes(contraction, side) for side in sides)
+
+
+def by_warpgroups(contraction: Contraction, tile: WarpgroupTile) -> Kernel:
+    """The kernel of a contraction that `can_use_warpgroups`."""
+    return _Tiling.of(contraction, tile).kernel()
+
+
+@dataclass(frozen=True)
+class _Tiling:
+    """The work of writing a contraction by warpgroups."""
+
+    blocks: Blocks[Boxed]
+    tile: WarpgroupTile
+    group: str
+    dtype: DType
+    sums: Buffer
+    full: Buffer
+    empty: Buffer
+
+    @staticmethod
+    def of(contraction: Contraction, tile: WarpgroupTile) -> _Tiling:
+        dtype = narrow_type(contraction)
+        assert dtype is not None
+        names = Names(contraction.kernel)
+        steps = -(-contraction.depth // (tile.depth * tile.splits))
+        tile = replace(tile, stages=min(tile.stages, steps))
+        block, group = names.fresh("block"), names.fresh("group")
+        sides = (contraction.left, contraction.right)
+        stages, all_steps = tile.stages, steps * tile.splits
+        left, right = (
+            Boxed.of(
+                contraction, narrowed(side), name, (rows, tile.depth), stages, all_steps, names
+            )
+            for side, name, rows in zip(sides, ("left", "right"), tile.sides, strict=True)
+        )
+        shape = (tile.rows, THREADS, tile.columns // 2)
+        sums = Buffer(names.fresh("sums", "_"), f32, shape, Space.FRAGMENT)
+        full, empty = (
+            Buffer(names.fresh(name, "_"), i64, (tile.stages,), Space.BARRIER)
+            for name in ("full", "empty")
+        )
+        blocks = Blocks(contraction, names, block, left, right, steps)
+        return _Tiling(blocks, tile, group, dtype, sums, full, empty)
+
+    def kernel(self) -> Kernel:
+        """All of it."""
+        is_first = var(self.group).eq(index(0))
+        body: Block = (
+            *self.blocks.begin(),
+            If(is_first, (self._begun(),)),
+            Sync("block"),
+            If(is_first, self._bringing(), self._multiplying()),
+        )
+        inner = Loop(self.group, index(0), index(self.tile.groups + 1), body, Kind.WARPGROUP)
+        count = self.blocks.count(self.tile.splits)
+        outer = Loop(self.blocks.block, index(0), index(count), (inner,), Kind.BLOCK)
+        tiles = (side.tiles for side in self.blocks.operands)
+        locals_ = (*tiles, self.full, self.empty, self.sums)
+        return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
+
+    def _begun(self) -> Stmt:
+        """The barriers made: tiles arrive at once, each warp that multiplied them alone."""
+        stage = self.blocks.axis("stage")
+        made = tuple(
+            Call(INIT, (Window(barrier.name, (var(stage),)),), (index(arrivals),))
+            for barrier, arrivals in ((self.full, 1), (self.empty, WARPS * self.tile.groups))
+        )
+        return self._alone(unrolled(stage, self.tile.stages, *made), Call(FENCE, ()))
+
+    def _alone(self, *body: Stmt) -> Loop:
+        """What the first thread of a warpgroup does."""
+        return Loop(self.blocks.axis("first"), index(0), index(1), body, Kind.LANE)
+
+    def _shared_out(self, count: int | None) -> Block:
+        return () if count is None else (Call(registers_name(count), ()),)
+
+    # The warpgroup that brings tiles
+
+    def _bringing(self) -> Block:
+        step = self.blocks.axis("step")
+        stage, turn = var(step) % self.tile.stages, var(step) // self.tile.stages
+        tiles = tuple(
+            call
+            for side in self.blocks.operands
+            for call in side.brought(self.blocks.first_step + var(step), stage)
+        )
+        arrival = Call(ARRIVE, (Window(self.full.name, (stage,)),))
+        body = (
+            Await(Ref(self.empty.name, (stage,)), (turn + 1) % 2),
+            Async(TILES, (*tiles, arrival)),
+        )
+        steps = Loop(step, index(0), index(self.blocks.steps), body)
+        return (*self._shared_out(self.tile.bringing_registers), self._alone(steps))
+
+    # The warpgroups that multiply
+
+    def _multiplying(self) -> Block:
+        step = self.blocks.axis("step")
+        stages = self.tile.stages
+        stage, turn = var(step) % stages, var(step) // stages
+        before = (var(step) + (stages - 1)) % stages
+        released = Call(ARRIVE_WARPS, (Window(self.empty.name, (before,)),))
+        body = (
+            Await(Ref(self.full.name, (stage,)), turn % 2),
+            Async(PRODUCTS, (self._multiplied(stage),)),
+            Wait(PRODUCTS, 1),
+            If(var(step) > 0, (released,)),
+        )
+        return (
+            *self._shared_out(self.tile.multiplying_registers),
+            self._cleared(),
+            Loop(step, index(0), index(self.blocks.steps), body),
+            Wait(PRODUCTS, 0),
+            self._finished(),
+        )
+
+    @property
+    def _own(self) -> Expr:
+        """The first row of a warpgroup in the block's tile."""
+        return (var(self.group) - 1) * (self.tile.rows * ROWS)
+
+    def _lanes(self, lane: str, *body: Stmt) -> Loop:
+        return Loop(lane, index(0), index(THREADS), body, Kind.LANE)
+
+    def _cleared(self) -> Stmt:
+        lane, i, e = (self.blocks.axis(name) for name in ("lane", "i", "e"))
+        store = Store(Ref(self.sums.name, (var(i), var(lane), var(e))), const(0, f32))
+        rows, _, each = self.sums.shape
+        return self._lanes(lane, unrolled(i, rows, unrolled(e, each, store)))
+
+    def _multiplied(self, stage: Expr) -> Stmt:
+        """The products of a stage, sixteen terms at a time."""
+        term, i = (self.blocks.axis(name) for name in ("term", "i"))
+        left, right = self.blocks.operands
+        terms, row = var(term) * TERMS, self._own + var(i) * ROWS
+        windows = (
+            Window(self.sums.name, (var(i), index(0), index(0))),
+            *(
+                Window(side.tiles.name, (stage, *((terms, at) if side.is_turned else (at, terms))))
+                for side, at in ((left, row), (right, index(0)))
+            ),
+        )
+        name = product_name(
+            self.dtype, self.tile.columns, turned=(left.is_turned, right.is_turned)
+        )
+        inner = unrolled(i, self.tile.rows, Call(name, windows))
+        return unrolled(term, self.tile.depth // TERMS, inner)
+
+    def _finished(self) -> Stmt:
+        """What is to be done with each sum: a thread has two neighbours in each of two rows, eight
+        rows apart, of every eight columns."""
+        lane, i, half, j, pair = (
+            self.blocks.axis(name) for name in ("lane", "i", "half", "j", "pair")
+        )
+        warp, place = var(lane) // 32, var(lane) % 32
+        inner_row = warp * 16 + var(half) * 8 + place // 4
+        column = var(j) * 8 + place % 4 * 2 + var(pair)
+        at = (var(i), var(lane), var(j) * 4 + var(half) * 2 + var(pair))
+        row = self._own + var(i) * ROWS + inner_row
+        body = self.blocks.result(row, column, Load(f32, self.sums.name, at))
+        each = self.tile.columns // 8
+        for axis, extent in ((pair, 2), (j, each), (half, 2), (i, self.tile.rows)):
+            body = (unrolled(axis, extent, *body),)
+        return self._lanes(lane, *body)
