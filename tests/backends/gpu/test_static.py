@@ -201,4 +201,7 @@ PRODUCTS = {
 def test_main_loops_of_products_multiply(rows: Rows) -> None:
     seen = {key[0]: row for key, row in rows.items() if "matmul" in key[2]}
     for template, (name, least) in PRODUCTS.items():
-        assert seen[template].share(name) >= least, template
+        row = seen[template]
+        # One product by a warpgroup, of 256 columns, takes as long as 128 other instructions.
+        lasting = row.instructions.get("HGMMA", 0) * 128
+        assert row.share(name) >= least or lasting > row.length, template

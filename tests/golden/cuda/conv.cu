@@ -83,10 +83,10 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
         }
         #pragma unroll
         for (int e_1 = 0; e_1 < 4; ++e_1) {
-            const int right_row = right_first + (e_1 % 2 * 32 + thread % 32);
+            const int right_row = right_first + e_1 % 2 * 32 + thread % 32;
             const int i1_1 = right_row / 9;
             const int i2_1 = right_row % 9;
-            const int right_term = stage * 8 + (e_1 / 2 * 4 + thread / 32);
+            const int right_term = stage * 8 + e_1 / 2 * 4 + thread / 32;
             const int c_2 = right_term / 3 / 3;
             const int k0_2 = right_term / 3 % 3;
             const int k1_2 = right_term % 3;
@@ -100,22 +100,22 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
         __syncthreads();
         if (step + 3 < 4) {
             if (thread < 64) {
-                const int left_term_1 = (step + 3) * 8 + thread / 8;
+                const int left_term_1 = step * 8 + thread / 8 + 24;
                 const int c_3 = left_term_1 / 3 / 3;
                 const int k0_3 = left_term_1 / 3 % 3;
                 const int k1_3 = left_term_1 % 3;
-                cp_async_16(&left[(step % 4 + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_3 * 36 + k1_3 * 12 + c_3 * 4 + thread % 8 * 4 + left_first], left_first + thread % 8 * 4 < 4 && left_term_1 < 27 ? 16 : 0);
+                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_3 * 36 + k1_3 * 12 + c_3 * 4 + thread % 8 * 4 + left_first], left_first + thread % 8 * 4 < 4 && left_term_1 < 27 ? 16 : 0);
             }
             #pragma unroll
             for (int e_3 = 0; e_3 < 4; ++e_3) {
-                const int right_row_1 = right_first + (e_3 % 2 * 32 + thread % 32);
+                const int right_row_1 = right_first + e_3 % 2 * 32 + thread % 32;
                 const int i1_2 = right_row_1 / 9;
                 const int i2_2 = right_row_1 % 9;
-                const int right_term_1 = (step + 3) * 8 + (e_3 / 2 * 4 + thread / 32);
+                const int right_term_1 = step * 8 + e_3 / 2 * 4 + thread / 32 + 24;
                 const int c_4 = right_term_1 / 3 / 3;
                 const int k0_4 = right_term_1 / 3 % 3;
                 const int k1_4 = right_term_1 % 3;
-                cp_async_4(&right[(step % 4 + 3) % 4 * 544 + e_3 / 2 * 272 + thread / 32 * 68 + e_3 % 2 * 32 + thread % 32], &x0[c_4 * 81 + i1_2 * 9 + k0_4 * 9 + i2_2 + k1_4 - 10], right_term_1 < 27 && (i1_2 + k0_4 - 1 >= 0 && i1_2 + k0_4 - 1 < 9 && (i2_2 + k1_4 - 1 >= 0 && i2_2 + k1_4 - 1 < 9)) ? 4 : 0);
+                cp_async_4(&right[(step + 3) % 4 * 544 + e_3 / 2 * 272 + thread / 32 * 68 + e_3 % 2 * 32 + thread % 32], &x0[c_4 * 81 + i1_2 * 9 + k0_4 * 9 + i2_2 + k1_4 - 10], right_term_1 < 27 && (i1_2 + k0_4 - 1 >= 0 && i1_2 + k0_4 - 1 < 9 && (i2_2 + k1_4 - 1 >= 0 && i2_2 + k1_4 - 1 < 9)) ? 4 : 0);
             }
         }
         cp_async_commit();

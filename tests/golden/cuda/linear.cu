@@ -65,9 +65,9 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
         for (int e = 0; e < 2; ++e) {
-            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e * 1120 + stage * 8], stage * 8 + thread % 8 < 70 ? 4 : 0);
+            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e * 1120 + stage * 8], 4);
         }
-        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &(&x1[thread / 16 * 20 + thread % 16 * 4 + right_first])[stage * 160], right_first + thread % 16 * 4 < 20 && stage * 8 + thread / 16 < 70 ? 16 : 0);
+        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &(&x1[thread / 16 * 20 + thread % 16 * 4 + right_first])[stage * 160], right_first + thread % 16 * 4 < 20 ? 16 : 0);
         cp_async_commit();
     }
     #pragma unroll 1
@@ -106,9 +106,9 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         if (step + 3 < 9) {
             #pragma unroll
             for (int e_2 = 0; e_2 < 2; ++e_2) {
-                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_2 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e_2 * 1120 + 24], (step + 3) * 8 + thread % 8 < 70 ? 4 : 0);
+                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_2 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e_2 * 1120 + 24], step * 8 + thread % 8 + 24 < 70 ? 4 : 0);
             }
-            cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 && (step + 3) * 8 + thread / 16 < 70 ? 16 : 0);
+            cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 && step * 8 + thread / 16 + 24 < 70 ? 16 : 0);
         }
         cp_async_commit();
         #pragma unroll

@@ -94,21 +94,13 @@ matmul_kernel(const float* x0, const float* x1, float* result)
     }
     #pragma unroll
     for (int e = 0; e < 2; ++e) {
-        const int left_row = left_first + (e * 16 + thread / 8);
+        const int left_row = left_first + e * 16 + thread / 8;
         cp_async_4(&left[thread % 8 * 36 + e * 16 + thread / 8], &x0[thread % 8], left_row < 1 ? 4 : 0);
     }
     cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4], &x1[thread / 16 * 8 + thread % 16 * 4 + right_first], right_first + thread % 16 * 4 < 8 ? 16 : 0);
     cp_async_commit();
     cp_async_wait<0>();
     __syncthreads();
-    if (false) {
-        #pragma unroll
-        for (int e_2 = 0; e_2 < 2; ++e_2) {
-            const int left_row_1 = left_first + (e_2 * 16 + thread / 8);
-            cp_async_4(&left[thread % 8 * 36 + e_2 * 16 + thread / 8 + 288], &x0[thread % 8 + 8], left_row_1 < 1 ? 4 : 0);
-        }
-        cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4 + 544], &x1[thread / 16 * 8 + thread % 16 * 4 + right_first + 64], right_first + thread % 16 * 4 < 8 ? 16 : 0);
-    }
     cp_async_commit();
     #pragma unroll
     for (int term = 0; term < 8; ++term) {
