@@ -156,21 +156,21 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         }
     }
     {
-        const int lane_3 = lane_;
+        const int lane_1 = lane_;
         #pragma unroll
-        for (int e_2 = 0; e_2 < 2; ++e_2) {
-            cp_async_16(&queries_1[e_2 * 1024 + warp * 256 + lane_3 / 4 * 32 + (lane_3 % 4 ^ lane_3 / 4 / 2) * 8], &(&queries[b0 * 888 + warp * 192 + first_row * 24 + lane_3 / 4 * 24 + lane_3 % 4 * 8])[e_2 * 768], first_row + e_2 * 32 + warp * 8 + lane_3 / 4 < 37 && lane_3 % 4 * 8 < 24 ? 16 : 0);
+        for (int e = 0; e < 2; ++e) {
+            cp_async_16(&queries_1[e * 1024 + warp * 256 + lane_1 / 4 * 32 + (lane_1 % 4 ^ lane_1 / 4 / 2) * 8], &(&queries[b0 * 888 + warp * 192 + first_row * 24 + lane_1 / 4 * 24 + lane_1 % 4 * 8])[e * 768], first_row + e * 32 + warp * 8 + lane_1 / 4 < 37 && lane_1 % 4 * 8 < 24 ? 16 : 0);
         }
     }
     cp_async_commit();
     const int first_key = 0;
     {
-        const int lane_1 = lane_;
+        const int lane_3 = lane_;
         #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-            cp_async_16(&keys_1[e * 1024 + warp * 256 + lane_1 / 4 * 32 + (lane_1 % 4 ^ lane_1 / 4 / 2) * 8], &(&keys[b0 * 2160 + warp * 192 + first_key * 24 + lane_1 / 4 * 24 + lane_1 % 4 * 8])[e * 768], first_key + e * 32 + warp * 8 + lane_1 / 4 < 90 && lane_1 % 4 * 8 < 24 ? 16 : 0);
+        for (int e_1 = 0; e_1 < 2; ++e_1) {
+            cp_async_16(&keys_1[e_1 * 1024 + warp * 256 + lane_3 / 4 * 32 + (lane_3 % 4 ^ lane_3 / 4 / 2) * 8], &(&keys[b0 * 2160 + warp * 192 + first_key * 24 + lane_3 / 4 * 24 + lane_3 % 4 * 8])[e_1 * 768], first_key + e_1 * 32 + warp * 8 + lane_3 / 4 < 90 && lane_3 % 4 * 8 < 24 ? 16 : 0);
         }
-        cp_async_16(&values_1[warp * 256 + lane_1 / 2 * 16 + (lane_1 % 2 ^ lane_1 / 2 / 4 % 2) * 8], &values[b0 * 1440 + warp * 256 + first_key * 16 + lane_1 / 2 * 16 + lane_1 % 2 * 8], first_key + warp * 16 + lane_1 / 2 < 90 ? 16 : 0);
+        cp_async_16(&values_1[warp * 256 + lane_3 / 2 * 16 + (lane_3 % 2 ^ lane_3 / 2 / 4 % 2) * 8], &values[b0 * 1440 + warp * 256 + first_key * 16 + lane_3 / 2 * 16 + lane_3 % 2 * 8], first_key + warp * 16 + lane_3 / 2 < 90 ? 16 : 0);
     }
     cp_async_commit();
     cp_async_wait<1>();
