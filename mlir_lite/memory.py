@@ -4,7 +4,9 @@ it is large.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -53,3 +55,12 @@ def aligned_copy(array: Array) -> Array:
     copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def return_freed() -> None:
+    """Give memory that was freed back to the operating system. glibc keeps tens of megabytes, after
+    the first large array that went."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
-from ...memory import aligned_copy
+from ...memory import aligned_copy, return_freed
 from ...target import Target, named_target
 from ...tile.program import Program
 from ...types import Array, TensorType
@@ -178,7 +178,11 @@ def materialise(
         array = data.array().astype(type_.dtype.numpy, copy=False)
         return aligned_copy(array.reshape(type_.static_shape))
 
-    made = {key: make(entry) for key, entry in wanted.items() if entry[1].nbytes > alone}
+    made: dict[object, Array] = {}
+    for key, entry in wanted.items():
+        if entry[1].nbytes > alone:
+            made[key] = make(entry)
+            return_freed()
     rest = {key: entry for key, entry in wanted.items() if key not in made}
     with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
         made |= zip(rest, executor.map(make, rest.values()), strict=True)
