@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
     check(
         args.against is None and args.threads is None,
         "--against and --threads are of CPUs; a card is compared with others by "
-        "`python -m backends.gpu.on_card` in the tests",
+        "`python -m gpu.on_card` in tests/backends",
         UnsupportedError,
     )
     loaded = load_static(args)

@@ -1,7 +1,8 @@
-"""Executables of cards, on the CPU in a card's place."""
+"""Executables of cards, on a device of the test's choice."""
 
 from __future__ import annotations
 
+from mlir_lite.backends.cuda.device import Device
 from mlir_lite.backends.cuda.executable import Code, CudaExecutable
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.ir import Function
@@ -9,14 +10,14 @@ from mlir_lite.passes.lower import lower
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cuda_pipeline
 from mlir_lite.passes.plan_memory import plan_memory
+from mlir_lite.target import Target
 
 from .compiled import card
-from .shim_card import ShimCard
 
 
-def executable_on(shim: ShimCard, fn: Function) -> CudaExecutable:
+def executable_on(device: Device, fn: Function, target: Target | None = None) -> CudaExecutable:
     """The executable that `ml.compile` makes, for this device."""
-    target = card()
+    target = target or card()
     lowered = lower(run_passes(fn, cuda_pipeline(target)), target)
     source = CudaSource.of(plan_memory(lowered), target)
-    return CudaExecutable(Code(source, lowered.constants, {}, {}, lambda: shim))
+    return CudaExecutable(Code(source, lowered.constants, {}, {}, lambda: device))
