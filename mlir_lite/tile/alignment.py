@@ -73,7 +73,8 @@ def with_needed_alignment(kernel: Kernel) -> Kernel:
     """The kernel, asking its callers for no more than what its wide accesses need."""
     needed: dict[str, int] = {}
     for _, buffer, _, wanted in _wide(kernel):
-        needed[buffer.name] = max(needed.get(buffer.name, 0), wanted)
+        if wanted > buffer.dtype.bytes:
+            needed[buffer.name] = max(needed.get(buffer.name, 0), wanted)
     params = tuple(
         replace(param, alignment=needed.get(param.name, 0)) for param in kernel.params
     )

@@ -24,6 +24,9 @@ from .grid import bind_grid, hoist_independent
 from .long_sums import with_pieces
 from .phases import phases, with_registers
 from .products import rounded, schedule_product
+from .row_lanes import bind_rows
+from .row_shares import deal
+from .rows import as_rows
 from .running import as_running, bind_running
 from .scatters import as_scatter, bind_scatter
 from .shared import shared_bytes, spilled
@@ -69,7 +72,7 @@ def _rest(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, .
     scheduled: list[Kernel] = []
     for part in parts:
         made, own = ((part,), ()) if is_bound(part) else _bound(part, gpu)
-        scheduled.extend(map(without_unread, made))
+        scheduled.extend(with_needed_alignment(without_unread(launch)) for launch in made)
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
 
@@ -115,10 +118,17 @@ def scattered_operands(kernel: Kernel) -> int:
     return sum(map(found.is_scattered, (found.left, found.right)))
 
 
+def _is_of_vector(contraction: Contraction) -> bool:
+    """Whether it is a matrix times one vector, whose rows of terms lie side by side in memory:
+    nothing is read twice, so that tiles would gain nothing."""
+    right = contraction.right
+    return not contraction.left.loops and contraction.runs_along_terms(right)
+
+
 def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
     """The launches of one phase."""
     contraction = _contraction(kernel)
-    if contraction is None:
+    if contraction is None or _is_of_vector(contraction):
         return _bound(kernel, gpu)
     tiled, rest, workspaces = schedule_product(rounded(contraction, gpu.factors), gpu)
     return (tiled, *(made for part in rest for made in _bound(part, gpu)[0])), workspaces
@@ -141,6 +151,10 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     windows = as_windows(kernel, loops)
     if windows is not None:
         return (bind_grid(*by_windows(windows, gpu), gpu),), ()
+    rows = as_rows(kernel, loops)
+    dealt = None if rows is None else deal(rows, gpu)
+    if dealt is not None:
+        return (bind_rows(dealt.rows, dealt.share, dealt.held, gpu),), ()
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
     if loops and not shared and not prefers_blocks(kernel, loops, gpu):
         return (bind_grid(kernel, loops, gpu),), ()

@@ -62,7 +62,7 @@ class Run:
             load
             for stmt in self.body
             for expr in expressions_of(stmt)
-            for load in _sure(expr)
+            for load in sure_loads(expr)
             if buffers[load.buffer].space is Space.GLOBAL
         )
         return tuple(dict.fromkeys(found))
@@ -124,13 +124,13 @@ def _reads_again(kernel: Kernel, body: Block) -> bool:
     return any(name in written for name, _, writes in touched if not writes)
 
 
-def _sure(expr: Expr) -> Iterator[Load]:
+def sure_loads(expr: Expr) -> Iterator[Load]:
     """The loads of an expression that happen whatever the data are; those within others first."""
     if isinstance(expr, Apply) and expr.function == "select":
-        yield from _sure(expr.args[0])
+        yield from sure_loads(expr.args[0])
         return
     for child in children(expr):
-        yield from _sure(child)
+        yield from sure_loads(child)
     if isinstance(expr, Load):
         yield expr
 

@@ -164,6 +164,7 @@ class ShimDevice:
         order = ORDERS[self.order]
         config = Config(grid, block, order, self.seed, self.without, kernel.shared_bytes)
         if self.watches:
+            self.library.check_forget_buffers()
             for address, padded in self.memory.items():
                 count = ctypes.c_longlong(len(padded) - 512)
                 self.library.check_buffer(ctypes.c_void_p(address), count)

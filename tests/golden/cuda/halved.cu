@@ -54,16 +54,36 @@ copy_kernel(const float* x, float* result)
 
 // constant max greater: examples.py:60
 // x0 f32[8], result bool[]
-// 1 blocks of 1 threads
-extern "C" __global__ void __launch_bounds__(1)
+// 1 blocks of 32 threads
+extern "C" __global__ void __launch_bounds__(32)
 max_greater_kernel(const float* x0, unsigned char* result)
 {
-    float acc;
-    acc = -infinity();
-    for (int r0 = 0; r0 < 8; ++r0) {
-        acc = larger(acc, x0[r0]);
+    float acc_;
+    float part_;
+    float x0_[4];
+    float other_;
+    const int lane_ = threadIdx.x % 32;
+    {
+        const int lane = lane_;
+        acc_ = -infinity();
+        part_ = -infinity();
+        if (lane / 2 < 1) {
+            load_neighbours<4>(&x0_[0], &x0[lane % 2 * 4]);
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                part_ = larger(part_, x0_[e]);
+            }
+        }
     }
-    result[0] = acc > 1.0f;
+    other_ = __shfl_xor_sync(0xffffffffu, part_, 1);
+    {
+        const int lane_1 = lane_;
+        part_ = larger(part_, other_);
+        acc_ = larger(acc_, part_);
+        if (lane_1 / 2 < 1 && lane_1 % 2 == 0) {
+            result[0] = acc_ > 1.0f;
+        }
+    }
 }
 
 // constant broadcast multiply: examples.py:64
@@ -90,6 +110,6 @@ broadcast_multiply_kernel(const float* x0, float* result)
 // The host: 64 B of memory for what lies between kernels, then
 //   copy_kernel<<<1, 32>>>(x, result)
 //   before each turn:
-//     max_greater_kernel<<<1, 1>>>(result, group@0)
+//     max_greater_kernel<<<1, 32>>>(result, group@0)
 //   while group@0, 20 times at most:
 //     broadcast_multiply_kernel<<<1, 32>>>(result, result)

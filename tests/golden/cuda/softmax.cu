@@ -1,5 +1,28 @@
 // @softmax for cuda:sm_90: needs no header.
 
+// Elements that lie side by side, read or written at once.
+template <class T, int count>
+struct __align__(sizeof(T) * count) neighbours {
+    T at[count];
+};
+
+template <int count, class V, class T>
+__device__ inline void load_neighbours(V* to, const T* from)
+{
+    const neighbours<T, count> all = *(const neighbours<T, count>*)from;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) to[e] = all.at[e];
+}
+
+template <int count, class V, class T>
+__device__ inline void store_neighbours(T* to, const V* from)
+{
+    neighbours<T, count> all;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) all.at[e] = from[e];
+    *(neighbours<T, count>*)to = all;
+}
+
 template <class T>
 __device__ inline T larger(T a, T b)
 {
@@ -10,123 +33,152 @@ __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
 // max broadcast subtract exp sum reciprocal multiply: examples.py:21
 // x0 f32[40, 300], result f32[40, 300]
-// 40 blocks of 256 threads
-extern "C" __global__ void __launch_bounds__(256)
+// 40 blocks of 64 threads
+extern "C" __global__ void __launch_bounds__(64)
 max_broadcast_subtract_exp_etc_kernel(const float* x0, float* result)
 {
+    float x0_[8];
     float max_;
-    float acc;
-    __shared__ __align__(16) float exp_[300];
-    float reciprocal;
-    float acc_1;
-    float part;
-    __shared__ __align__(16) float parts[256];
-    float part_1;
-    __shared__ __align__(16) float parts_1[256];
+    float acc_;
+    float exp_[8];
+    float reciprocal_;
+    float acc_1_;
+    float part_;
+    float other_;
+    __shared__ __align__(16) float parts_[2];
+    float other__1;
+    float part__1;
+    float other__2;
+    __shared__ __align__(16) float parts__1[2];
+    float other__3;
+    float result_[4];
     const int block = blockIdx.x;
-    const int thread = threadIdx.x;
+    const int lane_ = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32;
     const int q0 = block;
-    acc = -infinity();
-    part = -infinity();
-    for (int turn = 0; turn < 2; ++turn) {
-        const int r1 = turn * 256 + thread;
-        if (r1 < 300) {
-            part = larger(part, x0[q0 * 300 + r1]);
+    {
+        const int lane = lane_;
+        acc_ = -infinity();
+        #pragma unroll
+        for (int turn = 0; turn < 2; ++turn) {
+            if (turn * 64 + warp * 32 + lane < 75) {
+                load_neighbours<4>(&x0_[turn * 4], &(&x0[q0 * 300 + warp * 128 + lane * 4])[turn * 256]);
+            }
+        }
+        part_ = -infinity();
+        #pragma unroll
+        for (int turn_1 = 0; turn_1 < 2; ++turn_1) {
+            if (turn_1 * 64 + warp * 32 + lane < 75) {
+                #pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    part_ = larger(part_, x0_[turn_1 * 4 + e]);
+                }
+            }
         }
     }
-    parts[thread] = part;
-    __syncthreads();
-    if (thread < 128) {
-        parts[thread] = larger(parts[thread], parts[thread + 128]);
+    other_ = __shfl_xor_sync(0xffffffffu, part_, 16);
+    {
+        part_ = larger(part_, other_);
     }
-    __syncthreads();
-    if (thread < 64) {
-        parts[thread] = larger(parts[thread], parts[thread + 64]);
+    other_ = __shfl_xor_sync(0xffffffffu, part_, 8);
+    {
+        part_ = larger(part_, other_);
     }
-    __syncthreads();
-    if (thread < 32) {
-        parts[thread] = larger(parts[thread], parts[thread + 32]);
+    other_ = __shfl_xor_sync(0xffffffffu, part_, 4);
+    {
+        part_ = larger(part_, other_);
     }
-    __syncthreads();
-    if (thread < 16) {
-        parts[thread] = larger(parts[thread], parts[thread + 16]);
+    other_ = __shfl_xor_sync(0xffffffffu, part_, 2);
+    {
+        part_ = larger(part_, other_);
     }
-    __syncthreads();
-    if (thread < 8) {
-        parts[thread] = larger(parts[thread], parts[thread + 8]);
-    }
-    __syncthreads();
-    if (thread < 4) {
-        parts[thread] = larger(parts[thread], parts[thread + 4]);
-    }
-    __syncthreads();
-    if (thread < 2) {
-        parts[thread] = larger(parts[thread], parts[thread + 2]);
-    }
-    __syncthreads();
-    if (thread < 1) {
-        parts[thread] = larger(parts[thread], parts[thread + 1]);
-    }
-    __syncthreads();
-    acc = larger(acc, parts[0]);
-    max_ = acc;
-    for (int turn1 = 0; turn1 < 2; ++turn1) {
-        const int j1_ = turn1 * 256 + thread;
-        if (j1_ < 300) {
-            exp_[j1_] = expf(x0[q0 * 300 + j1_] - max_);
+    other_ = __shfl_xor_sync(0xffffffffu, part_, 1);
+    {
+        const int lane_5 = lane_;
+        part_ = larger(part_, other_);
+        if (lane_5 == 0) {
+            parts_[warp] = part_;
         }
     }
-    acc_1 = 0.0f;
-    part_1 = 0.0f;
-    for (int turn2 = 0; turn2 < 2; ++turn2) {
-        const int r1_1 = turn2 * 256 + thread;
-        if (r1_1 < 300) {
-            part_1 += exp_[r1_1];
+    __syncthreads();
+    {
+        const int lane_6 = lane_;
+        part_ = parts_[lane_6 % 2];
+    }
+    other__1 = __shfl_xor_sync(0xffffffffu, part_, 1);
+    {
+        const int lane_7 = lane_;
+        part_ = larger(part_, other__1);
+        acc_ = larger(acc_, part_);
+        max_ = acc_;
+        #pragma unroll
+        for (int turn_4 = 0; turn_4 < 2; ++turn_4) {
+            if (turn_4 * 64 + warp * 32 + lane_7 < 75) {
+                #pragma unroll
+                for (int e_3 = 0; e_3 < 4; ++e_3) {
+                    exp_[turn_4 * 4 + e_3] = expf(x0_[turn_4 * 4 + e_3] - max_);
+                }
+            }
+        }
+        acc_1_ = 0.0f;
+        part__1 = 0.0f;
+        #pragma unroll
+        for (int turn_5 = 0; turn_5 < 2; ++turn_5) {
+            if (turn_5 * 64 + warp * 32 + lane_7 < 75) {
+                #pragma unroll
+                for (int e_4 = 0; e_4 < 4; ++e_4) {
+                    part__1 += exp_[turn_5 * 4 + e_4];
+                }
+            }
         }
     }
-    parts_1[thread] = part_1;
-    __syncthreads();
-    if (thread < 128) {
-        parts_1[thread] += parts_1[thread + 128];
+    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 16);
+    {
+        part__1 += other__2;
+    }
+    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 8);
+    {
+        part__1 += other__2;
+    }
+    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 4);
+    {
+        part__1 += other__2;
+    }
+    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 2);
+    {
+        part__1 += other__2;
+    }
+    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 1);
+    {
+        const int lane_12 = lane_;
+        part__1 += other__2;
+        if (lane_12 == 0) {
+            parts__1[warp] = part__1;
+        }
     }
     __syncthreads();
-    if (thread < 64) {
-        parts_1[thread] += parts_1[thread + 64];
+    {
+        const int lane_13 = lane_;
+        part__1 = parts__1[lane_13 % 2];
     }
-    __syncthreads();
-    if (thread < 32) {
-        parts_1[thread] += parts_1[thread + 32];
-    }
-    __syncthreads();
-    if (thread < 16) {
-        parts_1[thread] += parts_1[thread + 16];
-    }
-    __syncthreads();
-    if (thread < 8) {
-        parts_1[thread] += parts_1[thread + 8];
-    }
-    __syncthreads();
-    if (thread < 4) {
-        parts_1[thread] += parts_1[thread + 4];
-    }
-    __syncthreads();
-    if (thread < 2) {
-        parts_1[thread] += parts_1[thread + 2];
-    }
-    __syncthreads();
-    if (thread < 1) {
-        parts_1[thread] += parts_1[thread + 1];
-    }
-    __syncthreads();
-    acc_1 += parts_1[0];
-    reciprocal = 1.0f / acc_1;
-    for (int turn3 = 0; turn3 < 2; ++turn3) {
-        const int q1 = turn3 * 256 + thread;
-        if (q1 < 300) {
-            result[q0 * 300 + q1] = exp_[q1] * reciprocal;
+    other__3 = __shfl_xor_sync(0xffffffffu, part__1, 1);
+    {
+        const int lane_14 = lane_;
+        part__1 += other__3;
+        acc_1_ += part__1;
+        reciprocal_ = 1.0f / acc_1_;
+        #pragma unroll
+        for (int turn_7 = 0; turn_7 < 2; ++turn_7) {
+            if (turn_7 * 64 + warp * 32 + lane_14 < 75) {
+                #pragma unroll
+                for (int e_6 = 0; e_6 < 4; ++e_6) {
+                    result_[e_6] = exp_[turn_7 * 4 + e_6] * reciprocal_;
+                }
+                store_neighbours<4>(&(&result[q0 * 300 + warp * 128 + lane_14 * 4])[turn_7 * 256], &result_[0]);
+            }
         }
     }
 }
 
 // The host: 0 B of memory for what lies between kernels, then
-//   max_broadcast_subtract_exp_etc_kernel<<<40, 256>>>(x, result)
+//   max_broadcast_subtract_exp_etc_kernel<<<40, 64>>>(x, result)

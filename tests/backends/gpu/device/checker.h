@@ -176,15 +176,16 @@ UNWATCHED static void check_start_block(int block, char* first, char* last)
     }
 }
 
+// Memory that was given back may be part of another buffer now.
+extern "C" UNWATCHED void check_forget_buffers()
+{
+    auto lasts = [](const check_range& range) UNWATCHED { return !range.is_shared; };
+    check_ranges.erase(std::remove_if(check_ranges.begin(), check_ranges.end(), lasts),
+                       check_ranges.end());
+}
+
 extern "C" UNWATCHED void check_buffer(char* first, long long size)
 {
-    // Memory that was given back may be part of it now.
-    auto overlaps = [&](const check_range& range) UNWATCHED {
-        return !range.is_shared && range.first - CHECK_GUARD < first + size
-            && first - CHECK_GUARD < range.last;
-    };
-    check_ranges.erase(std::remove_if(check_ranges.begin(), check_ranges.end(), overlaps),
-                       check_ranges.end());
     check_ranges.push_back({first, first + size, std::vector<check_byte>((size_t)size), false});
 }
 

@@ -1,0 +1,152 @@
+"""Rows are reduced in registers: read once, summed from lane to lane, and written once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, bf16, f32, f64, i32, i64
+from mlir_lite.ir import run_reference
+from mlir_lite.target import Target
+from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.verify import verify_kernel, verify_program
+from mlir_lite.types import Array
+
+from .compiled import Compiled, all_orders, card, planned
+from .shim import needs_shim
+
+
+@ml.function(f32[40, 300])
+def softmax(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(bf16[101, 12])
+def short_softmax(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(f32[7, 5003])
+def long_softmax(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(f32[3, 9, 33])
+def odd_log_softmax(x: Value) -> Value:
+    return ml.log_softmax(x, axis=-1)
+
+
+@ml.function(f32[300, 128], f32[128], f32[128])
+def layer_norm(x: Value, scale: Value, bias: Value) -> Value:
+    return ml.layer_norm(x, scale, bias)
+
+
+@ml.function(bf16[20, 2048], bf16[2048], bf16[2048])
+def narrow_layer_norm(x: Value, scale: Value, bias: Value) -> Value:
+    return ml.layer_norm(x, scale, bias)
+
+
+@ml.function(f32[33, 64], f32[64])
+def rms_norm(x: Value, scale: Value) -> Value:
+    return ml.rms_norm(x, scale)
+
+
+@ml.function(f32[50, 100], i64[50])
+def cross_entropy(x: Value, target: Value) -> Value:
+    return ml.cross_entropy(x, target)
+
+
+@ml.function(f32[90, 70])
+def argmax(x: Value) -> Value:
+    return ml.argmax(x, axis=1)
+
+
+@ml.function(i32[40, 96])
+def least(x: Value) -> Value:
+    return ml.min(x, axis=1)
+
+
+@ml.function(f64[64, 50])
+def variances(x: Value) -> Value:
+    return ml.var(x, axis=1)
+
+
+@ml.function(f32[4, 6, 20, 20])
+def sums_of_planes(x: Value) -> Value:
+    return ml.sum(x, axis=(2, 3))
+
+
+@ml.function(f32[130, 36], f32[36])
+def times_vector(x: Value, y: Value) -> Value:
+    return ml.sum(x * y, axis=1)
+
+
+@ml.function(f32[20, 40], f32[20, 40])
+def masked(x: Value, mask: Value) -> Value:
+    return ml.softmax(ml.where(mask > 0.0, x, -1e9), axis=-1)
+
+
+ONCE = (softmax, short_softmax, odd_log_softmax, layer_norm, rms_norm, masked)
+CASES = (
+    *ONCE, long_softmax, narrow_layer_norm, cross_entropy, argmax, least, variances,
+    sums_of_planes, times_vector,
+)  # fmt: skip
+each_case = pytest.mark.parametrize("fn", CASES, ids=lambda fn: fn.name)
+# So few threads that the long rows do not fit into their registers.
+SMALL = card(threads=32, multiprocessors=1)
+
+
+def arrays_for(fn: Function) -> list[Array]:
+    random = np.random.default_rng(0)
+    return [
+        random.integers(0, 50, param.type.static_shape).astype(param.dtype.numpy)
+        if param.dtype.is_integer
+        else (random.standard_normal(param.type.static_shape) * 3).astype(param.dtype.numpy)
+        for param in fn.params
+    ]
+
+
+def check(found: tuple[Array, ...], fn: Function, arrays: list[Array]) -> None:
+    wide = [a if a.dtype.kind == "i" else a.astype(np.float64) for a in arrays]
+    for result, exact in zip(found, run_reference(fn, wide), strict=True):
+        # Sums of hundreds of terms; bf16 has eight bits.
+        step = {"bfloat16": 2.0**-7, "float64": 1e-12}.get(str(result.dtype), 2e-6)
+        found_, exact_ = result.astype(np.float64), exact.astype(np.float64)
+        np.testing.assert_allclose(found_, exact_, rtol=step, atol=step)
+
+
+def loads_of(fn: Function, target: Target, name: str) -> int:
+    """How often the text of a function's kernels reads a parameter along its rows."""
+    text = str(planned(fn, target)[0])
+    return text.count(f"{name}[") - text.count(f"{name}[p0, 0]")
+
+
+@each_case
+@pytest.mark.parametrize("target", [card(threads=64), SMALL], ids=["wide", "small"])
+def test_schedules_compute_the_reference(fn: Function, target: Target) -> None:
+    program, constants = planned(fn, target)
+    assert "call @shuffle" in str(program)
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    verify_program(program)
+    arrays = arrays_for(fn)
+    check(run_program(program, arrays, constants), fn, arrays)
+
+
+@pytest.fixture(scope="module", params=[card(), SMALL], ids=["wide", "small"])
+def sources(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Compiled]:
+    folder = tmp_path_factory.mktemp("rows")
+    return Compiled.together(CASES, folder, target=request.param, watched=True)
+
+
+@needs_shim
+@each_case
+def test_source_computes_the_reference(fn: Function, sources: dict[str, Compiled]) -> None:
+    arrays, compiled = arrays_for(fn), sources[fn.name]
+    check(all_orders(compiled, arrays), fn, arrays)
+    counts = compiled.device.counts()
+    assert counts.passes == counts.least_passes
+    assert counts.sectors <= counts.least_sectors * 1.6
