@@ -3,7 +3,10 @@
     conv_transpose(x, w)  ->  conv(x, flipped w)
 
 In steps of `s`, each remainder of a result's place has taps of its own: one convolution for each,
-whose results lie between one another. The weight's gradient reads an image padded before.
+whose results lie between one another. Where the result has few channels, as the image that a
+network sees, they are channels-first: vectors are along rows of pixels, not half empty.
+
+The weight's gradient reads an image padded before.
 
     conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)
 """
@@ -13,23 +16,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 from ..ir import Function, Value, rewrite, rewrite_all
+from ..ir.rewrite import Pattern
+from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
 from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.creation import zeros
 from ..ops.elementwise import emit
 from ..ops.join import concat
-from ..ops.shape import expand_dims, reshape, transpose
+from ..ops.shape import Transpose, expand_dims, reshape, transpose
 from ..ops.slice import flip, pad, slice_axes
 from ..ops.table import TABLE
 from ..ops.windows import order_of
+from ..target import Target
+from .schedule.cost import decide
+from .schedule.window_cost import ConvShape, order_cycles, transpose_cycles
 
 
-def conv_gradients(fn: Function) -> Function:
+def conv_gradients(fn: Function, *, target: Target) -> Function:
     """Write out channels-last transposed convolutions of one group, and pad images once."""
-    return rewrite_all(fn, PATTERNS, TABLE, fuel=1)
+    return rewrite_all(fn, [pad_image_once, as_convolutions(target)], TABLE, fuel=1)
 
 
 @rewrite(ConvWeightGradient)
@@ -52,19 +61,58 @@ class _Part:
     padding: tuple[int, int]
 
 
-@rewrite(ConvTranspose)
-def as_convolutions(op: ConvTranspose) -> Value | None:
-    """conv_transpose(x, w)  ->  conv(x, flipped w), or one for each remainder of the steps"""
-    plain = op.layout == "nhwc" and op.groups == 1 and set(op.dilations) == {1}
-    if not plain or not op.x.type.is_static or not op.infer().elements:
-        return None
-    sizes = op.infer().static_shape[1:-1]
-    along = [_parts(op, axis, size) for axis, size in enumerate(sizes)]
-    made = {
-        place: _conv(op, [parts[at] for parts, at in zip(along, place, strict=True)])
-        for place in product(*(range(step) for step in op.strides))
-    }
-    return _between(made, (), op.strides, sizes)
+def as_convolutions(target: Target) -> Pattern:
+    @rewrite(ConvTranspose)
+    def convolve(op: ConvTranspose) -> Value | None:
+        """conv_transpose(x, w)  ->  conv(x, flipped w), or one for each remainder of the steps"""
+        plain = op.layout == "nhwc" and op.groups == 1 and set(op.dilations) == {1}
+        if not plain or not op.x.type.is_static or not op.infer().elements:
+            return None
+        sizes = op.infer().static_shape[1:-1]
+        along = [_parts(op, axis, size) for axis, size in enumerate(sizes)]
+        places = {
+            place: [parts[at] for parts, at in zip(along, place, strict=True)]
+            for place in product(*map(range, op.strides))
+        }
+        if _better_first(op, list(places.values()), target):
+            x, margins = _channels_first(op, along)
+            made = {place: _conv_first(op, x, margins, parts) for place, parts in places.items()}
+            y = _between(made, (), op.strides, sizes, 2)
+            return transpose(y, order_of("nhwc", y.rank))
+        made = {place: _conv(op, parts) for place, parts in places.items()}
+        return _between(made, (), op.strides, sizes, 1)
+
+    return convolve
+
+
+def _better_first(
+    op: ConvTranspose, places: Sequence[Sequence[_Part]], target: Target
+) -> bool:
+    """Whether vectors are better those of a row's pixels than of a pixel's channels, which few
+    channels do not fill, even if the input and the result are transposed for that."""
+    batch, *_, inner = op.x.type.static_shape
+    shapes = [
+        ConvShape(
+            batch,
+            tuple(part.count for part in parts),
+            inner,
+            op.infer().static_shape[-1],
+            prod(len(part.taps) for part in parts),
+            op.x.dtype,
+        )
+        for parts in places
+        if all(part.taps and part.count for part in parts)
+    ]
+    first, last = (
+        sum(order_cycles(shape, target, channels_first=order) for shape in shapes)
+        for order in (True, False)
+    )
+    first += transpose_cycles(op.x.type.nbytes + op.infer().nbytes, target)
+    filters = "x".join(map(str, op.weight.type.static_shape))
+    steps = "x".join(map(str, op.strides))
+    problem = f"transposed conv {op.x.type} by {filters} in steps of {steps}"
+    order = decide(problem, "order", {"channels last": last, "channels first": first}, target)
+    return order == "channels first"
 
 
 def _parts(op: ConvTranspose, axis: int, size: int) -> list[_Part]:
@@ -89,16 +137,54 @@ def _parts(op: ConvTranspose, axis: int, size: int) -> list[_Part]:
 
 def _conv(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
     """The results of one remainder along each axis."""
-    shape = (op.x.shape[0], *(part.count for part in parts), op.infer().shape[-1])
     if not all(part.taps and part.count for part in parts):
+        shape = (op.x.shape[0], *(part.count for part in parts), op.infer().shape[-1])
         return zeros(shape, op.x.dtype)
-    order = (1, 0, *range(2, op.weight.rank))
-    weight = transpose(_taps(op.weight, [part.taps for part in parts]), order)
     cut = tuple((min(0, low), min(0, high)) for low, high in (part.padding for part in parts))
     x = pad(op.x, ((0, 0), *cut, (0, 0)))
     padding = tuple((max(0, low), max(0, high)) for low, high in (part.padding for part in parts))
     ones = (1,) * len(parts)
-    return emit(Conv(x, weight, ones, padding, ones, layout="nhwc"))
+    return emit(Conv(x, _filters(op, parts), ones, padding, ones, layout="nhwc"))
+
+
+def _channels_first(
+    op: ConvTranspose, along: Sequence[Sequence[_Part]]
+) -> tuple[Value, Sequence[int]]:
+    """The input channels-first, padded for all remainders at once, and how much at the start."""
+    margins, ends = (
+        [max(0, *(part.padding[end] for part in parts)) for parts in along] for end in (0, 1)
+    )
+    widths = list(zip(margins, ends, strict=True))
+    match op.x.op:
+        case Transpose(x=first, perm=perm) if perm == order_of("nhwc", first.rank):
+            return _apart(pad(first, ((0, 0), (0, 0), *widths))), margins
+    padded = _apart(pad(op.x, ((0, 0), *widths, (0, 0))))
+    return _apart(transpose(padded, (0, padded.rank - 1, *range(1, padded.rank - 1)))), margins
+
+
+def _apart(value: Value) -> Value:
+    """A value that lies in memory in the order in which it is read again and again."""
+    return emit(Barrier(value))
+
+
+def _conv_first(
+    op: ConvTranspose, x: Value, margins: Sequence[int], parts: Sequence[_Part]
+) -> Value:
+    """As `_conv`, of part of the padded input."""
+    channels = op.infer().shape[-1]
+    if not all(part.taps and part.count for part in parts):
+        return zeros((x.shape[0], channels, *(part.count for part in parts)), x.dtype)
+    starts = [margin - part.padding[0] for margin, part in zip(margins, parts, strict=True)]
+    sizes = [part.count + len(part.taps) - 1 for part in parts]
+    part = slice_axes(x, (0, 0, *starts), (*x.shape[:2], *sizes), (1,) * x.rank)
+    ones, none = (1,) * len(parts), ((0, 0),) * len(parts)
+    return emit(Conv(part, _apart(_filters(op, parts)), ones, none, ones, layout="nchw"))
+
+
+def _filters(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
+    """The filters of the taps that reach the results of one remainder."""
+    order = (1, 0, *range(2, op.weight.rank))
+    return transpose(_taps(op.weight, [part.taps for part in parts]), order)
 
 
 def _taps(weight: Value, taps: Sequence[range]) -> Value:
@@ -117,27 +203,26 @@ def _between(
     place: tuple[int, ...],
     strides: Sequence[int],
     sizes: Sequence[int],
+    first: int,
 ) -> Value:
-    """Results of all remainders in their places, the first axes being at `place`."""
+    """Results of all remainders in their places, the first axes being at `place`; `first` is the
+    first of the axes of images."""
     axis = len(place)
     if axis == len(strides):
         return made[place]
     step, size = strides[axis], sizes[axis]
-    rows = [_between(made, (*place, at), strides, sizes) for at in range(step)]
+    rows = [_between(made, (*place, at), strides, sizes, first) for at in range(step)]
     if step == 1:
         return rows[0]
-    longest = rows[0].type.static_shape[1 + axis]
+    longest = rows[0].type.static_shape[first + axis]
     widths = [(0, 0)] * rows[0].rank
     even = []
     for row in rows:
-        widths[1 + axis] = (0, longest - row.type.static_shape[1 + axis])
-        even.append(expand_dims(pad(row, widths), axis + 2))
-    joined = concat(even, axis + 2)
+        widths[first + axis] = (0, longest - row.type.static_shape[first + axis])
+        even.append(expand_dims(pad(row, widths), first + axis + 1))
+    joined = concat(even, first + axis + 1)
     shape = list(rows[0].shape)
-    shape[1 + axis] = longest * step
+    shape[first + axis] = longest * step
     whole = reshape(joined, shape)
-    widths[1 + axis] = (0, size - longest * step)
+    widths[first + axis] = (0, size - longest * step)
     return pad(whole, widths)
-
-
-PATTERNS = (pad_image_once, as_convolutions)

@@ -141,7 +141,7 @@ def cuda_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step
         *_TIDY,
         Step("layout", {"target": target}),
         *_TIDY,
-        Step("conv-gradients"),
+        Step("conv-gradients", {"target": target}),
         *_TIDY,
         Step("conv-to-gemm"),
         Step("winograd", {"target": target, "choice": winograd}),
@@ -167,7 +167,7 @@ def preparing_steps(target: Target) -> tuple[Step, ...]:
         *_TIDY,
         Step("layout", {"target": target}),
         *_TIDY,
-        Step("conv-gradients"),
+        Step("conv-gradients", {"target": target}),
         *_TIDY,
         Step("conv-to-gemm"),
     )

@@ -84,8 +84,9 @@ class ConvShape:
 
 def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> float:
     """Cycles of a convolution in an order of its axes: a depthwise one runs in vectors along the
-    last axis; one that looks at single pixels is a product, whose columns are along it. On a
-    graphics card memory decides, whatever the order."""
+    last axis; others are products, whose columns are along it, channels-first those of a row, or
+    of the whole image where they look at single pixels. On a graphics card memory decides,
+    whatever the order."""
     pixels = prod(shape.size)
     if target.gpu is not None:
         channels = shape.outer + (shape.outer if shape.depthwise else shape.inner)
@@ -95,10 +96,13 @@ def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> f
         vectors = -(-along // target.lanes(shape.dtype))
         rows = shape.batch * pixels * shape.outer // along
         return shape.taps * rows * vectors / FMAS_PER_CYCLE
+    depth = shape.inner * shape.taps
     if channels_first:
-        sizes = ProductSizes(shape.outer, shape.inner, pixels, shape.dtype, shape.batch)
+        along = pixels if shape.taps == 1 else shape.size[-1]
+        count = shape.batch * pixels // max(1, along)
+        sizes = ProductSizes(shape.outer, depth, along, shape.dtype, count)
     else:
-        sizes = ProductSizes(shape.batch * pixels, shape.inner, shape.outer, shape.dtype)
+        sizes = ProductSizes(shape.batch * pixels, depth, shape.outer, shape.dtype)
     tile = next(iter(tiles_by_cycles(sizes, target)))
     return sizes.count * sizes.depth * product_cycles(sizes.rows, sizes.columns, tile)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
@@ -9,11 +11,38 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.passes.conv_gradients import conv_gradients
+from mlir_lite.ops.conv import Conv
+from mlir_lite.ops.shape import Transpose
+from mlir_lite.passes.canonicalize import canonicalize
+from mlir_lite.passes.conv_gradients import conv_gradients as conv_gradients_for
 from mlir_lite.passes.pack_constants import pack_constants
 from mlir_lite.target import Target
 
 from .expect import expect, operations, same_results
+
+
+@dataclass(frozen=True)
+class Always:
+    """Who gives one answer wherever it can be given."""
+
+    answer: str
+
+    def choose(self, problem: str, question: str, ranked: Mapping[str, float]) -> str:
+        return self.answer if self.answer in ranked else next(iter(ranked))
+
+
+FIRST, LAST = (
+    Target("cpu:test", tuning=Always(f"channels {order}")) for order in ("first", "last")
+)
+ORDERS = {"nchw": FIRST, "nhwc": LAST}
+
+
+def conv_gradients(fn: Function, target: Target = LAST) -> Function:
+    return conv_gradients_for(fn, target=target)
+
+
+def layouts(fn: Function) -> set[str]:
+    return {node.op.layout for node in fn.nodes if isinstance(node.op, Conv)}
 
 
 class Case(NamedTuple):
@@ -51,12 +80,38 @@ def transposed(case: Case, dilations: int = 1) -> Function:
     return spread
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", CASES)
-def test_transposed_convolutions_become_convolutions(name: str) -> None:
+def test_transposed_convolutions_become_convolutions(name: str, order: str) -> None:
     fn = transposed(CASES[name])
-    found = conv_gradients(fn)
+    found = conv_gradients(fn, ORDERS[order])
     same_results(fn, found)
     assert "conv_transpose" not in operations(found)
+    assert layouts(found) == {order}
+
+
+@pytest.mark.parametrize(("channels", "wanted"), [(3, "nchw"), (16, "nhwc")])
+def test_vectors_lie_along_the_pixels_of_few_channels(channels: int, wanted: str) -> None:
+    case = Case((1, 28, 28, 64), (64, channels, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1))
+    found = conv_gradients(transposed(case), Target("cpu:test"))
+    assert layouts(found) == {wanted}
+    few = Case((1, 28, 28, 2), (2, channels, 2, 2), (2, 2), ((0, 0), (0, 0)), (0, 0))
+    assert layouts(conv_gradients(transposed(few), Target("cpu:test"))) == {"nhwc"}
+
+
+def test_an_input_that_lies_channels_first_is_read_so() -> None:
+    @ml.function(f32[1, 64, 28, 28], f32[64, 3, 7, 7])
+    def spread(x: Value, weight: Value) -> Value:
+        last = ml.transpose(x, (0, 2, 3, 1))
+        y = ml.conv_transpose(
+            last, weight, strides=2, padding=3, output_padding=1, layout="nhwc"
+        )
+        return ml.transpose(y, (0, 3, 1, 2))
+
+    found = canonicalize(conv_gradients(spread, FIRST))
+    same_results(spread, found)
+    moved = [node.op for node in found.nodes if isinstance(node.op, Transpose)]
+    assert all(op.x.shape[:2] == (64, 3) for op in moved)  # of filters alone
 
 
 def test_dilated_ones_stay() -> None:
@@ -64,15 +119,18 @@ def test_dilated_ones_stay() -> None:
     assert conv_gradients(fn) is fn
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("size", [7, 8, 9])
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(1, 2, 0), (3, 2, 1), (2, 3, 0), (5, 1, 2)])
-def test_gradients_of_convolutions_in_steps(size: int, kernel: int, stride: int, pad: int) -> None:
+def test_gradients_of_convolutions_in_steps(
+    size: int, kernel: int, stride: int, pad: int, order: str
+) -> None:
     @ml.function(f32[2, size, size + 1, 3], f32[4, 3, kernel, kernel])
     def f(x: Value, w: Value) -> Value:
         return ml.sum(ml.square(ml.conv(x, w, strides=stride, padding=pad, layout="nhwc")))
 
     fn = ml.value_and_grad(f)
-    found = conv_gradients(fn)
+    found = conv_gradients(fn, ORDERS[order])
     same_results(fn, found)
     assert "conv_transpose" not in operations(found)
 
