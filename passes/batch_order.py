@@ -13,7 +13,12 @@ from ..ops.conv_transpose import ConvTranspose
 from ..ops.windows import batch_of, channels_of, spatial_of
 from ..target import Target
 from ..types import DType, f32, static
-from .schedule.cost import FMAS_PER_CYCLE, ProductSizes, product_cycles, tiles_by_cycles
+from .schedule.register_tiles import (
+    FMAS_PER_CYCLE,
+    ProductSizes,
+    product_cycles,
+    tiles_by_cycles,
+)
 
 WORTH = 0.9  # of the cycles channels-last: what gains less is left in the usual order
 

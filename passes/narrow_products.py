@@ -18,7 +18,8 @@ from ..ops.slice import Pad, pad
 from ..target import Target
 from ..tile.instructions import dot_instruction
 from ..types import DType, static
-from .schedule.cost import ProductSizes, panel_width
+from .schedule.cost import panel_width
+from .schedule.register_tiles import ProductSizes
 
 
 def pack_matmul_dots(target: Target) -> Pattern:

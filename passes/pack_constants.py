@@ -30,7 +30,8 @@ from ..ops.windows import order_of
 from ..target import Target
 from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
-from .schedule.cost import PACKED_ROWS, ProductSizes, panel_width
+from .schedule.cost import PACKED_ROWS, panel_width
+from .schedule.register_tiles import ProductSizes
 from .schedule.window_cost import worth_reading_first
 
 

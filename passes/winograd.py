@@ -28,7 +28,8 @@ from ..ops.winograd_blocked import winograd_conv
 from ..target import Target
 from ..types import f32
 from .algorithms import TILES, Errors, applies, plan_convolutions, sizes_of
-from .schedule.cost import ProductSizes, panel_width
+from .schedule.cost import panel_width
+from .schedule.register_tiles import ProductSizes
 from .schedule.winograd_cost import winograd_block
 
 _LOG = logging.getLogger("mlir_lite")

@@ -18,13 +18,14 @@ from mlir_lite.ir import ConstantData
 from mlir_lite.ops.constant import constant
 from mlir_lite.passes.pieces import pieces_of
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.schedule.cost import ProductSizes, choose_tile, decide
+from mlir_lite.passes.schedule.cost import choose_tile, decide
+from mlir_lite.passes.schedule.register_tiles import ProductSizes
 from mlir_lite.target import Target
 from mlir_lite.tuner import Tuned, tune
 from mlir_lite.tuning import FORMAT, Choice, parse_tuning, read_tuning
 
 HERE = Machine.host().cpu
-CHOICE = Choice("product 96x32x64 f32", "tile", "3x1")
+CHOICE = Choice("product 96x32x64 f32, finish of 2", "tile", "3x1")
 RECORD = Tuning(HERE, (CHOICE,))
 
 
@@ -103,7 +104,7 @@ def tile_text(fn: Function, tune: Tuning | None = None) -> str:
 
 def test_the_recorded_tile_is_taken() -> None:
     target = replace(Target("cpu:test"), tuning=RECORD)
-    sizes = ProductSizes(96, 32, 64, f32)
+    sizes = ProductSizes(96, 32, 64, f32, finish=2)
     assert choose_tile(sizes, Target("cpu:test")) != choose_tile(sizes, target)
     assert str(choose_tile(sizes, target)) == "3x1"
     assert choose_tile(replace(sizes, rows=95), target) == choose_tile(
@@ -147,7 +148,7 @@ def test_a_recorded_algorithm_is_taken() -> None:
 
 def test_an_answer_that_cannot_be_given_is_named() -> None:
     record = Tuning(HERE, (Choice(CHOICE.problem, "tile", "99x9"),))
-    with pytest.raises(InputError, match="'99x9' as the tile of 'product 96x32x64 f32', which"):
+    with pytest.raises(InputError, match=f"'99x9' as the tile of '{CHOICE.problem}', which"):
         ml.compile(product, tune=record)
 
 

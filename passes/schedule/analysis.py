@@ -117,6 +117,16 @@ def updates(block: Block) -> list[Accumulate]:
     return [stmt for stmt in walk(block) if isinstance(stmt, Accumulate)]
 
 
+def operations_after(nest: Nest) -> int:
+    """How many operations a nest's reductions go through before they are stored."""
+    return sum(
+        isinstance(node, Apply) and node.dtype != INDEX
+        for stmt in nest.body
+        if isinstance(stmt, Store)
+        for node in walk_expr(stmt.value)
+    )
+
+
 def vector_cost(kernel: Kernel, block: Block, axis: str, lanes: int, extent: int) -> float:
     """Relative cost per element of running a block in vectors along an axis: whole vectors and
     invariant elements are cheap, scattered ones are read one at a time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...target import Target
 from ...types import DType
-from .cost import MOST_VECTORS
+from .register_tiles import MOST_VECTORS
 
 KEYS_AT_ONCE = 512  # their scores stay in the second cache beside the values
 KEYS_IN_BLOCK = 128  # their scores, and their values, stay in the nearest one

@@ -3,30 +3,28 @@
 A choice is a question about a problem (`ProductSizes`, `ConvSizes`), with the cycles of each
 answer; `decide` gives the cheapest, unless the target's tuning record has measured another.
 
-Times are in cycles of one core. The machine model is a superscalar core with two vector FMAs and
-two vector loads a cycle, an FMA latency of four cycles, and a file of vector registers.
+Times are in cycles of one core.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from ...target import Target
-from ...types import DType, f32
+from ...types import f32
+from .register_tiles import (
+    FMAS_PER_CYCLE,
+    ProductSizes,
+    Tile,
+    fits_registers,
+    product_cycles,
+    tiles_by_cycles,
+)
 
 Answer = TypeVar("Answer")
 
-FMAS_PER_CYCLE = 2
-LOADS_PER_CYCLE = 2
-FMA_LATENCY = 4
-MOST_VECTORS = 4  # of a register tile's columns: two rows of tiles fill 32 registers
-FEW_ROWS = 32  # do not hide how a panel arrives
-VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of a few rows
-ROW_WAIT = 0.25  # cycles for an element of a row that has left the nearest cache
-SET_PERIOD = 4096  # bytes after which the sets of the nearest cache repeat: a page, mostly
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
@@ -55,144 +53,6 @@ def decide_rule(problem: object, question: str, rule: bool, target: Target) -> b
     """`decide` for a question that a rule answers with yes or no."""
     cycles = {"yes": 1.0 if rule else RULE_OF_THUMB, "no": RULE_OF_THUMB if rule else 1.0}
     return decide(problem, question, cycles, target) == "yes"
-
-
-@dataclass(frozen=True)
-class ProductSizes:
-    """The problem of `count` products `(rows, depth) x (depth, columns)`, their right operands as
-    they are, or packed in panels of `panel` columns. Each meets `windows` times so many rows, which
-    do not lie one after the other: those of a convolution.
-
-    Where an instruction sums products of a few neighbours of a narrow type, `narrow`, these are one
-    element, as wide as the sum's `dtype`.
-    """
-
-    rows: int
-    depth: int
-    columns: int
-    dtype: DType
-    count: int = 1
-    windows: int = 1
-    panel: int | None = None
-    narrow: DType | None = None
-
-    def __str__(self) -> str:
-        many = f"{self.count} of " if self.count > 1 else ""
-        many += f"{self.windows} times " if self.windows > 1 else ""
-        panels = f" in panels of {self.panel}" if self.panel else ""
-        dots = f" dots of {self.narrow}" if self.narrow else ""
-        return f"product {many}{self.rows}x{self.depth}x{self.columns} {self.dtype}{dots}{panels}"
-
-    def far(self, target: Target) -> bool:
-        """Whether the right operands leave the nearest caches before they are needed again."""
-        right = self.count * self.depth * self.columns * self.dtype.bytes
-        return right > target.l2_bytes // 2
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A register tile of a matrix product: `rows` by `vectors` vectors of columns."""
-
-    rows: int
-    vectors: int
-    lanes: int
-
-    @property
-    def columns(self) -> int:
-        return self.vectors * self.lanes
-
-    def __str__(self) -> str:
-        return f"{self.rows}x{self.vectors}"
-
-
-def tile_cycles(rows: int, vectors: int) -> float:
-    """Cycles of one step of the inner dimension for a register tile.
-
-    Bound by the FMAs, by the loads (a vector of B a column vector, a broadcast of A a row), or,
-    in a small tile, by the latency of an FMA on its own accumulator.
-    """
-    fmas = rows * vectors / FMAS_PER_CYCLE
-    loads = (rows + vectors) / LOADS_PER_CYCLE
-    return max(fmas, loads, FMA_LATENCY)
-
-
-def fits_registers(rows: int, vectors: int, target: Target) -> bool:
-    """Accumulators, the vectors of B and one broadcast of A, all at once in registers."""
-    return rows * vectors + vectors + 1 <= target.vector_registers
-
-
-def product_cycles(m: int, n: int, tile: Tile) -> float:
-    """Cycles of one step of the inner dimension for a whole m x n result, its edges included."""
-    full_rows, rest_rows = divmod(m, tile.rows)
-    full_columns, rest = divmod(n, tile.columns)
-    rest_vectors = -(-rest // tile.lanes)
-    total = 0.0
-    for rows, count in ((tile.rows, full_rows), (rest_rows, 1 if rest_rows else 0)):
-        total += count * full_columns * tile_cycles(rows, tile.vectors)
-        if rest_vectors:
-            total += count * tile_cycles(rows, rest_vectors)
-    return total
-
-
-def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
-    """Register tiles and their cycles for a step of the inner dimension, the best first."""
-    m, n = sizes.rows, sizes.columns
-    lanes = target.lanes(sizes.dtype)
-    widest = max(1, min(MOST_VECTORS, -(-n // lanes)))
-    widths = range(1, widest + 1) if sizes.panel is None else (sizes.panel // lanes,)
-    candidates = [
-        Tile(rows, vectors, lanes)
-        for vectors in widths
-        for rows in range(1, min(m, target.vector_registers) + 1)
-        if fits_registers(rows, vectors, target) or rows == 1
-    ]
-    found = {
-        tile: round(product_cycles(m, n, tile) + waiting_cycles(sizes, tile, target), 3)
-        for tile in candidates
-    }
-    few = m <= FEW_ROWS and sizes.far(target)
-
-    def rank(tile: Tile) -> tuple[float, ...]:
-        """Among equals one that leaves nothing over, if it is large; else the wider one: it reads
-        the left operand fewer times. But few rows stay in the nearest cache, and a narrow panel is
-        there sooner, for tiles that are few and of one height."""
-        if few:
-            return found[tile], tile.vectors, -(-m // tile.rows), tile.rows
-        large = 4 * tile.rows * tile.vectors >= 3 * target.vector_registers
-        whole = m % tile.rows == 0 and n % tile.columns == 0
-        good = large and whole and tile.vectors >= widest - 1
-        return found[tile], not good, -tile.vectors, -tile.rows
-
-    order = sorted(found, key=rank)
-    return {tile: found[tile] for tile in order}
-
-
-def waiting_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
-    """Cycles of one step of the inner dimension in which a product waits for its operands."""
-    return passing_cycles(sizes, tile, target) + meeting_cycles(sizes, tile, target)
-
-
-def meeting_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
-    """Cycles of one step in which tiles wait for their rows of the left operand: where so many of
-    these meet in one set of the nearest cache, a multiple of its period apart, that each drives out
-    another before its line is used up. Those of a convolution lie closer together."""
-    period = math.gcd(sizes.depth * sizes.dtype.bytes, SET_PERIOD)
-    meeting = -(-tile.rows * period // SET_PERIOD)
-    if sizes.windows > 1 or meeting <= target.l1_bytes // SET_PERIOD * 2 // 3:
-        return 0.0
-    return ROW_WAIT * sizes.rows * -(-sizes.columns // tile.columns)
-
-
-def passing_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
-    """Cycles of one step in which tiles of a few rows wait for vectors of the right operand, which
-    comes from far: the first tile of each panel, and the others where the panel has left the
-    nearest cache. Many rows hide it: the next panel has arrived long before."""
-    if sizes.rows > FEW_ROWS or not sizes.far(target):
-        return 0.0
-    panel = sizes.depth * tile.columns * sizes.dtype.bytes
-    stays = panel <= target.l1_bytes * 3 // 4
-    passes = 1 if stays else -(-sizes.rows // tile.rows)
-    return VECTOR_WAIT * passes * -(-sizes.columns // tile.lanes)
 
 
 def choose_tile(sizes: ProductSizes, target: Target) -> Tile:

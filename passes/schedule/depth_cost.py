@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...target import Target
-from .cost import PACKING_TILES, RULE_OF_THUMB, ProductSizes, Tile, decide
+from .cost import PACKING_TILES, RULE_OF_THUMB, decide
+from .register_tiles import ProductSizes, Tile
 
 MOST_STEPS = 768  # of a block: its panel, the next one and rows of sums fit in the second cache
 LEAST_STEPS = 128  # in which a tile's sums are worth fetching and putting back

@@ -34,18 +34,10 @@ from ...tile.reductions import sink
 from ...tile.staging import stage_reads
 from ...tile.streams import stream_blocks
 from ...tile.tree import extent_of, loops_of
-from .analysis import Nest, Product, stride
-from .cost import (
-    ProductSizes,
-    Tile,
-    choose_tile,
-    panels_first,
-    product_cycles,
-    row_chunks,
-    worth_packing,
-    worth_sharing,
-)
+from .analysis import Nest, Product, operations_after, stride
+from .cost import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing
 from .depth_cost import depth_block
+from .register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
@@ -90,17 +82,18 @@ def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
     """The problem that a nest is, as the cost model sees it."""
     outer = [axis for axis in nest.axes if axis not in (product.m, product.n)]
     windows = [axis for axis in outer if axis not in product.right_axes]
+    steps = [loop for loop in nest.reductions[0] if loop.axis in product.reduction]
+    depth = prod(map(extent_of, steps))
     return ProductSizes(
         rows=nest.extent(product.m) if product.m else 1,
-        depth=prod(
-            extent_of(loop) for loop in nest.reductions[0] if loop.axis in product.reduction
-        ),
+        depth=depth,
         columns=nest.extent(product.n),
         dtype=product.total,
         count=prod(nest.extent(axis) for axis in outer if axis not in windows),
         windows=prod(map(nest.extent, windows)),
         panel=product.panel,
         narrow=product.right.dtype if product.dots else None,
+        finish=operations_after(nest) if depth <= FEW_STEPS else 0,
     )
 
 

@@ -21,9 +21,10 @@ from ...tile.nodes import Kernel, Kind
 from ...tile.reductions import sink, split_accumulator
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, stride, updates
-from .cost import ProductSizes, Tile, inner_tile
+from .cost import inner_tile
 from .gemm import cut_columns, cut_rows
 from .loops import lanes_of, share_nest
+from .register_tiles import ProductSizes, Tile
 
 
 @dataclass(frozen=True)

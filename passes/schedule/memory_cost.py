@@ -10,13 +10,13 @@ from ...tile.prefetch import LINE_BYTES
 from .cost import (
     PIECES,
     RULE_OF_THUMB,
-    ProductSizes,
     decide,
     decide_rule,
     memory_bound,
     memory_cycles,
     right_bytes,
 )
+from .register_tiles import ProductSizes
 
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_LINES = 32  # read one after the other, at least: half a page

@@ -8,15 +8,11 @@ from math import prod
 
 from ...target import Target
 from ...types import DType, TensorType
-from .cost import (
-    CACHE_SPEED,
+from .cost import CACHE_SPEED, RULE_OF_THUMB, decide, decide_rule, memory_cycles
+from .register_tiles import (
     FMAS_PER_CYCLE,
-    RULE_OF_THUMB,
     SET_PERIOD,
     ProductSizes,
-    decide,
-    decide_rule,
-    memory_cycles,
     product_cycles,
     tiles_by_cycles,
 )

@@ -9,17 +9,9 @@ from dataclasses import dataclass
 from ...target import Target
 from ...types import f32
 from .conv_sizes import TAPS, ConvSizes
-from .cost import (
-    CACHE_SPEED,
-    ROW_CHUNKS,
-    ProductSizes,
-    Tile,
-    decide,
-    memory_cycles,
-    product_cycles,
-    tiles_by_cycles,
-)
+from .cost import CACHE_SPEED, ROW_CHUNKS, decide, memory_cycles
 from .gpu.conv_cost import card_cycles
+from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
 
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
 L2_SPEED = 6  # and the second cache so much

@@ -19,6 +19,7 @@ func @product(%x: tensor<96x32xf32>, %w: tensor<32x64xf32>) -> tensor<96x64xf32>
   return %1
 }
 """
+PROBLEM = "product 96x32x64 f32, finish of 1"
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_without_a_file_the_record_is_printed(cli: Cli, product: Path) -> None:
 
 
 def test_a_record_changes_the_loops(cli: Cli, product: Path, record: Path) -> None:
-    record.write_text(str(Tuning(HERE, (Choice("product 96x32x64 f32", "tile", "3x1"),))))
+    record.write_text(str(Tuning(HERE, (Choice(PROBLEM, "tile", "3x1"),))))
     tuned = cli("compile", product, "--emit", "tile", "--tune", record).out
     assert "0..32" in tuned  # 96 rows, 3 at a time
     assert tuned != cli("compile", product, "--emit", "tile").out
@@ -54,7 +55,7 @@ def test_a_record_changes_the_loops(cli: Cli, product: Path, record: Path) -> No
 
 @pytest.mark.parametrize("command", ["compile", "run", "bench"])
 def test_a_wrong_record_is_an_error(command: str, cli: Cli, product: Path, record: Path) -> None:
-    record.write_text(str(Tuning(HERE, (Choice("product 96x32x64 f32", "tile", "99x9"),))))
+    record.write_text(str(Tuning(HERE, (Choice(PROBLEM, "tile", "99x9"),))))
     inputs = ("--random-inputs", 0) if command == "run" else ()
     done = cli(command, product, *inputs, "--tune", record)
     assert done.code == 1 and "'99x9' as the tile" in done.err

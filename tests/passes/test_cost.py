@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlir_lite.passes.schedule.cost import (
-    ProductSizes,
-    Tile,
-    choose_tile,
-    panel_width,
-    panels_first,
-)
+from mlir_lite.passes.schedule.cost import choose_tile, panel_width, panels_first
+from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile
 from mlir_lite.target import Target
 from mlir_lite.types import f32
 
@@ -32,6 +27,13 @@ def test_many_rows_have_wide_tiles() -> None:
     assert choose_tile(packed(ProductSizes(784, 128, 512, f32)), TARGET).vectors == 4
 
 
+def test_short_sums_that_much_follows_have_small_tiles() -> None:
+    """What follows a large tile's sums is in the way of the next tile's products."""
+    sizes = ProductSizes(12544, 16, 96, f32, panel=48)
+    assert str(choose_tile(sizes, TARGET)) == "8x3"
+    assert str(choose_tile(replace(sizes, finish=3), TARGET)) == "4x3"
+
+
 def test_packed_panels_go_first_where_every_product_has_its_own() -> None:
     tile = Tile(8, 2, 16)
     assert panels_first(packed(POINTS), tile, TARGET)
@@ -47,5 +49,6 @@ def test_problems_that_may_be_answered_otherwise_have_other_names() -> None:
         replace(POINTS, count=1, windows=36),
         replace(POINTS, panel=32),
         replace(POINTS, panel=64),
+        replace(POINTS, finish=2),
     ]
     assert len(set(map(str, problems))) == len(problems)

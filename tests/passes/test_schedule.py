@@ -17,15 +17,9 @@ from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.schedule import cost, memory_cost, schedule
-from mlir_lite.passes.schedule.cost import (
-    ProductSizes,
-    Tile,
-    choose_tile,
-    fits_registers,
-    panel_width,
-    worth_threads,
-)
+from mlir_lite.passes.schedule.cost import choose_tile, panel_width, worth_threads
 from mlir_lite.passes.schedule.ordered import ordered_axes
+from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile, fits_registers
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop, walk
