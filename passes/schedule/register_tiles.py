@@ -125,15 +125,16 @@ def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
     few = m <= FEW_ROWS and sizes.far(target)
 
     def rank(tile: Tile) -> tuple[float, ...]:
-        """Among equals one that leaves nothing over, if it is large; else the wider one: it reads
-        the left operand fewer times. But few rows stay in the nearest cache, and a narrow panel is
-        there sooner, for tiles that are few and of one height."""
+        """Among equals one that leaves nothing over, if it is large; else one that leaves no narrow
+        panel; else the wider one: it reads the left operand fewer times. But few rows stay in the
+        nearest cache, and a narrow panel is there sooner, for tiles that are few and of one height.
+        """
         if few:
             return found[tile], tile.vectors, -(-m // tile.rows), tile.rows
         large = 4 * tile.rows * tile.vectors >= 3 * target.vector_registers
-        whole = m % tile.rows == 0 and n % tile.columns == 0
-        good = large and whole and tile.vectors >= widest - 1
-        return found[tile], not good, -tile.vectors, -tile.rows
+        even = n % tile.columns == 0
+        good = large and even and m % tile.rows == 0 and tile.vectors >= widest - 1
+        return found[tile], not good, not even, -tile.vectors, -tile.rows
 
     order = sorted(found, key=rank)
     return {tile: found[tile] for tile in order}

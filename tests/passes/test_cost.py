@@ -27,6 +27,11 @@ def test_many_rows_have_wide_tiles() -> None:
     assert choose_tile(packed(ProductSizes(784, 128, 512, f32)), TARGET).vectors == 4
 
 
+def test_no_narrow_panel_is_left_where_that_costs_nothing() -> None:
+    assert panel_width(ProductSizes(196, 576, 96, f32), TARGET) == 48
+    assert panel_width(ProductSizes(49, 960, 160, f32), TARGET) == 32
+
+
 def test_short_sums_that_much_follows_have_small_tiles() -> None:
     """What follows a large tile's sums is in the way of the next tile's products."""
     sizes = ProductSizes(12544, 16, 96, f32, panel=48)
