@@ -16,6 +16,7 @@ from ..ops.control import ControlOp
 from ..ops.shape import Reshape
 from ..target import Target
 from ..tile.program import Program, Role, View
+from .ask_for_inputs import ask_for_inputs
 from .donate import donate
 from .lower_control import lower_control
 from .lowering import Lowering, is_computed, root_of
@@ -53,9 +54,10 @@ def lower(fn: Function, target: Target) -> Lowered:
         results,
         low.faults,
     )
-    program, variants = resident(program, target)
-    for new, old in variants.items():
-        low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
+    for change in (resident, ask_for_inputs):
+        program, variants = change(program, target)
+        for new, old in variants.items():
+            low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
     if fn.donated:
         program = donate(program, _donated(low, fn, results), low.copy_kernel)
     return Lowered(program, low.constants, frozenset(low.shares))
