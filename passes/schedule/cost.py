@@ -26,7 +26,7 @@ from .register_tiles import (
 Answer = TypeVar("Answer")
 
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
-PACKING_TILES = 16  # a copied vector costs what a tile of rows takes to use it, or two
+PACKING_TILES = 8  # of rows make good for copying a panel, which the first of them does
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are

@@ -4,7 +4,8 @@
       acc[m.i, n.i] = 0;  for k: acc[m.i, n.i] += a[m, k] * b[k, n];  out[m, n] = f(acc[m.i, n.i])
 
 with `m.i` unrolled and `n.i` in vectors, so that the accumulators stay in registers. The packed
-panel of the right operand stays in the nearest caches while the rows stream by. Chunks of rows go
+panel of the right operand stays in the nearest caches while the rows stream by; one that is not
+packed is copied together by the first tile of rows, as it passes through it. Chunks of rows go
 outermost: a thread that gets neighbouring pieces finds in its own caches the rows that it wrote
 itself, one product before. A right operand larger than the caches is read once, its panels
 outermost: `parallel n.o: for m.o: ..`.
@@ -16,6 +17,7 @@ from math import prod
 
 from ...expr import loads_of, vars_of
 from ...target import Target
+from ...tile.first_use import copy_at_first_use
 from ...tile.loops import (
     Tail,
     condition_points,
@@ -39,6 +41,7 @@ from .cost import choose_tile, panels_first, row_chunks, worth_packing, worth_sh
 from .depth_cost import depth_block
 from .register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
+COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 
@@ -100,8 +103,8 @@ def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
 def _panels_outermost(
     kernel: Kernel, nest: Nest, product: Product, tile: Tile, *, packed: bool, steps: int
 ) -> tuple[Kernel, list[str]]:
-    """All rows inside each panel, or each part of one that has so many `steps`, which is copied
-    together first if `packed`; and the axes that may be dealt to threads."""
+    """All rows inside each panel, or each part of one that has so many `steps`, which the first of
+    the rows copy together if `packed`; and the axes that may be dealt to threads."""
     m, n, k = product.m or "", product.n, product.reduction[0]
     outer = [axis for axis in nest.axes if axis not in (m, n)]
     batch = [axis for axis in outer if axis in product.right_axes]
@@ -113,14 +116,17 @@ def _panels_outermost(
         kernel = split_last(kernel, n, tile.columns)
     kernel = reorder(kernel, [f"{n}.o", *windows, m, f"{n}.i"])
     kernel = stream_blocks(kernel, (*windows, m)[0], k, steps)
+    around = f"{k}.b" if loops_of(kernel, f"{k}.b") else f"{n}.o"
     if packed:
         along = (*product.reduction, f"{n}.i")
-        around = f"{k}.b" if loops_of(kernel, f"{k}.b") else f"{n}.o"
         kernel = stage_reads(kernel, around, product.right.buffer, along)
         kernel = vectorise(kernel, f"{n}.i.p", tile.lanes)
+        kernel = mark(kernel, f"{n}.i.p.o", Kind.UNROLL)
     if m:
         kernel = cut_rows(kernel, m, nest.extent(m), tile)
     kernel = _in_registers(kernel, m, n, tile, ())
+    if packed and len(product.reduction) == 1:
+        kernel = copy_at_first_use(kernel, around, f"{m}.o", k, distance=COPY_AHEAD)
     return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
 
 

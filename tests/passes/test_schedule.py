@@ -158,6 +158,7 @@ def test_a_panel_of_colliding_rows_is_copied(lanes: int) -> None:
 
     kernel = check(matmul, lanes)
     assert any(local.name == "panel" for local in kernel.locals)
+    assert "prefetch" in str(kernel)  # the first tile of rows copies what it meets
 
 
 @LANES
