@@ -15,6 +15,7 @@ from ..errors import VerifyError
 from ..expr import (
     INDEX,
     Apply,
+    Bounds,
     Const,
     Expr,
     Load,
@@ -216,12 +217,14 @@ class AccessChecks:
             single = self.buffers[name].elements == 1
             if not written or (single and _write_one_constant(sites)):
                 continue
-            # Arrivals at a barrier may come in any order.
-            if self.buffers[name].space is Space.BARRIER or self._in_one_iteration(loop, sites):
+            bounds = self._held_bounds(sites)
+            low, high = bounds[loop.axis]
+            # Arrivals at a barrier may come in any order; one iteration has none to race with.
+            if self.buffers[name].space is Space.BARRIER or low == high:
                 continue
             shape = self.buffers[name].shape
             indices = [site.access.indices for site in sites]
-            if distinct(loop.axis, indices, shape, inner, self.bounds):
+            if distinct(loop.axis, indices, shape, inner, bounds):
                 continue
             verdict = self._collide(loop, around, sites, self.buffers[name])
             if verdict is not False:
@@ -232,13 +235,26 @@ class AccessChecks:
                     f"of '{name}'",
                 )
 
-    def _in_one_iteration(self, loop: Loop, sites: Sequence[Site]) -> bool:
-        """Whether the conditions on all these accesses leave the loop but one iteration."""
-        limits_ = {
-            conditional_bounds(_axis(loop), site.conditions, self.bounds) for site in sites
+    def _held_bounds(self, sites: Sequence[Site]) -> Bounds:
+        """The limits of axes and names where the conditions on some of these accesses hold."""
+        named = {
+            name
+            for site in sites
+            for held in site.conditions
+            for name in vars_of(held) & self.bounds.keys()
         }
-        ((low, high), *others) = limits_
-        return not others and low == high
+        held = {
+            name: [
+                conditional_bounds(Var(INDEX, name), site.conditions, self.bounds)
+                for site in sites
+            ]
+            for name in named
+        }
+        narrowed = {
+            name: (min(low for low, _ in ends), max(high for _, high in ends))
+            for name, ends in held.items()
+        }
+        return {**self.bounds, **narrowed}
 
     def _collide(
         self, loop: Loop, around: tuple[Loop, ...], sites: Sequence[Site], buffer: Buffer

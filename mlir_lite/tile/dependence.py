@@ -197,11 +197,19 @@ def separated(
             if isinstance(term, Apply) and term.function == "mod" and term.args[0] == target
         }
         return any(
-            separable(apply("floordiv", target, by)) and separable(apply("mod", target, by))
+            separable(_divided(target, by)) and separable(apply("mod", target, by))
             for by in divisors
         )
 
     return separable(Var(INDEX, axis))
+
+
+def _divided(value: Expr, by: Expr) -> Expr:
+    """`value // by`; `x // 12` for `(x // 4) // 3`."""
+    if not isinstance(by, Const):
+        return apply("floordiv", value, by)
+    inner, whole = _quotient(value, int(by.value))
+    return apply("floordiv", inner, literal(whole))
 
 
 def _separates(
@@ -220,9 +228,9 @@ def _separates(
             if term is None or term == target:
                 continue
             names = vars_of(term)
-            if axis in names or any(True for _ in loads_of(term)):
+            if any(True for _ in loads_of(term)):
                 return False
-            if names & inner:
+            if names & inner or axis in names:  # anything within its limits
                 ends = [coefficient * end for end in bounds_of(term, bounds)]
                 low, high = low + min(ends), high + max(ends)
                 if abs(coefficient) < abs(terms.get(target, 0)):

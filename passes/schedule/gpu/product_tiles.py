@@ -262,9 +262,11 @@ def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
     return _least(_allowed(_WARP_TILES, gpu), sizes, dtype.bytes, gpu)
 
 
-def choose_warpgroup_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpgroupTile | None:
-    """The tile of warpgroups that takes the least time by estimate; None where warps alone are
-    faster, or the card has no such products."""
+def choose_warpgroup_tile(
+    sizes: Sizes, dtype: DType, gpu: Gpu, moved: int = 0
+) -> WarpgroupTile | None:
+    """The tile of warpgroups that takes the least time by estimate, with so many bytes `moved`
+    before it; None where warps alone are faster, or the card has no such products."""
     if not gpu.warpgroup_products:
         return None
     best = _least(_WARPGROUP_TILES, sizes, dtype.bytes, gpu)
@@ -272,7 +274,8 @@ def choose_warpgroup_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpgroupTile
     times = [_cycles(cut, sizes, dtype.bytes, gpu) for cut in (best, warps)]
     while best.shared_bytes(dtype) > gpu.shared_bytes:
         best = replace(best, stages=best.stages - 1)
-    return best if times[0] <= times[1] else None
+    before = LAUNCH + moved / (_MEMORY_BYTES * gpu.multiprocessors) if moved else 0
+    return best if times[0] + before <= times[1] else None
 
 
 _AnyCut = TypeVar("_AnyCut", bound=Cut)

@@ -2,7 +2,7 @@
 warpgroup brings tiles, the others multiply them; they meet at barriers only, two for each stage.
 
     block: warpgroup g:
-      if g == 0: for step: {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
+      if g < 1: for step: {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
       else: {sums = 0;
              for step: {await full[s];  async products {sums += left[s] * right[s]}
                         wait products, 1;  arrive empty[s - 1]}
@@ -96,7 +96,7 @@ class _Tiling:
 
     def kernel(self) -> Kernel:
         """All of it."""
-        is_first = var(self.group).eq(index(0))
+        is_first = var(self.group) < 1
         body: Block = (
             *self.blocks.begin(),
             If(is_first, (self._begun(),)),
@@ -204,9 +204,8 @@ class _Tiling:
         lane, i, half, j, pair = (
             self.blocks.axis(name) for name in ("lane", "i", "half", "j", "pair")
         )
-        warp, place = var(lane) // 32, var(lane) % 32
-        inner_row = warp * 16 + var(half) * 8 + place // 4
-        column = var(j) * 8 + place % 4 * 2 + var(pair)
+        inner_row = var(lane) // 32 * 16 + var(half) * 8 + var(lane) // 4 % 8
+        column = var(j) * 8 + var(lane) % 4 * 2 + var(pair)
         at = (var(i), var(lane), var(j) * 4 + var(half) * 2 + var(pair))
         row = self._own + var(i) * ROWS + inner_row
         body = self.blocks.result(row, column, Load(f32, self.sums.name, at))

@@ -14,7 +14,7 @@ the parts in the order of the terms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ....expr import Cast, Load, cast, const, index, loads_of
 from ....target import Gpu
@@ -27,13 +27,22 @@ from .product_threads import by_tiles
 from .product_tiles import Sizes, choose_tile, choose_warp_tile, choose_warpgroup_tile
 from .product_warpgroups import by_warpgroups, can_use_warpgroups
 from .product_warps import by_warps
+from .rounding import rounded_once
 
 
-def schedule_product(
-    contraction: Contraction, gpu: Gpu
-) -> tuple[Kernel, tuple[Kernel, ...], tuple[Buffer, ...]]:
-    """The kernel by tiles; what remains to be done after it, not scheduled yet; and the buffers
-    between them."""
+@dataclass(frozen=True)
+class Tiled:
+    """A product's kernel by tiles; what is to be done before and after it, not scheduled yet; and
+    the buffers between them."""
+
+    kernel: Kernel
+    before: tuple[Kernel, ...] = ()
+    after: tuple[Kernel, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+
+
+def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
+    """The kernels of a product, by the tiles that take the least time."""
     sizes = Sizes(
         count(contraction.batch),
         contraction.left.extent,
@@ -41,15 +50,17 @@ def schedule_product(
         contraction.depth,
     )
     narrow = narrow_type(contraction)
-    group_tile = choose_warpgroup_tile(sizes, narrow, gpu) if narrow is not None else None
-    if group_tile is not None and can_use_warpgroups(contraction):
+    if narrow is None:
+        tile = choose_tile(sizes, contraction.total.dtype, gpu)
+        return _in_parts(contraction, tile.splits, lambda part: by_tiles(part, tile))
+    once = rounded_once(contraction)
+    group_tile = choose_warpgroup_tile(sizes, narrow, gpu, once.moved_bytes)
+    if group_tile is not None and can_use_warpgroups(once.contraction):
         cut = group_tile
-        return _in_parts(contraction, cut.splits, lambda part: by_warpgroups(part, cut))
-    if narrow is not None:
-        warp_tile = choose_warp_tile(sizes, narrow, gpu)
-        return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
-    tile = choose_tile(sizes, contraction.total.dtype, gpu)
-    return _in_parts(contraction, tile.splits, lambda part: by_tiles(part, tile))
+        made = _in_parts(once.contraction, cut.splits, lambda part: by_warpgroups(part, cut))
+        return replace(made, before=once.kernels, buffers=(*once.buffers, *made.buffers))
+    warp_tile = choose_warp_tile(sizes, narrow, gpu)
+    return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
 
 
 def rounded(contraction: Contraction, dtype: DType | None) -> Contraction:
@@ -68,11 +79,11 @@ def _rounded(operand: Operand, dtype: DType) -> Operand:
 
 def _in_parts(
     contraction: Contraction, splits: int, tiled: Callable[[Contraction], Kernel]
-) -> tuple[Kernel, tuple[Kernel, ...], tuple[Buffer, ...]]:
+) -> Tiled:
     if splits == 1:
-        return tiled(contraction), (), ()
+        return Tiled(tiled(contraction))
     partial, rest, parts = split_terms(contraction, splits)
-    return tiled(partial), (rest,), (parts,)
+    return Tiled(tiled(partial), after=(rest,), buffers=(parts,))
 
 
 def split_terms(contraction: Contraction, splits: int) -> tuple[Contraction, Kernel, Buffer]:

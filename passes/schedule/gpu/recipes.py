@@ -130,8 +130,12 @@ def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffe
     contraction = _contraction(kernel)
     if contraction is None or _is_of_vector(contraction):
         return _bound(kernel, gpu)
-    tiled, rest, workspaces = schedule_product(rounded(contraction, gpu.factors), gpu)
-    return (tiled, *(made for part in rest for made in _bound(part, gpu)[0])), workspaces
+    tiled = schedule_product(rounded(contraction, gpu.factors), gpu)
+    before, after = (
+        tuple(made for part in parts for made in _bound(part, gpu)[0])
+        for parts in (tiled.before, tiled.after)
+    )
+    return (*before, tiled.kernel, *after), tiled.buffers
 
 
 def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:

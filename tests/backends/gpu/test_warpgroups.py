@@ -1,13 +1,9 @@
-"""Products by warpgroups: schedules in the interpreter, their source on the CPU and as machine
-code. Cards of one multiprocessor take large tiles for small shapes."""
+"""Products by warpgroups: schedules in the interpreter, and their source on the CPU. Cards of one
+multiprocessor take large tiles for small shapes."""
 
 from __future__ import annotations
 
-import ctypes
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +12,13 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32
-from mlir_lite.backends.cuda.host import host_source
 from mlir_lite.backends.cuda.kernels import emit_kernel
-from mlir_lite.backends.cuda.nvrtc import compile_source
-from mlir_lite.backends.cuda.source import CudaSource
-from mlir_lite.errors import UnsupportedError, VerifyError
+from mlir_lite.errors import VerifyError
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.schedule.gpu.recipes import schedule_launches
+from mlir_lite.passes.schedule.gpu.contraction import Contraction, as_contraction
+from mlir_lite.passes.schedule.gpu.product_tiles import WarpgroupTile
+from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups, can_use_warpgroups
+from mlir_lite.passes.schedule.gpu.rounding import rounded_once
 from mlir_lite.target import Target
 from mlir_lite.tile.barriers import ARRIVE, ARRIVE_WARPS, INIT
 from mlir_lite.tile.interpreter import run_kernel, run_program
@@ -43,9 +39,7 @@ from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned
-from .shim import ORDERS, ShimDevice, build, needs_shim, registrations, unit_text
-
-RUNTIME = Path(__file__).with_name("runtime")
+from .shim import ORDERS, ShimDevice, build, needs_shim, unit_text
 
 
 def one() -> Target:
@@ -117,7 +111,25 @@ def test_source_computes_the_reference(fn: Function, tmp_path: Path) -> None:
     check(all_orders(Compiled.of(fn, tmp_path, target=one()), arrays), fn, arrays)
 
 
-# Of an operand whose columns are rows of memory
+@ml.function(bf16[8, 1000, 1024], bf16[8, 1024, 1008])
+def large_batch(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(bf16[2048, 4096], bf16[4096, 512])
+def large_in_parts(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@pytest.mark.parametrize("fn", [large_batch, large_in_parts], ids=lambda fn: fn.name)
+def test_kernels_of_any_size_are_proved_free_of_races(fn: Function) -> None:
+    first, *_ = planned(fn, card())[0].kernels
+    assert "call @wgmma" in str(first)
+    verify_kernel(first)
+
+
+# Operands as naive kernels have them
+
 RIGHT_TURNED = """
 kernel @right_turned(%x: bf16[130, 200], %w: bf16[72, 200], %y: out f32[130, 72]) {
   buffer acc: register f32[]
@@ -132,22 +144,37 @@ kernel @right_turned(%x: bf16[130, 200], %w: bf16[72, 200], %y: out f32[130, 72]
   }
 }
 """
+TILE = WarpgroupTile(2, 1, 128)
+
+
+def contraction_of(text: str) -> Contraction:
+    """The product that a naive kernel is, on arrays that lie as the engine needs them."""
+    naive = parse_kernel(text)
+    params = tuple(replace(param, alignment=16) for param in naive.params)
+    found = as_contraction(replace(naive, params=params))
+    assert found is not None
+    return found
+
+
+def factors() -> tuple[Array, Array, Array]:
+    """Two narrow matrices, and the product of one and the other's transpose."""
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(shape).astype(bf16.numpy) for shape in ((130, 200), (72, 200)))
+    return x, w, x.astype(np.float64) @ w.astype(np.float64).T
+
+
+def close(found: Array, exact: Array) -> None:
+    # Sums of 200 products in f32.
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-4)
 
 
 @needs_shim
 def test_right_operands_may_have_their_terms_side_by_side(tmp_path: Path) -> None:
-    gpu = one().gpu
-    assert gpu is not None
-    naive = parse_kernel(RIGHT_TURNED)
-    naive = replace(naive, params=tuple(replace(each, alignment=16) for each in naive.params))
-    (kernel,), _ = schedule_launches(naive, gpu)
+    kernel = by_warpgroups(contraction_of(RIGHT_TURNED), TILE)
     assert "call @wgmma_m64n128k16_bf16(" in str(kernel)
-    random = np.random.default_rng(0)
-    x, w = (random.standard_normal(shape).astype(bf16.numpy) for shape in ((130, 200), (72, 200)))
-    exact = x.astype(np.float64) @ w.astype(np.float64).T
-    # Sums of 200 products in f32.
+    x, w, exact = factors()
     found = run_kernel(kernel, {"x": x, "w": w})["y"]
-    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-4)
+    close(found, exact)
     made = emit_kernel(kernel)
     device = ShimDevice(build(unit_text([made]), tmp_path, "right_turned"))
     places = [device.allocate(array.nbytes) for array in (x, w, found)]
@@ -156,7 +183,34 @@ def test_right_operands_may_have_their_terms_side_by_side(tmp_path: Path) -> Non
     device.launch(made, places)
     result = np.empty_like(found)
     device.download(places[2], result)
-    np.testing.assert_allclose(result, exact, rtol=1e-5, atol=1e-4)
+    close(result, exact)
+
+
+def test_factors_of_f32_are_rounded_once_before_they_are_multiplied() -> None:
+    text = RIGHT_TURNED.replace("x: bf16", "x: f32").replace("f32(x[m, k])", "f32(bf16(x[m, k]))")
+    once = rounded_once(contraction_of(text))
+    (rounding,) = once.kernels
+    assert can_use_warpgroups(once.contraction)
+    kernel = by_warpgroups(once.contraction, TILE)
+    x, w, exact = factors()
+    (near,) = run_kernel(rounding, {"x": x.astype(np.float32)}).values()
+    close(run_kernel(kernel, {"x.bf16": near, "w": w})["y"], exact)
+
+
+@ml.function(f32[2048, 2048], f32[2048, 2048])
+def allowed(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+def test_precision_rounds_factors_once_where_warpgroups_then_pay() -> None:
+    target = card()
+    assert target.gpu is not None
+    target = replace(target, gpu=replace(target.gpu, factors=bf16))
+    kernels = planned(allowed, target)[0].kernels
+    assert [kernel.params[0].dtype for kernel in kernels] == [f32, f32, bf16]
+    assert "call @wgmma" in str(kernels[-1])
+    for kernel in kernels:
+        verify_kernel(kernel)
 
 
 # What is left out is missed
@@ -242,62 +296,3 @@ def test_no_line_that_orders_threads_is_there_for_nothing(tmp_path: Path) -> Non
         return False
 
     assert not [text[line - 1] for line in lines if not is_missed(line)]
-
-
-# The host part and machine code
-
-
-@needs_shim
-def test_the_host_part_makes_tensor_maps_and_asks_for_memory(tmp_path: Path) -> None:
-    source = CudaSource.of(planned(linear, one())[0], one())
-    (kernel,) = source.kernels.values()
-    assert kernel.shared_bytes > 48 << 10
-    text = host_source(source).replace(source.wrappers, "")
-    built = f"{text}\n{registrations([kernel])}"
-    library = build(built, tmp_path, "linear", f"-I{RUNTIME}")
-    arrays = arrays_for(linear)
-    result = np.empty((70, 72), np.float32)
-    given = [*_aligned(arrays), result]
-    pointers = [ctypes.c_void_p(array.ctypes.data) for array in given]
-    assert library.linear_load(None) == 0
-    assert library.linear_run(*pointers, None) == 0
-    library.linear_unload()
-    check((result,), linear, arrays)
-
-
-def _aligned(arrays: list[Array]) -> Iterator[Array]:
-    """The arrays where the copy engine can find them."""
-    for array in arrays:
-        room = np.empty(array.nbytes + 64, np.uint8)
-        placed = room[-room.ctypes.data % 64 :][: array.nbytes]
-        placed[:] = array.reshape(-1).view(np.uint8)
-        yield placed
-
-
-@ml.function(bf16[4096, 4096], bf16[4096, 4096])
-def large(x: Value, w: Value) -> Value:
-    return x @ w
-
-
-def test_machine_code_has_the_instructions_and_spills_nothing(tmp_path: Path) -> None:
-    source = CudaSource.of(planned(large, card())[0], card())
-    assert source.architecture == "sm_90a"
-    try:
-        made = compile_source(str(source), source.architecture, strict=True)
-    except UnsupportedError as error:
-        pytest.skip(str(error))
-    (usage,) = made.usage.values()
-    assert usage.spilled_bytes == 0
-    assert usage.registers <= 168
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-def test_nvcc_builds_the_host_part(tmp_path: Path) -> None:
-    source = CudaSource.of(planned(linear, one())[0], one())
-    text = host_source(source)
-    (tmp_path / "model.cu").write_text(text)
-    flags = re.search(r"// nvcc (-gencode \S+) -c model.cu", text)
-    assert flags is not None
-    command = ["nvcc", *flags[1].split(), "-Werror", "all-warnings", "-c", "-o", "model.o"]
-    done = subprocess.run([*command, "model.cu"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[:4000]

@@ -1,0 +1,88 @@
+"""What is around products by warpgroups: the host part that makes tensor maps, and machine code."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Value, bf16
+from mlir_lite.backends.cuda.host import host_source
+from mlir_lite.backends.cuda.nvrtc import compile_source
+from mlir_lite.backends.cuda.sass import counts, listings, sass_text
+from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.errors import UnsupportedError
+from mlir_lite.types import Array
+
+from .compiled import card, planned
+from .shim import build, needs_shim, registrations
+from .test_warpgroups import arrays_for, check, linear, one
+
+RUNTIME = Path(__file__).with_name("runtime")
+
+
+@needs_shim
+def test_the_host_part_makes_tensor_maps_and_asks_for_memory(tmp_path: Path) -> None:
+    source = CudaSource.of(planned(linear, one())[0], one())
+    (kernel,) = source.kernels.values()
+    assert kernel.shared_bytes > 48 << 10
+    text = host_source(source).replace(source.wrappers, "")
+    built = f"{text}\n{registrations([kernel])}"
+    library = build(built, tmp_path, "linear", f"-I{RUNTIME}")
+    arrays = arrays_for(linear)
+    result = np.empty((70, 72), np.float32)
+    given = [*_aligned(arrays), result]
+    pointers = [ctypes.c_void_p(array.ctypes.data) for array in given]
+    assert library.linear_load(None) == 0
+    assert library.linear_run(*pointers, None) == 0
+    library.linear_unload()
+    check((result,), linear, arrays)
+
+
+def _aligned(arrays: list[Array]) -> Iterator[Array]:
+    """The arrays where the copy engine can find them."""
+    for array in arrays:
+        room = np.empty(array.nbytes + 64, np.uint8)
+        placed = room[-room.ctypes.data % 64 :][: array.nbytes]
+        placed[:] = array.reshape(-1).view(np.uint8)
+        yield placed
+
+
+@ml.function(bf16[3000, 4096], bf16[4096, 4096], bf16[4096], bf16[3000, 4096])
+def large(x: Value, w: Value, b: Value, more: Value) -> Value:
+    return ml.gelu(x @ w + b) + more
+
+
+def test_machine_code_has_the_instructions_and_spills_nothing() -> None:
+    source = CudaSource.of(planned(large, card())[0], card())
+    assert source.architecture == "sm_90a"
+    try:
+        made = compile_source(str(source), source.architecture, strict=True)
+        (listing,) = listings(sass_text(made)).values()
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    (usage,) = made.usage.values()
+    assert (usage.spilled_bytes, usage.registers) == (0, 168)  # of 384 threads, all there are
+    loop, every = counts(listing.main_loop()), counts(listing.code)
+    assert loop["HGMMA"] == every["HGMMA"] == 4  # of sixteen terms: a tile in shared memory
+    assert every["UTMALDG"] == 5  # boxes: one of the left operand, four of the right
+    assert not loop["LDS"] + loop["LDG"] + loop["LDL"]
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_nvcc_builds_the_host_part(tmp_path: Path) -> None:
+    source = CudaSource.of(planned(linear, one())[0], one())
+    text = host_source(source)
+    (tmp_path / "model.cu").write_text(text)
+    flags = re.search(r"// nvcc (-gencode \S+) -c model.cu", text)
+    assert flags is not None
+    command = ["nvcc", *flags[1].split(), "-Werror", "all-warnings", "-c", "-o", "model.o"]
+    done = subprocess.run([*command, "model.cu"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:4000]
