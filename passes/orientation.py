@@ -84,7 +84,8 @@ def is_oriented(op: Op) -> bool:
     match op:
         case Matmul():
             known = op.lhs.type.is_static and op.rhs.type.is_static
-            return known and bool(op.infer().elements)
+            alike = op.lhs.dtype == op.rhs.dtype  # u8 by i8 has no other side
+            return known and alike and bool(op.infer().elements)
     return is_carried(op)
 
 

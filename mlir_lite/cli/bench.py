@@ -148,7 +148,10 @@ def _other(args: Namespace, loaded: Loaded, arrays: Sequence[Array], threads: in
     by_param = {param: name for name, param in loaded.names.items()}
     params = loaded.function.params
     feeds = {by_param[param.name]: array for param, array in zip(params, arrays, strict=True)}
-    make = partial(FILE_RUNTIMES[args.against], args.file, threads, feeds, list(loaded.outputs))
+    make = partial(
+        FILE_RUNTIMES[args.against], args.file, threads, feeds, list(loaded.outputs),
+        precision=args.precision,
+    )  # fmt: skip
     return Apart(args.against, make)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..errors import RunError, missing_extra
+from ..errors import RunError, UnsupportedError, check, missing_extra
 from ..types import Array
 
 BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
@@ -140,13 +140,33 @@ def in_turn(runners: Mapping[str, Runner], repeat: int) -> dict[str, list[float]
     return times
 
 
+class FileRuntime(Protocol):
+    """Makes the call of a model file, in a precision that it has."""
+
+    def __call__(
+        self,
+        file: str,
+        threads: int,
+        feeds: Mapping[str, Array],
+        outputs: Sequence[str],
+        *,
+        precision: str = "f32",
+    ) -> Call: ...
+
+
 def onnxruntime_call(
-    file: str, threads: int, feeds: Mapping[str, Array], outputs: Sequence[str]
+    file: str,
+    threads: int,
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str],
+    *,
+    precision: str = "f32",
 ) -> Call:
     """A model file run by onnxruntime, inputs and outputs bound once.
 
-    `MissingExtraError` where it is not installed.
+    `MissingExtraError` where it is not installed, `UnsupportedError` but for f32.
     """
+    check(precision == "f32", f"onnxruntime has no {precision} on a CPU", UnsupportedError)
     try:
         import onnxruntime
     except ImportError:
@@ -171,9 +191,14 @@ def onnxruntime_call(
 
 
 def openvino_call(
-    file: str, threads: int, feeds: Mapping[str, Array], outputs: Sequence[str]
+    file: str,
+    threads: int,
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str],
+    *,
+    precision: str = "f32",
 ) -> Call:
-    """A model file run by OpenVINO in f32, inputs bound once; results are in its own memory.
+    """A model file run by OpenVINO, inputs bound once; results are in its own memory.
 
     `MissingExtraError` where it is not installed.
     """
@@ -186,7 +211,7 @@ def openvino_call(
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "ENABLE_CPU_PINNING": False,
     }
     model = core.compile_model(core.read_model(file), "CPU", settings)
@@ -215,6 +240,6 @@ def _bound(
 
 
 # Runtimes of .onnx files.
-FILE_RUNTIMES: Mapping[
-    str, Callable[[str, int, Mapping[str, Array], Sequence[str]], Call]
-] = MappingProxyType({"onnxruntime": onnxruntime_call, "openvino": openvino_call})
+FILE_RUNTIMES: Mapping[str, FileRuntime] = MappingProxyType(
+    {"onnxruntime": onnxruntime_call, "openvino": openvino_call}
+)

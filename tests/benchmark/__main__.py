@@ -6,7 +6,7 @@ Engines that are not installed are left out and named. Every engine runs in a pr
 with one thread on one processor, in turn with the others. The first run makes the cases, which
 takes torch and a minute for all; they are kept in the cache folder. An engine can be any of
 mlir-lite, onnxruntime, openvino, jax, torch, torch-compile; work is groups (gemm, conv, memory,
-attention, models, recurrent, train) or names.
+attention, models, bf16, int8, recurrent, train) or names.
 """
 
 from __future__ import annotations

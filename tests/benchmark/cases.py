@@ -17,17 +17,19 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from mlir_lite.cli.counting import matrix_flops
+from mlir_lite.cli.runners import onnxruntime_call
 from mlir_lite.frontends.onnx import from_onnx
 from mlir_lite.ir import Constant
 from mlir_lite.types import Array
 
+from .quantise import quantise
 from .training import training_arrays
 from .workload import Workload
 
 _OPSET = 17
 _DEFINITIONS = (
-    "cases.py", "models.py", "recurrent.py", "trained.py", "training.py", "workload.py",
-    "workloads.py",
+    "cases.py", "models.py", "quantise.py", "recurrent.py", "trained.py", "training.py",
+    "workload.py", "workloads.py",
 )  # fmt: skip
 
 
@@ -42,7 +44,7 @@ class Case:
     name: str
     group: str
     onnx: str  # a path; the model's inputs are `x0`, `x1`, …, its result is `y`
-    arrays: str  # a path; the inputs and the float64 results under the same names
+    arrays: str  # a path; the inputs and the float64 results (of integers, onnxruntime's), named so
     flops: int
     bytes: int
 
@@ -111,6 +113,9 @@ def _make(work: Workload, model: Path, arrays: Path) -> None:
         )  # fmt: skip
         wide = (entry.double() if entry.is_floating_point() else entry for entry in tensors)
         wanted = module.double()(*wide).numpy().copy()  # in the order of its shape
+    if work.precision == "int8":
+        quantise(model, inputs)
+        [wanted] = onnxruntime_call(str(model), 1, inputs, ["y"])()
     _save(arrays, {**inputs, "y": wanted})
 
 

@@ -18,6 +18,7 @@ from mlir_lite.types import Array
 
 from .cases import Case
 from .training import jax_step, our_step, torch_step
+from .workload import Workload
 from .workloads import WORKLOADS
 
 OURS = "mlir-lite"
@@ -51,7 +52,7 @@ class Compiled:
         if work.training is not None:
             return our_step(work, case.weights(), list(case.inputs().values()), threads)
         function = ml.from_onnx(case.onnx) if dsl is None else dsl()
-        executable = ml.compile(function, threads=threads)
+        executable = ml.compile(function, threads=threads, precision=_option(work))
         arrays = tuple(case.inputs().values())
         return lambda: results_of(executable(*arrays))
 
@@ -61,13 +62,20 @@ class FileRuntime:
     """A runtime of ONNX files, known to `mlir-lite bench`, too."""
 
     package: str
+    options: tuple[str, ...] = ("f32",)  # of the precision
 
     def takes(self, case: Case) -> bool:
         work = WORKLOADS[case.name]
-        return work.dsl is None and work.training is None
+        return work.dsl is None and work.training is None and _option(work) in self.options
 
     def call(self, case: Case, threads: int) -> Call:
-        return FILE_RUNTIMES[self.package](case.onnx, threads, case.inputs(), ["y"])
+        make, option = FILE_RUNTIMES[self.package], _option(WORKLOADS[case.name])
+        return make(case.onnx, threads, case.inputs(), ["y"], precision=option)
+
+
+def _option(work: Workload) -> str:
+    """What a file runtime is told: that weights are of integers, the file says itself."""
+    return "f32" if work.precision == "int8" else work.precision
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,8 @@ class Torch:
     package: str = "torch"
 
     def takes(self, case: Case) -> bool:
-        return WORKLOADS[case.name].dsl is None
+        work = WORKLOADS[case.name]
+        return work.dsl is None and work.precision == "f32"
 
     def call(self, case: Case, threads: int) -> Call:
         import torch
@@ -143,7 +152,7 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         OURS: Compiled(),
         "onnxruntime": FileRuntime("onnxruntime"),
-        "openvino": FileRuntime("openvino"),
+        "openvino": FileRuntime("openvino", ("f32", "bf16")),
         "jax": Jax(),
         "torch": Torch(),
         "torch-compile": TorchCompiled(),

@@ -84,7 +84,9 @@ def test_groups_and_names_choose_workloads() -> None:
     assert [work.name for work in chosen("sum_4096,attention,sum_4096")] == [
         "sum_4096", "attention_s128", "attention_s1024"
     ]  # fmt: skip
-    assert GROUPS == ("gemm", "conv", "memory", "attention", "models", "recurrent", "train")
+    assert GROUPS == (
+        "gemm", "conv", "memory", "attention", "models", "bf16", "int8", "recurrent", "train"
+    )  # fmt: skip
     with pytest.raises(ValueError, match="no workload or group 'gem'"):
         chosen("gem")
 

@@ -28,6 +28,7 @@ class Workload:
     jax: Make | None = None  # gives a function of jax arrays
     dsl: Callable[[], Function] | None = None
     training: Training | None = None
+    precision: str = "f32"  # or "bf16", as an option; "int8": the file is quantised
 
 
 @dataclass(frozen=True)

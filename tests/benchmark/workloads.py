@@ -9,7 +9,7 @@ One with `training` is a step of training.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -277,6 +277,33 @@ _CONVOLUTIONS = (
     Convolution(3, 64, 7, 224, stride=2),
     Convolution(144, 144, 3, 56, depthwise=True),
 )
+_MODELS = (
+    model("mlp_b64", (64, 784), lambda m: m.Perceptron()),
+    model("resnet18", _IMAGE, lambda m: m.resnet((2, 2, 2, 2), 1)),
+    model("resnet50", _IMAGE, lambda m: m.resnet((3, 4, 6, 3), 4)),
+    model("vgg16", _IMAGE, lambda m: m.vgg16()),
+    model("mobilenetv2", _IMAGE, lambda m: m.mobilenet_v2()),
+    model(
+        "bert-base", _TEXT, lambda m: m.Transformer(12, 768, 12, 30522, causal=False), 30522
+    ),
+    model(
+        "gpt2-small", _TEXT, lambda m: m.Transformer(12, 768, 12, 50257, causal=True), 50257
+    ),
+    model(
+        "minilm-l6", _TEXT, lambda m: m.Transformer(6, 384, 12, 30522, causal=False), 30522
+    ),
+)
+
+
+def narrow(precision: str, *names: str) -> tuple[Workload, ...]:
+    """These models in another precision, a group of its own."""
+    return tuple(
+        replace(work, name=f"{work.name}_{precision}", group=precision, precision=precision)
+        for work in _MODELS
+        if work.name in names
+    )
+
+
 _ALL = (
     *(product(n, n, n) for n in (64, 256, 512, 1024, 2048)),
     product(128, 768, 3072),
@@ -292,20 +319,9 @@ _ALL = (
     transpose(4096),
     attention(128),
     attention(1024),
-    model("mlp_b64", (64, 784), lambda m: m.Perceptron()),
-    model("resnet18", _IMAGE, lambda m: m.resnet((2, 2, 2, 2), 1)),
-    model("resnet50", _IMAGE, lambda m: m.resnet((3, 4, 6, 3), 4)),
-    model("vgg16", _IMAGE, lambda m: m.vgg16()),
-    model("mobilenetv2", _IMAGE, lambda m: m.mobilenet_v2()),
-    model(
-        "bert-base", _TEXT, lambda m: m.Transformer(12, 768, 12, 30522, causal=False), 30522
-    ),
-    model(
-        "gpt2-small", _TEXT, lambda m: m.Transformer(12, 768, 12, 50257, causal=True), 50257
-    ),
-    model(
-        "minilm-l6", _TEXT, lambda m: m.Transformer(6, 384, 12, 30522, causal=False), 30522
-    ),
+    *_MODELS,
+    *narrow("bf16", "resnet50", "mobilenetv2", "bert-base", "minilm-l6"),
+    *narrow("int8", "resnet18", "mobilenetv2"),
     *TRAINED,
 )
 WORKLOADS: Mapping[str, Workload] = MappingProxyType({work.name: work for work in _ALL})

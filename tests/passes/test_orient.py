@@ -57,6 +57,16 @@ def test_a_few_rows_are_turned_instead_of_a_large_matrix() -> None:
     )
 
 
+def test_products_of_unlike_integers_keep_their_sides() -> None:
+    text = """
+        func @f(%x: tensor<64x784xu8>, %w: tensor<512x784xi8>) -> tensor<64x512xi32> {
+          %0 = transpose %w {perm = [1, 0]} : tensor<784x512xi8>
+          %1 = matmul %x, %0 : tensor<64x512xi32>
+          return %1
+        }"""
+    expect(oriented, before=text, after=text)
+
+
 def test_a_small_matrix_is_turned_for_many_rows() -> None:
     expect(
         oriented,
