@@ -1,13 +1,14 @@
 """The LLVM text of the thread pool: `@ml_worker`, `@ml_parallel(_toward)`, `@ml_stop`.
 
 A pool is one block of memory. Work is cut into chunks and published by raising `generation`; the
-threads take chunks through `ticket`, the caller the first ones, the workers those after its share.
-So each thread mostly meets the data it had last time; it goes forward through its chunks, so that
-what a kernel asks for ahead is what it needs next; and one that comes late, or is kept from its
-processor, leaves its last chunks to the others. Where `backwards` is asked for, a thread begins
-with the chunks that it did last when it went forward: they are in its caches still. A worker that
-has spun long enough sleeps on `generation` itself (a futex). Fields that different threads write
-often stand on lines apart.
+threads take chunks through tickets, the caller through its own, the workers through theirs, and who
+has none left through the other. So each thread mostly meets the data it had last time; it goes
+forward through its chunks, so that what a kernel asks for ahead is what it needs next; and one that
+comes late, or is kept from its processor, leaves its last chunks to the others. Where `backwards`
+is asked for, a thread begins with the chunks that it did last when it went forward: they are in its
+caches still. A worker that has spun long enough sleeps on `generation` itself (a futex). Fields
+that different threads write often stand on lines apart, and a worker that waits looks at a line
+that nothing of the work is written to.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class PoolHeader(ctypes.Structure):
 
     generation: int  # number of the current work; the word that sleepers wait on
     sleepers: int  # workers asleep or about to be
+    stop: int  # 1: workers return
     task: int | None  # void (ptr context, i64 lo, i64 hi)
     context: int | None
     extent: int
@@ -36,14 +38,16 @@ class PoolHeader(ctypes.Structure):
     backwards: int  # 1: threads begin with the last of their share
     threads: int  # the caller included; 1 once the pool is stopped
     spins: int  # pauses before a worker sleeps and before a waiting caller yields
-    stop: int  # 1: workers return
     busy: int  # 1: a caller is handing out work
-    ticket: int  # generation << 32 | chunks taken by the caller << 16 | by the workers
+    callers: int  # generation << 32 | chunks taken of the caller's share << 16 | of these by others
+    workers: int  # the same of the workers' share
     finished: int  # chunks done
 
     _fields_ = (
         ("generation", ctypes.c_int32),
         ("sleepers", ctypes.c_int32),
+        ("stop", ctypes.c_int32),
+        ("_after_stop", ctypes.c_char * (_APART - 12)),
         ("task", ctypes.c_void_p),
         ("context", ctypes.c_void_p),
         ("extent", ctypes.c_int64),
@@ -52,12 +56,13 @@ class PoolHeader(ctypes.Structure):
         ("backwards", ctypes.c_int64),
         ("threads", ctypes.c_int32),
         ("spins", ctypes.c_int32),
-        ("stop", ctypes.c_int32),
-        ("_after_stop", ctypes.c_char * (_APART - 68)),
+        ("_after_spins", ctypes.c_char * (_APART - 56)),
         ("busy", ctypes.c_int32),
         ("_after_busy", ctypes.c_char * (_APART - 4)),
-        ("ticket", ctypes.c_int64),
-        ("_after_ticket", ctypes.c_char * (_APART - 8)),
+        ("callers", ctypes.c_int64),
+        ("_after_callers", ctypes.c_char * (_APART - 8)),
+        ("workers", ctypes.c_int64),
+        ("_after_workers", ctypes.c_char * (_APART - 8)),
         ("finished", ctypes.c_int64),
         ("_after_finished", ctypes.c_char * (_APART - 8)),
     )
@@ -134,12 +139,13 @@ define internal void @ml_yield() nounwind {
 """
 
 _FUNCTIONS = """
-; Take chunks of the work of %generation and run them until none is left, as the caller (%role is
-; 65536) or as a worker (1): first those of the own side in order, then the other's, its last first.
-; The ticket holds the generation, so that who comes late takes nothing of the next work.
-define internal void @ml_share(ptr %pool, i32 %generation, i64 %role) nounwind {
+; Take chunks of the work of %generation and run them until none is left: first those of the own
+; side in order, then the other's, its last first. A ticket holds the generation, so that who comes
+; late takes nothing of the next work.
+define internal void @ml_share(ptr %pool, i32 %generation, i1 %is.worker) nounwind {
 entry:
-  %ticket.at = getelementptr i8, ptr %pool, i64 $ticket
+  %callers.at = getelementptr i8, ptr %pool, i64 $callers
+  %workers.at = getelementptr i8, ptr %pool, i64 $workers
   %finished.at = getelementptr i8, ptr %pool, i64 $finished
   %task.at = getelementptr i8, ptr %pool, i64 $task
   %context.at = getelementptr i8, ptr %pool, i64 $context
@@ -157,42 +163,41 @@ entry:
   %rest = sub i64 %chunks, %share
   %wide = zext i32 %generation to i64
   %mine = shl i64 %wide, 32
-  %is.worker = icmp eq i64 %role, 1
-  %own = select i1 %is.worker, i64 %rest, i64 %share
-  %begin = select i1 %is.worker, i64 %share, i64 0
-  %end = select i1 %is.worker, i64 %share, i64 %chunks
-  %other.begin = select i1 %is.worker, i64 0, i64 %share
   br label %look
 look:
-  %done = phi i64 [ 0, %entry ], [ %done, %take ], [ %done.next, %run ]
+  %done = phi i64 [ 0, %entry ], [ %done, %take ], [ %done.next, %run ], [ %done, %turn ]
+  %others = phi i1 [ false, %entry ], [ %others, %take ], [ %others, %run ], [ true, %turn ]
+  %of.workers = xor i1 %is.worker, %others
+  %ticket.at = select i1 %of.workers, ptr %workers.at, ptr %callers.at
+  %begin = select i1 %of.workers, i64 %share, i64 0
+  %size = select i1 %of.workers, i64 %rest, i64 %share
   %ticket = load atomic i64, ptr %ticket.at acquire, align 8
   %taken = sub i64 %ticket, %mine
   %current = icmp ult i64 %taken, 4294967296
-  %callers = lshr i64 %taken, 16
-  %workers = and i64 %taken, 65535
-  %sum = add i64 %callers, %workers
-  %left = icmp ult i64 %sum, %chunks
+  %front = lshr i64 %taken, 16
+  %back = and i64 %taken, 65535
+  %sum = add i64 %front, %back
+  %left = icmp ult i64 %sum, %size
   %open = and i1 %current, %left
-  br i1 %open, label %take, label %report
+  br i1 %open, label %take, label %exhausted
+exhausted:
+  br i1 %others, label %report, label %turn
+turn:
+  br label %look
 take:
-  %next = add i64 %ticket, %role
+  %one = select i1 %others, i64 1, i64 65536
+  %next = add i64 %ticket, %one
   %exchanged = cmpxchg ptr %ticket.at, i64 %ticket, i64 %next acq_rel monotonic
   %won = extractvalue { i64, i1 } %exchanged, 1
   br i1 %won, label %run, label %look
 run:
-  %number = select i1 %is.worker, i64 %workers, i64 %callers
+  %number = select i1 %others, i64 %back, i64 %front
+  %end = add i64 %begin, %size
+  %last = sub i64 %end, 1
   %from.start = add i64 %begin, %number
-  %last.own = add i64 %begin, %own
-  %before.last = sub i64 %last.own, 1
-  %from.last = sub i64 %before.last, %number
-  %in.order = select i1 %is.back, i64 %from.last, i64 %from.start
-  %beyond = sub i64 %number, %own
-  %after.it = sub i64 %end, %beyond
-  %others.last = sub i64 %after.it, 1
-  %others.first = add i64 %other.begin, %beyond
-  %others = select i1 %is.back, i64 %others.first, i64 %others.last
-  %is.own = icmp ult i64 %number, %own
-  %chunk = select i1 %is.own, i64 %in.order, i64 %others
+  %from.last = sub i64 %last, %number
+  %reversed = xor i1 %is.back, %others
+  %chunk = select i1 %reversed, i64 %from.last, i64 %from.start
   %after = add i64 %chunk, 1
   %lo.scaled = mul i64 %chunk, %extent
   %hi.scaled = mul i64 %after, %extent
@@ -252,7 +257,7 @@ check:
   %stopping = icmp ne i32 %stop, 0
   br i1 %stopping, label %leave, label %work
 work:
-  call void @ml_share(ptr %pool, i32 %new, i64 1)
+  call void @ml_share(ptr %pool, i32 %new, i1 true)
   br label %idle
 leave:
   ret void
@@ -361,7 +366,8 @@ publish:
   %extent.at = getelementptr i8, ptr %pool, i64 $extent
   %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
   %share.at = getelementptr i8, ptr %pool, i64 $share
-  %ticket.at = getelementptr i8, ptr %pool, i64 $ticket
+  %callers.at = getelementptr i8, ptr %pool, i64 $callers
+  %workers.at = getelementptr i8, ptr %pool, i64 $workers
   %finished.at = getelementptr i8, ptr %pool, i64 $finished
   %threads.i32 = load i32, ptr %threads.at
   %threads = zext i32 %threads.i32 to i64
@@ -381,9 +387,10 @@ publish:
   %coming = add i32 %old, 1
   %wide = zext i32 %coming to i64
   %ticket = shl i64 %wide, 32
-  store atomic i64 %ticket, ptr %ticket.at release, align 8
+  store atomic i64 %ticket, ptr %callers.at release, align 8
+  store atomic i64 %ticket, ptr %workers.at release, align 8
   %generation = call i32 @ml_publish(ptr %pool)
-  call void @ml_share(ptr %pool, i32 %generation, i64 65536)
+  call void @ml_share(ptr %pool, i32 %generation, i1 false)
   call void @ml_join(ptr %pool, i64 %chunks)
   store atomic i32 0, ptr %busy release, align 4
   ret void
