@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import takewhile
 from math import prod
 
 from ..expr import apply, index, loads_of, simplify, substitute_vars, vars_of
@@ -38,13 +39,18 @@ def prefetch_epilogue(kernel: Kernel, reduction: str, buffers: Collection[str]) 
     """
     names = Names(kernel)
 
+    def sums(stmt: Stmt) -> bool:
+        return isinstance(stmt, Loop) and base(stmt.axis) == reduction
+
     def visit(block: Block) -> Block:
         result: list[Stmt] = []
         for place, stmt in enumerate(block):
-            if not isinstance(stmt, Loop) or base(stmt.axis) != reduction:
+            if not isinstance(stmt, Loop) or not sums(stmt):
                 result.append(map_blocks(stmt, visit))
                 continue
-            requests = tuple(_requests(block[place + 1 :], buffers, names))
+            # What follows the sums of another tile is asked for during those.
+            epilogue = tuple(takewhile(lambda part: not sums(part), block[place + 1 :]))
+            requests = tuple(_requests(epilogue, buffers, names))
             if _count(requests) <= AT_ONCE:
                 result += (*requests, stmt)
             else:

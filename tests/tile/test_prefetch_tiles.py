@@ -61,6 +61,29 @@ def test_many_are_asked_for_row_by_row_over_the_steps() -> None:
     expect_step(asking, tile(5), tile(5, inside=f"unroll j$3 in 0..2 {{ {request} }}"))
 
 
+def two_tiles(first: str = "", second: str = "") -> str:
+    """Tiles of one vector, two after one another."""
+    return f"""
+kernel @k(%a: f32[2, 48], %b: f32[48, 32], %x: f32[2, 32], %y: out f32[2, 32]) {{
+  buffer acc: register f32[16]
+  for m in 0..2 {{
+    vector l in 0..16 {{ acc[l] = 0.0 }}
+    {first}
+    for p in 0..48 {{ vector l$1 in 0..16 {{ acc[l$1] += a[m, p] * b[p, l$1] }} }}
+    vector l$2 in 0..16 {{ y[m, l$2] = acc[l$2] + x[m, l$2] }}
+    vector l$3 in 0..16 {{ acc[l$3] = 0.0 }}
+    {second}
+    for p$1 in 0..48 {{ vector l$4 in 0..16 {{ acc[l$4] += a[m, p$1] * b[p$1, l$4 + 16] }} }}
+    vector l$5 in 0..16 {{ y[m, l$5 + 16] = acc[l$5] + x[m, l$5 + 16] }}
+  }}
+}}"""
+
+
+def test_each_tile_asks_for_its_own_epilogue() -> None:
+    requests = ("call @prefetch_f32(x[m, 0])", "call @prefetch_f32(x[m, 16])")
+    expect_step(asking, two_tiles(), two_tiles(*requests))
+
+
 @pytest.mark.parametrize("buffers", [set[str](), {"a", "b"}])
 def test_other_operands_are_not_asked_for(buffers: set[str]) -> None:
     expect_step(lambda kernel: prefetch_epilogue(kernel, "p", buffers), tile(5), tile(5))
