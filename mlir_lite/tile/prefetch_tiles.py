@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import takewhile
 from math import prod
 
-from ..expr import apply, index, loads_of, simplify, substitute_vars, vars_of
+from ..expr import Expr, apply, index, loads_of, simplify, substitute_vars, vars_of
 from .instructions import prefetch_name
 from .nodes import (
     Block,
@@ -25,17 +25,17 @@ from .nodes import (
     walk,
 )
 from .prefetch import LINE_BYTES, counted, reduction_of
-from .tree import Names, base, extent_of, has_constant_limits, nest, var
+from .tree import Names, base, chain, extent_of, has_constant_limits, nest, var
 
 AT_ONCE = 8  # requests that leave room for other misses of the nearest cache
 
 
 def prefetch_epilogue(kernel: Kernel, reduction: str, buffers: Collection[str]) -> Kernel:
     """While a tile is summed up, ask for its elements of these `buffers`, which are read when that
-    is done: a few vectors at once, more by the rows of the tile, so that no request waits.
+    is done: a few vectors at once, more one by one over the steps, so that no request waits.
 
     acc[m.i] = 0;  for k: acc[m.i] += ..;  unroll m.i: vector n.i: y[m, n] = x[m, n] + acc[m.i]
-      ->  acc[m.i] = 0;  for k: {prefetch(x[k * m.i / K, n.o]);  acc[m.i] += ..};  ..
+      ->  acc[m.i] = 0;  for k: {prefetch(x[k * M / K, n.o]);  acc[m.i] += ..};  ..
     """
     names = Names(kernel)
 
@@ -92,8 +92,8 @@ def _count(requests: Block) -> int:
 
 
 def _spread(reduction: Loop, requests: Block) -> Loop:
-    """The reduction with an iteration of the requests' outer loops in each of its steps: the same
-    one in some steps after one another."""
+    """The reduction with an iteration of the requests' loops in each of its steps, or of the outer
+    ones where there are too few of these: the same one in some steps after one another."""
     loops, body = reduction_of(reduction)
     if not all(map(has_constant_limits, loops)):
         return reduction
@@ -101,14 +101,27 @@ def _spread(reduction: Loop, requests: Block) -> Loop:
     asked: list[Stmt] = []
     for stmt in requests:
         if isinstance(stmt, Loop):
-            turn = apply("floordiv", counted(loops), index(-(-steps // extent_of(stmt))))
-            place = {stmt.axis: simplify(stmt.start + turn, {})}
-            asked += substitute_block(stmt.body, place)
+            asked += _in_turn(stmt, loops, steps)
         else:
             asked.append(stmt)
     (made,) = nest(loops, (*asked, *body))
     assert isinstance(made, Loop)
     return replace(made, kind=reduction.kind)
+
+
+def _in_turn(requests: Loop, reduction: list[Loop], steps: int) -> Block:
+    """One iteration of nested loops for each step of a reduction, in order."""
+    around, body = chain(requests)
+    while len(around) > 1 and prod(map(extent_of, around)) > steps:
+        body = (around.pop(),)
+    count = prod(map(extent_of, around))
+    turn = apply("floordiv", counted(reduction), index(-(-steps // count)))
+    places: dict[str, Expr] = {}
+    for loop in reversed(around):
+        own = turn if loop is around[0] else apply("mod", turn, index(extent_of(loop)))
+        places[loop.axis] = simplify(loop.start + own, {})
+        turn = apply("floordiv", turn, index(extent_of(loop)))
+    return substitute_block(body, places)
 
 
 def prefetch_left(kernel: Kernel, reduction: str, buffer: str, rows: str) -> Kernel:

@@ -55,10 +55,17 @@ def test_few_vectors_are_asked_for_before_the_sums() -> None:
     expect_step(asking, tile(4), tile(4, before=before))
 
 
-def test_many_are_asked_for_row_by_row_over_the_steps() -> None:
-    """48 steps of two loops for 5 rows: ten steps each."""
-    request = "call @prefetch_f32(x[m * 5 + (p * 16 + k) floordiv 10, j$3 * 16])"
-    expect_step(asking, tile(5), tile(5, inside=f"unroll j$3 in 0..2 {{ {request} }}"))
+def test_many_are_asked_for_one_by_one_over_the_steps() -> None:
+    """48 steps of two loops for 10 vectors: five steps each."""
+    turn = "(p * 16 + k) floordiv 5"
+    request = f"call @prefetch_f32(x[m * 5 + {turn} floordiv 2, {turn} mod 2 * 16])"
+    expect_step(asking, tile(5), tile(5, inside=request))
+
+
+def test_more_than_there_are_steps_are_asked_for_row_by_row() -> None:
+    """48 steps for 25 rows of two vectors: two steps for a row."""
+    request = "call @prefetch_f32(x[m * 25 + (p * 8 + k floordiv 2), j$3 * 16])"
+    expect_step(asking, tile(25), tile(25, inside=f"unroll j$3 in 0..2 {{ {request} }}"))
 
 
 def two_tiles(first: str = "", second: str = "") -> str:
