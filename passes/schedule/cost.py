@@ -112,14 +112,15 @@ def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
 
     Where the right operand stays in the second cache, as many as make enough pieces; where it is
     read from the last cache again for each chunk, only two: threads that then find their rows in
-    their own caches gain more than that. From memory it is read once.
+    their own caches gain more than that, or get equal work where there are few panels. From memory
+    it is read once.
     """
     tiles, panels = sizes.rows // tile.rows, -(-sizes.columns // tile.columns)
     counts = [count for count in ROW_CHUNKS if count <= tiles]
     if not counts or right_bytes(sizes) > target.l3_bytes // 8:
         return 1
     if sizes.far(target) and panels >= PANELS:
-        usual = 2 if tiles >= 2 * PREFETCHING_TILES else 1
+        usual = 2 if tiles >= 2 * PREFETCHING_TILES or panels < PIECES else 1
     elif tiles >= ROW_CHUNKS[0]:
         usual = ROW_CHUNKS[0]
     else:

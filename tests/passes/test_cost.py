@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlir_lite.passes.schedule.cost import choose_tile, panel_width, panels_first
+from mlir_lite.passes.schedule.cost import choose_tile, panel_width, panels_first, row_chunks
 from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile
 from mlir_lite.target import Target
 from mlir_lite.types import f32
@@ -25,6 +25,13 @@ def test_few_rows_are_cut_in_tiles_of_one_height() -> None:
 
 def test_many_rows_have_wide_tiles() -> None:
     assert choose_tile(packed(ProductSizes(784, 128, 512, f32)), TARGET).vectors == 4
+
+
+def test_few_panels_are_dealt_with_half_of_the_rows_each() -> None:
+    """Five panels would be three for one thread and two for the other."""
+    few, enough = packed(ProductSizes(49, 960, 320, f32)), packed(ProductSizes(49, 2048, 512, f32))
+    assert row_chunks(few, choose_tile(few, TARGET), TARGET) == 2
+    assert row_chunks(enough, choose_tile(enough, TARGET), TARGET) == 1
 
 
 def test_no_narrow_panel_is_left_where_that_costs_nothing() -> None:
