@@ -7,6 +7,11 @@ A convolution reads its input element by element: that of a few channels is read
 
 conv transpose(x), %w  ->  panel_conv pad(x), pack(%w) {layout = "nchw"}
 
+One that looks at some single pixels is a product of these, copied together, where a row has too few
+of them to hide how the weights arrive.
+
+conv x, %w {strides = [2, 2]}  ->  panel_matmul barrier(slice(x)), pack_columns(%w)
+
 On a graphics card there is one panel, and the convolution does the padding.
 
 Narrow ones, which instructions of the target sum several products of, have their own panels (see
@@ -17,14 +22,15 @@ from __future__ import annotations
 
 from math import prod
 
-from ..ir import Constant, Function, Value, rewrite, rewrite_all
+from ..ir import Constant, Function, Value, current_builder, rewrite, rewrite_all
 from ..ir.rewrite import Pattern
+from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
 from ..ops.depthwise import depthwise_conv
 from ..ops.matmul import Matmul
 from ..ops.panels import pack_columns, pack_filters, panel_conv, panel_matmul
 from ..ops.shape import Transpose, reshape, transpose
-from ..ops.slice import pad
+from ..ops.slice import pad, slice_axes
 from ..ops.table import TABLE
 from ..ops.windows import order_of
 from ..target import Target
@@ -32,7 +38,7 @@ from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
 from .schedule.cost import PACKED_ROWS, panel_width
 from .schedule.register_tiles import ProductSizes
-from .schedule.window_cost import worth_reading_first
+from .schedule.window_cost import worth_gathering, worth_reading_first
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:
@@ -91,6 +97,8 @@ def pack_conv(target: Target) -> Pattern:
         rows = result[-2] if kernel != [1] * len(kernel) else prod(result[:-1])
         depth = per_group * prod(kernel)
         windows = prod(result[:-1]) // max(1, rows)
+        if kernel == [1] * len(kernel) and _gathers(op, target):
+            return packed_product(_product_of_gathered(op), target)
         sizes = ProductSizes(rows, depth, out, op.weight.dtype, windows=windows)
         width = panel_width(sizes, target)
         x, layout = _input(op, target)
@@ -104,6 +112,23 @@ def pack_conv(target: Target) -> Pattern:
         return panel_conv(x, filters, out, op.strides, op.dilations, layout, padding)
 
     return pack
+
+
+def _gathers(op: Conv, target: Target) -> bool:
+    """Whether the pixels that a convolution of single ones sees are copied together first."""
+    *images, row, channels = static(op.infer().shape)
+    inner = op.weight.type.static_shape[1]
+    sizes = ProductSizes(row, inner, channels, op.weight.dtype, windows=prod(images))
+    padded = any(low or high for low, high in op.padding)
+    return target.gpu is None and not padded and worth_gathering(sizes, target)
+
+
+def _product_of_gathered(op: Conv) -> Matmul:
+    out, inner, *_ = op.weight.type.static_shape
+    sizes = (*op.infer().shape[:-1], inner)
+    seen = slice_axes(op.x, [0] * op.x.rank, sizes, (1, *op.strides, 1))
+    (gathered,) = current_builder().emit(Barrier(seen))  # in the product it would be no copy
+    return Matmul(gathered, transpose(reshape(op.weight, (out, inner)), (1, 0)))
 
 
 def _input(op: Conv, target: Target) -> tuple[Value, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -118,3 +118,20 @@ def worth_reading_first(images: TensorType, target: Target) -> bool:
     if target.gpu is not None:
         rule = channels % target.lanes(images.dtype) != 0
     return decide_rule(f"images {images}", "read channels-first", rule, target)
+
+
+def worth_gathering(sizes: ProductSizes, target: Target) -> bool:
+    """Whether the pixels that a convolution of single ones sees are copied together, so that all
+    rows of its images meet the filters as one matrix: where a row has too few to hide how these
+    arrive."""
+    pixels = sizes.rows * sizes.windows
+    one = replace(sizes, rows=pixels, windows=1)
+    apart = sizes.windows * sizes.depth * _best_cycles(sizes, target)
+    copied = transpose_cycles(pixels * sizes.depth * sizes.dtype.bytes, target)
+    together = sizes.depth * _best_cycles(one, target) + copied
+    return decide(sizes, "pixels gathered", {"yes": together, "no": apart}, target) == "yes"
+
+
+def _best_cycles(sizes: ProductSizes, target: Target) -> float:
+    """Cycles of a step of the inner dimension in the best tile."""
+    return next(iter(tiles_by_cycles(sizes, target).values()))

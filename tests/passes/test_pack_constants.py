@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,23 @@ def test_a_convolution_reads_a_few_channels_as_they_lie(padding: int) -> None:
     assert operations(got) == [*pads, "pack_filters", "panel_conv", "transpose"]
     (conv,) = (node.op for node in got.nodes if isinstance(node.op, PanelConv))
     assert conv.layout == "nchw"
+
+
+@pytest.mark.parametrize(("l2_bytes", "gathered"), [(1 << 20, False), (1 << 12, True)])
+def test_pixels_apart_are_copied_together_where_rows_are_short_and_weights_far(
+    l2_bytes: int, gathered: bool
+) -> None:
+    """In rows of three pixels."""
+
+    @ml.function(f32[2, 5, 6, 64])
+    def f(x: Value) -> Value:
+        return ml.conv(x, random(96, 64, 1, 1), strides=(2, 2), layout="nhwc")
+
+    got = pack_constants(f, target=replace(TARGET, l2_bytes=l2_bytes))
+    same_results(f, got)
+    copied = ["slice", "barrier"]
+    assert [name for name in operations(got) if name in copied] == (copied if gathered else [])
+    assert ("panel_matmul" if gathered else "panel_conv") in operations(got)
 
 
 def test_a_depthwise_convolution_has_its_taps_in_order() -> None:
