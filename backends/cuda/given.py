@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,7 @@ def stream_handle(stream: object) -> int:
     raise InputError(f"a stream is its handle, or has __cuda_stream__; got a {kind}")
 
 
-def stand_in(value: object) -> object:
+def stand_in(value: object) -> Any:  # an array, or what is none
     """For an array on a card one of the host of the same type, which takes no memory; anything
     else as it is."""
     if isinstance(value, DeviceArray):

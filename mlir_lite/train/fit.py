@@ -69,6 +69,7 @@ def fit(
     checkpoint: str | Path | None = None,
     after_epoch: Callable[[Trainer, History], object] | None = None,
     show: bool | None = None,
+    target: str = "cpu",
     threads: int | None = None,
 ) -> Fitted:
     """Train a module on arrays: its inputs, and last the target, with an example per row.
@@ -77,7 +78,8 @@ def fit(
     or in `transform(random, *batch)`: of one seed, the same bits. With `drop_last` what does not
     fill a batch waits for another epoch. A `checkpoint` is written after each epoch, and gone on
     from if it is there. `after_epoch` sees the trainer and the history; what it returns, if it is
-    true, ends the training. `show` is the progress on stderr: by default on a terminal.
+    true, ends the training. `show` is the progress on stderr: by default on a terminal. For the
+    target "cuda" the state is on the card, and stays there.
     """
     batches = Batches(data, batch_size, seed, drop_last=drop_last, transform=transform)
     inputs, targets = _types(data)
@@ -92,14 +94,16 @@ def fit(
         name=type(module).__name__,
     )
     first = module.init(seed) if weights is None else weights
-    trainer = Trainer(made, first, seed=seed, threads=threads)
+    trainer = Trainer(made, first, seed=seed, target=target, threads=threads)
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
         history = History.from_arrays(trainer.load(checkpoint))
     measures = {"loss": loss, **(metrics or {})}
     held_out = None
     if validation is not None:
-        held_out = Evaluator(module, measures, validation, batch_size, threads=threads)
+        held_out = Evaluator(
+            module, measures, validation, batch_size, target=target, threads=threads
+        )
     with progress(epochs, len(batches), trainer.steps, wanted=show) as shown:
         for number in range(trainer.steps // len(batches), epochs):
             _epoch(trainer, batches, number, history, shown)
@@ -132,12 +136,13 @@ class Evaluator:
         data: Sequence[Array],
         batch_size: int = 64,
         *,
+        target: str = "cpu",
         threads: int | None = None,
     ) -> None:
         inputs, targets = _types(data)
         forward = function(module, *inputs)
         self._names = tuple(measures)
-        self._run = compile(measured(forward, 0, targets, measures), threads=threads)
+        self._run = compile(measured(forward, 0, targets, measures), target, threads)
         self._batches = Batches(data, batch_size, shuffle=False)
 
     def __call__(self, weights: Mapping[str, Array]) -> dict[str, float]:

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..backends import base
+from ..backends.cuda.given import stand_in
 from ..driver import compile
 from ..errors import InputError, check
-from ..memory import aligned_copy
 from ..types import Array
 from .checkpoint import check_note, load_arrays, save_arrays
+from .state import State, on_host
 from .step import STEP, Step
 
 # What torch counts besides, and nothing needs.
@@ -39,10 +40,11 @@ class Trainer:
         target: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        """`weights` and statistics are copied; `seed` is that of dropout and the like."""
+        """`weights` and statistics are copied, to the card for the target "cuda", where they stay;
+        `seed` is that of dropout and the like."""
         self.step = step
         self.seed = seed
-        self._state = _aligned(step.initial(weights))
+        self._state = State(step.initial(weights), target)
         self._compiled = compile(step.function, target, threads)
         self._by_shapes: dict[tuple[tuple[int, ...], ...], base.Executable] = {}
 
@@ -58,7 +60,7 @@ class Trainer:
         results = run(*self._state.values(), *seeds, *batch)
         names = ("loss", *self.step.metrics)
         found = results[len(self._state) :]
-        return {name: float(value) for name, value in zip(names, found, strict=True)}
+        return {name: float(on_host(value)) for name, value in zip(names, found, strict=True)}
 
     def _new(self, batch: tuple[Array, ...]) -> base.Executable:
         """The executable for a batch of shapes not seen before."""
@@ -66,7 +68,8 @@ class Trainer:
         wanted = f"a batch is {len(names)} arrays ({', '.join(names)}), got {len(batch)}"
         check(len(batch) == len(names), wanted, InputError)
         seeds = {"seed": np.asarray(self.seed, np.int64)} if self.step.draws else {}
-        given = {**self._state, **seeds, **dict(zip(names, batch, strict=True))}
+        state = {name: stand_in(array) for name, array in self._state.items()}
+        given = {**state, **seeds, **dict(zip(names, batch, strict=True))}
         run = self._compiled.for_arrays(given)
         self._by_shapes[tuple(array.shape for array in batch)] = run
         return run
@@ -74,23 +77,24 @@ class Trainer:
     @property
     def steps(self) -> int:
         """The number of steps done."""
-        return int(self._state[STEP])
+        return int(on_host(self._state[STEP]))
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of the weights and running statistics, by torch's names."""
-        return {name: self._state[name].copy() for name in self._own}
+        return {name: array.copy() for name, array in self._state.on_host(self._own).items()}
 
     def load_state_dict(self, weights: Mapping[str, Array]) -> None:
         """Take over weights and statistics, torch's too; `InputError` unless they are all there."""
         given = {name: np.asarray(weights[name]) for name in weights if _COUNTERS not in name}
-        self._put({**self._state, **self.step.initial(given)}, self._own)
+        self._put(self.step.initial(given), self._own)
 
     def save(self, path: str | Path, more: Mapping[str, Array] | None = None) -> None:
         """Write everything that goes on from here: weights, optimiser, number of steps, seed.
 
         `more` arrays are written beside them. The file is whole at any time.
         """
-        save_arrays(path, {**self._state, **(more or {})}, {"seed": str(self.seed)})
+        state = self._state.on_host(self._state)
+        save_arrays(path, {**state, **(more or {})}, {"seed": str(self.seed)})
 
     def load(self, path: str | Path) -> dict[str, Array]:
         """Go on where `save` was called; gives the arrays that were saved beside the state.
@@ -117,8 +121,4 @@ class Trainer:
             wanted = f"{have.dtype}{list(have.shape)}"
             check(fits, f"'{name}' is {given}, expected {wanted}", InputError)
         for name in names:
-            self._state[name][...] = arrays[name]
-
-
-def _aligned(state: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: aligned_copy(array) for name, array in state.items()}
+            self._state.put(name, arrays[name])
