@@ -12,11 +12,13 @@ from ..expr import Expr, Load, index, rewrite_expr
 from .nodes import (
     Block,
     Buffer,
+    Call,
     Kernel,
     Loop,
     Ref,
     Space,
     Stmt,
+    map_blocks,
     map_expressions,
     substitute_block,
 )
@@ -244,7 +246,7 @@ def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
 
 
 def renamed(block: Block, old: str, new: str) -> Block:
-    """Accesses to one buffer made accesses to another."""
+    """Accesses to one buffer, and windows of it, made those of another."""
 
     def expression(expr: Expr) -> Expr:
         def visit(node: Expr) -> Expr | None:
@@ -254,7 +256,16 @@ def renamed(block: Block, old: str, new: str) -> Block:
 
         return rewrite_expr(expr, visit)
 
+    def calls(stmt: Stmt) -> Stmt:
+        if not isinstance(stmt, Call):
+            return map_blocks(stmt, lambda part: tuple(map(calls, part)))
+        windows = tuple(
+            replace(window, buffer=new) if window.buffer == old else window
+            for window in stmt.windows
+        )
+        return replace(stmt, windows=windows)
+
     return map_refs(
-        map_expressions(block, expression),
+        map_expressions(tuple(map(calls, block)), expression),
         lambda ref: Ref(new, ref.indices) if ref.buffer == old else ref,
     )

@@ -12,6 +12,7 @@ from mlir_lite.tile.nests import (
     iterations_are_private,
     privatise,
     privatise_in_blocks,
+    renamed,
 )
 from mlir_lite.tile.nodes import Kernel, Loop
 from mlir_lite.tile.parser import parse_kernel
@@ -236,3 +237,16 @@ def test_iterations_are_private_if_they_write_first(body: str, private: bool) ->
     loop = kernel.body[-1]
     assert isinstance(loop, Loop)
     assert iterations_are_private(kernel, loop) == private
+
+
+def test_windows_of_a_renamed_buffer_are_renamed() -> None:
+    text = """
+        kernel @rows(%x: align(16) f32[8, 4], %y: align(16) f32[8, 4], %z: out f32[8, 4]) {
+          buffer s: shared align(16) f32[8, 4]
+          for i in 0..8 {
+            call @copy_f32x4(s[i, 0], SOURCE[i, 0]; 4)
+            z[i, 0] = SOURCE[i, 0]
+          }
+        }"""
+    before, after = (parse_kernel(text.replace("SOURCE", name)) for name in ("y", "x"))
+    assert renamed(before.body, "y", "x") == after.body
