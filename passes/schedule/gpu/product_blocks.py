@@ -149,6 +149,18 @@ class Blocks(Generic[AnySide]):
 
     def result(self, row: Expr, column: Expr, sum_: Load) -> Block:
         """What is to be done with the sum at a row and a column of the block's tile."""
+        total = self.contraction.total.name
+
+        def summed(node: Expr) -> Expr | None:
+            return sum_ if isinstance(node, Load) and node.buffer == total else None
+
+        finish = map_expressions(
+            self.contraction.finish, lambda expr: rewrite_expr(expr, summed)
+        )
+        return self.placed(row, column, finish)
+
+    def placed(self, row: Expr, column: Expr, finish: Block) -> Block:
+        """Statements on the axes of the contraction at a row and a column of the block's tile."""
         lets: list[Stmt] = []
         conditions: list[Expr] = []
         axes: dict[str, Expr] = {}
@@ -163,15 +175,7 @@ class Blocks(Generic[AnySide]):
                 conditions.append(at.position >= self._start(side))
             if extent % size and (not side.overlaps or side.last_first + size > extent):
                 conditions.append(at.position < extent)
-        total = self.contraction.total.name
-
-        def summed(node: Expr) -> Expr | None:
-            return sum_ if isinstance(node, Load) and node.buffer == total else None
-
-        finish = map_expressions(
-            self.contraction.finish,
-            lambda expr: substitute_vars(rewrite_expr(expr, summed), axes),
-        )
+        finish = map_expressions(finish, lambda expr: substitute_vars(expr, axes))
         body: Block = (If(all_of(*conditions), finish),) if conditions else finish
         return (*lets, *body)
 

@@ -33,7 +33,7 @@ from ....tile.nodes import (
     Store,
     Window,
 )
-from ....tile.tree import Names, var
+from ....tile.tree import Names, extent_of, var
 from .contraction import Contraction, Operand
 from .grid import axes_at
 
@@ -179,8 +179,9 @@ class Staged:
         own = self.tiles.name
         row, extent, depth = self.first + along, self.operand.extent, self.contraction.depth
         rows_at = Standing.at(self.operand.loops, row, f"{own}.row", self.names)
-        term = step * terms + down
-        terms_at = Standing.at(self.contraction.terms, term, f"{own}.term", self.names)
+        terms_at = Standing.in_step(
+            self.contraction.terms, step, terms, down, f"{own}.term", self.names
+        )
         conditions = []
         if extent % rows and not self.overlaps:
             conditions.append(rows_at.position < extent)
@@ -242,3 +243,23 @@ class Standing:
             lets.append(Let(inner, let.value))
             axes[let.name] = var(inner)
         return Standing(var(own), tuple(lets), axes)
+
+    @staticmethod
+    def in_step(
+        loops: Sequence[Loop], step: Expr, size: int, place: Expr, name: str, names: Names
+    ) -> Standing:
+        """The axes at a place in a step of so many positions. Where the outer loops stand still in
+        each step they are the same for all threads, and found once: the tap of a convolution."""
+        *outer, inner = loops
+        position = step * size + place
+        if not outer or extent_of(inner) % size:
+            return Standing.at(loops, position, name, names)
+        steps = extent_of(inner) // size
+        own = names.fresh(f"{name}.step", "$")
+        lets: list[Let] = [Let(own, step)]
+        axes: dict[str, Expr] = {inner.axis: inner.start + var(own) % steps * size + place}
+        for let in axes_at(outer, var(own) // steps):
+            axis = names.fresh(let.name, "$")
+            lets.append(Let(axis, let.value))
+            axes[let.name] = var(axis)
+        return Standing(position, tuple(lets), axes)

@@ -33,7 +33,9 @@ from ....tile.tree import Names, tidy, var
 from .contraction import Contraction, Operand
 from .product_blocks import Blocks, unrolled
 from .product_operand import Staged
+from .product_results import Results
 from .product_tiles import LANES, PADDING, QUAD, Tile
+from .wide import Computed
 
 GROUP = "tiles"  # of asynchronous copies
 
@@ -80,20 +82,21 @@ class _Tiling:
 
     def kernel(self) -> Kernel:
         """All of it."""
+        finished = self._finished()
         body: Block = (
             *self.blocks.begin(),
             *self._places(),
             *self._cleared(),
             *self._started(),
             *self.blocks.over_steps(self.tile.stages, self._step, together=False),
-            *self._finished(),
+            *finished.block,
         )
         inner = Loop(self.thread, index(0), index(self.tile.threads), body, Kind.THREAD)
         count = self.blocks.count(self.tile.splits)
         outer = Loop(self.blocks.block, index(0), index(count), (inner,), Kind.BLOCK)
         brought = [side.brought for side in self.operands if side.brought is not None]
         tiles = [side.tiles for side in self.operands]
-        locals_ = (*tiles, *brought, self.sums, *self.parts)
+        locals_ = (*tiles, *brought, self.sums, *self.parts, *finished.registers)
         return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
 
     def _places(self) -> Block:
@@ -190,21 +193,30 @@ class _Tiling:
 
     # Results
 
-    def _finished(self) -> Block:
-        """What is to be done with each sum of this thread."""
+    def _finished(self) -> Computed:
+        """What is to be done with each sum of this thread, or with runs of them."""
+        results = Results.of(self.blocks, self.sums, QUAD)
         at: list[Expr] = []
         places: list[Expr] = []
         loops: list[tuple[str, int]] = []
-        for side, quads, width in zip(self.operands, self.tile.quads, LANES, strict=True):
+        runs = (1, results.run.width if results is not None else 1)
+        for side, quads, width, run in zip(
+            self.operands, self.tile.quads, LANES, runs, strict=True
+        ):
             q, v = self.blocks.axis("q"), self.blocks.axis("v")
-            places.append(side.own + var(q) * (width * QUAD) + var(v))
-            at.append(var(q) * QUAD + var(v))
-            loops += [(q, quads), (v, QUAD)]
-        row, column = places
-        body = self.blocks.result(row, column, Load(self.sums.dtype, self.sums.name, tuple(at)))
+            places.append(side.own + var(q) * (width * QUAD) + var(v) * run)
+            at.append(var(q) * QUAD + var(v) * run)
+            loops += [(q, quads), (v, QUAD // run)]
+        (row, column), (line, first) = places, at
+        if results is not None:
+            made = results.at(row, column, (line, first))
+        else:
+            sum_ = Load(self.sums.dtype, self.sums.name, (line, first))
+            made = Computed(self.blocks.result(row, column, sum_), ())
+        body = made.block
         for axis, extent in reversed(loops):
             body = (unrolled(axis, extent, *body),)
-        return body
+        return replace(made, block=body)
 
 
 def _staged(
