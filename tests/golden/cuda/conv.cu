@@ -84,13 +84,13 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
         #pragma unroll
         for (int e_1 = 0; e_1 < 4; ++e_1) {
             const int right_row = right_first + e_1 % 2 * 32 + thread % 32;
-            const int i1_1 = right_row / 9;
-            const int i2_1 = right_row % 9;
+            const int i1_2 = right_row / 9;
+            const int i2_2 = right_row % 9;
             const int right_term = stage * 8 + e_1 / 2 * 4 + thread / 32;
             const int c_2 = right_term / 3 / 3;
             const int k0_2 = right_term / 3 % 3;
             const int k1_2 = right_term % 3;
-            cp_async_4(&right[stage * 544 + e_1 / 2 * 272 + thread / 32 * 68 + e_1 % 2 * 32 + thread % 32], &x0[c_2 * 81 + i1_1 * 9 + k0_2 * 9 + i2_1 + k1_2 - 10], right_term < 27 && (i1_1 + k0_2 - 1 >= 0 && i1_1 + k0_2 - 1 < 9 && (i2_1 + k1_2 - 1 >= 0 && i2_1 + k1_2 - 1 < 9)) ? 4 : 0);
+            cp_async_4(&right[stage * 544 + e_1 / 2 * 272 + thread / 32 * 68 + e_1 % 2 * 32 + thread % 32], &x0[c_2 * 81 + i1_2 * 9 + k0_2 * 9 + i2_2 + k1_2 - 10], right_term < 27 && (i1_2 + k0_2 - 1 >= 0 && i1_2 + k0_2 - 1 < 9 && (i2_2 + k1_2 - 1 >= 0 && i2_2 + k1_2 - 1 < 9)) ? 4 : 0);
         }
         cp_async_commit();
     }
@@ -109,25 +109,25 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
             #pragma unroll
             for (int e_3 = 0; e_3 < 4; ++e_3) {
                 const int right_row_1 = right_first + e_3 % 2 * 32 + thread % 32;
-                const int i1_2 = right_row_1 / 9;
-                const int i2_2 = right_row_1 % 9;
+                const int i1_3 = right_row_1 / 9;
+                const int i2_3 = right_row_1 % 9;
                 const int right_term_1 = step * 8 + e_3 / 2 * 4 + thread / 32 + 24;
                 const int c_4 = right_term_1 / 3 / 3;
                 const int k0_4 = right_term_1 / 3 % 3;
                 const int k1_4 = right_term_1 % 3;
-                cp_async_4(&right[(step + 3) % 4 * 544 + e_3 / 2 * 272 + thread / 32 * 68 + e_3 % 2 * 32 + thread % 32], &x0[c_4 * 81 + i1_2 * 9 + k0_4 * 9 + i2_2 + k1_4 - 10], right_term_1 < 27 && (i1_2 + k0_4 - 1 >= 0 && i1_2 + k0_4 - 1 < 9 && (i2_2 + k1_4 - 1 >= 0 && i2_2 + k1_4 - 1 < 9)) ? 4 : 0);
+                cp_async_4(&right[(step + 3) % 4 * 544 + e_3 / 2 * 272 + thread / 32 * 68 + e_3 % 2 * 32 + thread % 32], &x0[c_4 * 81 + i1_3 * 9 + k0_4 * 9 + i2_3 + k1_4 - 10], right_term_1 < 27 && (i1_3 + k0_4 - 1 >= 0 && i1_3 + k0_4 - 1 < 9 && (i2_3 + k1_4 - 1 >= 0 && i2_3 + k1_4 - 1 < 9)) ? 4 : 0);
             }
         }
         cp_async_commit();
         #pragma unroll
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
-            for (int v = 0; v < 4; ++v) {
-                a[v] = left[step * 288 + term * 36 + left_own + v];
+            for (int v_2 = 0; v_2 < 4; ++v_2) {
+                a[v_2] = left[step * 288 + term * 36 + left_own + v_2];
             }
             #pragma unroll
-            for (int v_1 = 0; v_1 < 4; ++v_1) {
-                b[v_1] = right[step * 544 + term * 68 + right_own + v_1];
+            for (int v_3 = 0; v_3 < 4; ++v_3) {
+                b[v_3] = right[step * 544 + term * 68 + right_own + v_3];
             }
             #pragma unroll
             for (int i_1 = 0; i_1 < 4; ++i_1) {
@@ -139,14 +139,14 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
         }
     }
     #pragma unroll
-    for (int v_2 = 0; v_2 < 4; ++v_2) {
+    for (int v = 0; v < 4; ++v) {
         #pragma unroll
-        for (int v_3 = 0; v_3 < 4; ++v_3) {
-            const int column = right_first + right_own + v_3;
-            const int i1_3 = column / 9;
-            const int i2_3 = column % 9;
-            if (left_first + left_own + v_2 < 4 && column >= block * 64) {
-                (&result[i1_3 * 36 + i2_3 * 4 + left_first + left_own])[v_2] = sums[v_2 * 4 + v_3];
+        for (int v_1 = 0; v_1 < 4; ++v_1) {
+            const int column = right_first + right_own + v_1;
+            const int i1_1 = column / 9;
+            const int i2_1 = column % 9;
+            if (left_first + left_own + v < 4 && column >= block * 64) {
+                (&result[i1_1 * 36 + i2_1 * 4 + left_first + left_own])[v] = sums[v * 4 + v_1];
             }
         }
     }

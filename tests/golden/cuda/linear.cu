@@ -25,6 +25,29 @@ __device__ inline void cp_async_wait()
     asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
 }
 
+// Elements that lie side by side, read or written at once.
+template <class T, int count>
+struct __align__(sizeof(T) * count) neighbours {
+    T at[count];
+};
+
+template <int count, class V, class T>
+__device__ inline void load_neighbours(V* to, const T* from)
+{
+    const neighbours<T, count> all = *(const neighbours<T, count>*)from;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) to[e] = all.at[e];
+}
+
+template <int count, class V, class T>
+__device__ inline void store_neighbours(T* to, const V* from)
+{
+    neighbours<T, count> all;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) all.at[e] = from[e];
+    *(neighbours<T, count>*)to = all;
+}
+
 template <class T>
 __device__ inline T smaller(T a, T b)
 {
@@ -48,6 +71,8 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     float sums[16];
     float a[4];
     float b[4];
+    float x2_[4];
+    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int right_first = 0;
@@ -64,8 +89,8 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     #pragma unroll
     for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e * 1120 + stage * 8], 4);
+        for (int e_1 = 0; e_1 < 2; ++e_1) {
+            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e_1 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e_1 * 1120 + stage * 8], 4);
         }
         cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &(&x1[thread / 16 * 20 + thread % 16 * 4 + right_first])[stage * 160], right_first + thread % 16 * 4 < 20 ? 16 : 0);
         cp_async_commit();
@@ -75,20 +100,20 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         cp_async_wait<2>();
         __syncthreads();
         #pragma unroll
-        for (int e_4 = 0; e_4 < 2; ++e_4) {
-            cp_async_4(&left[(step_1 % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_4 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step_1 * 8 + thread % 8])[e_4 * 1120 + 24], 4);
+        for (int e_5 = 0; e_5 < 2; ++e_5) {
+            cp_async_4(&left[(step_1 % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_5 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step_1 * 8 + thread % 8])[e_5 * 1120 + 24], 4);
         }
         cp_async_16(&right[(step_1 % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step_1 * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 ? 16 : 0);
         cp_async_commit();
         #pragma unroll
         for (int term_1 = 0; term_1 < 8; ++term_1) {
             #pragma unroll
-            for (int v_2 = 0; v_2 < 4; ++v_2) {
-                a[v_2] = left[step_1 % 4 * 288 + term_1 * 36 + left_own + v_2];
+            for (int v_4 = 0; v_4 < 4; ++v_4) {
+                a[v_4] = left[step_1 % 4 * 288 + term_1 * 36 + left_own + v_4];
             }
             #pragma unroll
-            for (int v_3 = 0; v_3 < 4; ++v_3) {
-                b[v_3] = right[step_1 % 4 * 544 + term_1 * 68 + right_own + v_3];
+            for (int v_5 = 0; v_5 < 4; ++v_5) {
+                b[v_5] = right[step_1 % 4 * 544 + term_1 * 68 + right_own + v_5];
             }
             #pragma unroll
             for (int i_2 = 0; i_2 < 4; ++i_2) {
@@ -105,8 +130,8 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         __syncthreads();
         if (step + 3 < 9) {
             #pragma unroll
-            for (int e_2 = 0; e_2 < 2; ++e_2) {
-                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_2 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e_2 * 1120 + 24], step * 8 + thread % 8 + 24 < 70 ? 4 : 0);
+            for (int e_3 = 0; e_3 < 2; ++e_3) {
+                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_3 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e_3 * 1120 + 24], step * 8 + thread % 8 + 24 < 70 ? 4 : 0);
             }
             cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 && step * 8 + thread / 16 + 24 < 70 ? 16 : 0);
         }
@@ -114,12 +139,12 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         #pragma unroll
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
-            for (int v = 0; v < 4; ++v) {
-                a[v] = left[step % 4 * 288 + term * 36 + left_own + v];
+            for (int v_2 = 0; v_2 < 4; ++v_2) {
+                a[v_2] = left[step % 4 * 288 + term * 36 + left_own + v_2];
             }
             #pragma unroll
-            for (int v_1 = 0; v_1 < 4; ++v_1) {
-                b[v_1] = right[step % 4 * 544 + term * 68 + right_own + v_1];
+            for (int v_3 = 0; v_3 < 4; ++v_3) {
+                b[v_3] = right[step % 4 * 544 + term * 68 + right_own + v_3];
             }
             #pragma unroll
             for (int i_1 = 0; i_1 < 4; ++i_1) {
@@ -131,12 +156,14 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         }
     }
     #pragma unroll
-    for (int v_4 = 0; v_4 < 4; ++v_4) {
-        #pragma unroll
-        for (int v_5 = 0; v_5 < 4; ++v_5) {
-            if (left_first + left_own + v_4 >= block * 32 && right_first + right_own + v_5 < 20) {
-                (&result[left_first * 20 + left_own * 20 + right_first + right_own])[v_4 * 20 + v_5] = larger(sums[v_4 * 4 + v_5] + (&x2[right_first + right_own])[v_5], 0.0f);
+    for (int v = 0; v < 4; ++v) {
+        if (left_first + left_own + v >= block * 32 && right_first + right_own < 20) {
+            load_neighbours<4>(&x2_[0], &x2[right_first + right_own]);
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                result_[e] = larger(sums[v * 4 + e] + x2_[e], 0.0f);
             }
+            store_neighbours<4>(&(&result[left_first * 20 + left_own * 20 + right_first + right_own])[v * 20], &result_[0]);
         }
     }
 }

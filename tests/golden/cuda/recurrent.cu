@@ -80,6 +80,7 @@ matmul_kernel(const float* x0, const float* x1, float* result)
     float sums[16];
     float a[4];
     float b[4];
+    float result_[4];
     const int thread = threadIdx.x;
     const int right_first = 0;
     const int left_first = 0;
@@ -93,9 +94,9 @@ matmul_kernel(const float* x0, const float* x1, float* result)
         }
     }
     #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-        const int left_row = left_first + e * 16 + thread / 8;
-        cp_async_4(&left[thread % 8 * 36 + e * 16 + thread / 8], &x0[thread % 8], left_row < 1 ? 4 : 0);
+    for (int e_1 = 0; e_1 < 2; ++e_1) {
+        const int left_row = left_first + e_1 * 16 + thread / 8;
+        cp_async_4(&left[thread % 8 * 36 + e_1 * 16 + thread / 8], &x0[thread % 8], left_row < 1 ? 4 : 0);
     }
     cp_async_16(&right[thread / 16 * 68 + thread % 16 * 4], &x1[thread / 16 * 8 + thread % 16 * 4 + right_first], right_first + thread % 16 * 4 < 8 ? 16 : 0);
     cp_async_commit();
@@ -105,12 +106,12 @@ matmul_kernel(const float* x0, const float* x1, float* result)
     #pragma unroll
     for (int term = 0; term < 8; ++term) {
         #pragma unroll
-        for (int v = 0; v < 4; ++v) {
-            a[v] = left[term * 36 + left_own + v];
+        for (int v_2 = 0; v_2 < 4; ++v_2) {
+            a[v_2] = left[term * 36 + left_own + v_2];
         }
         #pragma unroll
-        for (int v_1 = 0; v_1 < 4; ++v_1) {
-            b[v_1] = right[term * 68 + right_own + v_1];
+        for (int v_3 = 0; v_3 < 4; ++v_3) {
+            b[v_3] = right[term * 68 + right_own + v_3];
         }
         #pragma unroll
         for (int i_1 = 0; i_1 < 4; ++i_1) {
@@ -121,13 +122,14 @@ matmul_kernel(const float* x0, const float* x1, float* result)
         }
     }
     #pragma unroll
-    for (int v_2 = 0; v_2 < 4; ++v_2) {
-        #pragma unroll
-        for (int v_3 = 0; v_3 < 4; ++v_3) {
-            const int row = left_first + left_own + v_2;
-            if (row < 1 && right_first + right_own + v_3 < 8) {
-                (&result[right_first + right_own])[v_3] = sums[v_2 * 4 + v_3];
+    for (int v = 0; v < 4; ++v) {
+        const int row = left_first + left_own + v;
+        if (row < 1 && right_first + right_own < 8) {
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                result_[e] = sums[v * 4 + e];
             }
+            store_neighbours<4>(&result[right_first + right_own], &result_[0]);
         }
     }
 }
