@@ -197,6 +197,38 @@ def test_source_of_windows_computes_them(
     check(all_orders(compiled, arrays), fn, arrays, limit_of(fn))
 
 
+# Memory
+
+
+def layer(taps: int, groups: int) -> Function:
+    weight = random(32, 32 // groups, taps, taps)
+    return ml.function(f32[2, 8, 8, 32], name=f"layer{taps}")(
+        lambda x: ml.conv(x, weight, padding=taps // 2, groups=groups, layout="nhwc")
+    )
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    ("fn", "winograd", "most"),
+    [
+        (layer(3, 1), "off", 1.0),
+        # Rows of points are eight terms long, less than a line; a tile of them ends before that.
+        (layer(3, 1), 4, 1.1),
+        (layer(5, 32), "off", 1.0),
+    ],
+    ids=["direct", "winograd", "depthwise"],
+)
+def test_memory_is_touched_in_whole_sectors_and_all_banks(
+    fn: Function, winograd: str | int, most: float, tmp_path: Path
+) -> None:
+    target = card(multiprocessors=1)
+    compiled = Compiled.of(fn, tmp_path, target=target, winograd=winograd, watched=True)
+    compiled(*arrays_for(fn))
+    counts = compiled.device.counts()
+    assert counts.sectors <= most * counts.least_sectors
+    assert counts.passes == counts.least_passes
+
+
 # Gradients
 
 
