@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....expr import Expr, Load, const, index
+from ....expr import TRUE, Expr, Load, const, index, substitute_vars, vars_of
 from ....tile.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
 from ....tile.nodes import (
     Async,
@@ -24,6 +24,7 @@ from ....tile.nodes import (
     If,
     Kernel,
     Kind,
+    Let,
     Loop,
     Ref,
     Space,
@@ -32,6 +33,7 @@ from ....tile.nodes import (
     Sync,
     Wait,
     Window,
+    substitute_block,
 )
 from ....tile.tree import Names, tidy, var
 from ....tile.warpgroups import ROWS, TERMS, THREADS, product_name, registers_name
@@ -40,6 +42,7 @@ from .contraction import Contraction, narrow_type, narrowed
 from .product_blocks import Blocks, unrolled
 from .product_boxes import Boxed, has_boxes
 from .product_tiles import WarpgroupTile
+from .wide import Held, Run, computed, widest_run
 
 TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous
 
@@ -97,17 +100,18 @@ class _Tiling:
     def kernel(self) -> Kernel:
         """All of it."""
         is_first = var(self.group) < 1
+        registers: list[Buffer] = []
         body: Block = (
             *self.blocks.begin(),
             If(is_first, (self._begun(),)),
             Sync("block"),
-            If(is_first, self._bringing(), self._multiplying()),
+            If(is_first, self._bringing(), self._multiplying(registers)),
         )
         inner = Loop(self.group, index(0), index(self.tile.groups + 1), body, Kind.WARPGROUP)
         count = self.blocks.count(self.tile.splits)
         outer = Loop(self.blocks.block, index(0), index(count), (inner,), Kind.BLOCK)
         tiles = (side.tiles for side in self.blocks.operands)
-        locals_ = (*tiles, self.full, self.empty, self.sums)
+        locals_ = (*tiles, self.full, self.empty, self.sums, *registers)
         return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
 
     def _begun(self) -> Stmt:
@@ -146,7 +150,7 @@ class _Tiling:
 
     # The warpgroups that multiply
 
-    def _multiplying(self) -> Block:
+    def _multiplying(self, registers: list[Buffer]) -> Block:
         step = self.blocks.axis("step")
         stages = self.tile.stages
         stage, turn = var(step) % stages, var(step) // stages
@@ -163,7 +167,7 @@ class _Tiling:
             self._cleared(),
             Loop(step, index(0), index(self.blocks.steps), body),
             Wait(PRODUCTS, 0),
-            self._finished(),
+            self._finished(registers),
         )
 
     @property
@@ -198,9 +202,9 @@ class _Tiling:
         inner = unrolled(i, self.tile.rows, Call(name, windows))
         return unrolled(term, self.tile.depth // TERMS, inner)
 
-    def _finished(self) -> Stmt:
+    def _finished(self, registers: list[Buffer]) -> Stmt:
         """What is to be done with each sum: a thread has two neighbours in each of two rows, eight
-        rows apart, of every eight columns."""
+        rows apart, of every eight columns. Adds the `registers` that it needs."""
         lane, i, half, j, pair = (
             self.blocks.axis(name) for name in ("lane", "i", "half", "j", "pair")
         )
@@ -208,8 +212,32 @@ class _Tiling:
         column = var(j) * 8 + var(lane) % 4 * 2 + var(pair)
         at = (var(i), var(lane), var(j) * 4 + var(half) * 2 + var(pair))
         row = self._own + var(i) * ROWS + inner_row
-        body = self.blocks.result(row, column, Load(f32, self.sums.name, at))
-        each = self.tile.columns // 8
-        for axis, extent in ((pair, 2), (j, each), (half, 2), (i, self.tile.rows)):
+        each = self.blocks.result(row, column, Load(f32, self.sums.name, at))
+        body = self._pair_at_once(each, pair, registers) or (unrolled(pair, 2, *each),)
+        for axis, extent in ((j, self.tile.columns // 8), (half, 2), (i, self.tile.rows)):
             body = (unrolled(axis, extent, *body),)
         return self._lanes(lane, *body)
+
+    def _pair_at_once(self, each: Block, pair: str, registers: list[Buffer]) -> Block:
+        """What is done with each of two neighbours done with both, which are read and written at
+        once; nothing where memory does not let it."""
+        condition: Expr = TRUE
+        body = each
+        match each:
+            case (If(condition=held, then=then, otherwise=()),):
+                condition, body = held, then
+        is_even = self.blocks.right.operand.extent % 2 == 0
+        if pair in vars_of(condition) and not is_even:
+            return ()
+        own = self.blocks.contraction.kernel
+        kernel = replace(own, locals=(*own.locals, self.sums))
+        begins = {let.name: let.value for let in self.blocks.begin() if isinstance(let, Let)}
+        if widest_run(kernel, substitute_block(body, begins), pair, 2) is None:
+            return ()
+        run, names = Run(kernel, body, pair, 2), self.blocks.names
+        held_ = Held.of(run, (), names)
+        made = computed(run, held_, index(0), (), names)
+        registers += (*held_.registers.values(), *made.registers)
+        both = (*held_.filled(index(0), ()), *made.block)
+        first = substitute_vars(condition, {pair: index(0)})
+        return both if first == TRUE else (If(first, both),)
