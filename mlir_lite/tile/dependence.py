@@ -201,7 +201,21 @@ def separated(
             for by in divisors
         )
 
-    return separable(Var(INDEX, axis))
+    target = Var(INDEX, axis)
+    if separable(target):
+        return True
+    # Sums that differ wherever the axis does, `turn * 132 + block` of fewer than 132 blocks.
+    sums_of_it = {
+        term.args[0]
+        for sums in dimensions
+        for terms in sums
+        for term in terms
+        if isinstance(term, Apply) and term.function == "mod" and axis in vars_of(term.args[0])
+    } - {target}
+    return any(
+        _separates(target, axis, [linear(sum_)], inner, bounds) and separable(sum_)
+        for sum_ in sums_of_it
+    )
 
 
 def _divided(value: Expr, by: Expr) -> Expr:

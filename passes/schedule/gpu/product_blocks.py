@@ -94,7 +94,10 @@ class Blocks(Generic[AnySide]):
         """Where the rows (or columns) begin that are the block's alone."""
         rows, columns = self.grid
         at: Expr = var(self.block)
-        number = at // columns % rows if side is self.left else at % columns
+        if side is self.right:
+            return at % columns * side.sizes[0]
+        is_alone = count(self.contraction.batch) == 1 and not self.contraction.part
+        number = at // columns if is_alone else at // columns % rows
         return number * side.sizes[0]
 
     @property

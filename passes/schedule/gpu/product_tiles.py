@@ -177,7 +177,8 @@ class WarpTile:
 @dataclass(frozen=True)
 class WarpgroupTile:
     """What is in one block of warpgroups: one that brings tiles, and `groups` that multiply, each
-    with `rows` times 64 rows of the result and all `columns`."""
+    with `rows` times 64 rows of the result and all `columns`. Of `blocks` at once each has several
+    tiles of the result, one after the other; of None, one."""
 
     groups: int
     rows: int
@@ -185,6 +186,7 @@ class WarpgroupTile:
     depth: int = WARPGROUP_DEPTH
     stages: int = WARPGROUP_STAGES
     splits: int = 1
+    blocks: int | None = None
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -274,6 +276,8 @@ def choose_warpgroup_tile(
     times = [_cycles(cut, sizes, dtype.bytes, gpu) for cut in (best, warps)]
     while best.shared_bytes(dtype) > gpu.shared_bytes:
         best = replace(best, stages=best.stages - 1)
+    if best.groups > 1:  # one block has a multiprocessor to itself
+        best = replace(best, blocks=gpu.multiprocessors)
     before = LAUNCH + moved / (_MEMORY_BYTES * gpu.multiprocessors) if moved else 0
     return best if times[0] + before <= times[1] else None
 

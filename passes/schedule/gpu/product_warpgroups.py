@@ -2,11 +2,15 @@
 warpgroup brings tiles, the others multiply them; they meet at barriers only, two for each stage.
 
     block: warpgroup g:
-      if g < 1: for step: {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
-      else: {sums = 0;
-             for step: {await full[s];  async products {sums += left[s] * right[s]}
-                        wait products, 1;  arrive empty[s - 1]}
-             wait products, 0;  y[m, n] = f(sums)}
+      if g < 1: for turn: for step:
+                  {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
+      else: for turn: {sums = 0;
+                       for step: {await full[s];  async products {sums += left[s] * right[s]}
+                                  wait products, 1;  arrive empty[s - 1]}
+                       wait products, 0;  arrive empty[s];  y[m, n] = f(sums)}
+
+In each turn a block has another tile of the result. What the next turn multiplies comes while the
+sums of the last are stored.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from ....tile.nodes import (
     Window,
     substitute_block,
 )
-from ....tile.tree import Names, tidy, var
+from ....tile.tree import Names, copy_block, tidy, var
 from ....tile.warpgroups import ROWS, TERMS, THREADS, product_name, registers_name
 from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
@@ -66,7 +70,9 @@ class _Tiling:
 
     blocks: Blocks[Boxed]
     tile: WarpgroupTile
+    block: str
     group: str
+    turn: str
     dtype: DType
     sums: Buffer
     full: Buffer
@@ -77,9 +83,10 @@ class _Tiling:
         dtype = narrow_type(contraction)
         assert dtype is not None
         names = Names(contraction.kernel)
+        names.fresh(contraction.part)  # no loop of the kernel is over it
         steps = -(-contraction.depth // (tile.depth * tile.splits))
         tile = replace(tile, stages=min(tile.stages, steps))
-        block, group = names.fresh("block"), names.fresh("group")
+        block, group, turn, place = map(names.fresh, ("block", "group", "turn", "tile"))
         sides = (contraction.left, contraction.right)
         stages, all_steps = tile.stages, steps * tile.splits
         left, right = (
@@ -94,25 +101,48 @@ class _Tiling:
             Buffer(names.fresh(name, "_"), i64, (tile.stages,), Space.BARRIER)
             for name in ("full", "empty")
         )
-        blocks = Blocks(contraction, names, block, left, right, steps)
-        return _Tiling(blocks, tile, group, dtype, sums, full, empty)
+        blocks = Blocks(contraction, names, place, left, right, steps)
+        return _Tiling(blocks, tile, block, group, turn, dtype, sums, full, empty)
 
     def kernel(self) -> Kernel:
         """All of it."""
         is_first = var(self.group) < 1
         registers: list[Buffer] = []
+        multiplying = copy_block(self._multiplying(registers), self.blocks.names)
         body: Block = (
-            *self.blocks.begin(),
             If(is_first, (self._begun(),)),
             Sync("block"),
-            If(is_first, self._bringing(), self._multiplying(registers)),
+            If(is_first, self._bringing(), multiplying),
         )
         inner = Loop(self.group, index(0), index(self.tile.groups + 1), body, Kind.WARPGROUP)
-        count = self.blocks.count(self.tile.splits)
-        outer = Loop(self.blocks.block, index(0), index(count), (inner,), Kind.BLOCK)
+        outer = Loop(self.block, index(0), index(self._at_once), (inner,), Kind.BLOCK)
         tiles = (side.tiles for side in self.blocks.operands)
         locals_ = (*tiles, self.full, self.empty, self.sums, *registers)
         return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
+
+    @property
+    def _tiles(self) -> int:
+        return self.blocks.count(self.tile.splits)
+
+    @property
+    def _at_once(self) -> int:
+        return min(self._tiles, self.tile.blocks or self._tiles)
+
+    @property
+    def _turns(self) -> int:
+        return -(-self._tiles // self._at_once)
+
+    def _in_turns(self, *body: Stmt) -> Loop:
+        """What is done for each of a block's tiles of the result."""
+        at = var(self.turn) * self._at_once + var(self.block)
+        body = (Let(self.blocks.block, at), *self.blocks.begin(), *body)
+        if self._tiles % self._at_once:
+            body = (If(at < self._tiles, body),)
+        return Loop(self.turn, index(0), index(self._turns), body)
+
+    def _counted(self, step: Expr) -> Expr:
+        """The number of a step among those of all turns."""
+        return var(self.turn) * self.blocks.steps + step
 
     def _begun(self) -> Stmt:
         """The barriers made: tiles arrive at once, each warp that multiplied them alone."""
@@ -134,7 +164,8 @@ class _Tiling:
 
     def _bringing(self) -> Block:
         step = self.blocks.axis("step")
-        stage, turn = var(step) % self.tile.stages, var(step) // self.tile.stages
+        number = self._counted(var(step))
+        stage, phase = number % self.tile.stages, number // self.tile.stages
         tiles = tuple(
             call
             for side in self.blocks.operands
@@ -142,33 +173,38 @@ class _Tiling:
         )
         arrival = Call(ARRIVE, (Window(self.full.name, (stage,)),))
         body = (
-            Await(Ref(self.empty.name, (stage,)), (turn + 1) % 2),
+            Await(Ref(self.empty.name, (stage,)), (phase + 1) % 2),
             Async(TILES, (*tiles, arrival)),
         )
         steps = Loop(step, index(0), index(self.blocks.steps), body)
-        return (*self._shared_out(self.tile.bringing_registers), self._alone(steps))
+        turns = self._alone(self._in_turns(steps))
+        return (*self._shared_out(self.tile.bringing_registers), turns)
 
     # The warpgroups that multiply
 
     def _multiplying(self, registers: list[Buffer]) -> Block:
-        step = self.blocks.axis("step")
-        stages = self.tile.stages
-        stage, turn = var(step) % stages, var(step) // stages
-        before = (var(step) + (stages - 1)) % stages
-        released = Call(ARRIVE_WARPS, (Window(self.empty.name, (before,)),))
+        step, stages = self.blocks.axis("step"), self.tile.stages
+        number = self._counted(var(step))
+        stage, phase = number % stages, number // stages
         body = (
-            Await(Ref(self.full.name, (stage,)), turn % 2),
+            Await(Ref(self.full.name, (stage,)), phase % 2),
             Async(PRODUCTS, (self._multiplied(stage),)),
             Wait(PRODUCTS, 1),
-            If(var(step) > 0, (released,)),
+            If(var(step) > 0, (self._released(number + (stages - 1)),)),
         )
-        return (
-            *self._shared_out(self.tile.multiplying_registers),
+        last = self._counted(index(self.blocks.steps - 1))
+        turns = self._in_turns(
             self._cleared(),
             Loop(step, index(0), index(self.blocks.steps), body),
             Wait(PRODUCTS, 0),
+            *((self._released(last),) if self._turns > 1 else ()),
             self._finished(registers),
         )
+        return (*self._shared_out(self.tile.multiplying_registers), turns)
+
+    def _released(self, number: Expr) -> Stmt:
+        """The stage of a step may have other tiles."""
+        return Call(ARRIVE_WARPS, (Window(self.empty.name, (number % self.tile.stages,)),))
 
     @property
     def _own(self) -> Expr:

@@ -1,0 +1,242 @@
+"""Single kernels of warpgroups: operands as they may lie, factors that are rounded before; and that
+nothing in them that orders threads is there for nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Value, bf16, f32
+from mlir_lite.backends.cuda.kernels import CudaKernel, emit_kernel
+from mlir_lite.errors import VerifyError
+from mlir_lite.passes.schedule.gpu.contraction import Contraction, as_contraction
+from mlir_lite.passes.schedule.gpu.product_tiles import WarpgroupTile
+from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups, can_use_warpgroups
+from mlir_lite.passes.schedule.gpu.rounding import rounded_once
+from mlir_lite.tile.barriers import ARRIVE, ARRIVE_WARPS, INIT
+from mlir_lite.tile.interpreter import run_kernel
+from mlir_lite.tile.machine import Completion, Order
+from mlir_lite.tile.nodes import (
+    Await,
+    Block,
+    Call,
+    Kernel,
+    Stmt,
+    Sync,
+    Wait,
+    map_blocks,
+    walk,
+)
+from mlir_lite.tile.parser import parse_kernel
+from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import Array
+
+from .compiled import card, planned
+from .shim import ORDERS, ShimDevice, build, needs_shim, unit_text
+
+RIGHT_TURNED = """
+kernel @right_turned(%x: bf16[130, 200], %w: bf16[72, 200], %y: out f32[130, 72]) {
+  buffer acc: register f32[]
+  for m in 0..130 {
+    for n in 0..72 {
+      acc[] = 0.0
+      for k in 0..200 {
+        acc[] += f32(x[m, k]) * f32(w[n, k])
+      }
+      y[m, n] = acc[]
+    }
+  }
+}
+"""
+TILE = WarpgroupTile(2, 1, 128)
+
+
+def contraction_of(text: str) -> Contraction:
+    """The product that a naive kernel is, on arrays that lie as the engine needs them."""
+    naive = parse_kernel(text)
+    params = tuple(replace(param, alignment=16) for param in naive.params)
+    found = as_contraction(replace(naive, params=params))
+    assert found is not None
+    return found
+
+
+def factors() -> tuple[Array, Array, Array]:
+    """Two narrow matrices, and the product of one and the other's transpose."""
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(shape).astype(bf16.numpy) for shape in ((130, 200), (72, 200)))
+    return x, w, x.astype(np.float64) @ w.astype(np.float64).T
+
+
+def close(found: Array, exact: Array) -> None:
+    # Sums of 200 products in f32.
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-4)
+
+
+@dataclass(frozen=True)
+class OnShim:
+    """A kernel's source on the CPU; the last parameter is its result."""
+
+    made: CudaKernel
+    device: ShimDevice
+
+    @staticmethod
+    def of(kernel: Kernel, folder: Path) -> OnShim:
+        made = emit_kernel(kernel)
+        return OnShim(made, ShimDevice(build(unit_text([made]), folder, kernel.name)))
+
+    def __call__(self, *arrays: Array, order: str = "ascending", without: int = 0) -> Array:
+        device = replace(self.device, order=order, without=without, memory={})
+        result = np.empty(self.made.params[-1].shape, self.made.params[-1].dtype.numpy)
+        places = [device.allocate(array.nbytes) for array in (*arrays, result)]
+        for place, array in zip(places, arrays, strict=False):
+            device.upload(place, array)
+        device.launch(self.made, places)
+        device.download(places[-1], result)
+        return result
+
+
+@needs_shim
+def test_right_operands_may_have_their_terms_side_by_side(tmp_path: Path) -> None:
+    kernel = by_warpgroups(contraction_of(RIGHT_TURNED), TILE)
+    assert "call @wgmma_m64n128k16_bf16(" in str(kernel)
+    x, w, exact = factors()
+    close(run_kernel(kernel, {"x": x, "w": w})["y"], exact)
+    close(OnShim.of(kernel, tmp_path)(x, w), exact)
+
+
+def test_factors_of_f32_are_rounded_once_before_they_are_multiplied() -> None:
+    text = RIGHT_TURNED.replace("x: bf16", "x: f32").replace("f32(x[m, k])", "f32(bf16(x[m, k]))")
+    once = rounded_once(contraction_of(text))
+    (rounding,) = once.kernels
+    assert can_use_warpgroups(once.contraction)
+    kernel = by_warpgroups(once.contraction, TILE)
+    x, w, exact = factors()
+    (near,) = run_kernel(rounding, {"x": x.astype(np.float32)}).values()
+    close(run_kernel(kernel, {"x.bf16": near, "w": w})["y"], exact)
+
+
+@ml.function(f32[2048, 2048], f32[2048, 2048])
+def allowed(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+def test_precision_rounds_factors_once_where_warpgroups_then_pay() -> None:
+    target = card()
+    assert target.gpu is not None
+    target = replace(target, gpu=replace(target.gpu, factors=bf16))
+    kernels = planned(allowed, target)[0].kernels
+    assert [kernel.params[0].dtype for kernel in kernels] == [f32, f32, bf16]
+    assert "call @wgmma" in str(kernels[-1])
+    for kernel in kernels:
+        verify_kernel(kernel)
+
+
+# What is left out is missed
+
+
+LONG = (
+    RIGHT_TURNED.replace("200", "328").replace("130", "70").replace("72", "40")
+    .replace("bf16[40, 328]", "bf16[328, 40]").replace("w[n, k]", "w[k, n]")
+)  # fmt: skip
+TILES = {
+    "a tile a block": WarpgroupTile(1, 1, 64),
+    "tiles in turns": WarpgroupTile(1, 1, 64, blocks=1),
+}
+each_tile = pytest.mark.parametrize("tile", TILES.values(), ids=TILES.keys())
+
+
+def long_factors() -> dict[str, Array]:
+    random = np.random.default_rng(0)
+    shapes = {"x": (70, 328), "w": (328, 40)}
+    return {
+        name: random.standard_normal(shape).astype(bf16.numpy) for name, shape in shapes.items()
+    }
+
+
+def without(kernel: Kernel, number: int) -> Kernel:
+    """The kernel without one statement that only orders others, by its number among all."""
+    counter = iter(range(1_000))
+
+    def kept(block: Block) -> Block:
+        return tuple(
+            map_blocks(stmt, kept)
+            for stmt in block
+            if not _orders(stmt) or next(counter) != number
+        )
+
+    return kernel.with_body(kept(kernel.body))
+
+
+def _orders(stmt: Stmt) -> bool:
+    if isinstance(stmt, Call):
+        return stmt.callee in (INIT, ARRIVE, ARRIVE_WARPS)
+    return isinstance(stmt, Await | Wait | Sync)
+
+
+def differs(kernel: Kernel, arrays: dict[str, Array], expected: dict[str, Array]) -> bool:
+    """Whether a kernel gives something else, or nothing, in some order of what may come in any."""
+    orders: tuple[Order, ...] = ("ascending", "descending")
+    completions: tuple[Completion, ...] = ("late", "early")
+    for order in orders:
+        for completion in completions:
+            try:
+                found = run_kernel(kernel, arrays, order=order, asynchronous=completion)
+            except VerifyError:
+                return True
+            if any(found[name].tobytes() != expected[name].tobytes() for name in expected):
+                return True
+    return False
+
+
+@each_tile
+def test_the_interpreter_misses_whatever_orders_the_threads(tile: WarpgroupTile) -> None:
+    kernel = by_warpgroups(contraction_of(LONG), tile)
+    arrays = long_factors()
+    expected = run_kernel(kernel, arrays)
+    close(expected["y"], arrays["x"].astype(np.float64) @ arrays["w"].astype(np.float64))
+    assert not differs(kernel, arrays, expected)
+    count = sum(_orders(stmt) for stmt in walk(kernel.body))
+    assert count >= 9
+    unnoticed = [
+        number
+        for number in range(count)
+        if not differs(without(kernel, number), arrays, expected)
+    ]
+    assert not unnoticed
+
+
+ORDERING = re.compile(
+    r"__syncthreads|barrier_(init|wait|expect)|arrive_warps|wgmma_(fence|commit|wait)|fence_async"
+)
+
+
+@needs_shim
+@each_tile
+def test_no_line_that_orders_threads_is_there_for_nothing(
+    tile: WarpgroupTile, tmp_path: Path
+) -> None:
+    source = OnShim.of(by_warpgroups(contraction_of(LONG), tile), tmp_path)
+    arrays = tuple(long_factors().values())
+    expected = source(*arrays)
+    close(expected, arrays[0].astype(np.float64) @ arrays[1].astype(np.float64))
+    text = unit_text([source.made]).splitlines()
+    lines = [number for number, line in enumerate(text, start=1) if ORDERING.search(line)]
+    assert len(lines) >= 12
+
+    def is_missed(line: int) -> bool:
+        for order in ORDERS:
+            try:
+                found = source(*arrays, order=order, without=line)
+            except AssertionError:
+                return True
+            if found.tobytes() != expected.tobytes():
+                return True
+        return False
+
+    assert all(source(*arrays, order=order).tobytes() == expected.tobytes() for order in ORDERS)
+    assert not [text[line - 1] for line in lines if not is_missed(line)]
