@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from mlir_lite.passes.schedule.cost import choose_tile, panel_width, panels_first, row_chunks
+from mlir_lite.passes.schedule.depth_cost import depth_block
 from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile
 from mlir_lite.target import Target
 from mlir_lite.types import f32
@@ -25,6 +28,14 @@ def test_few_rows_are_cut_in_tiles_of_one_height() -> None:
 
 def test_many_rows_have_wide_tiles() -> None:
     assert choose_tile(packed(ProductSizes(784, 128, 512, f32)), TARGET).vectors == 4
+
+
+@pytest.mark.parametrize(("depth", "block"), [(3072, 3072), (4096, 512)])
+def test_terms_are_summed_in_blocks_where_two_panels_leave_the_second_cache(
+    depth: int, block: int
+) -> None:
+    sizes = packed(ProductSizes(128, depth, 768, f32))
+    assert depth_block(sizes, choose_tile(sizes, TARGET), TARGET) == block
 
 
 def test_few_panels_are_dealt_with_half_of_the_rows_each() -> None:
