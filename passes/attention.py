@@ -28,6 +28,7 @@ from ..ops.softmax import Softmax
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import bool_, f32, f64
+from .attention_gradients import gradients
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
 from .schedule.attention_cost import attention_blocks
 from .schedule.gpu.attention_tiles import blocks_on_card
@@ -37,7 +38,9 @@ UNSEEN = -1e30  # a score to which that is added, or that becomes it, has no wei
 
 
 def attention(fn: Function, *, target: Target) -> Function:
-    """Write attention in blocks where that pays, then let it take in transposes of its result."""
+    """Write attention in blocks where that pays, then let it take in transposes of its result; its
+    gradients in blocks on a card, elsewhere by products of all scores."""
+    fn = gradients(fn, target)
     counts, shared = _use_counts(fn), sharing_scores(fn, target)
 
     def alone(op: Op) -> bool:

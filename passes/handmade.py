@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ..errors import PassError, check
 from ..expr import Expr, Load, Var, loads_of, rewrite_expr, substitute_vars
 from ..ir import Builder, Constant, Function, Node, Op, Value, parameter
+from ..ops.attention_gradient import BlockedAttentionGradient
 from ..ops.blocked_attention import BlockedAttention
 from ..ops.table import TABLE
 from ..target import Gpu
@@ -33,12 +34,14 @@ from ..tile.tree import Names, accesses
 from .naive import naive_kernel
 from .schedule.analysis import nests_of
 from .schedule.gpu.attention import attention_on_card
+from .schedule.gpu.attention_gradients import gradients_on_card
 from .schedule.gpu.recipes import is_bound
 
 # Operations whose kernel on a card is another one, made by hand too: of the operation and of the
 # kernel that it brings, which has the same parameters.
 ON_CARDS: Mapping[type[Op], Callable[[Op, Kernel, Gpu], Kernel]] = {
-    BlockedAttention: attention_on_card
+    BlockedAttention: attention_on_card,
+    BlockedAttentionGradient: gradients_on_card,
 }
 
 
@@ -76,9 +79,10 @@ def _on_parameters(
     if gpu is not None and type(node.op) in ON_CARDS:
         known = dict(zip(region.params, alignments, strict=False))
         read = [known.get(value, 0) for value in node.op.operands]
+        written = [0] * len(made.outputs)
         aligned = tuple(
             replace(buffer, alignment=bytes_)
-            for buffer, bytes_ in zip(made.params, (*read, 0), strict=True)
+            for buffer, bytes_ in zip(made.params, (*read, *written), strict=True)
         )
         made = ON_CARDS[type(node.op)](node.op, replace(made, params=aligned), gpu)
     outside = all(value in region.params for value in node.op.operands)

@@ -9,19 +9,18 @@ import numpy as np
 from ..errors import check
 from ..ir import Op, Operand, Value, op
 from ..types import Array, TensorType, bool_
+from .attention_gradient import AttentionGradient, attention_weights, score_gradient
 from .body import computing_type
 from .broadcast import broadcast_shapes, common_shape, shape_text
 from .cast import cast
-from .creation import iota, zeros
-from .elementwise import Gradients, emit
+from .creation import zeros
+from .elementwise import Gradients, emit, emit_all
 from .matmul import matmul
 from .promote import as_value, as_values, check_kind, check_same_dtype
 from .random import dropout
 from .reduce import sum as sum_
 from .reduce import sum_to, widened
 from .select import where
-from .shape import expand_dims, swapaxes
-from .softmax import softmax
 
 
 @op
@@ -75,32 +74,27 @@ class Attention(Op):
 
     def weights(self, queries: Value, keys: Value, mask: Value | None) -> Value:
         """The softmax of the scores."""
-        wide = computing_type(queries.dtype)
-        scores = matmul(cast(queries, wide), swapaxes(cast(keys, wide), -1, -2)) * self.scale
-        scores = scores if mask is None else scores + cast(mask, wide)
-        if self.causal:
-            rows, columns = iota(scores.shape[-2]), iota(scores.shape[-1])
-            scores = where(expand_dims(rows, 1) >= columns, scores, -math.inf)
-        return softmax(scores)
+        return attention_weights(queries, keys, mask, self.scale, self.causal)
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         """The weights are computed again rather than kept (Dao et al., 2022, appendix B.2)."""
         wide = computing_type(y.dtype)
-        queries, keys, values, given, arrived = (
-            cast(value, wide) for value in (self.queries, self.keys, self.values, y, dy)
+        arrived = cast(dy, wide)
+        along = sum_(arrived * cast(y, wide), -1, keepdims=True)
+        made = AttentionGradient(
+            self.queries, self.keys, self.values, self.mask, along, dy, self.scale, self.causal
         )
+        found = tuple(
+            cast(sum_to(gradient, operand.shape), y.dtype)
+            for gradient, operand in zip(
+                emit_all(made), (self.queries, self.keys, self.values), strict=True
+            )
+        )
+        if self.mask is None:
+            return *found, None
         weights = self.weights(self.queries, self.keys, self.mask)
-        along = sum_(arrived * given, -1, keepdims=True)
-        toward = matmul(arrived, swapaxes(values, -1, -2))
-        scores = sum_to(weights * (toward - along), weights.shape)
-        scaled = scores * self.scale
-        found = (
-            sum_to(matmul(scaled, keys), queries.shape),
-            sum_to(matmul(swapaxes(scaled, -1, -2), queries), keys.shape),
-            sum_to(matmul(swapaxes(weights, -1, -2), arrived), values.shape),
-        )
-        mask = None if self.mask is None else cast(sum_to(scores, self.mask.shape), y.dtype)
-        return *(cast(gradient, y.dtype) for gradient in found), mask
+        scores = score_gradient(weights, cast(self.values, wide), along, arrived)
+        return *found, cast(sum_to(scores, self.mask.shape), y.dtype)
 
 
 def attention(

@@ -7,6 +7,7 @@ from .activation import OPS as ACTIVATION
 from .arithmetic import OPS as ARITHMETIC
 from .arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
 from .attention import OPS as ATTENTION
+from .attention_gradient import OPS as ATTENTION_GRADIENT
 from .batch_norm import OPS as BATCH_NORM
 from .blocked_attention import OPS as BLOCKED_ATTENTION
 from .broadcast import OPS as BROADCAST
@@ -123,7 +124,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     NORM,
     BATCH_NORM,
     LOSSES,
-    ATTENTION,
+    ATTENTION, ATTENTION_GRADIENT,
     BLOCKED_ATTENTION,
     CONTROL,
     LINALG_FACTOR,

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from mlir_lite.ops.attention_gradient import AttentionGradient, BlockedAttentionGradient
 from mlir_lite.ops.blocked_attention import BlockedAttention
 from mlir_lite.types import Array, DType, f16, f32, f64
 
@@ -127,4 +128,38 @@ def _orders() -> Iterator[Sample]:
     )
 
 
-ATTENTION: tuple[Sample, ...] = (*_sizes(), *_masked(), *_orders())
+# queries, keys, values, mask
+GRADIENTS = (
+    ((1, 1), (1, 1), (1, 1), None),
+    ((2, 3, 5, 8), (2, 3, 7, 8), (2, 3, 7, 4), (5, 7)),
+    ((2, 3, 5, 8), (2, 1, 7, 8), (2, 1, 7, 4), (2, 1, 1, 7)),
+    ((5, 3), (2, 7, 3), (7, 3), None),
+)
+
+
+def _gradients() -> Iterator[Sample]:
+    for (q, k, v, m), causal, dtype in product(GRADIENTS, (False, True), (f32, f64)):
+        batch = np.broadcast_shapes(q[:-2], k[:-2], v[:-2])
+        arrived = normal((*batch, q[-2], v[-1]), dtype, 5)
+        along = normal((*batch, q[-2], 1), dtype, 6)
+        operands = (normal(q, dtype, 1), normal(k, dtype, 2), normal(v, dtype, 3))
+        mask = None if m is None else normal(m, dtype, 4)
+        comment = f"{q} {k}, causal {causal}, {dtype}"
+        yield Sample(
+            comment,
+            lambda q, k, v, m, a, g, causal=causal: AttentionGradient(
+                q, k, v, m, a, g, 0.3, causal
+            ),
+            (*operands, mask, along, arrived),
+            smooth=dtype == f64,
+        )
+        yield Sample(
+            comment,
+            lambda q, k, v, m, a, g, causal=causal: BlockedAttentionGradient(
+                q, k, v, m, a, g, 0.3, 16, 32, causal
+            ),
+            (*operands, mask, along, arrived),
+        )
+
+
+ATTENTION: tuple[Sample, ...] = (*_sizes(), *_masked(), *_orders(), *_gradients())

@@ -12,7 +12,6 @@ from ....expr import (
     TRUE,
     Const,
     Expr,
-    Load,
     Var,
     all_of,
     apply,
@@ -24,13 +23,14 @@ from ....expr import (
 )
 from ....ops.blocked_attention import BlockedAttention
 from ....ops.stored import Stored
-from ....tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Space, Stmt, Store
+from ....tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Stmt, Store
 from ....tile.tree import Names, var
 from ....types import DType, bool_, f32
 from .attention_tiles import heads_together
-from .contraction import Contraction, Operand, count
+from .contraction import count
 from .grid import axes_at
 from .product_operand import Staged
+from .row_tiles import staged
 
 LOG2_E = math.log2(math.e)
 
@@ -57,7 +57,8 @@ class AttentionBlocks:
     # Sizes
 
     def _own(self, stored: Stored) -> Stored:
-        return replace(stored, buffer=self.naive.buffers[stored.buffer.name])
+        known = self.naive.buffers.get(stored.buffer.name, stored.buffer)
+        return replace(stored, buffer=known)
 
     @property
     def queries(self) -> Stored:
@@ -79,7 +80,7 @@ class AttentionBlocks:
     @property
     def result(self) -> Stored:
         """The result, in the order of `attention`'s axes."""
-        return replace(self.op.result_stored, buffer=self.naive.params[-1])
+        return self._own(self.op.result_stored)
 
     @property
     def axes(self) -> tuple[Loop, ...]:
@@ -147,6 +148,11 @@ class AttentionBlocks:
         return self._seen if isinstance(self._seen, Const) else var("steps")
 
     @property
+    def may_be_none(self) -> bool:
+        """Whether some blocks see no keys: those of parts past the diagonal."""
+        return self.op.parts > 1
+
+    @property
     def _seen(self) -> Expr:
         seen: Expr = index(self.key_blocks)
         if self.op.causal:
@@ -163,41 +169,28 @@ class AttentionBlocks:
 
     # Tiles in shared memory
 
-    def staged_queries(self, dtype: DType, depth: int, threads: int, tiles: Buffer) -> Staged:
-        at = (*(var(loop.axis) for loop in self.axes[:-1]),)
-        load = self.queries.load(at, var("s"), var("d"))
-        term = Loop("d", index(0), index(self.queries.shape[-1]), ())
+    @property
+    def places_of_axes(self) -> tuple[Expr, ...]:
+        return tuple(var(loop.axis) for loop in self.axes[:-1])
+
+    def staged_rows(
+        self, stored: Stored, dtype: DType, depth: int, threads: int, tiles: Buffer
+    ) -> Staged:
+        """The block's rows of queries, or of what is as they are."""
+        load = stored.load(self.places_of_axes, var("s"), var("d"))
         sizes = (self.op.rows, depth)
-        return self._staged(load, self.rows, term, dtype, sizes, threads, tiles, self.first_row)
+        return staged(
+            self, load, self.rows, stored.shape[-1], dtype, sizes, threads, tiles, self.first_row
+        )
 
     def staged(
         self, stored: Stored, dtype: DType, depth: int, threads: int, tiles: Buffer, first: Var
     ) -> Staged:
         """Keys or values from the `first` on."""
-        at = tuple(var(loop.axis) for loop in self.axes[:-1])
-        load = stored.load(at, var("t"), var("d"))
+        load = stored.load(self.places_of_axes, var("t"), var("d"))
         rows = (Loop("t", index(0), index(stored.shape[-2]), ()),)
-        term = Loop("d", index(0), index(stored.shape[-1]), ())
         sizes = (self.op.columns, depth)
-        return self._staged(load, rows, term, dtype, sizes, threads, tiles, first)
-
-    def _staged(
-        self,
-        load: Load,
-        rows: tuple[Loop, ...],
-        term: Loop,
-        dtype: DType,
-        sizes: tuple[int, int],
-        threads: int,
-        tiles: Buffer,
-        first: Var,
-    ) -> Staged:
-        operand = Operand(cast(load, dtype), TRUE, rows)
-        whole = Buffer("total", f32, (), Space.REGISTER)
-        terms = Contraction(self.naive, (), operand, operand, (term,), whole, ())
-        return Staged(
-            terms, operand, tiles, None, first, first, sizes, threads, sizes[1], self.names, True
-        )
+        return staged(self, load, rows, stored.shape[-1], dtype, sizes, threads, tiles, first)
 
     # Scores
 
@@ -284,6 +277,11 @@ class AttentionBlocks:
         zero = const(0, f32)
         mean = sum_ / total
         return select(total > zero, mean, zero) if self.op.unseen_is_zero else mean
+
+    def row_is_inside(self, row: Var) -> Expr:
+        """Whether there is such a row."""
+        total = count(self.rows)
+        return row < total if total % self.op.rows else TRUE
 
     def inside(self, row: Var, column: Expr | None, columns: int, body: Block) -> Block:
         """What is done for rows and columns of the result, of which blocks may have more."""

@@ -36,7 +36,7 @@ from ....tile.warps import LANES
 from ....types import f32
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts
-from .attention_steps import Steps
+from .attention_steps import Steps, attention_kernel
 from .attention_tiles import (
     HIGH,
     LANE_ROWS,
@@ -64,6 +64,7 @@ def attention_by_lanes(op: BlockedAttention, naive: Kernel) -> Kernel:
 class _Lanes:
     """The work of writing an attention by lanes, which stand four rows high and eight keys wide."""
 
+    blocks: AttentionBlocks
     steps: Steps
     rows: int  # of a warp
     weights: Buffer
@@ -93,8 +94,8 @@ class _Lanes:
             **dict.fromkeys(("top", "own", "other", "shift", "rate", "total"), (each, LANES, 1)),
         }
         own = Fragments.of(blocks.names, {name: (f32, entry) for name, entry in shapes.items()})
-        steps = Steps(blocks, blocks.names.fresh("warp"), sides)
-        return _Lanes(steps, each * HIGH, weights, own)
+        steps = Steps(blocks, blocks.names.fresh("warp"), sides[:1], sides[1:])
+        return _Lanes(blocks, steps, each * HIGH, weights, own)
 
     def kernel(self) -> Kernel:
         """All of it: the blocks, and what joins their parts."""
@@ -106,11 +107,8 @@ class _Lanes:
             *self._finished(parts),
         )
         locals_ = (self.weights, *self.own.buffers.values())
-        return self.steps.kernel(self.blocks.op.rows // self.rows, body, locals_, parts)
-
-    @property
-    def blocks(self) -> AttentionBlocks:
-        return self.steps.blocks
+        warps = self.blocks.op.rows // self.rows
+        return attention_kernel(self.blocks, self.steps, warps, body, locals_, parts)
 
     @property
     def _each(self) -> int:
@@ -142,7 +140,7 @@ class _Lanes:
     # Steps over the keys
 
     def _step(self, stage: Expr, first_key: Var) -> Block:
-        queries, keys, values = self.steps.sides
+        (queries,), (keys, values) = self.steps.once, self.steps.each
         return (
             scored(self.own, self._row, queries, keys, stage),
             If(self.blocks.needs_masking(first_key), (self._masked(first_key),)),
@@ -264,7 +262,7 @@ def _staged(
     def made(high: int, wide: int) -> Staged:
         tiles = Buffer(own, f32, (stages, high, wide + padding), Space.SHARED)
         if name == "queries":
-            return blocks.staged_queries(f32, depth, threads, tiles)
+            return blocks.staged_rows(stored, f32, depth, threads, tiles)
         return blocks.staged(stored, f32, depth, threads, tiles, Var(index(0).dtype, "key"))
 
     along = made(rows, depth)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ....expr import TRUE, Expr, Var, index
 from ....tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Stmt, Sync, Wait
-from ....tile.tree import tidy, var
+from ....tile.tree import Names, tidy, var
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts, joined_parts
 from .attention_tiles import STAGES
@@ -20,43 +21,53 @@ from .product_operand import Staged
 from .warp_tiles import GROUP, brought
 
 
+class Stepping(Protocol):
+    """Blocks that go through what comes by in steps."""
+
+    @property
+    def names(self) -> Names: ...
+
+    @property
+    def steps(self) -> Expr:
+        """How many there are for a block."""
+
+    @property
+    def may_be_none(self) -> bool:
+        """Whether some blocks have no step."""
+
+    def first_key(self, step: Expr) -> Expr:
+        """The key, or query, that a step begins with."""
+
+
 @dataclass(frozen=True)
 class Steps:
-    """The steps of a block's warps: `sides` are the tiles of queries, keys and values."""
+    """The steps of a block's warps: the tiles that come `once`, and in `each` step."""
 
-    blocks: AttentionBlocks
+    blocks: Stepping
     warp: str
-    sides: tuple[Staged, Staged, Staged]
-
-    def kernel(
-        self, warps: int, body: Block, locals_: tuple[Buffer, ...], parts: Parts | None
-    ) -> Kernel:
-        """What so many warps of each block do, and what joins the parts of it."""
-        inner = Loop(self.warp, index(0), index(warps), (*self.blocks.begin(), *body), Kind.WARP)
-        outer = Loop(self.blocks.block, index(0), index(self.blocks.count), (inner,), Kind.BLOCK)
-        tiles = tuple(side.tiles for side in self.sides)
-        made = replace(self.blocks.naive, body=(outer,), locals=(*tiles, *locals_))
-        return tidy(made if parts is None else joined_parts(made, self.blocks, parts))
+    once: tuple[Staged, ...]
+    each: tuple[Staged, ...]
 
     def started(self) -> Block:
-        """Queries, and the first keys and values, on their way."""
-        stage = self.blocks.axis("stage")
-        first = var(stage) < self.blocks.steps if self.blocks.op.parts > 1 else TRUE
+        """What comes once, and the tiles of the first step, on their way."""
+        stage = self.blocks.names.fresh("stage", "$")
+        first = var(stage) < self.blocks.steps if self.blocks.may_be_none else TRUE
+        once = [(side, index(0)) for side in self.once]
         return (
-            *brought([(self.sides[0], index(0))], index(0), self.warp, self.blocks.names),
+            *brought(once, index(0), self.warp, self.blocks.names),
             unrolled(stage, STAGES - 1, *self._brought(var(stage), var(stage), first)),
         )
 
-    def queries_there(self) -> Block:
-        """Wait for the queries alone."""
-        after = STAGES - 1 if any(side.is_copied for side in self.sides[1:]) else 0
-        waits = (Wait(GROUP, after),) if self.sides[0].is_copied else ()
+    def once_there(self) -> Block:
+        """Wait for what comes once alone."""
+        after = STAGES - 1 if any(side.is_copied for side in self.each) else 0
+        waits = (Wait(GROUP, after),) if any(side.is_copied for side in self.once) else ()
         return (*waits, Sync("block"))
 
     def _brought(self, step: Expr, stage: Expr, condition: Expr) -> Block:
-        """The keys and values of a step into a stage."""
-        first = var(self.blocks.axis("first.key"))
-        sides = [(replace(side, first=first), index(0)) for side in self.sides[1:]]
+        """The tiles of a step into a stage."""
+        first = var(self.blocks.names.fresh("first.key", "$"))
+        sides = [(replace(side, first=first), index(0)) for side in self.each]
         return (
             Let(first.name, self.blocks.first_key(step)),
             *brought(sides, stage, self.warp, self.blocks.names, condition),
@@ -64,10 +75,10 @@ class Steps:
 
     def loop(self, work: Callable[[Expr, Var], Block]) -> Stmt:
         """All steps, with what is done in each with the tiles of a stage, from a key on."""
-        step = self.blocks.axis("step")
+        step = self.blocks.names.fresh("step", "$")
         ahead, stage = var(step) + (STAGES - 1), var(step) % STAGES
-        first_key = var(self.blocks.axis("key"))
-        copies = any(side.is_copied for side in self.sides)
+        first_key = var(self.blocks.names.fresh("key", "$"))
+        copies = any(side.is_copied for side in (*self.once, *self.each))
         body: Block = (
             *((Wait(GROUP, STAGES - 2),) if copies else ()),
             Sync("block"),
@@ -76,3 +87,24 @@ class Steps:
             *work(stage, first_key),
         )
         return Loop(step, index(0), self.blocks.steps, body)
+
+
+def bound(warp: str, warps: int, block: str, blocks: int, body: Block) -> Stmt:
+    """What so many warps of so many blocks do."""
+    inner = Loop(warp, index(0), index(warps), body, Kind.WARP)
+    return Loop(block, index(0), index(blocks), (inner,), Kind.BLOCK)
+
+
+def attention_kernel(
+    blocks: AttentionBlocks,
+    steps: Steps,
+    warps: int,
+    body: Block,
+    locals_: tuple[Buffer, ...],
+    parts: Parts | None,
+) -> Kernel:
+    """The kernel of an attention, and what joins the parts of it."""
+    whole = bound(steps.warp, warps, blocks.block, blocks.count, (*blocks.begin(), *body))
+    tiles = tuple(side.tiles for side in (*steps.once, *steps.each))
+    made = replace(blocks.naive, body=(whole,), locals=(*tiles, *locals_))
+    return tidy(made if parts is None else joined_parts(made, blocks, parts))

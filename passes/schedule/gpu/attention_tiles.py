@@ -12,8 +12,9 @@ from ....types import DType, f32
 
 MOST_DEPTH = 128  # sums of a warp's queries fill its registers
 STAGES = 2  # of keys and values in shared memory
-BLOCKS = 2  # that a multiprocessor should have to be busy
+BLOCKS = 2  # that a multiprocessor should have to be busy, and has room for
 STEPS = 4  # over blocks of keys that are worth a block
+GRADIENT_COLUMNS = 32  # of scores, beside which a warp has two sums
 WIDE_ROWS = 128  # of a block whose warps have twice as many queries each
 HEIGHTS = (128, 64, 32, 16)  # queries of a block
 
@@ -75,7 +76,8 @@ def blocks_on_card(
     for rows, columns in product(heights, (64, 48, 32, 16) if narrow else (32, 16)):
         tiles = Tiles(rows, columns, queries[-1], values[-1])
         taken = tiles.bytes_of_fragments(narrow) if narrow else tiles.bytes_of_lanes
-        if taken <= gpu.static_shared_bytes:
+        # Of few warps each brings so much more: the places of that take registers.
+        if taken <= _room(gpu) and columns <= rows * 2:
             break
     else:
         return None
@@ -84,6 +86,28 @@ def blocks_on_card(
     wanted = BLOCKS * gpu.multiprocessors // (heads * -(-each // rows))
     parts = 1 if causal else max(1, min(wanted, steps // STEPS))
     return rows, columns, -(-steps // -(-steps // parts))
+
+
+def gradient_blocks(
+    queries: tuple[int, ...], values: tuple[int, ...], dtype: DType, gpu: Gpu
+) -> tuple[int, int] | None:
+    """Queries, and as many keys, of a block, and how many of the others come at a time, for the
+    gradients of an attention; None where there is no kernel for them."""
+    narrow = factors(dtype, gpu)
+    if narrow is None or max(queries[-1], values[-1]) > MOST_DEPTH:
+        return None
+    each = max(queries[-2], values[-2])
+    depth = _whole(queries[-1], TERMS) + _whole(values[-1], TERMS)
+    for rows in HEIGHTS[1:]:
+        taken = (rows + STAGES * GRADIENT_COLUMNS) * depth * narrow.bytes
+        if taken <= _room(gpu) and (rows == HEIGHTS[-1] or rows // 2 < each):
+            return rows, GRADIENT_COLUMNS
+    return None
+
+
+def _room(gpu: Gpu) -> int:
+    """Bytes of shared memory for a block."""
+    return max(gpu.static_shared_bytes, gpu.shared_bytes // BLOCKS)
 
 
 def factors(dtype: DType, gpu: Gpu) -> DType | None:

@@ -33,7 +33,7 @@ from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, mma_name, row_sums_name
 from ....types import DType, f32
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts
-from .attention_steps import Steps
+from .attention_steps import Steps, attention_kernel
 from .attention_tiles import STAGES, WIDE_ROWS
 from .fragments import Fragments
 from .product_operand import Staged
@@ -50,6 +50,7 @@ def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Ker
 class _Warps:
     """The work of writing an attention by warps."""
 
+    blocks: AttentionBlocks
     steps: Steps
     dtype: DType
     fragments: int  # of queries in a warp
@@ -78,8 +79,8 @@ class _Warps:
             **dict.fromkeys(("top", "own", "other", "shift", "rate"), (f32, (fragments, LANES, 2))),
         }
         own = Fragments.of(blocks.names, shapes)
-        steps = Steps(blocks, blocks.names.fresh("warp"), sides)
-        return _Warps(steps, dtype, fragments, own)
+        steps = Steps(blocks, blocks.names.fresh("warp"), sides[:1], sides[1:])
+        return _Warps(blocks, steps, dtype, fragments, own)
 
     def kernel(self) -> Kernel:
         """All of it: the blocks, and what joins their parts."""
@@ -87,17 +88,14 @@ class _Warps:
         body: Block = (
             self._cleared(),
             *self.steps.started(),
-            *self.steps.queries_there(),
+            *self.steps.once_there(),
             *self._queries(),
             self.steps.loop(self._step),
             self._finished(parts),
         )
         warps = self.blocks.op.rows // (ROWS * self.fragments)
-        return self.steps.kernel(warps, body, tuple(self.own.buffers.values()), parts)
-
-    @property
-    def blocks(self) -> AttentionBlocks:
-        return self.steps.blocks
+        locals_ = tuple(self.own.buffers.values())
+        return attention_kernel(self.blocks, self.steps, warps, body, locals_, parts)
 
     @property
     def _first_row(self) -> Expr:
@@ -121,7 +119,7 @@ class _Warps:
 
     def _queries(self) -> Block:
         """Queries in registers."""
-        queries, a = self.steps.sides[0], self.own.buffers["a"]
+        queries, a = self.steps.once[0], self.own.buffers["a"]
         return self.own.unrolled(
             [a.shape[0]],
             lambda k: (
@@ -147,7 +145,7 @@ class _Warps:
 
     def _scored(self, stage: Expr) -> Block:
         """The products of queries and keys."""
-        keys, zero = self.steps.sides[1], const(0, f32)
+        keys, zero = self.steps.each[0], const(0, f32)
 
         def term(k: Expr) -> Block:
             loaded = load_fragments(
@@ -190,7 +188,7 @@ class _Warps:
 
     def _added(self, stage: Expr) -> Block:
         """The products of weights and values, and the totals of the weights."""
-        values = self.steps.sides[2]
+        values = self.steps.each[1]
 
         def term(k: Expr) -> Block:
             loaded = load_fragments(
@@ -259,7 +257,7 @@ def _staged(
         shape = (stages, high, wide)
         tiles = Buffer(own, dtype, shape, Space.SHARED, swizzled(shape, dtype))
         if name == "queries":
-            return blocks.staged_queries(dtype, depth, threads, tiles)
+            return blocks.staged_rows(stored, dtype, depth, threads, tiles)
         return blocks.staged(stored, dtype, depth, threads, tiles, Var(index(0).dtype, "key"))
 
     along = made(rows, depth)

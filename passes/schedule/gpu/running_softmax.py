@@ -28,19 +28,13 @@ def weights_of(
     lowest = const(-math.inf, f32)
     every = [own.extent("scores", 1)]
 
-    def exponents(lane: Expr, j: Expr, e: Expr) -> Block:
-        score = exponent(own.load("scores", i, j, lane, e))
-        lowered = score - own.load("shift", i, lane, e // 2)
-        return (own.store("scores", lowered, i, j, lane, e),)
-
     narrow = narrow_name(dtype)
     return (
         own.lanes([2], lambda lane, h: (own.store("own", lowest, i, lane, h),)),
         *own.unrolled(every, lambda j: (own.call(MAXIMA, own=(i,), scores=(i, j)),)),
         *(part for step in (1, 2) for part in exchanged(own, "own", "max", i, step)),
         own.lanes([2], lambda lane, h: relative(own, exponent, i, lane, h)),
-        own.lanes([*every, 4], exponents),
-        *own.unrolled(every, lambda j: (_powers(own, i, j),)),
+        *powers(own, exponent, i),
         *own.unrolled(
             [own.extent("weights", 0)],
             lambda k: (own.call(narrow, weights=(k, i), scores=(i, k * 2)),),
@@ -97,7 +91,22 @@ def _shrunk(own: Fragments, i: Expr, lane: Expr) -> Block:
     return (If(apply("or", rates[0] < 1.0, rates[1] < 1.0), body),)
 
 
-def _powers(own: Fragments, i: Expr, j: Expr) -> Call:
-    """Powers in the place of their exponents."""
-    window = own.window("scores", i, j)
-    return Call(POWERS, (window, window))
+def powers(own: Fragments, exponent: Callable[[Expr], Expr], i: Expr) -> Block:
+    """`scores = 2 ** (exponent(scores) - shift)`, in their place."""
+
+    def lowered(lane: Expr, j: Expr, e: Expr) -> Block:
+        score = exponent(own.load("scores", i, j, lane, e))
+        return (own.store("scores", score - own.load("shift", i, lane, e // 2), i, j, lane, e),)
+
+    every = [own.extent("scores", 1), 4]
+    return (own.lanes(every, lowered), *raised(own, i))
+
+
+def raised(own: Fragments, i: Expr) -> Block:
+    """`scores = 2 ** scores`, in their place."""
+
+    def one(j: Expr) -> Block:
+        window = own.window("scores", i, j)
+        return (Call(POWERS, (window, window)),)
+
+    return own.unrolled([own.extent("scores", 1)], one)

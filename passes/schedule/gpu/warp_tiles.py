@@ -65,10 +65,12 @@ def load_fragments(
     *,
     turned: bool,
     outer: tuple[Expr, ...] = (),
+    count: int | None = None,
 ) -> Stmt:
     """Sixteen terms of a warp's fragments of the `left` or `right` operand, from a row of its tile
     and a term on; that lies `turned` if its rows are the tile's columns. Two fragments of a right
-    operand come with one instruction. `outer` are the first indices of the fragments."""
+    operand come with one instruction. `outer` are the first indices of the fragments, of which
+    there may be a `count`."""
     size, at_once = (ROWS, 1) if side == "left" else (COLUMNS, 2)
     first = row + var(axis) * (size * at_once)
     at = (stage, term, first) if turned else (stage, first, term)
@@ -79,7 +81,7 @@ def load_fragments(
             Window(tiles.name, at),
         ),
     )
-    return unrolled(axis, fragments.shape[-3] // at_once, call)
+    return unrolled(axis, (count or fragments.shape[-3]) // at_once, call)
 
 
 def swizzled(shape: tuple[int, int, int], dtype: DType) -> Layout:

@@ -90,9 +90,19 @@ def attention_decode(q: Value, k: Value, v: Value) -> Value:
     return ml.attention(q, k, v)
 
 
+def attention(q: Value, k: Value, v: Value) -> Value:
+    return ml.sum(ml.cast(ml.attention(q, k, v, causal=True), f32))
+
+
+attention_gradient = ml.grad(
+    ml.function(bf16[4, 16, 2048, 64], bf16[4, 16, 2048, 64], bf16[4, 16, 2048, 64])(attention),
+    wrt=("q", "k", "v"),
+)
+
+
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
     softmax_wide, layer_norm_wide, added, transposed, summed,
-    attention_bf16, attention_f32, attention_f16, attention_decode,
+    attention_bf16, attention_f32, attention_f16, attention_decode, attention_gradient,
 )  # fmt: skip

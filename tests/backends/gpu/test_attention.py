@@ -255,12 +255,23 @@ LARGE = (4, 16, 2048)
 
 
 @pytest.mark.parametrize(
-    ("depth", "blocks"),
-    [(32, (128, 64, 1)), (64, (128, 64, 1)), (96, (64, 48, 1)), (128, (64, 32, 1))],
+    ("depth", "dtype", "name", "blocks"),
+    [
+        (32, bf16, "sm_80", (128, 64, 1)),
+        (64, bf16, "sm_86", (128, 64, 1)),
+        (128, bf16, "sm_80", (64, 64, 1)),
+        (128, bf16, "sm_86", (64, 32, 1)),
+        (64, f32, "sm_90", (128, 32, 1)),
+        (128, f32, "sm_80", (64, 16, 1)),
+    ],
 )
-def test_blocks_fill_shared_memory(depth: int, blocks: tuple[int, int, int]) -> None:
+def test_two_blocks_fit_into_shared_memory(
+    depth: int, dtype: DType, name: str, blocks: tuple[int, int, int]
+) -> None:
     shape = (*LARGE, depth)
-    assert blocks_on_card(shape, shape, shape, bf16, True, gpu()) == blocks
+    figures = card(name).gpu
+    assert figures is not None
+    assert blocks_on_card(shape, shape, shape, dtype, True, figures) == blocks
 
 
 def test_keys_are_dealt_to_blocks_where_queries_are_too_few() -> None:

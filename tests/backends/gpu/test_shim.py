@@ -66,7 +66,16 @@ def attention(q: Value, k: Value, v: Value) -> Value:
     return ml.attention(q, k, v, causal=True)
 
 
-PROVED = [softmax, layer_norm, product, narrow_product, attention]
+def arriving(q: Value, k: Value, v: Value) -> Value:
+    return ml.sum(ml.cast(ml.attention(q, k, v), f32))
+
+
+attention_gradient = ml.grad(
+    ml.function(bf16[20, 32], bf16[70, 32], bf16[70, 32])(arriving), wrt=("q", "k", "v")
+)
+
+
+PROVED = [softmax, layer_norm, product, narrow_product, attention, attention_gradient]
 
 
 @pytest.mark.parametrize("fn", PROVED, ids=lambda fn: fn.name)
