@@ -8,8 +8,9 @@ error that names the one-line fix.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -67,11 +68,11 @@ class Facts:
             array.dtype, array.shape, array.strides, address(array), array.flags.writeable
         )
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         return prod(self.shape) * self.dtype.itemsize
 
-    @property
+    @cached_property
     def is_contiguous(self) -> bool:
         """Whether elements lie side by side, the last axis innermost."""
         expected = contiguous_strides(self.shape, self.dtype.itemsize)
@@ -182,24 +183,29 @@ def check_overlap(
     specs: tuple[Sequence[ArraySpec], Sequence[ArraySpec]],
 ) -> None:
     """Raise `InputError` where a result's memory meets a parameter's or another result's."""
-    names = [spec.name for spec in itertools.chain(*specs)]
-    arrays = [*parameters, *results]
-    for index in range(len(parameters), len(arrays)):
-        donor = specs[1][index - len(parameters)].donor
-        for other in range(index):
-            if other != donor and _overlap(arrays[index], arrays[other]):
-                raise InputError(
-                    f"result '{names[index]}' overlaps '{names[other]}' in memory; "
-                    f"give it its own: out=np.empty_like({names[index]})"
-                )
+    first = len(parameters)
+    for one, other in _meeting([*parameters, *results]):
+        if other >= first and specs[1][other - first].donor != one:
+            names = [spec.name for spec in itertools.chain(*specs)]
+            raise InputError(
+                f"result '{names[other]}' overlaps '{names[one]}' in memory; "
+                f"give it its own: out=np.empty_like({names[other]})"
+            )
 
 
-def _overlap(first: Facts, second: Facts) -> bool:
-    """Whether two contiguous arrays share a byte."""
-    if first.nbytes == 0 or second.nbytes == 0:
-        return False
-    a, b = first.address, second.address
-    return a < b + second.nbytes and b < a + first.nbytes
+def _meeting(arrays: Sequence[Facts]) -> Iterator[tuple[int, int]]:
+    """The places, the smaller first, of contiguous arrays that share a byte."""
+    spans = sorted(
+        (facts.address, facts.address + facts.nbytes, place)
+        for place, facts in enumerate(arrays)
+        if facts.nbytes
+    )
+    around: list[tuple[int, int]] = []  # ends and places of what began before and may go on
+    for start, stop, place in spans:
+        around = [(end, other) for end, other in around if end > start]
+        for _, other in around:
+            yield min(place, other), max(place, other)
+        around.append((stop, place))
 
 
 def address(array: Array) -> int:

@@ -59,6 +59,7 @@ class Caller:
         if stream is not None:
             lane = device.foreign_stream(stream_handle(stream))
         lane.wait(self._last)
+        self._border.reached = self._last
         call = self._checked(arrays, out, lane)
         results = [
             self._made(place, call) if given is None else given
@@ -88,10 +89,11 @@ class Caller:
         for spec in self._results:
             if spec.donor is None and out is None:
                 outputs.append(None)
+            elif spec.donor is None:
+                outputs.append(self._border.output(next(remaining), spec, lane))
             else:
-                value = next(remaining) if spec.donor is None else arrays[spec.donor]
-                own = spec if spec.donor is None else self._parameters[spec.donor]
-                outputs.append(self._border.output(value, own, lane))
+                own = self._parameters[spec.donor]
+                outputs.append(self._border.donor(inputs[spec.donor], own))
         return _Call(lane, inputs, tuple(outputs))
 
     def _made(self, place: int, call: _Call) -> Given:
@@ -138,9 +140,9 @@ class Caller:
         """Note up to where the call uses the arena and the arrays."""
         self._last = event = call.stream.record()
         for given in call.inputs:
-            given.after_use(event, written=False)
+            given.after_use(event, call.stream, written=False)
         for given in results:
-            given.after_use(event, written=True)
+            given.after_use(event, call.stream, written=True)
         while self._held and self._held[0][0].is_done():
             self._held.popleft()
         on_card = tuple(given for given in (*call.inputs, *results) if given.is_on_card)

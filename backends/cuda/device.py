@@ -123,18 +123,18 @@ class Memory:
     def __init__(self, stream: Stream, count: int) -> None:
         self.stream = stream
         self.address = stream.allocate(max(1, count))
-        self._uses: list[Event] = []
+        self._uses: dict[int, Event] = {}  # in other streams, by their handles
         # At the interpreter's end the driver gives everything back.
         finalizer = weakref.finalize(self, _release, stream, self.address, self._uses)
         finalizer.atexit = False
 
-    def used_until(self, event: Event) -> None:
-        """Note that work before a place in another stream uses this memory."""
-        self._uses[:] = [use for use in self._uses if not use.is_done()]
-        self._uses.append(event)
+    def used_until(self, event: Event, stream: Stream) -> None:
+        """Note that work in a stream, up to this place in it, uses the memory."""
+        if stream is not self.stream:
+            self._uses[stream.handle] = event
 
 
-def _release(stream: Stream, address: int, uses: Sequence[Event]) -> None:
-    for event in uses:
+def _release(stream: Stream, address: int, uses: Mapping[int, Event]) -> None:
+    for event in uses.values():
         stream.wait(event)
     stream.release(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -47,7 +48,7 @@ class DeviceArray:
     def nbytes(self) -> int:
         return prod(self.shape) * self.dtype.itemsize
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         strides = contiguous_strides(self.shape, self.dtype.itemsize)
         return Facts(self.dtype, self.shape, strides, self._memory.address, True)
@@ -66,15 +67,16 @@ class DeviceArray:
 
     # Order among streams
 
-    def before_use(self, stream: Stream) -> None:
-        """Let a stream wait until the array is computed."""
-        stream.wait(self._ready)
+    @property
+    def ready(self) -> Event:
+        """Where it is computed."""
+        return self._ready
 
-    def after_use(self, event: Event, *, written: bool) -> None:
+    def after_use(self, event: Event, stream: Stream, *, written: bool) -> None:
         """Note that the array is read, or written, up to a place in a stream."""
         if written:
             self._ready = event
-        self._memory.used_until(event)
+        self._memory.used_until(event, stream)
 
     # DLPack
 
@@ -124,4 +126,5 @@ class _Loan:
         if self._consumer is not None:
             with contextlib.suppress(RunError):  # the stream may be gone, and then it is done
                 self._array.device.enter()
-                self._array.after_use(self._consumer.record(), written=False)
+                event = self._consumer.record()
+                self._array.after_use(event, self._consumer, written=False)

@@ -31,17 +31,18 @@ class Given:
     def is_on_card(self) -> bool:
         return self.host is None
 
-    def after_use(self, event: Event, *, written: bool) -> None:
+    def after_use(self, event: Event, stream: Stream, *, written: bool) -> None:
         if isinstance(self.value, DeviceArray):
-            self.value.after_use(event, written=written)
+            self.value.after_use(event, stream, written=written)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Border:
     """Where arrays come in. `InputError` where one does not fit."""
 
     device: Device
     alignments: Mapping[str, int]  # that addresses of arrays must be multiples of
+    reached: Event | None = None  # what the stream of the call has waited for last
 
     def input(self, value: object, spec: ArraySpec, stream: Stream) -> Given:
         """An array that is read in a stream."""
@@ -58,6 +59,13 @@ class Border:
             array = plain_result(value, spec)
             given = Given(value, Facts.of(array), array)
         return self._checked(given, spec, writeable=True)
+
+    def donor(self, given: Given, spec: ArraySpec) -> Given:
+        """An array that is read, and written too."""
+        if not given.is_on_card:
+            plain_result(given.value, spec)
+        check_array(given.facts, spec, writeable=True)
+        return given
 
     def _checked(self, given: Given, spec: ArraySpec, *, writeable: bool) -> Given:
         check_array(given.facts, spec, writeable=writeable)
@@ -76,7 +84,9 @@ class Border:
             return None
         if isinstance(value, DeviceArray):
             self._check_place(value.__dlpack_device__(), spec)
-            value.before_use(stream)
+            if value.ready is not self.reached:  # which arrays of one call have in common
+                self.reached = value.ready
+                stream.wait(value.ready)
             return Given(value, value.facts)
         if not hasattr(value, "__dlpack__") or not hasattr(value, "__dlpack_device__"):
             return None
