@@ -388,6 +388,23 @@ def test_arrays_that_do_not_fit_are_the_errors_of_the_cpu(shim: ShimCard, wrong:
     assert told[0] == told[1]
 
 
+def test_what_is_given_away_must_be_an_array_that_can_be_written(shim: ShimCard) -> None:
+    @ml.function(f32[8])
+    def doubled(x: Value) -> Value:
+        return x * 2.0
+
+    run = executable_on(shim, doubled.donating({"x": 0}))
+    fixed = np.ones(8, np.float32)
+    fixed.flags.writeable = False
+    with pytest.raises(InputError, match=r"'x': .* got a read-only one; fix: x\.copy\(\)"):
+        run(fixed)
+    with pytest.raises(InputError, match="'x' is written to, so it must be a NumPy array; got"):
+        run(fixed.data)
+    right = np.ones(8, np.float32)
+    assert run(right) is right
+    np.testing.assert_array_equal(right, 2.0)
+
+
 def test_counts_and_names_are_checked(shim: ShimCard) -> None:
     run = executable_on(shim, BY_NAME["linear"])
     x, w, b = arrays_for(BY_NAME["linear"])
