@@ -163,7 +163,13 @@ def depthwise_narrow(x: Value) -> Value:
     )
 
 
-WINDOWS = (depthwise_last, depthwise_first, pools, depthwise_narrow)
+@ml.function(f32[2, 9, 13, 40])
+def depthwise_inside(x: Value) -> Value:
+    """Seven rows of eleven, which tiles do not divide, and no padding that would be guarded."""
+    return ml.conv(x, random(40, 1, 3, 3), groups=40, layout="nhwc")
+
+
+WINDOWS = (depthwise_last, depthwise_first, pools, depthwise_narrow, depthwise_inside)
 each_window = pytest.mark.parametrize("fn", WINDOWS, ids=lambda fn: fn.name)
 
 
@@ -255,6 +261,8 @@ def test_gradients_of_convolutions_are_products_by_tiles(fn: Function) -> None:
         if "conv" in kernel.name and "sums" not in kernel.buffers and "_sum" not in kernel.name
     ]
     assert not untiled
+    (weight,) = [kernel for kernel in program.kernels if "weight_gradient" in kernel.name][:1]
+    assert "call @copy_f32x4" in str(weight)  # the channels of an image lie side by side
     arrays = arrays_for(fn)
     check(run_program(program, arrays, constants), fn, arrays, 1e-5)
 

@@ -48,7 +48,7 @@ def along_columns(x: Value, at: Value, u: Value) -> Value:
 SCATTERS = (rows_added, histogram, last_wins, along_rows, along_columns)
 
 
-@ml.function(f32[3, 150], i32[70])
+@ml.function(f32[2, 300], i32[70])
 def totals(x: Value, n: Value) -> tuple[Value, ...]:
     return (
         ml.cumsum(x, 1),
@@ -85,7 +85,7 @@ def arrays_for(fn: Function) -> list[Array]:
 def check(found: tuple[Array, ...], fn: Function, arrays: list[Array]) -> None:
     wide = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
     for result, exact in zip(found, run_reference(fn, wide), strict=True):
-        # Sums and products of 150 numbers near one, in another order.
+        # Sums and products of 300 numbers near one, in another order.
         np.testing.assert_allclose(result, exact, rtol=1e-5)
 
 
