@@ -33,12 +33,12 @@ from .passes.lower import Lowered, lower
 from .passes.manager import Observer, Record, run_passes
 from .passes.pipelines import Step, cpu_pipeline, cuda_pipeline
 from .passes.plan_memory import plan_memory
-from .passes.precision import check_precision
+from .passes.precision import check_precision, named_precision
 from .report import memory_report, report_of
 from .target import Target, named_target, nearest_card
 from .tile.program import Memory, Program
 from .tuning import Chooser, Tuning, read_tuning
-from .types import DTYPES, Array
+from .types import Array
 
 _LOG = logging.getLogger("mlir_lite")
 # Names of files by stage.
@@ -95,11 +95,15 @@ def compile(
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
-    "off", 2 or 4. `precision="bf16"` lets products and convolutions by constants multiply bf16,
-    summed in f32, where the machine has an instruction for it (on a card all products do): an error
-    of 2**-8 instead of 2**-24 in each factor for half the time and memory. `dump` is a folder that
-    gets a numbered file for the IR after each pass. `tune` is a record of measured choices that
-    `ml.tune` made on this machine, or its file.
+    "off", 2 or 4. `dump` is a folder that gets a numbered file for the IR after each pass. `tune`
+    is a record of measured choices that `ml.tune` made on this machine, or its file.
+
+    `precision` is what factors of f32 products are rounded to; sums of them stay f32. "f32" rounds
+    nothing. "bf16" lets products and convolutions by constants, on cards all of them, multiply bf16
+    where the machine has an instruction for it: errors of 2**-8 in each factor instead of 2**-24
+    for half the time and memory. Cards also have "tf32", errors of 2**-11, and "f16", the same for
+    factors up to 65504, above which they are infinite, and from 2**-14 on.
+
     `donate` gives arrays away: `{"w": 0}` makes the call write result 0 into the array it gets for
     `w`, and return that array (`Function.donating` says so of the function itself).
     What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
@@ -107,7 +111,7 @@ def compile(
     another machine.
     """
     start_logging()
-    check_precision(precision)
+    precision = named_precision(precision)
     steps = None if passes is None else tuple(passes)
     folder = dump_folder() if dump is None else Path(dump)
     tuning = Tuning() if tune is None else tune if isinstance(tune, Tuning) else read_tuning(tune)
@@ -129,7 +133,7 @@ def backend_of(
     if target.partition(":")[0] == "cuda":
         card = named_target(nearest_card(found_card().capability) if target == "cuda" else target)
         assert card is not None and card.gpu is not None
-        gpu = replace(card.gpu, factors=None if precision == "f32" else DTYPES[precision])
+        gpu = replace(card.gpu, factors=precision)
         return CudaBackend(replace(card, tuning=tuning, gpu=gpu))
     figures, machine = cpu_target(target)
     if isinstance(tuning, Tuning) and tuning.choices:
@@ -148,6 +152,7 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
         return options.passes
     if target.gpu is not None:
         return cuda_pipeline(target, winograd=options.winograd)
+    check_precision(options.precision, target)
     return cpu_pipeline(target, winograd=options.winograd, precision=options.precision)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .errors import UnsupportedError
 from .tuning import Chooser, Tuning
-from .types import DType
+from .types import DTYPES, DType
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,12 @@ class Gpu:
     block_threads: int = 256  # enough to hide latencies, few enough to leave each registers
     static_shared_bytes: int = 48 << 10  # that a block may use without asking
     warpgroup_products: bool = False  # wgmma: of matrices in shared memory, by four warps
-    factors: DType | None = None  # what factors of f32 products are rounded to, if that is allowed
+    factors: str = "f32"  # what factors of f32 products are rounded to: "tf32", "bf16" or "f16"
+
+    @property
+    def narrow_factors(self) -> DType | None:
+        """The narrow type that factors of f32 products are rounded to, if it is one."""
+        return DTYPES[self.factors] if self.factors in ("bf16", "f16") else None
 
     @property
     def architecture(self) -> str:

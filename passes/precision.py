@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..errors import InputError, check
+from ..errors import InputError, UnsupportedError, check
 from ..ir import Function, Value, current_builder, rewrite, rewrite_all
 from ..ir.rewrite import Pattern
 from ..ops.cast import cast
@@ -27,7 +27,9 @@ from .narrow_products import conv_by_dots, matmul_by_dots, summed_together
 from .quantised import depends_on_constants
 from .schedule.winograd_cost import WINOGRAD_WORTH, direct_cycles
 
-PRECISIONS = ("f32", "bf16")
+PRECISIONS = ("f32", "tf32", "bf16", "f16")
+_OF_PROCESSORS = ("f32", "bf16")
+_ALSO = {"fp32": "f32", "fp16": "f16"}
 
 
 def precision(
@@ -35,7 +37,7 @@ def precision(
 ) -> Function:
     """Rewrite where the target has an instruction for it; elsewhere f32 is faster. A convolution
     stays in f32 where Winograd's algorithm, if `winograd` admits it, takes still less time."""
-    check_precision(choice)
+    check_precision(choice, target)
     together = summed_together(bf16, bf16, f32, target)
     if choice == "f32" or together is None:
         return fn
@@ -44,12 +46,24 @@ def precision(
     return rewrite_all(fn, patterns, TABLE, fuel=1)
 
 
-def check_precision(choice: str) -> None:
-    """`InputError` for a precision that there is not."""
+def named_precision(choice: str) -> str:
+    """A precision by its name here; `InputError` for one that there is not."""
+    choice = _ALSO.get(choice, choice)
     check(
         choice in PRECISIONS,
         f"there is no precision '{choice}'; there are {', '.join(PRECISIONS)}",
         InputError,
+    )
+    return choice
+
+
+def check_precision(choice: str, target: Target) -> None:
+    """`UnsupportedError` for a precision that only cards have."""
+    check(
+        target.gpu is not None or choice in _OF_PROCESSORS,
+        f"{target.name} has no precision '{choice}': it has {' and '.join(_OF_PROCESSORS)}; cards "
+        f"(cuda:sm_80 and later) have {', '.join(PRECISIONS)}",
+        UnsupportedError,
     )
 
 

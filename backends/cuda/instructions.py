@@ -10,6 +10,7 @@ from ...tile.nodes import Call
 from ...tile.warpgroups import FEWER, MORE, registers_name
 from ...tile.warps import (
     MAXIMA,
+    MULTIPLIED,
     NARROW,
     POWERS,
     lane_row,
@@ -32,7 +33,8 @@ LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called
 # Instructions whose wrappers take a lane's own registers of each fragment.
 _ON_REGISTERS = frozenset(
     (MAXIMA, POWERS)
-    + tuple(make(dtype) for make in (mma_name, narrow_name, row_sums_name) for dtype in NARROW)
+    + tuple(map(mma_name, MULTIPLIED))
+    + tuple(make(dtype) for make in (narrow_name, row_sums_name) for dtype in NARROW)
 )
 
 
@@ -86,10 +88,13 @@ def _load(call: Call, side: str, write: Expressions) -> str:
     """Matrices of a fragment: each lane gives the place of one of their rows."""
     to, source = call.windows
     turned = call.callee.endswith("_turned")
-    row, column = lane_row(side, Var(INDEX, LANE), turned=turned)
+    dtype = write.buffers[to.buffer].dtype
+    row, column = lane_row(side, dtype, Var(INDEX, LANE), turned=turned)
     *outer, first, second = source.offsets
     place = write.place(source.buffer, (*outer, first + row, second + column))
     name = "load_matrices_turned" if turned else "load_matrices"
+    if not is_packed(write.buffers[to.buffer]):
+        name = f"{name}_{dtype}"
     return f"{name}(&{write.place(to.buffer, to.offsets)}, &{place});"
 
 

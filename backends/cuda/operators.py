@@ -71,9 +71,10 @@ FLOAT_CALLS: Mapping[str, str] = {
     "floordiv": "floored_quotient",
     "sigmoid": "sigmoid",
     "gelu": "gelu",
+    "tf32": "to_tf32",
 }
 EXACT = frozenset(
-    ("min", "max", "neg", "abs", "sign", "round", "floor", "ceil", "trunc", "truncmod")
+    ("tf32", "min", "max", "neg", "abs", "sign", "round", "floor", "ceil", "trunc", "truncmod")
 )
 ROUNDINGS: Mapping[str, str] = {"f16": "to_f16", "bf16": "to_bf16"}
 

@@ -40,6 +40,12 @@ __device__ inline unsigned short bf16_bits(double x)
     if (fabs((double)near) > fabs(x)) bits = (bits - 1) | 1;
     return bf16_bits(__int_as_float(bits | 1));
 }""",
+    "to_tf32": """__device__ inline float to_tf32(float x)
+{
+    int bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return __int_as_float(bits);
+}""",
     "f16_value": """__device__ inline float f16_value(unsigned short bits)
 {
     float value;
@@ -135,6 +141,26 @@ __device__ inline void {name}(unsigned* to, const void* row)
 }}"""
 
 
+_LOAD_FLOATS = """// Four matrices of eight rows of four floats.
+__device__ inline void load_matrices_f32(float* to, const void* row)
+{
+    unsigned bits[4];
+    load_matrices(bits, row);
+    for (int part = 0; part < 4; ++part) to[part] = __int_as_float((int)bits[part]);
+}"""
+
+_MULTIPLY_FLOATS = """// acc += a * b, of sixteen by eight and eight by eight rounded elements.
+__device__ inline void mma_tf32(float* acc, const float* a, const float* b)
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+                 : "r"(__float_as_int(a[0])), "r"(__float_as_int(a[1])),
+                   "r"(__float_as_int(a[2])), "r"(__float_as_int(a[3])),
+                   "r"(__float_as_int(b[0])), "r"(__float_as_int(b[1])));
+}"""
+
+
 def _mma_wrapper(dtype: DType) -> str:
     return f"""// acc += a * b, of sixteen by sixteen and sixteen by eight elements.
 __device__ inline void mma_{dtype}(float* acc, const unsigned* a, const unsigned* b)
@@ -187,6 +213,8 @@ _ROWS: Mapping[str, str] = {
 _PRODUCTS: Mapping[str, str] = {
     "load_matrices": _load_wrapper("load_matrices", ""),
     "load_matrices_turned": _load_wrapper("load_matrices_turned", ".trans"),
+    "load_matrices_f32": _LOAD_FLOATS,
+    "mma_tf32": _MULTIPLY_FLOATS,
     **{mma_name(dtype): _mma_wrapper(dtype) for dtype in NARROW},
 }
 

@@ -120,6 +120,15 @@ def _floor_divide(ops: Primitives, a: Value, b: Value) -> Value:
     return ops.select(ops.test("fcmp oeq", b, zero), plain, whole)
 
 
+def _tf32(ops: Primitives, x: Value) -> Value:
+    """Half a step is added to the magnitude, and what is below a step left out."""
+    vec = Vec(Shape(ops.out, "f64" if x.dtype == f64 else "f32", x.lanes), x.name)
+    drop = vec.shape.mantissa_bits - 10
+    near = (((vec.bits() + (1 << (drop - 1))) >> drop) << drop).as_float()
+    finite = vec.fabs() < float("inf")
+    return Value(finite.select(near, vec).name, x.dtype, x.lanes)
+
+
 def _square_root(ops: Primitives, x: Value) -> Value:
     return ops.intrinsic("sqrt", x)
 
@@ -145,6 +154,7 @@ EXACT_RULES: Mapping[str, FloatRule] = {
     "floor": _floor,
     "ceil": _ceil,
     "trunc": _trunc,
+    "tf32": _tf32,
     "truncmod": _truncated_modulo,
 }
 ROUNDED_RULES: Mapping[str, FloatRule] = {

@@ -59,7 +59,8 @@ def add_compile_arguments(parser: ArgumentParser) -> None:
     add_target_arguments(parser)
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="f32",
-        help="bf16: products by constants multiply bf16 where the machine has an instruction",
+        help="bf16: products by constants multiply bf16 where the machine has an instruction; "
+        "on cards tf32, bf16, f16: what factors of all products are rounded to",
     )  # fmt: skip
     parser.add_argument(
         "--verify", choices=("off", "structure", "each-pass"), default=None,

@@ -117,6 +117,17 @@ def _rounded(x: Array) -> Array:
     return np.asarray(np.rint(x))
 
 
+def _tf32(x: Array) -> Array:
+    """Ten bits of the mantissa are kept; f16 and bf16 have no more."""
+    bits = {"f2": 10, "f4": 23, "f8": 52}.get(x.dtype.str[1:])
+    if bits is None:
+        raise TypeError(f"no mantissa in {x.dtype}")
+    whole = x.view(f"u{x.dtype.itemsize}")
+    half = whole.dtype.type(1 << (bits - 10) >> 1)
+    near = (whole + half) >> whole.dtype.type(bits - 10) << whole.dtype.type(bits - 10)
+    return np.where(np.isfinite(x), near.view(x.dtype), x)
+
+
 def _select(condition: Array, then: Array, otherwise: Array) -> Array:
     return np.where(condition, then, otherwise)
 
@@ -154,6 +165,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("abs", 1, np.abs, "Magnitude; of the least integer: itself."),
     _f("sign", 1, np.sign, "-1, 0 or 1; NaN of NaN."),
     _f("round", 1, _rounded, "Nearest integer, halves to even."),
+    _f("tf32", 1, _tf32, "Nearest number with 10 bits after its first, halves away from zero."),
     _f("floor", 1, np.floor, "Largest integer not above."),
     _f("ceil", 1, np.ceil, "Smallest integer not below."),
     _f("trunc", 1, np.trunc, "Integer part."),

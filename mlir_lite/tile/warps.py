@@ -3,7 +3,8 @@
     call @load_left_bf16(a[i, 0, 0], left[stage, m, k]);  call @mma_bf16(acc[i, j, 0, 0], a, b)
     call @shuffle_f32(other[0, 0], part[0, 0]; 16)
 
-Which lane has which element is as in NVIDIA's PTX ISA, "Matrix fragments for mma.m16n8k16".
+Which lane has which element is as in NVIDIA's PTX ISA, "Matrix fragments for mma.m16n8k16"; of f32,
+whose factors are rounded to TF32 before, "for mma.m16n8k8".
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from .nodes import Accumulate, Block, Buffer, Kind, Loop, Proc, Ref, Stmt, Store
 LANES = 32
 ROWS, COLUMNS, TERMS = 16, 8, 16  # of one product of fragments
 NARROW = (bf16, f16)  # what is multiplied; sums are f32
+MULTIPLIED = (*NARROW, f32)  # of f32 ten bits after the first
+
+
+def terms_of(dtype: DType) -> int:
+    """The terms of one product of fragments: what two registers of four lanes hold."""
+    return TERMS * bf16.bytes // dtype.bytes
 
 
 def mma_name(dtype: DType) -> str:
     """The instruction that adds a product of fragments."""
-    return f"mma_{dtype}"
+    return f"mma_{'tf32' if dtype == f32 else dtype}"
 
 
 def load_name(side: str, dtype: DType, *, turned: bool) -> str:
@@ -55,13 +62,14 @@ def warp_procs() -> Iterator[tuple[Proc, str]]:
         yield _shuffle(dtype), "to"
     yield _maxima(), "most"
     yield _powers(), "to"
-    for dtype in NARROW:
+    for dtype in MULTIPLIED:
         yield _mma(dtype), "acc"
-        yield _narrow(dtype), "to"
-        yield _row_sums(dtype), "acc"
-        for turned in (False, True):
+        for turned in (False, True) if dtype in NARROW else (False,):
             yield _load_left(dtype, turned), "to"
             yield _load_right(dtype, turned), "to"
+    for dtype in NARROW:
+        yield _narrow(dtype), "to"
+        yield _row_sums(dtype), "acc"
 
 
 def _shuffle(dtype: DType) -> Proc:
@@ -76,15 +84,16 @@ def _shuffle(dtype: DType) -> Proc:
 def _mma(dtype: DType) -> Proc:
     """`acc[i, j] += sum over k of a[i, k] * b[k, j]`, as the fragments have them."""
     i, j, k = (Var(INDEX, axis) for axis in "ijk")
-    b = (j * 4 + k % 8 // 2, k // 8 * 2 + k % 2)
+    pair, half = _together(dtype)
+    b = (j * 4 + k % half // pair, k // half * pair + k % pair)
     product = cast(_left(dtype, i, k), f32) * cast(Load(dtype, "b", b), f32)
     update = Accumulate("sum", (_sum(i, j),), (product,))
     params = (
         Buffer("acc", f32, (LANES, 4)),
-        Buffer("a", dtype, (LANES, 8)),
-        Buffer("b", dtype, (LANES, 4)),
+        Buffer("a", dtype, (LANES, 4 * pair)),
+        Buffer("b", dtype, (LANES, 2 * pair)),
     )
-    body = _over((("i", ROWS), ("j", COLUMNS), ("k", TERMS)), update)
+    body = _over((("i", ROWS), ("j", COLUMNS), ("k", terms_of(dtype))), update)
     return Proc(mma_name(dtype), params, (), body)
 
 
@@ -93,30 +102,56 @@ def _sum(i: Expr, j: Expr) -> Ref:
     return Ref("acc", (i % 8 * 4 + j // 2, i // 8 * 2 + j % 2))
 
 
+def _together(dtype: DType) -> tuple[int, int]:
+    """The neighbouring terms that one register holds, and those of one register of four lanes."""
+    pair = f32.bytes // dtype.bytes
+    return pair, 4 * pair
+
+
 def _left(dtype: DType, i: Expr, k: Expr) -> Load:
     """Term k of row i of a left operand."""
-    return Load(dtype, "a", (i % 8 * 4 + k % 8 // 2, k // 8 * 4 + i // 8 * 2 + k % 2))
+    pair, half = _together(dtype)
+    element = k // half * (2 * pair) + i // 8 * pair + k % pair
+    return Load(dtype, "a", (i % 8 * 4 + k % half // pair, element))
+
+
+def left_place(dtype: DType, lane: Expr, part: Expr, pair: Expr) -> tuple[Expr, Expr]:
+    """The row and the term that a lane has in one of the four registers of a left fragment."""
+    size, half = _together(dtype)
+    return lane // 4 + part % 2 * 8, lane % 4 * size + pair + part // 2 * half
+
+
+def right_place(dtype: DType, lane: Expr, part: Expr, pair: Expr) -> tuple[Expr, Expr]:
+    """The column and the term that a lane has in one of the two registers of a right fragment."""
+    size, half = _together(dtype)
+    return lane // 4, lane % 4 * size + pair + part * half
 
 
 def _load_left(dtype: DType, turned: bool) -> Proc:
-    """Sixteen rows by sixteen terms."""
+    """Sixteen rows by the terms of a product."""
     lane, pair, part = (Var(INDEX, axis) for axis in ("lane", "pair", "part"))
-    row, term = lane // 4 + part % 2 * 8, lane % 4 * 2 + pair + part // 2 * 8
+    size, terms = _together(dtype)[0], terms_of(dtype)
+    row, term = left_place(dtype, lane, part, pair)
     at = (row, term) if not turned else (term, row)
-    store = Store(Ref("to", (lane, part * 2 + pair)), Load(dtype, "from", at))
-    params = (Buffer("to", dtype, (LANES, 8)), Buffer("from", dtype, (ROWS, TERMS)))
-    body = _over((("lane", LANES), ("part", 4), ("pair", 2)), store)
+    store = Store(Ref("to", (lane, part * size + pair)), Load(dtype, "from", at))
+    params = (Buffer("to", dtype, (LANES, 4 * size)), Buffer("from", dtype, (ROWS, terms)))
+    body = _over((("lane", LANES), ("part", 4), ("pair", size)), store)
     return Proc(load_name("left", dtype, turned=turned), params, (), body)
 
 
 def _load_right(dtype: DType, turned: bool) -> Proc:
-    """Twice eight columns by sixteen terms."""
+    """Twice eight columns by the terms of a product."""
     lane, pair, part, half = (Var(INDEX, axis) for axis in ("lane", "pair", "part", "half"))
-    column, term = half * COLUMNS + lane // 4, lane % 4 * 2 + pair + part * 8
+    size, terms = _together(dtype)[0], terms_of(dtype)
+    column, term = right_place(dtype, lane, part, pair)
+    column = half * COLUMNS + column
     at = (column, term) if not turned else (term, column)
-    store = Store(Ref("to", (half, lane, part * 2 + pair)), Load(dtype, "from", at))
-    params = (Buffer("to", dtype, (2, LANES, 4)), Buffer("from", dtype, (2 * COLUMNS, TERMS)))
-    body = _over((("half", 2), ("lane", LANES), ("part", 2), ("pair", 2)), store)
+    store = Store(Ref("to", (half, lane, part * size + pair)), Load(dtype, "from", at))
+    params = (
+        Buffer("to", dtype, (2, LANES, 2 * size)),
+        Buffer("from", dtype, (2 * COLUMNS, terms)),
+    )
+    body = _over((("half", 2), ("lane", LANES), ("part", 2), ("pair", size)), store)
     return Proc(load_name("right", dtype, turned=turned), params, (), body)
 
 
@@ -166,11 +201,10 @@ def _over(axes: tuple[tuple[str, int], ...], *body: Stmt) -> Block:
     return body
 
 
-def lane_row(side: str, lane: Expr, *, turned: bool) -> tuple[Expr, Expr]:
-    """Where the eight elements begin that a lane's address stands for, in the tile that is loaded:
+def lane_row(side: str, dtype: DType, lane: Expr, *, turned: bool) -> tuple[Expr, Expr]:
+    """Where the sixteen bytes begin that a lane's address stands for, in the tile that is loaded:
     those of lanes 0 to 7 are the first of four matrices, and so on."""
     matrix, row = lane // 8, lane % 8
-    first, second = matrix % 2 * 8, matrix // 2 * 8
-    if side == "right":
-        first, second = second, first
-    return (first + row, second) if not turned else (second + row, first)
+    own, other = (matrix % 2, matrix // 2) if side == "left" else (matrix // 2, matrix % 2)
+    first, term = own * 8, other * _together(dtype)[1]
+    return (first + row, term) if not turned else (term + row, first)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, InputError, PassError, Value, f32
+from mlir_lite import Function, InputError, PassError, UnsupportedError, Value, f32
 from mlir_lite.ir import ConstantData, run_reference
 from mlir_lite.ops.constant import constant
 from mlir_lite.ops.conv import Conv
@@ -161,7 +161,7 @@ def test_the_manager_knows_that_the_pass_rounds(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_unknown_precision_is_an_error() -> None:
     fn = ml.function(f32[3, 5])(lambda x: x @ random(5, 4))
-    with pytest.raises(InputError, match="no precision 'f16'; there are f32, bf16"):
+    with pytest.raises(UnsupportedError, match="no precision 'f16': it has f32 and bf16; cards"):
         precision(fn, target=TARGET, choice="f16")
     with pytest.raises(InputError, match="no precision 'half'"):
         ml.compile(fn, precision="half")

@@ -114,7 +114,7 @@ def factors(dtype: DType, gpu: Gpu) -> DType | None:
     """The type that warps multiply for an attention of a type, if there is one."""
     if dtype in NARROW:
         return dtype
-    return gpu.factors if dtype == f32 else None
+    return gpu.narrow_factors if dtype == f32 else None
 
 
 def heads_together(

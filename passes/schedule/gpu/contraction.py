@@ -273,17 +273,27 @@ def _has_loads(expr: Expr) -> bool:
 
 
 def narrow_type(contraction: Contraction) -> DType | None:
-    """The type of both factors before they were widened, if cards can multiply it."""
-    factors = (contraction.left.value, contraction.right.value)
-    found = {factor.value.dtype for factor in factors if isinstance(factor, Cast)}
-    wide = all(isinstance(factor, Cast) for factor in factors)
-    if not wide or len(found) != 1 or contraction.total.dtype != f32:
+    """The type of both factors before they were widened, or f32 if both are rounded to TF32, where
+    cards have an instruction that multiplies them."""
+    if contraction.total.dtype != f32:
         return None
-    (dtype,) = found
-    return dtype if dtype in NARROW else None
+    left, right = (_bare(side.value) for side in (contraction.left, contraction.right))
+    if left is None or right is None or left.dtype != right.dtype:
+        return None
+    return left.dtype
 
 
 def narrowed(operand: Operand) -> Operand:
-    """An operand before it was widened."""
-    value = operand.value
-    return replace(operand, value=value.value if isinstance(value, Cast) else value)
+    """An operand before it was widened or rounded."""
+    value = _bare(operand.value)
+    return operand if value is None else replace(operand, value=value)
+
+
+def _bare(factor: Expr) -> Expr | None:
+    """A factor before it was widened from a narrow type, or rounded to TF32."""
+    match factor:
+        case Cast(value=value) if value.dtype in NARROW:
+            return value
+        case Apply(function="tf32", args=(value,)):
+            return value
+    return None

@@ -22,7 +22,7 @@ def card_cycles(
     """The cycles of each algorithm there is for a 3×3 convolution: of "direct" alone where factors
     are rounded, which would add up in Winograd's sums of them."""
     cycles = {"direct": direct_cycles(sizes, target, gpu)}
-    if gpu.factors is None:
+    if gpu.factors == "f32":
         cycles |= {
             name: winograd_cycles(sizes, tile, target, gpu) for name, tile in tiles.items()
         }
@@ -33,14 +33,14 @@ def direct_cycles(sizes: ConvSizes, target: Target, gpu: Gpu) -> float:
     """As one product of all pixels, whose terms are the taps of all channels."""
     product = Sizes(1, sizes.pixels, sizes.outer, TAPS * sizes.inner)
     moved = sizes.pixels * (sizes.inner + sizes.outer) * f32.bytes
-    return max(product_cycles(product, gpu.factors or f32, gpu), _moving(moved, target, gpu))
+    return max(product_cycles(product, gpu.factors, gpu), _moving(moved, target, gpu))
 
 
 def winograd_cycles(sizes: ConvSizes, tile: int, target: Target, gpu: Gpu) -> float:
     """The products of all points of tiles, and the transforms before and after, which take what
     memory takes and two more launches."""
     points, tiles = (tile + 2) ** 2, sizes.tiles(tile)
-    products = product_cycles(Sizes(points, tiles, sizes.outer, sizes.inner), f32, gpu)
+    products = product_cycles(Sizes(points, tiles, sizes.outer, sizes.inner), "f32", gpu)
     images = sizes.pixels * (sizes.inner + sizes.outer) * f32.bytes
     between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
     speed = CACHE_SPEED if between <= target.l2_bytes // 2 else 1

@@ -14,7 +14,7 @@ from ....target import Gpu
 from ....tile.warpgroups import ROWS as GROUP_ROWS
 from ....tile.warpgroups import THREADS as GROUP_THREADS
 from ....tile.warps import COLUMNS, NARROW, ROWS
-from ....types import DType
+from ....types import DTYPES, DType, f32
 
 QUAD = 4  # neighbouring elements that a thread reads of shared memory at once
 LANES = (4, 8)  # how the threads of a warp stand: rows and columns
@@ -137,6 +137,7 @@ class WarpTile:
     depth: int = WARP_DEPTH
     stages: int = WARP_STAGES
     splits: int = 1
+    element_bytes: int = 2
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -166,8 +167,8 @@ class WarpTile:
     def cycles(self) -> float:
         """Arithmetic, and half of the reads of shared memory, which go on beside it."""
         rows, columns = self.fragments
-        reads = prod(self.warps) * (rows * ROWS + columns * COLUMNS) * 2
-        arithmetic = prod(self.sides) / _FRAGMENT_MULTIPLY_ADDS
+        reads = prod(self.warps) * (rows * ROWS + columns * COLUMNS) * self.element_bytes
+        arithmetic = prod(self.sides) / _FRAGMENT_MULTIPLY_ADDS * (self.element_bytes / 2)
         return arithmetic + reads / _SHARED_BYTES / 2
 
     def in_parts(self, splits: int) -> Self:
@@ -260,8 +261,14 @@ def choose_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> Tile:
 
 
 def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
-    """The tile of fragments that takes the least time by estimate."""
-    return _least(_allowed(_WARP_TILES, gpu), sizes, dtype.bytes, gpu)
+    """The tile of fragments that takes the least time by estimate; of wider elements fewer terms,
+    so that it takes the same memory."""
+    size = dtype.bytes
+    tiles = [
+        replace(tile, depth=tile.depth * tile.element_bytes // size, element_bytes=size)
+        for tile in _WARP_TILES
+    ]
+    return _least(_allowed(tiles, gpu), sizes, size, gpu)
 
 
 def choose_warpgroup_tile(
@@ -269,7 +276,7 @@ def choose_warpgroup_tile(
 ) -> WarpgroupTile | None:
     """The tile of warpgroups that takes the least time by estimate, with so many bytes `moved`
     before it; None where warps alone are faster, or the card has no such products."""
-    if not gpu.warpgroup_products:
+    if not gpu.warpgroup_products or dtype not in NARROW:
         return None
     best = _least(_WARPGROUP_TILES, sizes, dtype.bytes, gpu)
     warps = choose_warp_tile(sizes, dtype, gpu)
@@ -285,11 +292,12 @@ def choose_warpgroup_tile(
 _AnyCut = TypeVar("_AnyCut", bound=Cut)
 
 
-def product_cycles(sizes: Sizes, factors: DType, gpu: Gpu) -> float:
-    """The estimated time of a product of f32 sums, in cycles of all multiprocessors."""
-    narrow = factors in NARROW
-    cut: Cut = (choose_warp_tile if narrow else choose_tile)(sizes, factors, gpu)
-    return _cycles(cut, sizes, factors.bytes, gpu)
+def product_cycles(sizes: Sizes, factors: str, gpu: Gpu) -> float:
+    """The estimated time of a product of f32 sums, in cycles of all multiprocessors. Factors are
+    "f32", or rounded as `Gpu.factors` says."""
+    dtype = DTYPES.get(factors, f32)
+    cut: Cut = (choose_tile if factors == "f32" else choose_warp_tile)(sizes, dtype, gpu)
+    return _cycles(cut, sizes, dtype.bytes, gpu)
 
 
 def _allowed(cuts: Sequence[_AnyCut], gpu: Gpu) -> Sequence[_AnyCut]:

@@ -1,5 +1,6 @@
 """The tiles of a product of narrow elements, multiplied by warps: fragments of sixteen rows, eight
-columns and sixteen terms, that all threads of a warp hold and multiply together.
+columns and sixteen terms, that all threads of a warp hold and multiply together. Of f32 that is to
+be rounded to TF32 there are eight terms, and each lane rounds what it has of them.
 
     block: warp: {async tiles {lane: left, right <- step 0};  ..
       for step: {wait tiles;  sync;  async tiles {lane: left, right <- step + 2};
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....expr import TRUE, Expr, Load, const, index
+from ....expr import TRUE, Expr, Load, apply, const, index
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -29,13 +30,15 @@ from ....tile.nodes import (
     Window,
 )
 from ....tile.tree import Names, tidy, var
-from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, mma_name
+from ....tile.warps import COLUMNS, LANES, ROWS, left_place, mma_name, right_place, terms_of
 from ....types import DType, f32
 from .contraction import Contraction, Operand, narrow_type, narrowed
 from .product_blocks import Blocks, unrolled
 from .product_operand import Staged
 from .product_tiles import WarpTile
 from .warp_tiles import GROUP, brought, lanes, load_fragments, swizzled
+
+ZERO = index(0)
 
 
 def by_warps(contraction: Contraction, tile: WarpTile) -> Kernel:
@@ -69,7 +72,8 @@ class _Tiling:
             )
         )
         rows, columns = tile.fragments
-        shapes = ((rows, columns, LANES, 4), (rows, LANES, 8), (columns, LANES, 4))
+        pair = f32.bytes // dtype.bytes  # elements of a register
+        shapes = ((rows, columns, LANES, 4), (rows, LANES, 4 * pair), (columns, LANES, 2 * pair))
         sums, a, b = (
             Buffer(names.fresh(name, "_"), kind, shape, Space.FRAGMENT)
             for name, kind, shape in zip(
@@ -149,7 +153,7 @@ class _Tiling:
         )
 
     def _multiplied(self, stage: Expr) -> Stmt:
-        """The products of a stage, sixteen terms at a time."""
+        """The products of a stage, as many terms at a time as one instruction multiplies."""
         term, i, j = (self.blocks.axis(name) for name in ("term", "i", "j"))
         rows, columns = self.tile.fragments
         a, b = self.fragments
@@ -162,20 +166,49 @@ class _Tiling:
                 Window(b.name, (var(j), zero, zero)),
             ),
         )
+        terms = terms_of(self.dtype)
+        first = var(term) * terms
         return unrolled(
             term,
-            self.tile.depth // TERMS,
-            *(
-                load_fragments(
-                    side.tiles, fragment, name, self._own(side), stage, var(term) * TERMS,
-                    self.blocks.axis("f"), turned=not side.has_terms_last,
-                )
-                for name, side, fragment in zip(
-                    ("left", "right"), self.operands, (a, b), strict=True
-                )
-            ),
+            self.tile.depth // terms,
+            *self._loaded("left", self.blocks.left, a, stage, first),
+            *self._loaded("right", self.blocks.right, b, stage, first),
             unrolled(i, rows, unrolled(j, columns, product)),
         )
+
+    def _loaded(
+        self, name: str, side: Staged, fragment: Buffer, stage: Expr, first: Expr
+    ) -> Block:
+        """A warp's fragments of an operand. No instruction turns f32: lanes read theirs."""
+        turned, axis = not side.has_terms_last, self.blocks.axis("f")
+        if self.dtype == f32 and turned:
+            return (self._rounded(name, fragment, side, stage, first),)
+        load = load_fragments(
+            side.tiles, fragment, name, self._own(side), stage, first, axis, turned=turned
+        )
+        return (load, self._rounded(name, fragment)) if self.dtype == f32 else (load,)
+
+    def _rounded(
+        self,
+        name: str,
+        fragment: Buffer,
+        side: Staged | None = None,
+        stage: Expr = ZERO,
+        first: Expr = ZERO,
+    ) -> Stmt:
+        """Each lane's elements of f32 fragments rounded; if a side is given, read from its tiles,
+        where terms are the rows."""
+        lane, f, e = (self.blocks.axis(axis) for axis in ("lane", "f", "e"))
+        count, _, size = fragment.shape
+        at = (var(f), var(lane), var(e))
+        value = Load(f32, fragment.name, at)
+        if side is not None:
+            place = left_place if name == "left" else right_place
+            row, term = place(f32, var(lane), var(e), ZERO)
+            row = self._own(side) + var(f) * (ROWS if name == "left" else COLUMNS) + row
+            value = Load(f32, side.tiles.name, (stage, first + term, row))
+        store = Store(Ref(fragment.name, at), apply("tf32", value))
+        return lanes(lane, unrolled(f, count, unrolled(e, size, store)))
 
     # Results
 
@@ -208,7 +241,8 @@ def _staged(
     along = contraction.runs_along_terms(operand)
     shape = (rows, tile.depth) if along else (tile.depth, rows)
     own = names.fresh(name, "_")
-    layout = swizzled((tile.stages, *shape), dtype)
+    # Eight lanes load rows that follow each other; of f32 that lies turned four read every row.
+    layout = swizzled((tile.stages, *shape), dtype, 2 if dtype == f32 and not along else 1)
     tiles = Buffer(own, dtype, (tile.stages, *shape), Space.SHARED, layout)
     return Staged(
         contraction,

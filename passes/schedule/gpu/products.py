@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ....expr import Cast, Load, cast, const, index, loads_of
+from ....expr import Cast, Load, apply, cast, const, index, loads_of
 from ....target import Gpu
 from ....tile.alignment import WIDEST
 from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from ....tile.tree import Names, accesses, nest, var
-from ....types import DType, f32
+from ....types import DTYPES, f32
 from .contraction import Contraction, Operand, count, narrow_type
 from .product_threads import by_tiles
 from .product_tiles import Sizes, choose_tile, choose_warp_tile, choose_warpgroup_tile
@@ -63,18 +63,22 @@ def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
     return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
 
 
-def rounded(contraction: Contraction, dtype: DType | None) -> Contraction:
-    """The contraction of f32 factors that are rounded first: `f32(bf16(x)) * f32(bf16(w))`."""
+def rounded(contraction: Contraction, factors: str) -> Contraction:
+    """The contraction of f32 factors that are rounded first: `f32(bf16(x)) * f32(bf16(w))`, or
+    `tf32(x) * tf32(w)`."""
     left, right = contraction.left, contraction.right
-    if dtype is None or any(isinstance(side.value, Cast) for side in (left, right)):
+    if factors == "f32" or any(isinstance(side.value, Cast) for side in (left, right)):
         return contraction
     if any(value.dtype != f32 for value in (left.value, right.value)):
         return contraction
-    return replace(contraction, left=_rounded(left, dtype), right=_rounded(right, dtype))
+    return replace(contraction, left=_rounded(left, factors), right=_rounded(right, factors))
 
 
-def _rounded(operand: Operand, dtype: DType) -> Operand:
-    return replace(operand, value=cast(cast(operand.value, dtype), f32))
+def _rounded(operand: Operand, factors: str) -> Operand:
+    value = operand.value
+    if factors == "tf32":
+        return replace(operand, value=apply("tf32", value))
+    return replace(operand, value=cast(cast(value, DTYPES[factors]), f32))
 
 
 def _in_parts(

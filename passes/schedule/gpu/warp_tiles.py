@@ -84,12 +84,12 @@ def load_fragments(
     return unrolled(axis, (count or fragments.shape[-3]) // at_once, call)
 
 
-def swizzled(shape: tuple[int, int, int], dtype: DType) -> Layout:
+def swizzled(shape: tuple[int, int, int], dtype: DType, together: int = 1) -> Layout:
     """Rows whose chunks of sixteen bytes change places, so that the same chunk of eight rows in a
-    row lies in all banks."""
+    row, or as many chunks `together` of fewer rows, lie in all banks."""
     stage, row, column = (var(f"{name}#") for name in ("stage", "row", "column"))
     width = CHUNK // dtype.bytes
     places = gcd(shape[-1] // width, PHASE)  # among which a row's chunks change theirs
-    turn = row // (PHASE // places) % places
+    turn = row * together // (PHASE // places) % places
     moved = apply("xor", column // width, turn) * width + column % width
     return Layout(("stage#", "row#", "column#"), (stage, row, moved), shape)

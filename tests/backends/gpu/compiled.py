@@ -26,12 +26,18 @@ from .shim import ShimDevice, build, build_checked, unit_text
 from .shim_card import ShimCard
 
 
-def card(name: str = "sm_90", threads: int = 256, multiprocessors: int = 132) -> Target:
-    """A card's figures, with so many threads a block, and so many blocks that keep it busy."""
+def card(
+    name: str = "sm_90", threads: int = 256, multiprocessors: int = 132, factors: str = "f32"
+) -> Target:
+    """A card's figures, with so many threads a block, so many blocks that keep it busy, and what
+    factors are rounded to."""
     target = named_target(f"cuda:{name}")
     assert target is not None and target.gpu is not None
     gpu = dataclasses.replace(
-        target.gpu, block_threads=threads, multiprocessors=multiprocessors
+        target.gpu,
+        block_threads=threads,
+        multiprocessors=multiprocessors,
+        factors=factors,
     )
     return dataclasses.replace(target, gpu=gpu)
 

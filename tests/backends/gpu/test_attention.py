@@ -29,9 +29,7 @@ from .shim import build, needs_shim, unit_text
 
 def rounding(dtype: DType = bf16) -> Target:
     """A card on which the factors of f32 products may be rounded."""
-    target = card()
-    assert target.gpu is not None
-    return replace(target, gpu=replace(target.gpu, factors=dtype))
+    return card(factors=dtype.name)
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,9 @@ def allowed(case: Case) -> float:
     off the same way. In f32 it is what scores of so many terms, summed in order, lose."""
     gpu = case.target.gpu
     assert gpu is not None
-    if case.dtype == f32 and gpu.factors is None:
+    if case.dtype == f32 and gpu.factors == "f32":
         return (8 if case.queries[-1] <= 64 else 16) * float(np.finfo(np.float32).eps)
-    narrow = gpu.factors if case.dtype == f32 and gpu.factors else case.dtype
+    narrow = gpu.narrow_factors if case.dtype == f32 and gpu.narrow_factors else case.dtype
     # The factors of f32 are rounded too: of the scores each by half a unit.
     return float(ml_dtypes.finfo(narrow.numpy).eps) * (2 if case.dtype == f32 else 1)
 

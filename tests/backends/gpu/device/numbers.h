@@ -4,6 +4,11 @@
 static inline float __int_as_float(int bits) { float x; memcpy(&x, &bits, 4); return x; }
 static inline int __float_as_int(float x) { int bits; memcpy(&bits, &x, 4); return bits; }
 
+static inline float to_tf32(float x)
+{
+    int bits = __float_as_int(x);
+    return fabsf(x) < INFINITY ? __int_as_float((bits + 0x1000) & ~0x1fff) : x;
+}
 static inline float f16_value(unsigned short bits)
 {
     _Float16 half;

@@ -45,6 +45,10 @@ SHIM_WRAPPER void load_matrices(unsigned* to, const void* row, int line = __buil
     for (int m = 0; m < 4; ++m)
         memcpy(to + m, (const char*)all[8 * m + lane / 4].row + lane % 4 * 4, 4);
 }
+static void load_matrices_f32(float* to, const void* row, int line = __builtin_LINE())
+{
+    load_matrices((unsigned*)to, row, line);
+}
 SHIM_WRAPPER void load_matrices_turned(unsigned* to, const void* row, int line = __builtin_LINE())
 {
     const shim_given* all = shim_rows(row, line);

@@ -1,0 +1,162 @@
+"""`precision=` on cards: what the IR says, how near results are to float64, what there is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.errors import InputError, UnsupportedError
+from mlir_lite.expr import FUNCTIONS
+from mlir_lite.ir import run_reference
+from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.verify import verify_kernel
+from mlir_lite.types import Array
+
+from .compiled import Compiled, all_orders, card, planned
+from .shim import needs_shim
+
+# The largest error of a factor, relative to it.
+ERRORS = {"f32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "f16": 2.0**-11}
+NARROW = [name for name in ERRORS if name != "f32"]
+
+each_precision = pytest.mark.parametrize("precision", NARROW)
+
+
+@ml.function(f32[33, 40], f32[40, 24], f32[24])
+def linear(x: Value, w: Value, b: Value) -> Value:
+    return ml.relu(x @ w + b)
+
+
+@ml.function(f32[70, 136], f32[40, 136])
+def turned(x: Value, w: Value) -> Value:
+    return x @ ml.transpose(w, perm=(1, 0))
+
+
+@ml.function(f32[136, 40], f32[136, 72])
+def left_turned(x: Value, w: Value) -> Value:
+    return ml.transpose(x, perm=(1, 0)) @ w
+
+
+@ml.function(f32[2, 19, 21], f32[2, 21, 37])
+def odd(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(f32[18, 24], f32[24, 36])
+def prologue(x: Value, w: Value) -> Value:
+    return ml.exp(x) @ w
+
+
+@ml.function(f32[1, 16, 5, 7], f32[24, 16, 3, 3])
+def convolution(x: Value, w: Value) -> Value:
+    return ml.conv2d(x, w, padding=1)
+
+
+@ml.function(f32[4, 2000], f32[2000, 40])
+def long_sums(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+CASES = (linear, turned, left_turned, odd, prologue, convolution, long_sums)
+
+
+def arrays_for(fn: Function) -> list[Array]:
+    random = np.random.default_rng(0)
+    shapes = [param.type.static_shape for param in fn.params]
+    return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def sizes(fn: Function, arrays: list[Array]) -> Array:
+    """The sums of the magnitudes of all products, which errors are relative to."""
+    if fn is prologue:
+        x, w = arrays
+        return np.asarray(np.exp(x.astype(np.float64)) @ np.abs(w.astype(np.float64)))
+    (found,) = run_reference(fn, [np.abs(array.astype(np.float64)) for array in arrays])
+    return found
+
+
+def check(found: Array, fn: Function, arrays: list[Array], precision: str) -> None:
+    """Each product is off by twice the error of a factor, and by their sum's own in f32."""
+    (exact,) = run_reference(fn, [array.astype(np.float64) for array in arrays])
+    terms = max(size for array in arrays for size in array.shape)
+    allowed = (2.01 * ERRORS[precision] + 2.0**-23 * terms) * sizes(fn, arrays)
+    error = np.abs(found - exact)
+    assert np.all(error <= allowed + 1e-30)
+    assert error.max() > 1e-3 * ERRORS[precision] * np.abs(exact).max()  # it is rounded indeed
+
+
+@each_precision
+@pytest.mark.parametrize("fn", [linear, turned, left_turned, prologue], ids=lambda fn: fn.name)
+def test_schedules_round_factors_and_no_more(fn: Function, precision: str) -> None:
+    program, constants = planned(fn, card(threads=32, factors=precision))
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    arrays = arrays_for(fn)
+    check(run_program(program, arrays, constants)[0], fn, arrays, precision)
+
+
+@needs_shim
+@each_precision
+@pytest.mark.parametrize("fn", CASES, ids=lambda fn: fn.name)
+def test_source_rounds_factors_and_no_more(fn: Function, precision: str, tmp_path: Path) -> None:
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path, target=card(factors=precision))
+    (found,) = all_orders(compiled, arrays)
+    check(found, fn, arrays, precision)
+
+
+@needs_shim
+def test_banks_are_read_without_conflicts(tmp_path: Path) -> None:
+    for fn in (turned, left_turned):
+        (tmp_path / fn.name).mkdir()
+        target = card(factors="tf32")
+        compiled = Compiled.of(fn, tmp_path / fn.name, target=target, watched=True)
+        compiled(*arrays_for(fn))
+        counts = compiled.device.counts()
+        assert counts.passes == counts.least_passes
+
+
+@pytest.mark.parametrize(
+    ("precision", "text"), [("tf32", "tf32("), ("bf16", "@mma_bf16"), ("f16", "@mma_f16")]
+)
+def test_the_ir_says_what_factors_are_rounded_to(precision: str, text: str) -> None:
+    stages = ml.compile(linear, target="cuda:sm_90", precision=precision).stages
+    assert text in stages["tile"]
+    assert f"mma_{precision}(" in stages["cuda"]
+    assert ("cvt.rna.tf32.f32" in stages["cuda"]) == (precision == "tf32")
+
+
+def test_f32_is_the_default_and_has_other_names() -> None:
+    plain = str(CudaSource.of(planned(linear, card())[0], card()))
+    assert "mma" not in plain
+    for name in ("f32", "fp32"):
+        assert "mma" not in ml.compile(linear, target="cuda:sm_90", precision=name).stages["cuda"]
+    assert "mma_f16" in ml.compile(linear, target="cuda:sm_90", precision="fp16").stages["cuda"]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "f16", "fp16"])
+@pytest.mark.parametrize("target", ["cpu", "reference", "cpu:haswell"])
+def test_a_processor_says_what_it_has(precision: str, target: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"has no precision .*: it has f32 and bf16; cards"):
+        ml.compile(linear, target=target, precision=precision)
+
+
+def test_an_unknown_precision_is_an_error() -> None:
+    with pytest.raises(InputError, match="there are f32, tf32, bf16, f16"):
+        ml.compile(linear, target="cuda:sm_90", precision="int4")
+
+
+def test_tf32_keeps_ten_bits_and_rounds_halves_away_from_zero() -> None:
+    one, step = 1.0, 2.0**-10
+    given = [one + step / 2, one + step / 4, -one - step / 2, one + step * 1.5, 3e38, np.inf, -0.0]
+    wanted = [one + step, one, -one - step, one + step * 2, 3e38, np.inf, -0.0]
+    found = FUNCTIONS["tf32"].evaluate(np.array(given, np.float32))
+    np.testing.assert_allclose(found, np.array(wanted, np.float32), rtol=2.0**-11)
+    np.testing.assert_array_equal(found[:4], np.array(wanted[:4], np.float32))
+    assert np.isnan(FUNCTIONS["tf32"].evaluate(np.array([np.nan], np.float32))).all()
+    assert FUNCTIONS["tf32"].evaluate(np.array([3.4028235e38], np.float32)) == np.inf
