@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..expr import Bounds, Expr, Load, index
+from ..expr import Bounds, Const, Expr, Load, index
 from .nodes import (
     Accumulate,
     Block,
@@ -80,13 +80,13 @@ def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
 
 
 def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kernel:
-    """Go through a reduction in blocks of `steps` iterations, which divide it, for each of them
-    through all of the nest of `axis`. The order of additions stays what it was.
+    """Go through a sum in blocks of `steps` terms, which divide it, for each of them through all of
+    the nest of `axis`. The blocks' sums are added up.
 
     for m: for n: {acc = 0;  for k: acc += a[m, k] * b[k, n];  y[m, n] = f(acc)}
       ->  for m: for n: sums[m, n] = 0;
-          for k.b: for m: for n: {acc = sums[m, n];  for k: acc += a[m, k.b * steps + k] * ..;
-                                  sums[m, n] = acc};
+          for k.b: for m: for n: {acc = 0;  for k: acc += a[m, k.b * steps + k] * ..;
+                                  sums[m, n] += acc};
           for m: for n: {acc = sums[m, n];  y[m, n] = f(acc)}
     """
     names = Names(kernel)
@@ -95,8 +95,8 @@ def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kern
     def change(loop: Loop, _: Bounds) -> Block:
         loops, body = chain(loop)
         match body:
-            case (Store(target=acc) as first,
-                  Loop(axis=summed, body=(Accumulate(targets=(place,)),)) as terms, *rest) if (
+            case (Store(target=acc, value=Const(value=0)) as first,
+                  Loop(axis=summed, body=(Accumulate("sum", (place,)),)) as terms, *rest) if (
                 acc == place and base(summed) == reduction
             ):
                 pass
@@ -109,8 +109,9 @@ def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kern
         sums = Buffer(names.fresh("sums"), buffer.dtype, shape, Space.SHARED)
         added.append(sums)
         at = tuple(var(entry.axis) - entry.start for entry in loops)
+        place = Ref(sums.name, at)
         load = Store(acc, Load(buffer.dtype, sums.name, at))
-        save = Store(Ref(sums.name, at), Load(buffer.dtype, acc.buffer, acc.indices))
+        add = Accumulate("sum", (place,), (Load(buffer.dtype, acc.buffer, acc.indices),))
         blocks = names.copy(f"{base(terms.axis)}.b")
         moved = {terms.axis: terms.start + var(blocks) * steps + var(terms.axis)}
         part = replace(
@@ -121,8 +122,8 @@ def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kern
             return copy_block(nest(loops, body), names)
 
         return (
-            *nest(loops, (replace(save, value=first.value),)),
-            Loop(blocks, index(0), index(extent_of(terms) // steps), along(load, part, save)),
+            *nest(loops, (replace(first, target=place),)),
+            Loop(blocks, index(0), index(extent_of(terms) // steps), along(first, part, add)),
             *along(load, *rest),
         )
 

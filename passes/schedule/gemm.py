@@ -33,6 +33,7 @@ from ...tile.pieces import flatten, split_in_chunks, split_last
 from ...tile.prefetch import prefetch_next
 from ...tile.prefetch_tiles import prefetch_epilogue, prefetch_left
 from ...tile.reductions import sink
+from ...tile.segments import sum_in_segments
 from ...tile.staging import stage_reads
 from ...tile.streams import stream_blocks
 from ...tile.tree import extent_of, loops_of
@@ -41,6 +42,8 @@ from .cost import choose_tile, panels_first, row_chunks, worth_packing, worth_sh
 from .depth_cost import depth_block
 from .register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
+LONGEST_SUM = 896  # terms that are added one by one: the error of more would be seen
+SEGMENT = 512
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
@@ -77,6 +80,8 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
         kernel = _prefetch(kernel, product, rounds, target)
     if sizes.depth >= ASKING_DEPTH:
         kernel = prefetch_epilogue(kernel, product.reduction[0], _read_once(kernel, nest, product))
+    if len(product.reduction) == 1:
+        kernel = sum_in_segments(kernel, product.reduction[0], LONGEST_SUM, SEGMENT)
     kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")
     return _share(kernel, sharers) if shared else kernel
 
