@@ -7,24 +7,28 @@ Stability of Numerical Algorithms, section 4.2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from ..expr import Bounds, Expr, Load, const, index
+from ..expr import Bounds, Expr, Load, const, index, vars_of
 from .nodes import (
     Accumulate,
     Block,
     Buffer,
+    If,
     Kernel,
     Loop,
     Ref,
     Space,
     Stmt,
     Store,
+    expressions_of,
     map_blocks,
     substitute_block,
     walk,
 )
-from .tree import Names, base, copy_block, extent_of, has_constant_limits, nest, rewrite_loops, var
+from .tree import Names, base, copy_block, extent_of, has_constant_limits, rewrite_loops, var
 
 
 def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) -> Kernel:
@@ -40,10 +44,10 @@ def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) ->
     parts: dict[str, Buffer] = {}
 
     def change(loop: Loop, _: Bounds) -> Block:
-        found = _sum_in(loop.body)
+        found = _sum_in(loop)
         if found is None or not has_constant_limits(loop) or extent_of(loop) <= longest:
             return (loop,)
-        around, sums = found
+        sums, put = found
         (place,) = sums.targets
         total = kernel.buffers[place.buffer]
         if total.space is not Space.REGISTER or not total.dtype.is_float:
@@ -53,7 +57,7 @@ def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) ->
         part = Ref(parts[total.name].name, place.indices)
 
         def each(stmt: Stmt) -> Block:
-            return copy_block(nest(list(around), (stmt,)), names)
+            return copy_block((put(stmt),), names)
 
         def segment(first: Expr, count: int) -> Block:
             moved = {loop.axis: loop.start + first + var(loop.axis)}
@@ -78,20 +82,34 @@ def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) ->
     return replace(changed, locals=kernel.locals + tuple(parts.values()))
 
 
-def _sum_in(block: Block) -> tuple[tuple[Loop, ...], Accumulate] | None:
-    """The one sum of a block and the loops around it; none where there are several, or none without
-    a condition."""
-    if sum(isinstance(stmt, Accumulate) for stmt in walk(block)) != 1:
+def _sum_in(loop: Loop) -> tuple[Accumulate, Callable[[Stmt], Stmt]] | None:
+    """The one sum of a loop, and what puts another statement into all that is around it inside;
+    none where there are several, or a condition that changes from term to term."""
+    if sum(isinstance(stmt, Accumulate) for stmt in walk(loop.body)) != 1:
         return None
-    for stmt in block:
-        match stmt:
-            case Accumulate(combiner="sum", targets=(_,)):
-                return (), stmt
-            case Loop():
-                inner = _sum_in(stmt.body)
-                if inner is not None:
-                    return (stmt, *inner[0]), inner[1]
-    return None
+
+    def find(block: Block) -> tuple[Accumulate, Callable[[Stmt], Stmt]] | None:
+        for stmt in block:
+            match stmt:
+                case Accumulate(combiner="sum", targets=(_,)):
+                    return stmt, lambda inner: inner
+                case Loop() | If() if loop.axis not in _read_by(stmt):
+                    found = find(stmt.body if isinstance(stmt, Loop) else stmt.then)
+                    if found is not None:
+                        sums, put = found
+                        return sums, partial(_within, stmt, put)
+        return None
+
+    return find(loop.body)
+
+
+def _read_by(stmt: Loop | If) -> frozenset[str]:
+    return frozenset().union(*map(vars_of, expressions_of(stmt)))
+
+
+def _within(around: Loop | If, put: Callable[[Stmt], Stmt], stmt: Stmt) -> Stmt:
+    inner = (put(stmt),)
+    return replace(around, body=inner) if isinstance(around, Loop) else If(around.condition, inner)
 
 
 def _summed_into(block: Block, part: Ref) -> Block:

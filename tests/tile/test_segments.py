@@ -55,6 +55,19 @@ def test_what_is_left_is_a_shorter_segment(extent: int) -> None:
     same_kernel(before, segments(before))
 
 
+def test_sums_of_some_lanes_keep_their_condition() -> None:
+    masked = "if n$1 < 1 { acc[n$1] += a[k, n$1] }"
+    before = parse_kernel(product().replace("acc[n$1] += a[k, n$1]", masked))
+    after = segments(before)
+    assert "if n$5 < 1" in str(after)
+    same_kernel(before, after)
+
+
+def test_sums_of_some_terms_stay() -> None:
+    masked = "if k < 5 { acc[n$1] += a[k, n$1] }"
+    expect_step(segments, product().replace("acc[n$1] += a[k, n$1]", masked))
+
+
 @pytest.mark.parametrize(
     "text",
     [product(extent=6), product(space="shared"), product(dtype="i32").replace("0.0", "0")],
