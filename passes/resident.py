@@ -9,7 +9,7 @@ What the last turn has left in the third cache the processor fetches in time by 
 requests take the place of loads.
 
 Of arrays larger than the second cache nothing is left there when a turn begins where the last one
-did. One that begins where that ended finds as much as the cache holds: a fifth less time for an
+did. One that begins where that ended finds as much as the cache holds: a seventh less time for an
 LSTM of batch 1, whose weights are four times as large.
 """
 
