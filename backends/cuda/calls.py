@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ..arrays import ArraySpec, Facts, check_overlap, specs_of, wrong_count
 from ..results import Allocator, allocator
@@ -13,6 +15,15 @@ from .device import Event, Memory, Stream
 from .device_array import DeviceArray
 from .given import Border, Given, stream_handle
 from .runner import Loaded, Runner
+
+_Held: TypeAlias = deque[tuple[Event, tuple[Given, ...]]]
+
+
+def _wait_for(held: _Held) -> None:
+    """Let arrays go once what reads them is done."""
+    for event, _ in held:
+        event.synchronise()
+    held.clear()
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,8 @@ class Caller:
         self._staging: dict[str, Memory] = {}  # where arrays of the host lie on the card
         self._last = self.stream.record()
         # Arrays that work still to be done reads: their memory must not go to others.
-        self._held: deque[tuple[Event, tuple[Given, ...]]] = deque()
+        self._held: _Held = deque()
+        weakref.finalize(self, _wait_for, self._held).atexit = False
 
     def __call__(
         self, arrays: Sequence[object], out: Sequence[object] | None, stream: object

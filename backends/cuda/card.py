@@ -42,9 +42,12 @@ class CardEvent:
     def is_done(self) -> bool:
         return bool(self.event.is_done)
 
+    def synchronise(self) -> None:
+        self.event.sync()
+
     def seconds_since(self, earlier: Event) -> float:
         assert isinstance(earlier, CardEvent)
-        self.event.sync()
+        self.synchronise()
         return float(self.event - earlier.event) / 1e3
 
 

@@ -21,6 +21,9 @@ class Event(Protocol):
     def is_done(self) -> bool:
         """Whether the device has come there."""
 
+    def synchronise(self) -> None:
+        """Wait until it has."""
+
     def seconds_since(self, earlier: Event) -> float:
         """The time from another place to this one, both recorded with `timed`."""
 

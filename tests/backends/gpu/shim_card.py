@@ -36,9 +36,12 @@ class ShimEvent:
     def is_done(self) -> bool:
         return self.stream.done >= self.place
 
+    def synchronise(self) -> None:
+        self.stream.until(self.place)
+
     def seconds_since(self, earlier: Event) -> float:
         assert isinstance(earlier, ShimEvent)
-        self.stream.until(self.place)
+        self.synchronise()
         return self.stream.reached[self.place] - earlier.stream.reached[earlier.place]
 
 

@@ -167,6 +167,30 @@ def test_calls_take_arrays_of_others_without_a_copy() -> None:
 
 
 @needs_shim
+def test_arrays_of_others_are_held_until_they_are_read() -> None:
+    shim = ShimCard(late=True)
+    fn = BY_NAME["linear"]
+    run = executable_on(shim, fn)
+    ended: list[bool] = []
+    x, w, b = arrays_for(fn)
+
+    class Watched(np.ndarray[Any, Any]):
+        def __del__(self) -> None:
+            ended.append(shim.launched > 0 and all(s.done == s.put for s in shim.streams.values()))
+
+    given = Foreign(x.view(Watched))
+    expected = np.maximum(x @ w + b, 0)
+    result = run(given, w, b)
+    del given
+    gc.collect()
+    assert not ended
+    del run
+    gc.collect()
+    assert ended == [True]
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_shim
 def test_what_does_not_fit_is_told_in_the_words_of_its_library() -> None:
     fn = BY_NAME["linear"]
     run = executable_on(ShimCard(), fn)
