@@ -19,6 +19,8 @@ from ....tile.tree import tidy, without_unread
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together
 from .block import bind_block
+from .column_pieces import bind_columns
+from .columns import as_columns
 from .contraction import Contraction, as_contraction
 from .grid import bind_grid, hoist_independent
 from .long_sums import with_pieces
@@ -119,10 +121,9 @@ def scattered_operands(kernel: Kernel) -> int:
 
 
 def _is_of_vector(contraction: Contraction) -> bool:
-    """Whether it is a matrix times one vector, whose rows of terms lie side by side in memory:
-    nothing is read twice, so that tiles would gain nothing."""
-    right = contraction.right
-    return not contraction.left.loops and contraction.runs_along_terms(right)
+    """Whether it is a matrix times one vector: none of it is read twice, so that tiles would gain
+    nothing."""
+    return not contraction.left.loops
 
 
 def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
@@ -159,6 +160,10 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     dealt = None if rows is None else deal(rows, gpu)
     if dealt is not None:
         return (bind_rows(dealt.rows, dealt.share, dealt.held, gpu),), ()
+    columns = as_columns(kernel, loops, gpu)
+    if columns is not None:
+        pieces, rest, workspaces = bind_columns(columns, gpu)
+        return (pieces, bind_grid(rest, independent_loops(rest), gpu)), workspaces
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
     if loops and not shared and not prefers_blocks(kernel, loops, gpu):
         return (bind_grid(kernel, loops, gpu),), ()

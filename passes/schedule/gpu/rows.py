@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from ....expr import Expr, Load, index, loads_of, rewrite_expr, substitute_vars, vars_of
+from ....expr import Bounds, Expr, Load, index, loads_of, rewrite_expr, substitute_vars, vars_of
 from ....tile.dependence import static_bounds
 from ....tile.nodes import (
     Accumulate,
@@ -53,6 +54,10 @@ class Rows:
     def row_loops(self) -> tuple[Loop, ...]:
         return tuple(stmt for stmt in self.body if isinstance(stmt, Loop))
 
+    @cached_property
+    def bounds(self) -> Bounds:
+        return static_bounds(self.kernel.body)
+
     @property
     def locals(self) -> tuple[Buffer, ...]:
         """The buffers that have an element for each of a row."""
@@ -72,7 +77,7 @@ class Rows:
             named(load, loop.axis)
             for stmt in loop.body
             for expr in expressions_of(stmt)
-            for load in sure_loads(expr)
+            for load in sure_loads(expr, self.kernel.buffers, self.bounds)
             if self.kernel.buffers[load.buffer].space is Space.GLOBAL
             and any(loop.axis in vars_of(part) for part in load.indices)
         )
@@ -80,7 +85,7 @@ class Rows:
 
     def width(self, most: int) -> int:
         """How many neighbours everything that moves along a row can have at once, or 1."""
-        bounds = static_bounds(self.kernel.body)
+        bounds = self.bounds
         every = [(loop, *access) for loop in self.row_loops for access in self.moving(loop)]
         all_sure = all(self._is_sure(loop) for loop in self.row_loops)
         width = most // max(buffer.dtype.bytes for _, buffer, _ in every)
@@ -181,6 +186,9 @@ def recomputed(rows: Rows) -> Rows | None:
     values: dict[str, tuple[str, Expr]] = {}
     body: list[Stmt] = []
     for stmt in rows.body:
+        written = {name for name, _, writes in accesses((stmt,)) if writes}
+        if any(load.buffer in written for _, value in values.values() for load in loads_of(value)):
+            return None  # what they are computed of is another by then
         stmt = _with_values(stmt, values)
         match stmt:
             case Loop(axis=axis, body=(Store(target=target, value=value),)) if (

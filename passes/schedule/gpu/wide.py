@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import gcd
 
 from ....expr import (
@@ -17,6 +18,7 @@ from ....expr import (
     Bounds,
     Expr,
     Load,
+    bounds_of,
     index,
     substitute_vars,
     vars_of,
@@ -54,15 +56,15 @@ class Run:
     axis: str
     width: int
 
-    @property
+    @cached_property
     def loads(self) -> tuple[Load, ...]:
         """What is read whatever the data are, once each."""
-        buffers = self.kernel.buffers
+        buffers, bounds = self.kernel.buffers, static_bounds(self.kernel.body)
         found = (
             load
             for stmt in self.body
             for expr in expressions_of(stmt)
-            for load in sure_loads(expr)
+            for load in sure_loads(expr, buffers, bounds)
             if buffers[load.buffer].space is Space.GLOBAL
         )
         return tuple(dict.fromkeys(found))
@@ -124,15 +126,28 @@ def _reads_again(kernel: Kernel, body: Block) -> bool:
     return any(name in written for name, _, writes in touched if not writes)
 
 
-def sure_loads(expr: Expr) -> Iterator[Load]:
-    """The loads of an expression that happen whatever the data are; those within others first."""
+def sure_loads(expr: Expr, buffers: Mapping[str, Buffer], bounds: Bounds) -> Iterator[Load]:
+    """The loads of an expression that may happen whatever the data are; those within others first.
+    One that a condition picks may where its place is inside of its buffer in any case."""
     if isinstance(expr, Apply) and expr.function == "select":
-        yield from sure_loads(expr.args[0])
+        condition, *arms = expr.args
+        yield from sure_loads(condition, buffers, bounds)
+        for arm in arms:
+            found = sure_loads(arm, buffers, bounds)
+            yield from (load for load in found if _is_inside(load, buffers, bounds))
         return
     for child in children(expr):
-        yield from sure_loads(child)
+        yield from sure_loads(child, buffers, bounds)
     if isinstance(expr, Load):
         yield expr
+
+
+def _is_inside(load: Load, buffers: Mapping[str, Buffer], bounds: Bounds) -> bool:
+    limits = (bounds_of(part, bounds) for part in load.indices)
+    shape = buffers[load.buffer].shape
+    return all(
+        low >= 0 and high < extent for (low, high), extent in zip(limits, shape, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -160,13 +175,14 @@ class Held:
             known = Held(self.run, dict(before))
             indices = tuple(known.replaced(part, at, index(0)) for part in load.indices)
             before[load] = register
-            if not self.run.moves(load):
-                value = Load(load.dtype, load.buffer, indices)
-                found.append(Store(Ref(register.name, at), value))
+            there = at_place(indices, self.run.axis, first)
+            to = (*at, index(0)) if self.run.moves(load) else at
+            if self.run.width == 1 or not self.run.moves(load):
+                value = Load(load.dtype, load.buffer, there)
+                found.append(Store(Ref(register.name, to), value))
                 continue
-            to = Window(register.name, (*at, index(0)))
-            source = Window(load.buffer, at_place(indices, self.run.axis, first))
-            found.append(Call(load_name(load.dtype, self.run.width), (to, source)))
+            windows = (Window(register.name, to), Window(load.buffer, there))
+            found.append(Call(load_name(load.dtype, self.run.width), windows))
         return tuple(found)
 
     def replaced(self, expr: Expr, at: tuple[Expr, ...], element: Expr) -> Expr:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f32, f64, i32, i64
+from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.ir import run_reference
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_program
@@ -14,7 +19,7 @@ from mlir_lite.tile.verify import verify_kernel, verify_program
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned
-from .shim import needs_shim
+from .shim import ShimDevice, build_checked, needs_shim, unit_text
 
 
 @ml.function(f32[40, 300])
@@ -27,7 +32,7 @@ def short_softmax(x: Value) -> Value:
     return ml.softmax(x, axis=-1)
 
 
-@ml.function(f32[7, 5003])
+@ml.function(f32[3, 5003])
 def long_softmax(x: Value) -> Value:
     return ml.softmax(x, axis=-1)
 
@@ -37,12 +42,12 @@ def odd_log_softmax(x: Value) -> Value:
     return ml.log_softmax(x, axis=-1)
 
 
-@ml.function(f32[300, 128], f32[128], f32[128])
+@ml.function(f32[60, 128], f32[128], f32[128])
 def layer_norm(x: Value, scale: Value, bias: Value) -> Value:
     return ml.layer_norm(x, scale, bias)
 
 
-@ml.function(bf16[20, 2048], bf16[2048], bf16[2048])
+@ml.function(bf16[6, 2048], bf16[2048], bf16[2048])
 def narrow_layer_norm(x: Value, scale: Value, bias: Value) -> Value:
     return ml.layer_norm(x, scale, bias)
 
@@ -92,9 +97,14 @@ CASES = (
     *ONCE, long_softmax, narrow_layer_norm, cross_entropy, argmax, least, variances,
     sums_of_planes, times_vector,
 )  # fmt: skip
-each_case = pytest.mark.parametrize("fn", CASES, ids=lambda fn: fn.name)
-# So few threads that the long rows do not fit into their registers.
+# So few threads that long rows do not fit into their registers.
 SMALL = card(threads=32, multiprocessors=1)
+LONG = (long_softmax, narrow_layer_norm, argmax)
+each_case = pytest.mark.parametrize(
+    ("fn", "small"),
+    [*((fn, False) for fn in CASES), *((fn, True) for fn in LONG)],
+    ids=lambda it: getattr(it, "name", "small" if it else "card"),
+)
 
 
 def arrays_for(fn: Function) -> list[Array]:
@@ -116,16 +126,16 @@ def check(found: tuple[Array, ...], fn: Function, arrays: list[Array]) -> None:
         np.testing.assert_allclose(found_, exact_, rtol=step, atol=step)
 
 
-def loads_of(fn: Function, target: Target, name: str) -> int:
-    """How often the text of a function's kernels reads a parameter along its rows."""
-    text = str(planned(fn, target)[0])
-    return text.count(f"{name}[") - text.count(f"{name}[p0, 0]")
+@pytest.mark.parametrize("fn", ONCE, ids=lambda fn: fn.name)
+def test_rows_are_read_once(fn: Function) -> None:
+    text = str(planned(fn, card())[0])
+    reads = re.findall(r"@load_\w+\(x\d_\[.*|= x\d\[.*", text)
+    assert len(reads) == len(fn.params)
 
 
 @each_case
-@pytest.mark.parametrize("target", [card(threads=64), SMALL], ids=["wide", "small"])
-def test_schedules_compute_the_reference(fn: Function, target: Target) -> None:
-    program, constants = planned(fn, target)
+def test_schedules_compute_the_reference(fn: Function, small: bool) -> None:
+    program, constants = planned(fn, SMALL if small else card(threads=64))
     assert "call @shuffle" in str(program)
     for kernel in program.kernels:
         verify_kernel(kernel)
@@ -134,19 +144,50 @@ def test_schedules_compute_the_reference(fn: Function, target: Target) -> None:
     check(run_program(program, arrays, constants), fn, arrays)
 
 
-@pytest.fixture(scope="module", params=[card(), SMALL], ids=["wide", "small"])
-def sources(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Compiled]:
-    folder = tmp_path_factory.mktemp("rows")
-    return Compiled.together(CASES, folder, target=request.param, watched=True)
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, dict[str, Compiled]]:
+    """On a card, and on a small one."""
+
+    def made(fns: tuple[Function, ...], target: Target) -> dict[str, Compiled]:
+        folder = tmp_path_factory.mktemp("rows")
+        return Compiled.together(fns, folder, target=target, watched=True)
+
+    return {False: made(CASES, card()), True: made(LONG, SMALL)}
 
 
 @needs_shim
 @each_case
-def test_source_computes_the_reference(fn: Function, sources: dict[str, Compiled]) -> None:
-    arrays, compiled = arrays_for(fn), sources[fn.name]
+def test_source_computes_the_reference(
+    fn: Function, small: bool, sources: dict[bool, dict[str, Compiled]]
+) -> None:
+    arrays, compiled = arrays_for(fn), sources[small][fn.name]
     check(all_orders(compiled, arrays), fn, arrays)
     counts = compiled.device.counts()
     assert counts.passes == counts.least_passes
     assert counts.sectors <= counts.least_sectors * 1.6
+
+
+# Each with the text that is changed, and what is noticed.
+BUGS = (
+    ("__shfl_xor_sync(0xffffffffu", "__shfl_xor_sync(0xffffu", "outside of its mask"),
+    ("__syncthreads();", "", "which none has written|a race"),
+    (" < 75)", " < 74)", "Not equal to tolerance"),
+    (" < 75)", " < 76)", "of blocks 0 and 1 touch"),
+)
+
+
+@needs_shim
+@pytest.mark.parametrize(("old", "new", "noticed"), BUGS, ids=["mask", "barrier", "end", "tail"])
+def test_planted_bugs_are_noticed(old: str, new: str, noticed: str, tmp_path: Path) -> None:
+    arrays, target = arrays_for(softmax), card()
+    program, constants = planned(softmax, target)
+    source = CudaSource.of(program, target)
+    ((name, kernel),) = source.kernels.items()
+    assert old in kernel.source
+    wrong = replace(kernel, source=kernel.source.replace(old, new))
+    library = build_checked(unit_text([wrong]), tmp_path, "wrong")
+    compiled = Compiled(
+        replace(source, kernels={name: wrong}), constants, ShimDevice(library, watches=True)
+    )
+    with pytest.raises(AssertionError, match=noticed):
+        check(all_orders(compiled, arrays), softmax, arrays)
