@@ -181,7 +181,7 @@ class Expressions:
     def _unpacked(self, register: str, buffer: Buffer, last: Expr) -> str:
         """One of the elements that lie side by side in a register."""
         per = elements_of_register(buffer)
-        shift = self._sum(linear(simplify(last % per, self.bounds) * buffer.dtype.bits))
+        shift = self._sum(linear(simplify(last % per, self.bounds) * (8 * buffer.dtype.bytes)))
         moved = register if shift == "0" else f"({register} >> {shift})"
         return f"({element_type(buffer.dtype)}){moved}"
 

@@ -108,8 +108,10 @@ def _wide(call: Call, verb: str, write: Expressions) -> str:
     kind = buffer.dtype.name if buffer.dtype.name in ROUNDINGS else "neighbours"
     if is_packed(buffer):
         constant = "const " if verb == "load" else ""
-        kind, place = "neighbours", f"({constant}unsigned*){place}"
-        width //= elements_of_register(buffer)
+        per = elements_of_register(buffer)
+        half = "short" if per * buffer.dtype.bytes == 2 else ""
+        kind, place = "neighbours", f"({constant}unsigned {half}*){place}".replace(" *", "*")
+        width //= per
     value = f"&{write.place(register.buffer, register.offsets)}"
     given = f"{value}, {place}" if verb == "load" else f"{place}, {value}"
     return f"{verb}_{kind}<{width}>({given});"

@@ -89,6 +89,8 @@ def moved(dtype: str, width: int, fragment: bool) -> Kernel:
 def given(kernel: Kernel) -> Array:
     random = np.random.default_rng(0)
     x = kernel.buffers["x"]
+    if x.dtype.kind == "b":
+        return random.integers(0, 2, x.shape).astype(np.bool_)
     return (random.standard_normal(x.shape) * 50).astype(x.dtype.numpy)
 
 
@@ -128,7 +130,7 @@ MOVES = tuple(
     moved(dtype, size // DTYPES[dtype].bytes, fragment)
     for dtype in TYPES
     for fragment in (False, True)
-    for size in ((16,) if dtype != "bf16" else (4, 8, 16))
+    for size in {"bf16": (4, 8, 16), "bool": (2, 4, 16)}.get(dtype, (16,))
 )
 each_move = pytest.mark.parametrize("kernel", MOVES, ids=lambda kernel: kernel.name)
 
