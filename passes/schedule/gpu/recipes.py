@@ -23,6 +23,7 @@ from .column_pieces import bind_columns
 from .columns import as_columns
 from .contraction import Contraction, as_contraction
 from .grid import bind_grid, hoist_independent
+from .groups import by_groups
 from .long_sums import with_pieces
 from .phases import phases, with_registers
 from .products import rounded, schedule_product
@@ -107,7 +108,9 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
 
 
 def _contraction(kernel: Kernel) -> Contraction | None:
-    return as_contraction(collapse_all(with_registers(lift_guards(kernel))))
+    kernel = with_registers(lift_guards(kernel))
+    found = as_contraction(collapse_all(kernel))
+    return found or as_contraction(collapse_all(by_groups(kernel)))
 
 
 def scattered_operands(kernel: Kernel) -> int:

@@ -55,6 +55,11 @@ def convolution(x: Value, w: Value, b: Value) -> Value:
     return ml.relu(ml.conv2d(x, w, b, padding=1))
 
 
+@ml.function(f32[1, 12, 5, 6], f32[24, 4, 3, 3])
+def grouped(x: Value, w: Value) -> Value:
+    return ml.relu(ml.conv2d(x, w, padding=1, groups=3))
+
+
 @ml.function(f32[2, 9, 5, 7], f32[17, 9, 1, 1])
 def pointwise(x: Value, w: Value) -> Value:
     return ml.conv2d(x, w)
@@ -117,6 +122,7 @@ CASES = (
     left_turned,
     prologue,
     convolution,
+    grouped,
     pointwise,
     double,
     narrow,
