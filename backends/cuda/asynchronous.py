@@ -5,6 +5,7 @@ engine, products of warpgroups. How it begins and how its end is waited for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -25,7 +26,15 @@ class Work(Enum):
     PRODUCTS = "products"
 
 
-Groups: TypeAlias = Mapping[str, Work]
+@dataclass(frozen=True)
+class Group:
+    """What is in the Asyncs of a group, and the sums that its products add to."""
+
+    work: Work
+    sums: tuple[str, ...] = ()
+
+
+Groups: TypeAlias = Mapping[str, Group]
 
 
 def work_of(stmt: Async) -> Work:
@@ -38,12 +47,21 @@ def work_of(stmt: Async) -> Work:
 
 def groups_of(kernel: Kernel) -> Groups:
     """What each group of a kernel is. `UnsupportedError` for one of several kinds."""
-    groups: dict[str, Work] = {}
+    groups: dict[str, Group] = {}
     for stmt in walk(kernel.body):
         if isinstance(stmt, Async):
-            work = groups.setdefault(stmt.group, work_of(stmt))
-            check(work is work_of(stmt), f"'{stmt.group}' is of two kinds", UnsupportedError)
+            work, sums = work_of(stmt), tuple(dict.fromkeys(_sums(stmt)))
+            group = groups.setdefault(stmt.group, Group(work, sums))
+            check(group.work is work, f"'{stmt.group}' is of two kinds", UnsupportedError)
+            groups[stmt.group] = Group(work, tuple(dict.fromkeys((*group.sums, *sums))))
     return groups
+
+
+def _sums(stmt: Async) -> Iterator[str]:
+    """The buffers that products are added to."""
+    for inner in walk(stmt.body):
+        if isinstance(inner, Call) and inner.callee.startswith(PRODUCT):
+            yield inner.windows[0].buffer
 
 
 def write_begun(work: Work, body: Iterator[str]) -> Iterator[str]:
@@ -54,10 +72,15 @@ def write_begun(work: Work, body: Iterator[str]) -> Iterator[str]:
     yield "wgmma_commit();" if work is Work.PRODUCTS else "cp_async_commit();"
 
 
-def write_wait(stmt: Wait, groups: Groups) -> str:
-    """The statement that waits for a group."""
-    name = "wgmma_wait" if groups.get(stmt.group) is Work.PRODUCTS else "cp_async_wait"
-    return f"{name}<{stmt.pending}>();"
+def write_wait(stmt: Wait, groups: Groups, names: Mapping[str, str]) -> Iterator[str]:
+    """The statements that wait for a group; sums that are whole then may be read from there on."""
+    group = groups.get(stmt.group, Group(Work.COPIES))
+    if group.work is not Work.PRODUCTS:
+        yield f"cp_async_wait<{stmt.pending}>();"
+        return
+    yield f"wgmma_wait<{stmt.pending}>();"
+    for sums in group.sums if stmt.pending == 0 else ():
+        yield f"wgmma_result({names[sums]});"
 
 
 def boxes_of(stmt: Async) -> tuple[tuple[Call, ...], Window]:

@@ -97,6 +97,13 @@ __device__ inline void wgmma_wait()
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(pending) : "memory");
 }""",
+    "wgmma_result": """// Sums are read from here on: a compiler must not do that before.
+template <int count>
+__device__ inline void wgmma_result(float (&sums)[count])
+{
+    #pragma unroll
+    for (int e = 0; e < count; ++e) asm volatile("" : "+f"(sums[e]) :: "memory");
+}""",
     "swizzled_matrix": """// A matrix in rows of 128 bytes, swizzled eight at a time; `step` bytes
 // from one such column of rows to the next.
 __device__ inline unsigned long long swizzled_matrix(const void* first, int step)

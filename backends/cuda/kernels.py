@@ -238,7 +238,7 @@ class _Emitter:
             case Async():
                 yield from self._async(stmt)
             case Wait():
-                yield write_wait(stmt, self.groups)
+                yield from write_wait(stmt, self.groups, write.names)
             case Await(barrier=barrier, parity=parity):
                 place = write.place(barrier.buffer, barrier.indices)
                 yield f"barrier_wait(&{place}, {write(parity)});"

@@ -246,6 +246,7 @@ _WARP_TILES = (
 )
 _WARPGROUP_TILES = (
     WarpgroupTile(2, 1, 256),  # 128 x 256 of 384 threads
+    WarpgroupTile(2, 2, 128),  # 256 x 128 of 384
     WarpgroupTile(2, 1, 128),  # 128 x 128 of 384
     WarpgroupTile(1, 1, 128),  # 64 x 128 of 256
     WarpgroupTile(1, 1, 64),  # 64 x 64 of 256

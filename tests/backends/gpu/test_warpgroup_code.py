@@ -75,6 +75,11 @@ def test_machine_code_has_the_instructions_and_spills_nothing() -> None:
     # Boxes, one of the left operand and four of the right, in a loop that may be written out.
     assert every["UTMALDG"] and every["UTMALDG"] % 5 == 0
     assert not loop["LDS"] + loop["LDG"] + loop["LDL"]
+    # What is done with the sums comes after the wait for the last products.
+    names = [instruction.opcode for instruction in listing.code]
+    waits = [place for place, name in enumerate(names) if name.startswith("WARPGROUP.DEPBAR")]
+    stores = [place for place, name in enumerate(names) if name.startswith(("STG", "F2FP"))]
+    assert len(waits) == 2 and waits[-1] < stores[0]
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")

@@ -101,9 +101,12 @@ class OnShim:
 
 
 @needs_shim
-def test_right_operands_may_have_their_terms_side_by_side(tmp_path: Path) -> None:
-    kernel = by_warpgroups(contraction_of(RIGHT_TURNED), TILE)
-    assert "call @wgmma_m64n128k16_bf16(" in str(kernel)
+@pytest.mark.parametrize("tile", [TILE, WarpgroupTile(1, 2, 64)], ids=["rows once", "rows twice"])
+def test_right_operands_may_have_their_terms_side_by_side(
+    tile: WarpgroupTile, tmp_path: Path
+) -> None:
+    kernel = by_warpgroups(contraction_of(RIGHT_TURNED), tile)
+    assert f"call @wgmma_m64n{tile.columns}k16_bf16(" in str(kernel)
     x, w, exact = factors()
     close(run_kernel(kernel, {"x": x, "w": w})["y"], exact)
     close(OnShim.of(kernel, tmp_path)(x, w), exact)

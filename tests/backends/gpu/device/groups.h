@@ -241,6 +241,10 @@ template <int pending> SHIM_WRAPPER void wgmma_wait(int line = __builtin_LINE())
     for (int g = finished; g < work.groups; ++g) work.ends[g - finished] = work.ends[g] - end;
     work.groups = pending;
 }
+template <int count> SHIM_WRAPPER void wgmma_result(float (&)[count])
+{
+    if (shim_works[shim_current].groups) shim_fail("sums are read while products are added");
+}
 #define SHIM_WGMMA(columns, type, value, name, left, right)                                        \
     SHIM_WRAPPER void wgmma_m64n##columns##k16_##type##name(                                             \
         float* acc, const void* a, int a_step, const void* b, int b_step)                          \
