@@ -60,6 +60,7 @@ class Blocks(Generic[AnySide]):
     left: AnySide
     right: AnySide
     steps: int
+    together: int = 1  # rows of tiles that are gone down before the next columns; divides them all
 
     @property
     def operands(self) -> tuple[AnySide, AnySide]:
@@ -95,9 +96,13 @@ class Blocks(Generic[AnySide]):
         rows, columns = self.grid
         at: Expr = var(self.block)
         if side is self.right:
-            return at % columns * side.sizes[0]
+            return at // self.together % columns * side.sizes[0]
         is_alone = count(self.contraction.batch) == 1 and not self.contraction.part
-        number = at // columns if is_alone else at // columns % rows
+        number = at // (columns * self.together)
+        if not is_alone:
+            number = number % (rows // self.together)
+        if self.together > 1:
+            number = number * self.together + at % self.together
         return number * side.sizes[0]
 
     @property

@@ -290,6 +290,13 @@ def choose_warpgroup_tile(
     return best if times[0] + before <= times[1] else None
 
 
+def rows_together(rows: int, sides: tuple[int, int], blocks: int) -> int:
+    """How many of so many rows of tiles `blocks` go down at once, so that together they read the
+    fewest rows and columns: a divisor of them."""
+    divisors = (each for each in range(1, min(rows, blocks) + 1) if rows % each == 0)
+    return min(divisors, key=lambda each: each * sides[0] + blocks / each * sides[1])
+
+
 _AnyCut = TypeVar("_AnyCut", bound=Cut)
 
 

@@ -45,7 +45,7 @@ from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
 from .product_blocks import Blocks, unrolled
 from .product_boxes import Boxed, has_boxes
-from .product_tiles import WarpgroupTile
+from .product_tiles import WarpgroupTile, rows_together
 from .wide import Held, Run, computed, widest_run
 
 TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous
@@ -102,6 +102,9 @@ class _Tiling:
             for name in ("full", "empty")
         )
         blocks = Blocks(contraction, names, place, left, right, steps)
+        if tile.blocks is not None and blocks.count(tile.splits) > tile.blocks:
+            band = rows_together(blocks.grid[0], tile.sides, tile.blocks)
+            blocks = replace(blocks, together=band)
         return _Tiling(blocks, tile, block, group, turn, dtype, sums, full, empty)
 
     def kernel(self) -> Kernel:

@@ -139,6 +139,17 @@ def test_precision_rounds_factors_once_where_warpgroups_then_pay() -> None:
         verify_kernel(kernel)
 
 
+def test_tiles_that_are_multiplied_at_once_are_near_each_other() -> None:
+    text = RIGHT_TURNED.replace("200", "64").replace("130", "250").replace("72", "200")
+    kernel = by_warpgroups(contraction_of(text), WarpgroupTile(1, 1, 128, blocks=2))
+    assert "tile mod 2 * 64" in str(kernel)  # two rows of tiles before the next columns
+    verify_kernel(kernel)
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(shape).astype(bf16.numpy) for shape in ((250, 64), (200, 64)))
+    exact = x.astype(np.float64) @ w.astype(np.float64).T
+    close(run_kernel(kernel, {"x": x, "w": w})["y"], exact)
+
+
 # What is left out is missed
 
 
