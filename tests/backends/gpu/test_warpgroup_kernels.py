@@ -131,7 +131,7 @@ def allowed(x: Value, w: Value) -> Value:
 def test_precision_rounds_factors_once_where_warpgroups_then_pay() -> None:
     target = card()
     assert target.gpu is not None
-    target = replace(target, gpu=replace(target.gpu, factors=bf16))
+    target = replace(target, gpu=replace(target.gpu, factors="bf16"))
     kernels = planned(allowed, target)[0].kernels
     assert [kernel.params[0].dtype for kernel in kernels] == [f32, f32, bf16]
     assert "call @wgmma" in str(kernels[-1])
