@@ -27,7 +27,9 @@ from ...errors import check
 from ..code_cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
-from .pool_text import PoolHeader, has_futex, pool_text
+from .pool_header import PoolHeader
+from .pool_text import pool_text
+from .pool_waiting import has_futex
 from .threads import available_cpus, default_threads
 
 # Pauses before a waiting thread goes to sleep: some 50 to 150 µs, longer than the serial parts

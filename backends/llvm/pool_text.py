@@ -13,85 +13,22 @@ that nothing of the work is written to.
 
 from __future__ import annotations
 
-import ctypes
 from string import Template
 
 from .machine import Machine
+from .pool_header import PoolHeader
+from .pool_waiting import pause_text, waiting_text
 
-# Two lines of 64 bytes: processors fetch lines in pairs, so neighbours would still disturb.
-_APART = 128
 CHUNKS = 4  # of work a thread: enough for a late thread to cost little
 PIECES = 16  # that a thread without others goes backwards through: small beside its caches
-
-
-class PoolHeader(ctypes.Structure):
-    """A pool's memory."""
-
-    generation: int  # number of the current work; the word that sleepers wait on
-    sleepers: int  # workers asleep or about to be
-    stop: int  # 1: workers return
-    task: int | None  # void (ptr context, i64 lo, i64 hi)
-    context: int | None
-    extent: int
-    chunks: int  # pieces that [0, extent) is cut into
-    share: int  # of these that are the caller's, if no thread is late
-    backwards: int  # 1: threads begin with the last of their share
-    threads: int  # the caller included; 1 once the pool is stopped
-    spins: int  # pauses before a worker sleeps and before a waiting caller yields
-    busy: int  # 1: a caller is handing out work
-    callers: int  # generation << 32 | chunks taken of the caller's share << 16 | of these by others
-    workers: int  # the same of the workers' share
-    finished: int  # chunks done
-
-    _fields_ = (
-        ("generation", ctypes.c_int32),
-        ("sleepers", ctypes.c_int32),
-        ("stop", ctypes.c_int32),
-        ("_after_stop", ctypes.c_char * (_APART - 12)),
-        ("task", ctypes.c_void_p),
-        ("context", ctypes.c_void_p),
-        ("extent", ctypes.c_int64),
-        ("chunks", ctypes.c_int64),
-        ("share", ctypes.c_int64),
-        ("backwards", ctypes.c_int64),
-        ("threads", ctypes.c_int32),
-        ("spins", ctypes.c_int32),
-        ("_after_spins", ctypes.c_char * (_APART - 56)),
-        ("busy", ctypes.c_int32),
-        ("_after_busy", ctypes.c_char * (_APART - 4)),
-        ("callers", ctypes.c_int64),
-        ("_after_callers", ctypes.c_char * (_APART - 8)),
-        ("workers", ctypes.c_int64),
-        ("_after_workers", ctypes.c_char * (_APART - 8)),
-        ("finished", ctypes.c_int64),
-        ("_after_finished", ctypes.c_char * (_APART - 8)),
-    )
-
-# Numbers of the system calls futex and sched_yield: the kernel's asm/unistd.h of each architecture.
-_LINUX_CALLS = {"x86_64": (202, 24), "aarch64": (98, 124), "riscv64": (98, 124)}
-_FUTEX_WAIT_PRIVATE, _FUTEX_WAKE_PRIVATE = 128, 129
-
-# Declaration and call of the instruction that tells the processor that a thread is only waiting.
-_HINT = ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)")
-_PAUSE = {
-    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "aarch64": _HINT,
-    "arm64": _HINT,
-}
-
-
-def has_futex(machine: Machine) -> bool:
-    """Whether waiting can go through Linux's futex; elsewhere Python callbacks do it."""
-    return "linux" in machine.triple and machine.architecture in _LINUX_CALLS
 
 
 def pool_text(machine: Machine, *, futex: bool) -> str:
     """The module of the pool's functions.
 
-    With `futex` it needs the C library's `syscall`; without, `ml_park(ptr pool, i32 seen)` (return
-    once the generation is not `seen`), `ml_wake(ptr pool)` and `ml_yield()`.
+    With `futex` it needs the C library's `syscall`; without, the functions of `waiting_text`.
     """
-    declaration, pause = _PAUSE.get(machine.architecture, ("", ""))
+    declaration, pause = pause_text(machine)
     offsets = {
         name: str(getattr(PoolHeader, name).offset)
         for name in PoolHeader.__annotations__
@@ -100,43 +37,8 @@ def pool_text(machine: Machine, *, futex: bool) -> str:
     functions = Template(_FUNCTIONS).substitute(
         offsets, pause=pause, per_thread=str(CHUNKS), pieces=str(PIECES)
     )
-    waiting = _CALLBACKS
-    if futex:
-        wait_call, yield_call = _LINUX_CALLS[machine.architecture]
-        waiting = Template(_SYSTEM_CALLS).substitute(
-            futex=wait_call,
-            sched_yield=yield_call,
-            wait=_FUTEX_WAIT_PRIVATE,
-            wake=_FUTEX_WAKE_PRIVATE,
-        )
-    return "\n".join([declaration, waiting, functions])
+    return "\n".join([declaration, waiting_text(machine, futex=futex), functions])
 
-
-_CALLBACKS = """
-declare void @ml_park(ptr, i32)
-declare void @ml_wake(ptr)
-declare void @ml_yield()
-"""
-
-# `generation` is the first field, so the pool's address is the futex's.
-_SYSTEM_CALLS = """
-declare i64 @syscall(i64, ...)
-
-define internal void @ml_park(ptr %pool, i32 %seen) nounwind {
-  call i64 (i64, ...) @syscall(i64 $futex, ptr %pool, i64 $wait, i32 %seen, ptr null)
-  ret void
-}
-
-define internal void @ml_wake(ptr %pool) nounwind {
-  call i64 (i64, ...) @syscall(i64 $futex, ptr %pool, i64 $wake, i32 2147483647)
-  ret void
-}
-
-define internal void @ml_yield() nounwind {
-  call i64 (i64, ...) @syscall(i64 $sched_yield)
-  ret void
-}
-"""
 
 _FUNCTIONS = """
 ; Take chunks of the work of %generation and run them until none is left: first those of the own
