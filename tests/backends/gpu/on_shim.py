@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mlir_lite.backends.cuda.device import Device
+from mlir_lite.backends.cuda.device_array import DeviceArray
 from mlir_lite.backends.cuda.executable import Code, CudaExecutable
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.ir import Function
@@ -11,8 +14,10 @@ from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cuda_pipeline
 from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
+from mlir_lite.types import Array
 
 from .compiled import card
+from .shim_card import ShimCard
 
 
 def executable_on(device: Device, fn: Function, target: Target | None = None) -> CudaExecutable:
@@ -21,3 +26,12 @@ def executable_on(device: Device, fn: Function, target: Target | None = None) ->
     lowered = lower(run_passes(fn, cuda_pipeline(target)), target)
     source = CudaSource.of(plan_memory(lowered), target)
     return CudaExecutable(Code(source, lowered.constants, {}, {}, lambda: device))
+
+
+def uploaded(shim: ShimCard, array: Array) -> DeviceArray:
+    shim.enter()
+    return DeviceArray.upload(array, shim, shim.stream())
+
+
+def close(found: Array, wanted: Array) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)  # sums in another order
