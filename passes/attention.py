@@ -28,7 +28,7 @@ from ..ops.softmax import Softmax
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import bool_, f32, f64
-from .attention_gradients import gradients
+from .attention_gradients import gradients, rounded_to
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
 from .schedule.attention_cost import attention_blocks
 from .schedule.gpu.attention_tiles import blocks_on_card
@@ -108,10 +108,12 @@ class Found:
             values = Operand(transpose(values.value, values.axes), tuple(range(len(values.axes))))
         mask, axes = self._mask(in_place=target.gpu is not None)
         rows, columns, parts = sizes
+        operands = self.queries.value, self.keys.value, values.value
+        queries, keys, rows_of_values = rounded_to(operands, target)
         made = BlockedAttention(
-            self.queries.value,
-            self.keys.value,
-            values.value,
+            queries,
+            keys,
+            rows_of_values,
             mask,
             self.scale * self.queries.factor * self.keys.factor,
             rows,
@@ -124,6 +126,7 @@ class Found:
             _attribute(values.axes),
             mask_axes=axes,
             parts=parts,
+            wide=queries is not self.queries.value,
         )
         return current_builder().emit(made)[0]
 

@@ -5,10 +5,12 @@ attention_gradient(q, k, v, ..)  ->  blocked_attention_gradient(q, k, v, ..) {ro
 
 from __future__ import annotations
 
-from ..ir import Function, Op, Replacement, current_builder, transform
+from ..ir import Function, Op, Replacement, Value, current_builder, transform
 from ..ops.attention_gradient import AttentionGradient, BlockedAttentionGradient
+from ..ops.cast import cast
 from ..ops.table import TABLE
 from ..target import Target
+from ..types import f32
 from .schedule.gpu.attention_tiles import gradient_blocks
 
 
@@ -21,10 +23,11 @@ def gradients(fn: Function, target: Target) -> Function:
         sizes = _sizes(op, target)
         if sizes is None:
             return op.decompose(*op.arguments({value: value for value in op.operands}))
+        operands = (op.queries, op.keys, op.values, op.arrived)
+        queries, keys, values, arrived = rounded_to(operands, target)
         made = BlockedAttentionGradient(
-            op.queries, op.keys, op.values, op.mask, op.along, op.arrived, op.scale, *sizes,
-            op.causal,
-        )  # fmt: skip
+            queries, keys, values, op.mask, op.along, arrived, op.scale, *sizes, op.causal
+        )
         return current_builder().emit(made)
 
     return transform(fn, visit, TABLE)
@@ -40,3 +43,12 @@ def _sizes(op: AttentionGradient, target: Target) -> tuple[int, int] | None:
         return None
     sizes = of_queries.static_shape, of_values.static_shape
     return gradient_blocks(*sizes, op.queries.dtype, target.gpu)
+
+
+def rounded_to(values: tuple[Value, ...], target: Target) -> tuple[Value, ...]:
+    """Factors of f32 products in the type that the target may round them to, where they are
+    computed rather than where each block of a product reads them."""
+    factors = None if target.gpu is None else target.gpu.narrow_factors
+    if factors is None or values[0].dtype != f32:
+        return values
+    return tuple(cast(value, factors) for value in values)

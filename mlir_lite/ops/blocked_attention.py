@@ -15,6 +15,7 @@ from ..ir import Op, Value, constructor, op
 from ..tile.nodes import Buffer, Kernel
 from ..types import Array, Shape, TensorType, bool_
 from .attention_kernel import AttentionKernel, AttentionSizes
+from .body import computing_type
 from .broadcast import broadcast_shapes, common_shape, shape_text
 from .promote import check_kind, check_same_dtype
 from .reduce import widened
@@ -30,7 +31,8 @@ class BlockedAttention(Op):
     its result transposed by `result_axes` is this one's. `mask`, transposed by `mask_axes`,
     broadcasts to the transposed scores `(.., t, s)`: numbers are added, and where bools are false a
     score is `fill`. The result for a query that sees no key (or a NaN) is NaN, or 0 if
-    `unseen_is_zero`. A card may do the blocks of keys in so many `parts` side by side.
+    `unseen_is_zero`. A card may do the blocks of keys in so many `parts` side by side. A `wide`
+    result is of the type that it is computed in.
     """
 
     queries: Value
@@ -49,6 +51,7 @@ class BlockedAttention(Op):
     result_axes: tuple[int, ...] = ()
     mask_axes: tuple[int, ...] = ()
     parts: int = 1
+    wide: bool = False
 
     def infer(self) -> TensorType:
         dtype = self.queries.dtype
@@ -65,14 +68,16 @@ class BlockedAttention(Op):
         batch = broadcast_shapes(q[:-2], k[:-2], v[:-2])
         if self.mask is not None:
             kind, scores = self.mask.dtype, (*batch, k[-2], q[-2])
-            check(kind in (bool_, dtype), f"a mask is of bools or {dtype}, not of {kind}")
+            known = kind in (bool_, dtype, computing_type(dtype))
+            check(known, f"a mask is of bools or {dtype}, not of {kind}")
             turned = _shape(self.mask, self.mask_axes)
             fits = common_shape(turned, scores) == scores
             mask, wanted = shape_text(turned), shape_text(scores)
             check(fits, f"a mask of shape {mask} does not broadcast to the scores' {wanted}")
         result = (*batch, q[-2], v[-1])
         order = _order(self.result_axes, len(result))
-        return TensorType(tuple(result[axis] for axis in order), dtype)
+        made = computing_type(dtype) if self.wide else dtype
+        return TensorType(tuple(result[axis] for axis in order), made)
 
     def reference(self, queries: Array, keys: Array, values: Array, mask: Array | None) -> Array:
         q, k, v = (
@@ -96,7 +101,7 @@ class BlockedAttention(Op):
             weights = np.where(np.isnan(weights), 0, weights)
         result = weights @ v
         ordered = np.transpose(result, _order(self.result_axes, result.ndim))
-        return np.ascontiguousarray(ordered).astype(queries.dtype)
+        return np.ascontiguousarray(ordered).astype(self.infer().dtype.numpy)
 
     def kernel(self, name: str) -> Kernel:
         """Loops over batches and blocks of queries, and in them a nest a stage."""

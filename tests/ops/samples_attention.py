@@ -111,6 +111,14 @@ def _orders() -> Iterator[Sample]:
         ),
     )
     yield Sample(
+        "half-width floats, a wide mask and result",
+        lambda q, k, v, m: BlockedAttention(q, k, v, m, 0.3, 4, 4, wide=True),
+        (
+            normal((2, 5, 8), f16, 1), normal((2, 7, 8), f16, 2), normal((2, 7, 3), f16, 3),
+            normal((2, 7, 5), f32, 4),
+        ),
+    )
+    yield Sample(
         "half-width floats",
         lambda q, k, v, m: BlockedAttention(q, k, v, m, 0.3, 4, 4),
         (
