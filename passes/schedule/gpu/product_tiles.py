@@ -11,10 +11,9 @@ from math import prod
 from typing import Protocol, Self, TypeVar
 
 from ....target import Gpu
-from ....tile.warpgroups import ROWS as GROUP_ROWS
-from ....tile.warpgroups import THREADS as GROUP_THREADS
 from ....tile.warps import COLUMNS, NARROW, ROWS
 from ....types import DTYPES, DType, f32
+from .warpgroup_tile import REGISTERS, WarpgroupTile
 
 QUAD = 4  # neighbouring elements that a thread reads of shared memory at once
 LANES = (4, 8)  # how the threads of a warp stand: rows and columns
@@ -23,17 +22,13 @@ DEPTH = 8  # terms of a tile: a sector of memory, where they are neighbours
 STAGES = 4  # tiles in shared memory: three on their way hide the latency
 WARP_DEPTH = 32  # terms of a tile of narrow elements
 WARP_STAGES = 3
-WARPGROUP_DEPTH = 64  # a row of a box
-WARPGROUP_STAGES = 4
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)  # parts of a sum: each is written to memory and read again
 
 # Of a multiprocessor, in elements or bytes a cycle; the same for all cards since 2020, roughly.
 MULTIPLY_ADDS = 128  # of f32
 _FRAGMENT_MULTIPLY_ADDS = 1024
-_GROUP_MULTIPLY_ADDS = 2048
 _SHARED_BYTES = 128
 _MEMORY_BYTES = 32  # from beyond it, all of them at once
-_REGISTERS = 65536
 _BUSY = 256  # threads that keep its arithmetic busy
 LAUNCH = 5000  # cycles that one more kernel takes
 
@@ -175,58 +170,6 @@ class WarpTile:
         return replace(self, splits=splits)
 
 
-@dataclass(frozen=True)
-class WarpgroupTile:
-    """What is in one block of warpgroups: one that brings tiles, and `groups` that multiply, each
-    with `rows` times 64 rows of the result and all `columns`. Of `blocks` at once each has several
-    tiles of the result, one after the other; of None, one."""
-
-    groups: int
-    rows: int
-    columns: int
-    depth: int = WARPGROUP_DEPTH
-    stages: int = WARPGROUP_STAGES
-    splits: int = 1
-    blocks: int | None = None
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Rows and columns of the result in a block."""
-        return self.groups * self.rows * GROUP_ROWS, self.columns
-
-    @property
-    def threads(self) -> int:
-        return (self.groups + 1) * GROUP_THREADS
-
-    @property
-    def registers(self) -> int:
-        return _REGISTERS // self.threads
-
-    @property
-    def bringing_registers(self) -> int | None:
-        """Registers of a thread that brings tiles; None where all have as many as there are."""
-        return 40 if self.groups > 1 else None
-
-    @property
-    def multiplying_registers(self) -> int | None:
-        return 232 if self.groups > 1 else None
-
-    @property
-    def begin(self) -> int:
-        return 2 * self.depth
-
-    @property
-    def cycles(self) -> float:
-        return prod(self.sides) / _GROUP_MULTIPLY_ADDS
-
-    def in_parts(self, splits: int) -> Self:
-        return replace(self, splits=splits)
-
-    def shared_bytes(self, dtype: DType) -> int:
-        """What the tiles take, and barriers."""
-        return self.stages * (self.depth * sum(self.sides) * dtype.bytes + 16)
-
-
 # From the least traffic with memory for each product to the most blocks.
 _TILES = (
     Tile((4, 2), (2, 2)),  # 128 x 128 of 256 threads
@@ -290,13 +233,6 @@ def choose_warpgroup_tile(
     return best if times[0] + before <= times[1] else None
 
 
-def rows_together(rows: int, sides: tuple[int, int], blocks: int) -> int:
-    """How many of so many rows of tiles `blocks` go down at once, so that together they read the
-    fewest rows and columns: a divisor of them."""
-    divisors = (each for each in range(1, min(rows, blocks) + 1) if rows % each == 0)
-    return min(divisors, key=lambda each: each * sides[0] + blocks / each * sides[1])
-
-
 _AnyCut = TypeVar("_AnyCut", bound=Cut)
 
 
@@ -328,7 +264,7 @@ def _cycles(cut: Cut, sizes: Sizes, size: int, gpu: Gpu) -> float:
     rows, columns = cut.sides
     blocks = -(-sizes.rows // rows) * -(-sizes.columns // columns) * sizes.batch * cut.splits
     each = -(-blocks // gpu.multiprocessors)
-    most = max(1, min(gpu.threads, _REGISTERS // cut.registers) // cut.threads)
+    most = max(1, min(gpu.threads, REGISTERS // cut.registers) // cut.threads)
     busy = min(1.0, min(each, most) * cut.threads / _BUSY)
     terms = -(-sizes.depth // cut.splits) + cut.begin
     time = each * terms * max(cut.cycles / busy, (rows + columns) * size / _MEMORY_BYTES)

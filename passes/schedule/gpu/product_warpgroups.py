@@ -45,7 +45,7 @@ from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
 from .product_blocks import Blocks, unrolled
 from .product_boxes import Boxed, has_boxes
-from .product_tiles import WarpgroupTile, rows_together
+from .warpgroup_tile import WarpgroupTile, rows_together
 from .wide import Held, Run, computed, widest_run
 
 TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous

@@ -13,11 +13,11 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Value, bf16, f32
 from mlir_lite.backends.cuda.kernels import CudaKernel, emit_kernel
-from mlir_lite.errors import VerifyError
+from mlir_lite.errors import UnsupportedError, VerifyError
 from mlir_lite.passes.schedule.gpu.contraction import Contraction, as_contraction
-from mlir_lite.passes.schedule.gpu.product_tiles import WarpgroupTile
 from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups, can_use_warpgroups
 from mlir_lite.passes.schedule.gpu.rounding import rounded_once
+from mlir_lite.passes.schedule.gpu.warpgroup_tile import WarpgroupTile
 from mlir_lite.tile.barriers import ARRIVE, ARRIVE_WARPS, INIT
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.machine import Completion, Order
@@ -110,6 +110,22 @@ def test_right_operands_may_have_their_terms_side_by_side(
     x, w, exact = factors()
     close(run_kernel(kernel, {"x": x, "w": w})["y"], exact)
     close(OnShim.of(kernel, tmp_path)(x, w), exact)
+
+
+def test_a_box_that_ends_elsewhere_than_its_array_has_no_source() -> None:
+    text = str(by_warpgroups(contraction_of(RIGHT_TURNED), TILE))
+    assert "* -1 + 130" in text
+    shorter = parse_kernel(text.replace("* -1 + 130", "* -1 + 129"))
+    with pytest.raises(UnsupportedError, match="'bulk_bf16x128' ends elsewhere than 'x' does"):
+        emit_kernel(shorter)
+
+
+def test_tiles_in_another_order_than_boxes_have_no_source() -> None:
+    kernel = by_warpgroups(contraction_of(RIGHT_TURNED), TILE)
+    left, *others = kernel.locals
+    plain = replace(kernel, locals=(replace(left, layout=None), *others))
+    with pytest.raises(UnsupportedError, match="'left' is not laid out as boxes are"):
+        emit_kernel(plain)
 
 
 def test_factors_of_f32_are_rounded_once_before_they_are_multiplied() -> None:
