@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 from ....expr import (
     TRUE,
@@ -110,6 +111,14 @@ class Staged:
         rows, terms = self.sizes
         return rows * terms % (self.width * self.threads) == 0
 
+    def turns_in_row(self, per: int) -> int:
+        """Of a thread's turns those in one row of so many runs, where a line of memory is enough
+        for neighbouring threads."""
+        if not self.is_copied:
+            return 1
+        line = LINE // (self.width * self.tiles.dtype.bytes)
+        return gcd(self.turns, per, max(1, per // line))
+
     # Copies while threads compute
 
     def copied(self, step: Expr, stage: Expr, thread: Expr, *, whole: bool = False) -> Block:
@@ -169,11 +178,12 @@ class Staged:
         number = var(turn) * self.threads + thread if self.turns > 1 else thread
         per = (terms if self.along_terms else rows) // width
         across, beside = number // per, number % per
-        lanes = min(per, LINE // (width * self.tiles.dtype.bytes)) if self.is_copied else per
-        if self.turns > 1 and per % lanes == self.threads % lanes == 0 and self.is_dealt_evenly:
+        beside_it = self.turns_in_row(per)
+        if self.turns > 1 and self.threads % (per // beside_it) == 0 and self.is_dealt_evenly:
             # A thread's turns are in its row first, then in others, at constant distances.
-            beside = var(turn) % (per // lanes) * lanes + thread % lanes
-            across = var(turn) // (per // lanes) * (self.threads // lanes) + thread // lanes
+            lanes = per // beside_it
+            beside = var(turn) % beside_it * lanes + thread % lanes
+            across = var(turn) // beside_it * (self.threads // lanes) + thread // lanes
         beside *= width
         along, down = (across, beside) if self.along_terms else (beside, across)
         own = self.tiles.name

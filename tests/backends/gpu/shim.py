@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import shutil
 import subprocess
@@ -78,10 +79,22 @@ def registrations(kernels: Sequence[CudaKernel]) -> str:
     )
 
 
+# In a process whose libraries are those of the sanitizers kernels are watched by them too.
+SANITIZES = "SHIM_SANITIZES" in os.environ
+_SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def sanitizer_library() -> str:
+    """What such a process loads before all else."""
+    command = ["g++", "-print-file-name=libasan.so"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def build(text: str, folder: Path, name: str, *flags: str) -> ctypes.CDLL:
     """The text as a library."""
     source, library = folder / f"{name}.cpp", folder / f"{name}.so"
     source.write_text(text)
+    flags = (*flags, *(_SANITIZERS if SANITIZES else ()))
     command = ["g++", "-O1", "-march=native", "-fwrapv", "-w", "-fno-strict-aliasing", "-shared"]
     done = subprocess.run(
         [*command, *flags, "-fPIC", "-std=c++17", "-o", str(library), str(source)],
@@ -140,8 +153,11 @@ class ShimDevice:
         return found
 
     def allocate(self, count: int) -> int:
-        padded = np.full(count + 512, 0xFF, np.uint8)
-        address = (padded.ctypes.data + 128 + 63) // 64 * 64
+        # Where sanitizers watch, what they keep free around an allocation begins where it ends.
+        padded = np.full(count + (0 if SANITIZES else 512), 0xFF, np.uint8)
+        address = padded.ctypes.data
+        if not SANITIZES:
+            address = (address + 128 + 63) // 64 * 64
         self.memory[address] = padded
         return address
 

@@ -183,6 +183,28 @@ def test_source_computes_the_reference(fn: Function, threads: int, tmp_path: Pat
     check(all_orders(compiled, arrays), fn, arrays)
 
 
+@ml.function(f32[64, 40], f32[40, 256])
+def wide(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@ml.function(bf16[128, 96], bf16[96, 64])
+def narrow_wide(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@needs_shim
+@pytest.mark.parametrize("fn", [wide, narrow_wide, double], ids=lambda fn: fn.name)
+@pytest.mark.parametrize("multiprocessors", [1, 2, 132])
+def test_every_element_of_a_tile_is_brought(
+    fn: Function, multiprocessors: int, tmp_path: Path
+) -> None:
+    target = card(multiprocessors=multiprocessors)
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path, target=target, watched=True)
+    check(all_orders(compiled, arrays), fn, arrays)
+
+
 @pytest.mark.parametrize("columns", [16, 32, 64, 128])
 def test_eight_rows_of_a_swizzled_tile_lie_in_all_banks(columns: int) -> None:
     layout = swizzled((1, 16, columns), bf16)

@@ -48,6 +48,14 @@ shim_switch:
     ret
 )");
 
+// A sanitizer still watches the frames of a fiber that has ended before.
+#ifdef __SANITIZE_ADDRESS__
+extern "C" void __asan_unpoison_memory_region(const volatile void*, size_t);
+static void shim_forget(char* stack, size_t size) { __asan_unpoison_memory_region(stack, size); }
+#else
+static void shim_forget(char*, size_t) {}
+#endif
+
 static void shim_yield() { shim_switch(&shim_fibers[shim_current].stack_pointer, shim_scheduler); }
 
 // Ends the launch: the thread does what a card would trap at.

@@ -31,6 +31,7 @@ static void shim_prepare(int thread, const int* block)
     shim_fiber& fiber = shim_fibers[thread];
     fiber.waits_at = fiber.done = 0;
     shim_queues[thread].count = shim_queues[thread].groups = 0;
+    shim_forget(shim_stacks + (size_t)thread * SHIM_STACK, SHIM_STACK);
     fiber.at = {thread % block[0], thread / block[0] % block[1], thread / block[0] / block[1]};
     void** top = (void**)(shim_stacks + (size_t)(thread + 1) * SHIM_STACK - 56);
     top[0] = 0;  // the return address of a caller: where calls find it, 8 past a multiple of 16
