@@ -40,7 +40,7 @@ from .schedule.analysis import (
     sums_columns,
     work_cycles,
 )
-from .schedule.gpu import scattered_operands
+from .schedule.gpu import is_as_fast
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
@@ -216,8 +216,9 @@ class _Fusion:
         """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
         region, _, _ = self.cutting.region([node])
         alone = lift_guards(naive_kernel(region, "trial"))
-        if self.on_card and scattered_operands(kernel) > scattered_operands(alone):
-            return False
+        found = is_as_fast(kernel, alone) if self.on_card else None
+        if found is not None:
+            return found
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         if as_product(alone, own) is not None:
             return as_product(kernel, nest) is not None

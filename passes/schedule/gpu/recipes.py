@@ -21,7 +21,7 @@ from ..together import in_one_nest, is_together
 from .block import bind_block
 from .column_pieces import bind_columns
 from .columns import as_columns
-from .contraction import Contraction, as_contraction
+from .contraction import Contraction, as_contraction, narrow_type, narrowed
 from .grid import bind_grid, hoist_independent
 from .groups import by_groups
 from .long_sums import with_pieces
@@ -37,6 +37,8 @@ from .turned import as_turned, bind_turned
 from .window_tiles import by_windows
 from .windows import as_windows
 from .work import are_few, independent_loops, indexes_registers, prefers_blocks
+
+FEW_ROWS = 32  # of a product that reads its other factor about once
 
 
 def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
@@ -113,14 +115,33 @@ def _contraction(kernel: Kernel) -> Contraction | None:
     return found or as_contraction(collapse_all(by_groups(kernel)))
 
 
-def scattered_operands(kernel: Kernel) -> int:
-    """How many operands of a naive kernel that is a product are copied element by element, though
-    nothing is computed of them: memory does not hold them in runs of sixteen bytes."""
+def is_as_fast(kernel: Kernel, alone: Kernel) -> bool | None:
+    """Whether a naive kernel multiplies as fast as one that does the product alone, for which what
+    is read would have to be written once more: as many of its operands are copied in runs of
+    sixteen bytes, or it has so few rows that memory is the limit. None where that is no product."""
+    own, found = _trial(alone), _trial(kernel)
+    if own is None or found is None:
+        return None if own is None else False
+    few = found.left.extent <= FEW_ROWS
+    return few or _slow_operands(found) <= _slow_operands(own)
+
+
+def _trial(kernel: Kernel) -> Contraction | None:
+    """The product that a naive kernel will be."""
     params = tuple(replace(param, alignment=WIDEST) for param in kernel.params)
-    found = _contraction(tidy(_serial(replace(kernel, params=params))))
-    if found is None:
-        return 0
-    return sum(map(found.is_scattered, (found.left, found.right)))
+    return _contraction(tidy(_serial(replace(kernel, params=params))))
+
+
+def _slow_operands(contraction: Contraction) -> int:
+    """How many operands are computed, or copied element by element: wide ones are turned on their
+    way into tiles where neighbours in memory are terms."""
+    is_turned = narrow_type(contraction) is None
+    return sum(
+        narrowed(operand).plain is None
+        or contraction.is_scattered(operand)
+        or (is_turned and contraction.runs_along_terms(operand))
+        for operand in (contraction.left, contraction.right)
+    )
 
 
 def _is_of_vector(contraction: Contraction) -> bool:

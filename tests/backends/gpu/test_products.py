@@ -161,6 +161,11 @@ def check(found: tuple[Array, ...], fn: Function, arrays: list[Array]) -> None:
 
 
 # Threads go one by one there.
+@pytest.mark.parametrize("fn", [right_turned, narrow_turned], ids=lambda fn: fn.name)
+def test_turned_operands_are_read_where_they_lie(fn: Function) -> None:
+    assert [call.label for call in planned(fn, card())[0].calls] == ["transpose matmul"]
+
+
 short = [fn for fn in CASES if "long" not in fn.name and "deep" not in fn.name]
 
 
