@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,7 +89,20 @@ CASES: Mapping[str, Case] = {
     "f32, wide heads": Case((33, 128), (50, 128), 128, f32),
     "f32, few queries": Case((2, 2, 3, 5, 64), (2, 2, 1, 300, 64), 64, f32, bool_[2, 1, 1, 1, 300]),
 }
-each_case = pytest.mark.parametrize("name", CASES)
+QUICK = (
+    "odd sizes", "causal over several blocks", "heads of 80", "key lengths", "few queries, a mask",
+    "rounded", "f32", "f32, few queries",
+)  # fmt: skip
+
+
+def slow_but_for(quick: Sequence[str], names: Iterable[str]) -> list[object]:
+    """The names of cases; those that are not quick are run where slow tests are."""
+    return [
+        pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names
+    ]
+
+
+each_case = pytest.mark.parametrize("name", slow_but_for(QUICK, CASES))
 
 
 def arrays_for(fn: Function) -> list[Array]:
@@ -131,7 +144,7 @@ def allowed(case: Case) -> float:
 SMALL = ("odd sizes", "causal with fewer keys", "no whole chunks", "key lengths", "rounded", "f32")
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", slow_but_for(("odd sizes", "f32"), SMALL))
 def test_schedules_compute_the_reference(name: str) -> None:
     case = CASES[name]
     fn = case.function()
@@ -159,7 +172,10 @@ def test_source_computes_the_reference(name: str, tmp_path: Path) -> None:
 
 
 @needs_shim
-@pytest.mark.parametrize(("depth", "dtype"), [(32, bf16), (80, f16), (32, f32)])
+@pytest.mark.parametrize(
+    ("depth", "dtype"),
+    [(32, bf16), (32, f32), pytest.param(80, f16, marks=pytest.mark.slow)],
+)
 def test_no_threads_race_and_no_banks_conflict(depth: int, dtype: DType, tmp_path: Path) -> None:
     fn = Case((33, depth), (70, depth), depth, dtype, causal=True).function()
     compiled = Compiled.of(fn, tmp_path, watched=True)
@@ -224,7 +240,10 @@ def test_what_follows_is_done_where_results_are_stored(tmp_path: Path) -> None:
 
 
 @needs_shim
-@pytest.mark.parametrize(("target", "near"), [(card(), 2.0**-18), (rounding(), 2.0**-6)])
+@pytest.mark.parametrize(
+    ("target", "near"),
+    [(card(), 2.0**-18), pytest.param(rounding(), 2.0**-6, marks=pytest.mark.slow)],
+)
 def test_a_layer_of_a_transformer_keeps_no_scores(
     target: Target, near: float, tmp_path: Path
 ) -> None:
