@@ -18,7 +18,7 @@ import numpy as np
 
 from .backends.base import Executable
 from .backends.llvm.backend import cpu_target
-from .driver import Options, lower_for
+from .compilation import Options, lower_for
 from .errors import InputError, check
 from .ir import Function
 from .passes.manager import run_passes, sample_inputs

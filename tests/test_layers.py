@@ -19,8 +19,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"passes"}),
     frozenset({"backends"}),
     frozenset(
-        {"__init__", "__main__", "driver", "cli", "demo", "exporters", "frontends", "report"}
-        | {"train", "tuner", "warm"}
+        {"__init__", "__main__", "cli", "compilation", "demo", "driver", "exporters", "frontends"}
+        | {"report", "train", "tuner", "warm"}
     ),
 )
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..backends.cuda.device_array import DeviceArray
 from ..backends.cuda.executable import CudaExecutable
 from ..backends.cuda.timing import copy_bandwidth, kernel_seconds, run_seconds
-from ..driver import backend_of, compile_static
+from ..compilation import backend_of, compile_static
 from ..errors import UnsupportedError, check
 from ..ir import Function
 from ..location import UNKNOWN

@@ -13,7 +13,7 @@ from ..backends.cache_folder import CUBIN, PROGRAM, default_cache_folder
 from ..backends.code_cache import CacheEntry, default_cache
 from ..backends.cuda.backend import CudaBackend
 from ..backends.cuda.cubins import Nvrtc
-from ..driver import Options, lower_for
+from ..compilation import Options, lower_for
 from ..text import bytes_text, table
 from .compile import machine_backend
 from .model import add_model_arguments, load_static

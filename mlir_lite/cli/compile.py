@@ -25,7 +25,7 @@ from ..backends.cuda.host import host_source, weights_file
 from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.jit import compile_objects
 from ..backends.llvm.threads import default_threads
-from ..driver import Options, lower_for, report_for
+from ..compilation import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..backends.llvm.ceilings import Ceilings, measure_ceilings
 from ..backends.llvm.threads import default_threads
-from ..driver import lower_for
+from ..compilation import lower_for
 from ..text import table
 from ..tile.program import Program
 from .compile import add_compile_arguments, machine_backend, options

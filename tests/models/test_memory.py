@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.driver import Options, lower_for
+from mlir_lite.compilation import Options, lower_for
 from mlir_lite.frontends.onnx import OnnxModel
 from mlir_lite.tile.program import Program
 from mlir_lite.tile.verify import live_bytes, verify_program

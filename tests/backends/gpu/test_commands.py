@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import mlir_lite.driver
+import mlir_lite.compilation
 from mlir_lite.backends.cuda import backend, here, probe, timing
 from mlir_lite.cli import bench_card, main
 
@@ -33,7 +33,7 @@ def layer(tmp_path: Path) -> str:
 @pytest.fixture
 def shim(monkeypatch: pytest.MonkeyPatch) -> ShimCard:
     card = ShimCard()
-    for module in (backend, here, mlir_lite.driver):
+    for module in (backend, here, mlir_lite.compilation):
         monkeypatch.setattr(module, "found_card", lambda: card)
     monkeypatch.setattr(timing, "_COPY_BYTES", 1 << 16)
     monkeypatch.setattr(timing, "MOST_SETS", 2)
