@@ -108,3 +108,26 @@ def test_kernels_of_any_size_are_proved_free_of_races(fn: Function) -> None:
     first, *_ = planned(fn, card())[0].kernels
     assert "call @wgmma" in str(first)
     verify_kernel(first)
+
+
+@ml.function(bf16[700, 520], bf16[520, 392], bf16[392], bf16[700, 392])
+def layer(x: Value, w: Value, b: Value, more: Value) -> Value:
+    return ml.gelu(x @ w + b) + more
+
+
+@ml.function(f16[2, 260, 1032], f16[2, 1032, 392])
+def deep_batch(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@needs_shim
+@pytest.mark.slow
+@pytest.mark.parametrize("fn", [layer, deep_batch], ids=lambda fn: fn.name)
+@pytest.mark.parametrize("multiprocessors", [1, 2, 5])
+def test_blocks_share_out_larger_products(
+    fn: Function, multiprocessors: int, tmp_path: Path
+) -> None:
+    arrays = arrays_for(fn)
+    compiled = Compiled.of(fn, tmp_path, target=card(multiprocessors=multiprocessors))
+    assert "wgmma" in str(compiled.source)
+    check(all_orders(compiled, arrays), fn, arrays)
