@@ -44,7 +44,8 @@ def _noisy(random: np.random.Generator, x: Array, t: Array) -> tuple[Array, Arra
 
 
 def _bits(fitted: train.Fitted) -> dict[str, bytes]:
-    arrays = {**fitted.trainer._state, **fitted.history.to_arrays()}
+    state = fitted.trainer._state
+    arrays = {**state.on_host(state), **fitted.history.to_arrays()}
     return {name: array.tobytes() for name, array in arrays.items()}
 
 

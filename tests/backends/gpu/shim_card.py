@@ -66,10 +66,10 @@ class ShimStream:
         """Do what was put in up to a place."""
         with self.card.lock:
             while self.done < place:
-                work = self.queue.popleft()
-                self.done += 1  # whatever becomes of it
-                work()
-                self.reached[self.done] = time.perf_counter()
+                # Counted first: memory may be collected in between, whose release comes here too.
+                turn = self.done = self.done + 1
+                self.queue.popleft()()
+                self.reached[turn] = time.perf_counter()
 
     def allocate(self, count: int) -> int:
         self.card.check_entered()

@@ -73,7 +73,7 @@ class Twin:
         with torch.cuda.graph(graph):
             kept = [self.call(torch, *tensors) for tensors in sets]
         graph.replay()
-        samples = []
+        samples: list[float] = []
         for _ in range(repeat):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
