@@ -29,7 +29,9 @@ def exact(x: Array) -> Array:
 
 @NATIVE
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("sizes", [(1, 7, 3), (13, 65, 100), (128, 768, 96), (200, 1, 64)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(1, 7, 3), (13, 65, 100), (128, 768, 96), (40, 4096, 70), (200, 1, 64)], ids=str
+)
 def test_a_product_is_as_near_as_its_factors(sizes: tuple[int, int, int], threads: int) -> None:
     m, k, n = sizes
     w, x = random(k, n), random(m, k)

@@ -7,9 +7,8 @@ Stability of Numerical Algorithms, section 4.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from typing import TypeAlias
 
 from ..expr import Bounds, Expr, Load, const, index, vars_of
 from .nodes import (
@@ -30,6 +29,8 @@ from .nodes import (
 )
 from .tree import Names, base, copy_block, extent_of, has_constant_limits, rewrite_loops, var
 
+Around: TypeAlias = Loop | If
+
 
 def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) -> Kernel:
     """Sum what has more than `longest` terms in equal segments of at most `steps`, what is left of
@@ -47,7 +48,7 @@ def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) ->
         found = _sum_in(loop)
         if found is None or not has_constant_limits(loop) or extent_of(loop) <= longest:
             return (loop,)
-        sums, put = found
+        sums, path = found
         (place,) = sums.targets
         total = kernel.buffers[place.buffer]
         if total.space is not Space.REGISTER or not total.dtype.is_float:
@@ -57,7 +58,7 @@ def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) ->
         part = Ref(parts[total.name].name, place.indices)
 
         def each(stmt: Stmt) -> Block:
-            return copy_block((put(stmt),), names)
+            return copy_block((_within(path, stmt),), names)
 
         def segment(first: Expr, count: int) -> Block:
             moved = {loop.axis: loop.start + first + var(loop.axis)}
@@ -82,34 +83,43 @@ def sum_in_segments(kernel: Kernel, reduction: str, longest: int, steps: int) ->
     return replace(changed, locals=kernel.locals + tuple(parts.values()))
 
 
-def _sum_in(loop: Loop) -> tuple[Accumulate, Callable[[Stmt], Stmt]] | None:
-    """The one sum of a loop, and what puts another statement into all that is around it inside;
-    none where there are several, or a condition that changes from term to term."""
+def _sum_in(loop: Loop) -> tuple[Accumulate, list[Around]] | None:
+    """The one sum of a loop, and what is around it inside that tells its places apart: not loops
+    over further terms. None where there are several sums, or a condition that changes from term to
+    term."""
     if sum(isinstance(stmt, Accumulate) for stmt in walk(loop.body)) != 1:
         return None
-
-    def find(block: Block) -> tuple[Accumulate, Callable[[Stmt], Stmt]] | None:
-        for stmt in block:
-            match stmt:
-                case Accumulate(combiner="sum", targets=(_,)):
-                    return stmt, lambda inner: inner
-                case Loop() | If() if loop.axis not in _read_by(stmt):
-                    found = find(stmt.body if isinstance(stmt, Loop) else stmt.then)
-                    if found is not None:
-                        sums, put = found
-                        return sums, partial(_within, stmt, put)
+    found = _path_to_sum(loop.body)
+    if found is None:
         return None
+    sums, path = found
+    places = frozenset().union(*map(vars_of, sums.targets[0].indices))
+    kept = [stmt for stmt in path if isinstance(stmt, If) or stmt.axis in places]
+    terms = {stmt.axis for stmt in path if isinstance(stmt, Loop)} - places | {loop.axis}
+    read = frozenset().union(*(vars_of(part) for stmt in kept for part in expressions_of(stmt)))
+    return None if read & terms else (sums, kept)
 
-    return find(loop.body)
+
+def _path_to_sum(block: Block) -> tuple[Accumulate, list[Around]] | None:
+    for stmt in block:
+        match stmt:
+            case Accumulate(combiner="sum", targets=(_,)):
+                return stmt, []
+            case Loop() | If():
+                found = _path_to_sum(stmt.body if isinstance(stmt, Loop) else stmt.then)
+                if found is not None:
+                    sums, path = found
+                    return sums, [stmt, *path]
+    return None
 
 
-def _read_by(stmt: Loop | If) -> frozenset[str]:
-    return frozenset().union(*map(vars_of, expressions_of(stmt)))
-
-
-def _within(around: Loop | If, put: Callable[[Stmt], Stmt], stmt: Stmt) -> Stmt:
-    inner = (put(stmt),)
-    return replace(around, body=inner) if isinstance(around, Loop) else If(around.condition, inner)
+def _within(path: list[Around], stmt: Stmt) -> Stmt:
+    for around in reversed(path):
+        if isinstance(around, Loop):
+            stmt = replace(around, body=(stmt,))
+        else:
+            stmt = If(around.condition, (stmt,))
+    return stmt
 
 
 def _summed_into(block: Block, part: Ref) -> Block:

@@ -63,6 +63,21 @@ def test_sums_of_some_lanes_keep_their_condition() -> None:
     same_kernel(before, after)
 
 
+def test_terms_side_by_side_are_one_term() -> None:
+    """As of instructions that add several products at once."""
+    text = """
+kernel @k(%a: f32[12, 2, 3], %y: out f32[2]) {
+  buffer acc: register f32[2]
+  unroll n in 0..2 { acc[n] = 0.0 }
+  for k in 0..12 { unroll n$1 in 0..2 { unroll q in 0..3 { acc[n$1] += a[k, n$1, q] } } }
+  unroll n$2 in 0..2 { y[n$2] = acc[n$2] }
+}"""
+    before = parse_kernel(text)
+    after = segments(before)
+    assert after != before
+    same_kernel(before, after)
+
+
 def test_sums_of_some_terms_stay() -> None:
     masked = "if k < 5 { acc[n$1] += a[k, n$1] }"
     expect_step(segments, product().replace("acc[n$1] += a[k, n$1]", masked))
