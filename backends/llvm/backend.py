@@ -161,6 +161,9 @@ class CpuBackend:
         return {"llvm": lambda: "\n".join(text().modules), "asm": asm}
 
 
+_LARGE = 4 << 20  # bytes: what making less takes is not worth giving back
+
+
 def materialise(
     constants: Mapping[str, ConstantData], slots: Sequence[tuple[str, TensorType]]
 ) -> tuple[Array, ...]:
@@ -171,7 +174,7 @@ def materialise(
     """
     by_key = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
     wanted = dict(sorted(by_key.items(), key=lambda item: -item[1][1].nbytes))
-    alone = sum(type_.nbytes for _, type_ in wanted.values()) // 32
+    alone = max(_LARGE, sum(type_.nbytes for _, type_ in wanted.values()) // 32)
 
     def make(entry: tuple[ConstantData, TensorType]) -> Array:
         data, type_ = entry
