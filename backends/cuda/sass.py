@@ -153,6 +153,6 @@ def _disassembler() -> str:
         found = None
     if found is None:
         raise UnsupportedError(
-            "NVIDIA's disassembler is not installed: pip install nvidia-cuda-nvdisasm"
+            "NVIDIA's disassembler is not installed: pip install 'mlir-lite[cuda]'"
         )
     return found
