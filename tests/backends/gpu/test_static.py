@@ -18,7 +18,6 @@ from mlir_lite.backends.cuda.occupancy import occupancy
 from mlir_lite.backends.cuda.sass import counts, listings, sass_text
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
-from mlir_lite.errors import UnsupportedError
 from mlir_lite.target import Gpu
 
 from .compiled import card, planned
@@ -159,7 +158,7 @@ def measured(binary: Binary, kernels: Kernels, gpu: Gpu) -> Rows:
 
 
 @pytest.fixture(scope="module", params=list(ARCHITECTURES))
-def rows(request: pytest.FixtureRequest) -> Rows:
+def rows(request: pytest.FixtureRequest, disassembler: None) -> Rows:
     """What the compiler makes for one card of all templates."""
     gpu = card(request.param).gpu
     assert gpu is not None
@@ -167,11 +166,8 @@ def rows(request: pytest.FixtureRequest) -> Rows:
     kernels = kernels_of(request.param)
     for asks in (False, True):  # what one asks for at its launch aligns the memory of all others
         own = [pair for pair in kernels if (pair[1].shared_bytes > 0) is asks]
-        try:
-            binary = compile_source(unit_of(own), ARCHITECTURES[request.param], strict=True)
-            found |= measured(binary, own, gpu) if own else {}
-        except UnsupportedError as error:
-            pytest.skip(str(error))
+        binary = compile_source(unit_of(own), ARCHITECTURES[request.param], strict=True)
+        found |= measured(binary, own, gpu) if own else {}
     return found
 
 
