@@ -45,8 +45,36 @@ def score_gradient(weights: Value, values: Value, along: Value, arrived: Value) 
     return sum_to(weights * (toward - along), weights.shape)
 
 
+class OfAttention(Op):
+    """The base: what gradients of attention take, whichever way they are computed."""
+
+    queries: Value
+    keys: Value
+    values: Value
+    mask: Value | None
+    along: Value
+    arrived: Value
+    scale: float
+    causal: bool
+
+    def infer(self) -> tuple[TensorType, ...]:
+        return _types(self)
+
+    def reference(
+        self,
+        queries: Array,
+        keys: Array,
+        values: Array,
+        mask: Array | None,
+        along: Array,
+        arrived: Array,
+    ) -> tuple[Array, ...]:
+        arrays = (queries, keys, values, mask, along, arrived)
+        return _reference(arrays, self.scale, self.causal, _types(self))
+
+
 @op
-class AttentionGradient(Op):
+class AttentionGradient(OfAttention):
     """The gradients of `attention` at its queries, keys and values, `(.., s, d)`, `(.., t, d)` and
     `(.., t, e)`, in the type they are computed in: with the leading axes of the scores, those of
     values with all of the result's.
@@ -63,21 +91,6 @@ class AttentionGradient(Op):
     arrived: Value
     scale: float
     causal: bool = False
-
-    def infer(self) -> tuple[TensorType, ...]:
-        return _types(self)
-
-    def reference(
-        self,
-        queries: Array,
-        keys: Array,
-        values: Array,
-        mask: Array | None,
-        along: Array,
-        arrived: Array,
-    ) -> tuple[Array, ...]:
-        arrays = (queries, keys, values, mask, along, arrived)
-        return _reference(arrays, self.scale, self.causal, _types(self))
 
     def decompose(
         self,
@@ -101,7 +114,7 @@ class AttentionGradient(Op):
 
 
 @op
-class BlockedAttentionGradient(Op):
+class BlockedAttentionGradient(OfAttention):
     """`attention_gradient` in blocks of `rows` queries and as many keys, of whose scores a card
     keeps `columns` at a time; values have no leading axes that scores lack."""
 
@@ -123,18 +136,6 @@ class BlockedAttentionGradient(Op):
         same = of_queries.shape[:-2] == of_values.shape[:-2]
         check(same, "values have leading axes that scores lack")
         return _types(self)
-
-    def reference(
-        self,
-        queries: Array,
-        keys: Array,
-        values: Array,
-        mask: Array | None,
-        along: Array,
-        arrived: Array,
-    ) -> tuple[Array, ...]:
-        arrays = (queries, keys, values, mask, along, arrived)
-        return _reference(arrays, self.scale, self.causal, _types(self))
 
     @property
     def forward(self) -> BlockedAttention:
@@ -166,7 +167,7 @@ class BlockedAttentionGradient(Op):
         return gradient_kernel(name, given, results, self.scale, self.causal)
 
 
-def _types(op: AttentionGradient | BlockedAttentionGradient) -> tuple[TensorType, ...]:
+def _types(op: OfAttention) -> tuple[TensorType, ...]:
     q, k, v = op.queries.type, op.keys.type, op.values.type
     check_kind(op.queries, "f")
     check_same_dtype(op.queries, op.keys, op.values, op.arrived)

@@ -27,7 +27,7 @@ class Foreign:
 class Old(Foreign):
     """One from before versions."""
 
-    def __dlpack__(self, *, stream: int | None = None) -> object:  # type: ignore[override]
+    def __dlpack__(self, *, stream: int | None = None) -> object:  # type: ignore[override]  # takes no version
         return super().__dlpack__(stream=stream)
 
 

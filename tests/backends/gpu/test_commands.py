@@ -39,7 +39,7 @@ def shim(monkeypatch: pytest.MonkeyPatch) -> ShimCard:
     monkeypatch.setattr(timing, "MOST_SETS", 2)
     original = bench_card.measure
 
-    def small(run, target, arrays, repeat, flops):  # type: ignore[no-untyped-def]  # handed on
+    def small(run, target, arrays, repeat, flops):  # type: ignore[no-untyped-def]  # hands all on
         return original(run, dataclasses.replace(target, l2_bytes=1 << 12), arrays, repeat, flops)
 
     monkeypatch.setattr(bench_card, "measure", small)
