@@ -20,6 +20,7 @@ from ..expr import (
     bounds_of,
     index,
     simplify,
+    vars_of,
     walk_expr,
 )
 from .nodes import (
@@ -35,6 +36,7 @@ from .nodes import (
     expressions_of,
     map_blocks,
     substitute_block,
+    walk,
 )
 from .tree import (
     Names,
@@ -76,7 +78,7 @@ def split(kernel: Kernel, axis: str, factor: int, *, tail: Tail = Tail.CUT) -> K
         body = loop.body
         if masked:
             limits = {**bounds, loop.axis: (0, count * factor - 1)}
-            body = _guarded(kernel, body, var(loop.axis) < loop.stop, limits)
+            body = _guarded(kernel, body, loop, limits)
         body = substitute_block(body, {loop.axis: position})
         inside = Loop(inner, index(0), index(factor), body, loop.kind)
         result: list[Stmt] = []
@@ -93,10 +95,12 @@ def split(kernel: Kernel, axis: str, factor: int, *, tail: Tail = Tail.CUT) -> K
     return tidy(rewrite_loops(kernel, (axis,), change))
 
 
-def _guarded(kernel: Kernel, block: Block, condition: Expr, bounds: Bounds) -> Block:
-    """Put the condition around the statements that would leave a buffer, or write what is more
-    than the iteration's own: an output, a sum over the iterations."""
-    buffers = kernel.buffers
+def _guarded(kernel: Kernel, block: Block, loop: Loop, bounds: Bounds) -> Block:
+    """Put the loop's condition around the statements of its body that would leave a buffer with
+    its axis, or write what is more than the iteration's own: an output, a sum over the iterations.
+    """
+    buffers, condition = kernel.buffers, var(loop.axis) < loop.stop
+    moved = {loop.axis, *(stmt.name for stmt in walk(block) if isinstance(stmt, Let))}
     own = {
         buffer.name
         for buffer in kernel.locals
@@ -109,6 +113,8 @@ def _guarded(kernel: Kernel, block: Block, condition: Expr, bounds: Bounds) -> B
             if writes and name not in own:
                 return True
             for position, extent in zip(indices, buffer.shape, strict=True):
+                if moved.isdisjoint(vars_of(position)):
+                    continue
                 low, high = bounds_of(simplify(position, limits), limits)
                 if low < 0 or high >= extent:
                     return True
@@ -257,7 +263,7 @@ def vectorise(kernel: Kernel, axis: str, lanes: int) -> Kernel:
         if extent == lanes:
             return (replace(loop, kind=Kind.VECTOR),)
         limits = {**bounds, loop.axis: (0, lanes - 1)}
-        body = _guarded(cut, loop.body, var(loop.axis) < loop.stop, limits)
+        body = _guarded(cut, loop.body, loop, limits)
         return (Loop(loop.axis, index(0), index(lanes), body, Kind.VECTOR),)
 
     if lanes == 1:

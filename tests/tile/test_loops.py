@@ -126,6 +126,41 @@ def test_a_masked_tile_need_not_guard_what_is_its_own() -> None:
     )
 
 
+def test_a_masked_tile_does_not_guard_rows_that_other_limits_keep_inside() -> None:
+    """No bounds tell that `i` stays below 6, but the condition would not either."""
+    expect_step(
+        lambda kernel: split(kernel, "j", 4, tail=Tail.MASK),
+        """
+        kernel @k(%a: f32[6], %b: f32[8], %y: out f32[6, 6]) {
+          buffer acc: register f32[]
+          for c in 0..2 {
+            for i in 0..min(4, c * -4 + 6) {
+              for j in 0..6 {
+                acc[] = 0.0
+                acc[] += a[c * 4 + i] * b[j]
+                y[c * 4 + i, j] = acc[]
+              }
+            }
+          }
+        }""",
+        """
+        kernel @k(%a: f32[6], %b: f32[8], %y: out f32[6, 6]) {
+          buffer acc: register f32[]
+          for c in 0..2 {
+            for i in 0..min(4, c * -4 + 6) {
+              for j.o in 0..2 {
+                for j.i in 0..4 {
+                  acc[] = 0.0
+                  acc[] += a[c * 4 + i] * b[j.o * 4 + j.i]
+                  if j.o * 4 + j.i < 6 { y[c * 4 + i, j.o * 4 + j.i] = acc[] }
+                }
+              }
+            }
+          }
+        }""",
+    )
+
+
 def test_a_loop_of_unknown_limits_is_not_split() -> None:
     triangle = "for i in 0..10 { for j in 0..i { y[j] = x[i] } }"
     with pytest.raises(VerifyError, match="the loop over j has no constant limits"):
