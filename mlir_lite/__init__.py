@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .dsl import value_and_grad as value_and_grad
     from .dsl import vjp as vjp
     from .dsl import while_loop as while_loop
+    from .exporters.torch import to_torch as to_torch
     from .frontends.onnx import from_onnx as from_onnx
     from .interpreter import evaluate as evaluate
     from .ir import Function as Function
@@ -91,6 +92,7 @@ _HOMES = {
     "scan": ".dsl",
     "specialise": ".dsl",
     "to_device": ".backends.cuda.here",
+    "to_torch": ".exporters.torch",
     "tune": ".tuner",
     "value_and_grad": ".dsl",
     "vjp": ".dsl",

@@ -7,6 +7,7 @@ from mlir_lite import ops
 
 NAMES = [
     *("function", "compile", "evaluate", "from_onnx", "parse", "resources_of", "specialise", "nn"),
+    "to_torch",
     *("Value", "Function", "TensorType", "Executable", "TypeRuleError", "InputError"),
     *("f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "u8", "bool_"),
     *("relu", "exp", "matmul", "conv", "softmax", "where"),

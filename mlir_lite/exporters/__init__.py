@@ -1,0 +1,1 @@
+"""Doors out of the compiler: writers of foreign programs."""
