@@ -23,7 +23,7 @@ from ..ops.checkpoint import Barrier
 from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
-from ..target import Target
+from ..target import Gpu, Target
 from ..tile.nests import common_depth, row_shape
 from ..tile.nodes import Kernel, Space
 from ..tile.reductions import lift_guards
@@ -50,7 +50,7 @@ MOST_INPUTS = 20
 def fuse(fn: Function, *, target: Target | None = None) -> Function:
     """Group what one kernel should compute; single operations stay as they are. A target that is a
     graphics card says what else would be slow there."""
-    return _Fusion(fn, target is not None and target.gpu is not None).run()
+    return _Fusion(fn, None if target is None else target.gpu).run()
 
 
 @dataclass
@@ -65,7 +65,7 @@ class _Part:
 @dataclass
 class _Fusion:
     fn: Function
-    on_card: bool
+    card: Gpu | None
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
@@ -216,7 +216,7 @@ class _Fusion:
         """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
         region, _, _ = self.cutting.region([node])
         alone = lift_guards(naive_kernel(region, "trial"))
-        found = is_as_fast(kernel, alone) if self.on_card else None
+        found = is_as_fast(kernel, alone, self.card) if self.card is not None else None
         if found is not None:
             return found
         (nest,), (own,) = nests_of(kernel), nests_of(alone)

@@ -123,6 +123,23 @@ __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
 __device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
 
+// The nearest number with ten bits after its first, halves to even.
+__device__ inline float to_tf32_even(float x)
+{
+    int bits = __float_as_int(x);
+    if ((bits & 0x7f800000) == 0x7f800000) return x;
+    return __int_as_float((bits + 0xfff + (bits >> 13 & 1)) & ~0x1fff);
+}
+
+// What a warpgroup is told of a matrix in shared memory, in rows of 128 bytes, swizzled eight at a
+// time: where it begins, and how many bytes it is from the rows' first 128 bytes to the next, and
+// from eight rows to the next eight, all in units of sixteen.
+__device__ inline unsigned long long swizzled_matrix(const void* first, int step)
+{
+    unsigned long long place = (shared_place(first) & 0x3ffff) >> 4;
+    return place | (unsigned long long)(step >> 4) << 16 | 64ull << 32 | 1ull << 62;
+}
+
 // Remainder and quotient of floats with the divisor's sign, as NumPy makes them from fmod.
 __device__ inline float modulo(float a, float b)
 {

@@ -5,10 +5,9 @@ arrivals, copies of boxes by the card's engine, products of warpgroups.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 
-from ...tile.warpgroups import COLUMNS, FEWER, MORE, ROWS, TERMS, product_name, registers_name
-from ...tile.warps import NARROW
+from ...tile.warpgroups import FEWER, MORE, ROWS, product_name, products, registers_name
+from ...tile.warps import NARROW, factor_name, terms_of
 from ...types import DType
 
 TENSOR_MAP = "TensorMap"
@@ -104,13 +103,6 @@ __device__ inline void wgmma_result(float (&sums)[count])
     #pragma unroll
     for (int e = 0; e < count; ++e) asm volatile("" : "+f"(sums[e]) :: "memory");
 }""",
-    "swizzled_matrix": """// A matrix in rows of 128 bytes, swizzled eight at a time; `step` bytes
-// from one such column of rows to the next.
-__device__ inline unsigned long long swizzled_matrix(const void* first, int step)
-{
-    unsigned long long place = (shared_place(first) & 0x3ffff) >> 4;
-    return place | (unsigned long long)(step >> 4) << 16 | 64ull << 32 | 1ull << 62;
-}""",
 }
 
 
@@ -123,7 +115,8 @@ def _registers_wrapper(count: int) -> str:
 
 
 def _product_wrapper(dtype: DType, columns: int, turned: tuple[bool, bool]) -> str:
-    sums = columns // 2
+    """The matrices are told by descriptors, as `swizzled_matrix` makes them."""
+    sums, terms, kind = columns // 2, terms_of(dtype), factor_name(dtype)
     name = product_name(dtype, columns, turned=turned)
     results = [f"%{number}" for number in range(sums)]
     lines = [", ".join(results[at : at + 16]) for at in range(0, sums, 16)]
@@ -131,18 +124,17 @@ def _product_wrapper(dtype: DType, columns: int, turned: tuple[bool, bool]) -> s
     operands = [f'"+f"(acc[{number}])' for number in range(sums)]
     rows = [", ".join(operands[at : at + 4]) for at in range(0, sums, 4)]
     given = ",\n                   ".join(rows)
-    flags = ", ".join(str(int(flag)) for flag in turned)
-    shape = f"m{ROWS}n{columns}k{TERMS}"
-    return f"""// acc += a * b, of {ROWS} by {TERMS} and {TERMS} by {columns} elements.
-__device__ inline void {name}(
-    float* acc, const void* a, int a_step, const void* b, int b_step)
+    signs = [1, 1, *map(int, turned)] if dtype in NARROW else [1, 1]  # f32 has one order only
+    flags = ", ".join(map(str, signs))
+    shape = f"m{ROWS}n{columns}k{terms}"
+    return f"""// acc += a * b, of {ROWS} by {terms} and {terms} by {columns} elements.
+__device__ inline void {name}(float* acc, unsigned long long a, unsigned long long b)
 {{
     asm volatile("{{.reg .pred adds; setp.ne.b32 adds, 1, 0; "
-                 "wgmma.mma_async.sync.aligned.{shape}.f32.{dtype}.{dtype} "
+                 "wgmma.mma_async.sync.aligned.{shape}.f32.{kind}.{kind} "
                  "{{{registers}}}, "
-                 "%{sums}, %{sums + 1}, adds, 1, 1, {flags};}}"
-                 : {given}
-                 : "l"(swizzled_matrix(a, a_step)), "l"(swizzled_matrix(b, b_step)));
+                 "%{sums}, %{sums + 1}, adds, {flags};}}"
+                 : {given} : "l"(a), "l"(b));
 }}"""
 
 
@@ -153,12 +145,8 @@ GROUP_WRAPPERS: Mapping[str, str] = {
     **_GROUPS,
     **{registers_name(count): _registers_wrapper(count) for count in (*FEWER, *MORE)},
     **{
-        product_name(dtype, columns, turned=(left, right)): _product_wrapper(
-            dtype, columns, (left, right)
-        )
-        for dtype, columns, left, right in product(
-            NARROW, COLUMNS, (False, True), (False, True)
-        )
+        product_name(dtype, columns, turned=turned): _product_wrapper(dtype, columns, turned)
+        for dtype, columns, turned in products()
     },
 }
 

@@ -73,14 +73,22 @@ def write_box(call: Call, write: Expressions, map_: str, barrier: str) -> str:
 
 def _product(call: Call, write: Expressions) -> str:
     """A product of a warpgroup, whose matrices are told by where they begin and by the bytes from
-    one box to the next along their rows, where those lie side by side."""
+    one box to the next along their rows.
+
+    After PTX ISA, "Strides" of wgmma: in the swizzle of 128 bytes the leading dimension's offset is
+    from one 128 bytes of rows (or columns) to the next where these are neighbours, and not used
+    where terms are; the stride dimension's is from eight lines of 128 bytes to the next eight,
+    which boxes have behind each other. A product may begin within a row of terms, as chunks change
+    places by the bits of their addresses.
+    """
     sums, *matrices = call.windows
     places = [f"&{write.place(sums.buffer, sums.offsets)}"]
     for window in matrices:
         buffer = write.buffers[window.buffer]
         check_boxes(buffer)
         step = buffer.strides[1] * buffer.dtype.bytes
-        places.append(f"&{write.place(window.buffer, window.offsets)}, {step}")
+        place = write.place(window.buffer, window.offsets)
+        places.append(f"swizzled_matrix(&{place}, {step})")
     return f"{call.callee}({', '.join(places)});"
 
 

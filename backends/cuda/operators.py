@@ -72,10 +72,14 @@ FLOAT_CALLS: Mapping[str, str] = {
     "sigmoid": "sigmoid",
     "gelu": "gelu",
     "tf32": "to_tf32",
+    "tf32_even": "to_tf32_even",
 }
 EXACT = frozenset(
-    ("tf32", "min", "max", "neg", "abs", "sign", "round", "floor", "ceil", "trunc", "truncmod")
-)
+    (
+        "tf32", "tf32_even", "min", "max", "neg", "abs", "sign", "round", "floor", "ceil", "trunc",
+        "truncmod",
+    )
+)  # fmt: skip
 ROUNDINGS: Mapping[str, str] = {"f16": "to_f16", "bf16": "to_bf16"}
 
 

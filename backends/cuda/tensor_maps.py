@@ -1,5 +1,9 @@
 """What the card's copy engine is told of an array: a tensor map, 128 bytes that the driver makes of
 the array's place, its sizes and those of a box. Kernels take them after their pointers.
+
+The driver's own documentation of cuTensorMapEncodeTiled asks for places and strides that are
+multiples of 16 bytes, boxes of at most 256 elements along an axis, and innermost of at most as many
+bytes as are swizzled; what is at hand in a map (`steps` of one) starts from its innermost axis.
 """
 
 from __future__ import annotations
@@ -18,8 +22,9 @@ from ...types import DType
 
 BULK = "bulk_"  # what the names of copies of boxes begin with
 
-# As cuda.h numbers them; all else that it asks for is 0 here: nothing interleaved, zeros outside.
-_DTYPES: Mapping[str, int] = {"f16": 6, "f32": 7, "f64": 8, "bf16": 9}
+# As cuda.h numbers them: f16, bf16, and f32 that is rounded to TF32 on its way. All else that it
+# asks for is 0 here: nothing interleaved, zeros outside.
+_DTYPES: Mapping[str, int] = {"f16": 6, "bf16": 9, "f32": 11}
 SWIZZLE_128_BYTES = 3
 PROMOTE_TO_256_BYTES = 3
 

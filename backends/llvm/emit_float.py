@@ -6,6 +6,7 @@ Computed in f64, or in f32 for all narrower types.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ...types import f64
 from .emit_helpers import FMOD, FMOD_NEEDS
@@ -120,11 +121,13 @@ def _floor_divide(ops: Primitives, a: Value, b: Value) -> Value:
     return ops.select(ops.test("fcmp oeq", b, zero), plain, whole)
 
 
-def _tf32(ops: Primitives, x: Value) -> Value:
+def _tf32(ops: Primitives, x: Value, *, to_even: bool = False) -> Value:
     """Half a step is added to the magnitude, and what is below a step left out."""
     vec = Vec(Shape(ops.out, "f64" if x.dtype == f64 else "f32", x.lanes), x.name)
     drop = vec.shape.mantissa_bits - 10
-    near = (((vec.bits() + (1 << (drop - 1))) >> drop) << drop).as_float()
+    bits, half = vec.bits(), 1 << (drop - 1)
+    raised = bits + (half - 1) + ((bits >> drop) & 1) if to_even else bits + half
+    near = ((raised >> drop) << drop).as_float()
     finite = vec.fabs() < float("inf")
     return Value(finite.select(near, vec).name, x.dtype, x.lanes)
 
@@ -155,6 +158,7 @@ EXACT_RULES: Mapping[str, FloatRule] = {
     "ceil": _ceil,
     "trunc": _trunc,
     "tf32": _tf32,
+    "tf32_even": partial(_tf32, to_even=True),
     "truncmod": _truncated_modulo,
 }
 ROUNDED_RULES: Mapping[str, FloatRule] = {

@@ -118,13 +118,23 @@ def _rounded(x: Array) -> Array:
 
 
 def _tf32(x: Array) -> Array:
+    return _ten_bits(x, to_even=False)
+
+
+def _tf32_even(x: Array) -> Array:
+    return _ten_bits(x, to_even=True)
+
+
+def _ten_bits(x: Array, *, to_even: bool) -> Array:
     """Ten bits of the mantissa are kept; f16 and bf16 have no more."""
     bits = {"f2": 10, "f4": 23, "f8": 52}.get(x.dtype.str[1:])
     if bits is None:
         raise TypeError(f"no mantissa in {x.dtype}")
     whole = x.view(f"u{x.dtype.itemsize}")
-    half = whole.dtype.type(1 << (bits - 10) >> 1)
-    near = (whole + half) >> whole.dtype.type(bits - 10) << whole.dtype.type(bits - 10)
+    drop, half = whole.dtype.type(bits - 10), whole.dtype.type(1 << (bits - 10) >> 1)
+    if to_even and half:
+        half = half - 1 + (whole >> drop & 1)
+    near = (whole + half) >> drop << drop
     return np.where(np.isfinite(x), near.view(x.dtype), x)
 
 
@@ -166,6 +176,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("sign", 1, np.sign, "-1, 0 or 1; NaN of NaN."),
     _f("round", 1, _rounded, "Nearest integer, halves to even."),
     _f("tf32", 1, _tf32, "Nearest number with 10 bits after its first, halves away from zero."),
+    _f("tf32_even", 1, _tf32_even, "As `tf32`, but halves to even."),
     _f("floor", 1, np.floor, "Largest integer not above."),
     _f("ceil", 1, np.ceil, "Smallest integer not below."),
     _f("trunc", 1, np.trunc, "Integer part."),

@@ -26,9 +26,14 @@ def terms_of(dtype: DType) -> int:
     return TERMS * bf16.bytes // dtype.bytes
 
 
+def factor_name(dtype: DType) -> str:
+    """What factors that lie in memory as `dtype` are, in the names of instructions."""
+    return "tf32" if dtype == f32 else dtype.name
+
+
 def mma_name(dtype: DType) -> str:
     """The instruction that adds a product of fragments."""
-    return f"mma_{'tf32' if dtype == f32 else dtype}"
+    return f"mma_{factor_name(dtype)}"
 
 
 def load_name(side: str, dtype: DType, *, turned: bool) -> str:

@@ -11,7 +11,7 @@ from math import prod
 from typing import Protocol, Self, TypeVar
 
 from ....target import Gpu
-from ....tile.warps import COLUMNS, NARROW, ROWS
+from ....tile.warps import COLUMNS, ROWS
 from ....types import DTYPES, DType, f32
 from .warpgroup_tile import REGISTERS, WarpgroupTile
 
@@ -216,20 +216,21 @@ def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
 
 
 def choose_warpgroup_tile(
-    sizes: Sizes, dtype: DType, gpu: Gpu, moved: int = 0
+    sizes: Sizes, dtype: DType, gpu: Gpu, moved: Sequence[int] = ()
 ) -> WarpgroupTile | None:
-    """The tile of warpgroups that takes the least time by estimate, with so many bytes `moved`
-    before it; None where warps alone are faster, or the card has no such products."""
-    if not gpu.warpgroup_products or dtype not in NARROW:
+    """The tile of warpgroups that takes the least time by estimate, with so many bytes `moved` by
+    each kernel before it; None where warps alone are faster, or the card has no such products."""
+    if not gpu.warpgroup_products:
         return None
-    best = _least(_WARPGROUP_TILES, sizes, dtype.bytes, gpu)
+    tiles = [replace(tile, dtype=dtype) for tile in _WARPGROUP_TILES]
+    best = _least(tiles, sizes, dtype.bytes, gpu)
     warps = choose_warp_tile(sizes, dtype, gpu)
     times = [_cycles(cut, sizes, dtype.bytes, gpu) for cut in (best, warps)]
-    while best.shared_bytes(dtype) > gpu.shared_bytes:
+    while best.shared_bytes > gpu.shared_bytes:
         best = replace(best, stages=best.stages - 1)
     if best.groups > 1:  # one block has a multiprocessor to itself
         best = replace(best, blocks=gpu.multiprocessors)
-    before = LAUNCH + moved / (_MEMORY_BYTES * gpu.multiprocessors) if moved else 0
+    before = sum(LAUNCH + count / (_MEMORY_BYTES * gpu.multiprocessors) for count in moved)
     return best if times[0] + before <= times[1] else None
 
 

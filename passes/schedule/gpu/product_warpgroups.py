@@ -1,4 +1,5 @@
-"""The tiles of a product of narrow elements, multiplied by warpgroups out of shared memory. One
+"""The tiles of a product of narrow elements, or of f32 rounded to TF32 on its way, multiplied by
+warpgroups out of shared memory. One
 warpgroup brings tiles, the others multiply them; they meet at barriers only, two for each stage.
 
     block: warpgroup g:
@@ -40,7 +41,8 @@ from ....tile.nodes import (
     substitute_block,
 )
 from ....tile.tree import Names, copy_block, tidy, var
-from ....tile.warpgroups import ROWS, TERMS, THREADS, product_name, registers_name
+from ....tile.warpgroups import ROWS, THREADS, product_name, registers_name
+from ....tile.warps import NARROW, terms_of
 from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
 from .product_blocks import Blocks, unrolled
@@ -52,11 +54,15 @@ TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous
 
 
 def can_use_warpgroups(contraction: Contraction) -> bool:
-    """Whether both operands are narrow elements that come as boxes."""
-    if narrow_type(contraction) is None:
+    """Whether both operands are elements that warpgroups multiply, and come as boxes; those of f32
+    with their terms side by side."""
+    dtype = narrow_type(contraction)
+    if dtype is None:
         return False
     sides = (narrowed(contraction.left), narrowed(contraction.right))
-    return all(has_boxes(contraction, side) for side in sides)
+    if not all(has_boxes(contraction, side) for side in sides):
+        return False
+    return dtype in NARROW or all(map(contraction.runs_along_terms, sides))
 
 
 def by_warpgroups(contraction: Contraction, tile: WarpgroupTile) -> Kernel:
@@ -224,10 +230,11 @@ class _Tiling:
         return self._lanes(lane, unrolled(i, rows, unrolled(e, each, store)))
 
     def _multiplied(self, stage: Expr) -> Stmt:
-        """The products of a stage, sixteen terms at a time."""
+        """The products of a stage, as many terms at a time as an instruction multiplies."""
         term, i = (self.blocks.axis(name) for name in ("term", "i"))
         left, right = self.blocks.operands
-        terms, row = var(term) * TERMS, self._own + var(i) * ROWS
+        each = terms_of(self.dtype)
+        terms, row = var(term) * each, self._own + var(i) * ROWS
         windows = (
             Window(self.sums.name, (var(i), index(0), index(0))),
             *(
@@ -239,7 +246,7 @@ class _Tiling:
             self.dtype, self.tile.columns, turned=(left.is_turned, right.is_turned)
         )
         inner = unrolled(i, self.tile.rows, Call(name, windows))
-        return unrolled(term, self.tile.depth // TERMS, inner)
+        return unrolled(term, self.tile.depth // each, inner)
 
     def _finished(self, registers: list[Buffer]) -> Stmt:
         """What is to be done with each sum: a thread has two neighbours in each of two rows, eight

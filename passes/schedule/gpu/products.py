@@ -27,7 +27,7 @@ from .product_threads import by_tiles
 from .product_tiles import Sizes, choose_tile, choose_warp_tile, choose_warpgroup_tile
 from .product_warpgroups import by_warpgroups, can_use_warpgroups
 from .product_warps import by_warps
-from .rounding import rounded_once
+from .rounding import made_ready
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
     if narrow is None:
         tile = choose_tile(sizes, contraction.total.dtype, gpu)
         return _in_parts(contraction, tile.splits, lambda part: by_tiles(part, tile))
-    once = rounded_once(contraction)
-    group_tile = choose_warpgroup_tile(sizes, narrow, gpu, once.moved_bytes)
-    if group_tile is not None and can_use_warpgroups(once.contraction):
+    ready = made_ready(contraction)
+    group_tile = choose_warpgroup_tile(sizes, narrow, gpu, ready.moved_bytes)
+    if group_tile is not None and can_use_warpgroups(ready.contraction):
         cut = group_tile
-        made = _in_parts(once.contraction, cut.splits, lambda part: by_warpgroups(part, cut))
-        return replace(made, before=once.kernels, buffers=(*once.buffers, *made.buffers))
+        made = _in_parts(ready.contraction, cut.splits, lambda part: by_warpgroups(part, cut))
+        return replace(made, before=ready.kernels, buffers=(*ready.buffers, *made.buffers))
     warp_tile = choose_warp_tile(sizes, narrow, gpu)
     return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
 

@@ -115,21 +115,22 @@ def _contraction(kernel: Kernel) -> Contraction | None:
     return found or as_contraction(collapse_all(by_groups(kernel)))
 
 
-def is_as_fast(kernel: Kernel, alone: Kernel) -> bool | None:
+def is_as_fast(kernel: Kernel, alone: Kernel, gpu: Gpu) -> bool | None:
     """Whether a naive kernel multiplies as fast as one that does the product alone, for which what
     is read would have to be written once more: as many of its operands are copied in runs of
     sixteen bytes, or it has so few rows that memory is the limit. None where that is no product."""
-    own, found = _trial(alone), _trial(kernel)
+    own, found = _trial(alone, gpu), _trial(kernel, gpu)
     if own is None or found is None:
         return None if own is None else False
     few = found.left.extent <= FEW_ROWS
     return few or _slow_operands(found) <= _slow_operands(own)
 
 
-def _trial(kernel: Kernel) -> Contraction | None:
+def _trial(kernel: Kernel, gpu: Gpu) -> Contraction | None:
     """The product that a naive kernel will be."""
     params = tuple(replace(param, alignment=WIDEST) for param in kernel.params)
-    return _contraction(tidy(_serial(replace(kernel, params=params))))
+    found = _contraction(tidy(_serial(replace(kernel, params=params))))
+    return None if found is None else rounded(found, gpu.factors)
 
 
 def _slow_operands(contraction: Contraction) -> int:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Self
 
+from ....tile.bulk import ROW_BYTES, box_columns
 from ....tile.warpgroups import ROWS, THREADS
-from ....types import DType
+from ....types import DType, bf16
 
-DEPTH = 64  # terms of a tile: a row of a box
 STAGES = 4
 REGISTERS = 65536  # of a multiprocessor
-_MULTIPLY_ADDS = 2048  # of a multiprocessor in a cycle
+_MULTIPLY_ADDS = 2048  # of a multiprocessor in a cycle, of narrow elements
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,15 @@ class WarpgroupTile:
     groups: int
     rows: int
     columns: int
-    depth: int = DEPTH
     stages: int = STAGES
     splits: int = 1
     blocks: int | None = None
+    dtype: DType = bf16
+
+    @property
+    def depth(self) -> int:
+        """Terms of a tile: a row of a box."""
+        return box_columns(self.dtype)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -57,14 +62,15 @@ class WarpgroupTile:
 
     @property
     def cycles(self) -> float:
-        return prod(self.sides) / _MULTIPLY_ADDS
+        return prod(self.sides) / _MULTIPLY_ADDS * (self.dtype.bytes / bf16.bytes)
 
     def in_parts(self, splits: int) -> Self:
         return replace(self, splits=splits)
 
-    def shared_bytes(self, dtype: DType) -> int:
+    @property
+    def shared_bytes(self) -> int:
         """What the tiles take, and barriers."""
-        return self.stages * (self.depth * sum(self.sides) * dtype.bytes + 16)
+        return self.stages * (ROW_BYTES * sum(self.sides) + 16)
 
 
 def rows_together(rows: int, sides: tuple[int, int], blocks: int) -> int:

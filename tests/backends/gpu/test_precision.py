@@ -110,6 +110,63 @@ def test_source_rounds_factors_and_no_more(fn: Function, precision: str, tmp_pat
     check(found, fn, arrays, precision)
 
 
+@ml.function(f32[70, 136], f32[72, 136], f32[72])
+def side_by_side(x: Value, w: Value, b: Value) -> Value:
+    return ml.relu(x @ ml.transpose(w, perm=(1, 0)) + b)
+
+
+@ml.function(f32[200, 400], f32[400, 264])
+def turned_before(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+GROUPED = {side_by_side: 0, turned_before: 1}  # kernels before it
+
+
+@needs_shim
+@pytest.mark.parametrize("fn", GROUPED, ids=lambda fn: fn.name)
+def test_warpgroups_multiply_factors_rounded_by_the_copy_engine(
+    fn: Function, tmp_path: Path
+) -> None:
+    target = card(multiprocessors=1, factors="tf32")
+    *before, kernel = planned(fn, target)[0].kernels
+    assert [made.name.endswith("_turn") for made in before] == [True] * GROUPED[fn]
+    assert "call @wgmma" in str(kernel) and "call @bulk_tf32x" in str(kernel)
+    for made in (*before, kernel):
+        verify_kernel(made)
+    arrays = arrays_for(fn)
+    (found,) = all_orders(Compiled.of(fn, tmp_path, target=target), arrays)
+    check(found, fn, arrays, "tf32")
+
+
+def test_schedules_of_warpgroups_round_factors_and_no_more() -> None:
+    target = card(multiprocessors=1, factors="tf32")
+    program, constants = planned(side_by_side, target)
+    arrays = arrays_for(side_by_side)
+    check(run_program(program, arrays, constants)[0], side_by_side, arrays, "tf32")
+
+
+@ml.function(f32[64, 128], f32[128, 128])
+def by_identity(x: Value, one: Value) -> Value:
+    return x @ ml.transpose(one, perm=(1, 0))
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    ("multiprocessors", "name"), [(1, "tf32_even"), (132, "tf32")], ids=["warpgroups", "warps"]
+)
+def test_tf32_factors_are_rounded_to_the_nearest(
+    multiprocessors: int, name: str, tmp_path: Path
+) -> None:
+    x, one = arrays_for(by_identity)[0], np.eye(128, dtype=np.float32)
+    x[0, :4] = 1 + 2.0**-11 * np.array([1, 3, 1.5, 2.5])  # halves, and beside them
+    target = card(multiprocessors=multiprocessors, factors="tf32")
+    compiled = Compiled.of(by_identity, tmp_path, target=target)
+    assert ("wgmma" in str(compiled.source)) == (name == "tf32_even")
+    (found,) = all_orders(compiled, [x, one])
+    np.testing.assert_array_equal(found, FUNCTIONS[name].evaluate(x))
+
+
 @needs_shim
 def test_banks_are_read_without_conflicts(tmp_path: Path) -> None:
     for fn in (turned, left_turned):

@@ -14,9 +14,10 @@ import mlir_lite as ml
 from mlir_lite import Value, bf16, f32
 from mlir_lite.backends.cuda.kernels import CudaKernel, emit_kernel
 from mlir_lite.errors import UnsupportedError, VerifyError
+from mlir_lite.expr import FUNCTIONS
 from mlir_lite.passes.schedule.gpu.contraction import Contraction, as_contraction
 from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups, can_use_warpgroups
-from mlir_lite.passes.schedule.gpu.rounding import rounded_once
+from mlir_lite.passes.schedule.gpu.rounding import made_ready
 from mlir_lite.passes.schedule.gpu.warpgroup_tile import WarpgroupTile
 from mlir_lite.tile.barriers import ARRIVE, ARRIVE_WARPS, INIT
 from mlir_lite.tile.interpreter import run_kernel
@@ -85,9 +86,13 @@ class OnShim:
     device: ShimDevice
 
     @staticmethod
-    def of(kernel: Kernel, folder: Path) -> OnShim:
+    def of(kernel: Kernel, folder: Path, change: tuple[str, str] = ("", "")) -> OnShim:
+        """Its source, in which a text that is there may be changed for another."""
         made = emit_kernel(kernel)
-        return OnShim(made, ShimDevice(build(unit_text([made]), folder, kernel.name)))
+        text = unit_text([made])
+        assert change[0] in text
+        changed = text.replace(*change) if change[0] else text
+        return OnShim(made, ShimDevice(build(changed, folder, kernel.name)))
 
     def __call__(self, *arrays: Array, order: str = "ascending", without: int = 0) -> Array:
         device = replace(self.device, order=order, without=without, memory={})
@@ -112,6 +117,27 @@ def test_right_operands_may_have_their_terms_side_by_side(
     close(OnShim.of(kernel, tmp_path)(x, w), exact)
 
 
+WRONG = {  # what a descriptor says of a matrix
+    "first": ("(shared_place(first) & 0x3ffff) >> 4", "(shared_place(first) & 0x3ffff) >> 5"),
+    "leading offset": ("(step >> 4) << 16", "(step >> 5) << 16"),
+    "stride offset": ("64ull << 32", "32ull << 32"),
+    "swizzle": ("1ull << 62", "2ull << 62"),
+}
+
+
+@needs_shim
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_descriptor_is_noticed(change: tuple[str, str], tmp_path: Path) -> None:
+    text = RIGHT_TURNED.replace("bf16[72, 200]", "bf16[200, 72]").replace("w[n, k]", "w[k, n]")
+    kernel = by_warpgroups(contraction_of(text), TILE)
+    x, w, exact = factors()
+    turned = np.ascontiguousarray(w.T)
+    (tmp_path / "right").mkdir()
+    close(OnShim.of(kernel, tmp_path / "right")(x, turned), exact)
+    with pytest.raises(AssertionError):
+        close(OnShim.of(kernel, tmp_path, change)(x, turned), exact)
+
+
 def test_a_box_that_ends_elsewhere_than_its_array_has_no_source() -> None:
     text = str(by_warpgroups(contraction_of(RIGHT_TURNED), TILE))
     assert "* -1 + 130" in text
@@ -128,15 +154,49 @@ def test_tiles_in_another_order_than_boxes_have_no_source() -> None:
         emit_kernel(plain)
 
 
-def test_factors_of_f32_are_rounded_once_before_they_are_multiplied() -> None:
+def test_factors_of_f32_are_made_ready_before_they_are_multiplied() -> None:
     text = RIGHT_TURNED.replace("x: bf16", "x: f32").replace("f32(x[m, k])", "f32(bf16(x[m, k]))")
-    once = rounded_once(contraction_of(text))
+    once = made_ready(contraction_of(text))
     (rounding,) = once.kernels
     assert can_use_warpgroups(once.contraction)
     kernel = by_warpgroups(once.contraction, TILE)
     x, w, exact = factors()
     (near,) = run_kernel(rounding, {"x": x.astype(np.float32)}).values()
     close(run_kernel(kernel, {"x.bf16": near, "w": w})["y"], exact)
+
+
+BOTH_TURNED = """
+kernel @both_turned(%x: f32[2, 100, 72], %w: f32[2, 100, 40], %y: out f32[2, 72, 40]) {
+  buffer acc: register f32[]
+  for b in 0..2 {
+    for m in 0..72 {
+      for n in 0..40 {
+        acc[] = 0.0
+        for k in 0..100 {
+          acc[] += tf32(x[b, k, m]) * tf32(w[b, k, n])
+        }
+        y[b, m, n] = acc[]
+      }
+    }
+  }
+}
+"""
+
+
+def test_factors_of_f32_are_turned_once_where_their_terms_are_not_neighbours() -> None:
+    contraction = contraction_of(BOTH_TURNED)
+    assert not can_use_warpgroups(contraction)
+    ready = made_ready(contraction)
+    assert can_use_warpgroups(ready.contraction)
+    kernel = by_warpgroups(ready.contraction, WarpgroupTile(1, 1, 64, dtype=f32))
+    verify_kernel(kernel)
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal((2, 100, n)).astype(np.float32) for n in (72, 40))
+    turned: dict[str, Array] = {}
+    for turning, (name, array) in zip(ready.kernels, {"x": x, "w": w}.items(), strict=True):
+        turned |= run_kernel(turning, {name: array})
+    one, other = (FUNCTIONS["tf32_even"].evaluate(array).astype(np.float64) for array in (x, w))
+    close(run_kernel(kernel, turned)["y"], one.swapaxes(1, 2) @ other)
 
 
 @ml.function(f32[2048, 2048], f32[2048, 2048])

@@ -100,12 +100,12 @@ extern "C" int shim_encode(
     const unsigned long long* strides, const unsigned* box, const unsigned* steps, int interleave,
     int swizzle, int promotion, int fill)
 {
-    int element = type == 6 || type == 9 ? 2 : type == 7 ? 4 : type == 8 ? 8 : 0;
+    int element = type == 6 || type == 9 ? 2 : type == 11 ? 4 : 0;
     if (!element || rank < 1 || rank > 5 || (uintptr_t)map % 64 || (uintptr_t)address % 16) return 1;
     if (interleave || swizzle != 3 || fill || box[0] * element > 128) return 1;
     memset(map, 0, sizeof *map);
     map->words[0] = (unsigned long long)address;
-    map->words[1] = (unsigned long long)element | rank << 8;
+    map->words[1] = (unsigned long long)element | rank << 8 | (type == 11) << 16;
     for (unsigned axis = 0; axis < rank; ++axis) {
         if (!sizes[axis] || !box[axis] || box[axis] > 256 || steps[axis] != 1) return 1;
         if (axis && (strides[axis - 1] % 16 || strides[axis - 1] >> 40)) return 1;
@@ -119,10 +119,19 @@ extern "C" int shim_encode(
 
 SHIM_WRAPPER uintptr_t shim_swizzled(uintptr_t place) { return place ^ (place >> 7 & 7) << 4; }
 
+// The nearest number of ten bits after the first, the even one of two; not infinities and NaN.
+SHIM_WRAPPER void shim_round(unsigned* element)
+{
+    unsigned below = *element & 0x1fff, is_odd = *element >> 13 & 1;
+    if ((*element >> 23 & 0xff) == 0xff) return;
+    *element -= below;
+    if (below > 0x1000 || (below == 0x1000 && is_odd)) *element += 0x2000;
+}
 SHIM_WRAPPER void shim_bring(const shim_box& job)
 {
     const unsigned long long* words = job.map.words;
-    int element = (int)(words[1] & 0xff), rank = (int)(words[1] >> 8), sizes[5], total = 1;
+    int element = (int)(words[1] & 0xff), rank = (int)(words[1] >> 8 & 0xff), sizes[5], total = 1;
+    int is_rounded = (int)(words[1] >> 16);
     for (int axis = 0; axis < 5; ++axis) {
         sizes[axis] = axis < rank ? (int)(words[12] >> 8 * axis & 0xff) + 1 : 1;
         total *= sizes[axis];
@@ -140,6 +149,7 @@ SHIM_WRAPPER void shim_bring(const shim_box& job)
         char* to = (char*)shim_swizzled((uintptr_t)(job.to + row * 128 + column * element));
         if (inside) memcpy(to, from, (size_t)element);
         else memset(to, 0, (size_t)element);
+        if (is_rounded) shim_round((unsigned*)to);
     }
     shim_count* count = shim_find(job.barrier);
     count->bytes -= (long long)total * element;
@@ -181,31 +191,49 @@ SHIM_WRAPPER int shim_bring_oldest()
 
 // Products: each thread does its own part of them, which is what it has the sums of.
 
-struct shim_matrix { const char* first; int step, is_turned; };
-struct shim_product { float* sums; shim_matrix a, b; int columns; float (*value)(unsigned short); };
+// A matrix is what its descriptor says (PTX ISA, "Matrix descriptor", "Strides", "Canonical layouts"
+// of wgmma): bits 0-13 where it begins, 16-29 the leading and 32-45 the stride dimension's offset, in
+// units of 16 bytes; 49-51 the base offset; 62-63 the swizzle, of which 1 is that of 128 bytes.
+struct shim_product { float* sums; unsigned long long a, b; int columns, bytes, turned_a, turned_b;
+                      float (*value)(unsigned); };
 struct shim_work { shim_product products[SHIM_PRODUCTS]; int count, ends[SHIM_GROUPS], groups, fenced; };
 static shim_work* shim_works;
 
-SHIM_WRAPPER unsigned short shim_element(const shim_matrix& matrix, int row, int term)
+enum { SHIM_WINDOW = 1024 };  // where the shared memory that a launch asks for begins
+SHIM_WRAPPER unsigned shared_place(const void* element)
 {
-    int line = matrix.is_turned ? term : row, place = matrix.is_turned ? row : term;
-    const char* at = matrix.first + line / 8 * 1024 + line % 8 * 128 + place / 64 * matrix.step
-        + place % 64 * 2;
-    unsigned short bits;
-    memcpy(&bits, (const char*)shim_swizzled((uintptr_t)at), 2);
+    long long place = (const unsigned char*)element - shim_asked;
+    if (place < 0 || place >= SHIM_ASKED) shim_fail("an address is not of shared memory");
+    return (unsigned)place + SHIM_WINDOW;
+}
+// The bits of an element: of sixteen bytes of neighbouring terms, or of neighbouring rows.
+SHIM_WRAPPER unsigned shim_element(
+    unsigned long long matrix, int bytes, int is_turned, int row, int term)
+{
+    int first = (int)(matrix & 0x3fff) << 4, leading = (int)(matrix >> 16 & 0x3fff) << 4;
+    int stride = (int)(matrix >> 32 & 0x3fff) << 4, base = (int)(matrix >> 49 & 7);
+    if (matrix >> 62 != 1 || base) shim_fail("a matrix is not swizzled by 128 bytes from their start");
+    int at = first, each = 128 / bytes;
+    if (is_turned) at += row / each * leading + term / 8 * stride + term % 8 * 128 + row % each * bytes;
+    else at += row / 8 * stride + row % 8 * 128 + term * bytes;
+    at ^= (at >> 7 & 7) << 4;
+    unsigned bits = 0;
+    memcpy(&bits, shim_asked + at - SHIM_WINDOW, (size_t)bytes);
     return bits;
 }
 SHIM_WRAPPER void shim_multiply(const shim_product& job)
 {
-    int lane = shim_current % 32, warp = shim_current / 32 % 4;
+    int lane = shim_current % 32, warp = shim_current / 32 % 4, terms = 32 / job.bytes;
     for (int half = 0; half < 2; ++half) {
         float left[16];
-        for (int k = 0; k < 16; ++k)
-            left[k] = job.value(shim_element(job.a, warp * 16 + half * 8 + lane / 4, k));
+        int row = warp * 16 + half * 8 + lane / 4;
+        for (int k = 0; k < terms; ++k)
+            left[k] = job.value(shim_element(job.a, job.bytes, job.turned_a, row, k));
         for (int e = 0; e < job.columns / 4; ++e) {
             float* sum = job.sums + e / 2 * 4 + half * 2 + e % 2;
             int column = e / 2 * 8 + lane % 4 * 2 + e % 2;
-            for (int k = 0; k < 16; ++k) *sum += left[k] * job.value(shim_element(job.b, column, k));
+            for (int k = 0; k < terms; ++k)
+                *sum += left[k] * job.value(shim_element(job.b, job.bytes, job.turned_b, column, k));
         }
     }
 }
@@ -245,24 +273,29 @@ template <int count> SHIM_WRAPPER void wgmma_result(float (&)[count])
 {
     if (shim_works[shim_current].groups) shim_fail("sums are read while products are added");
 }
-#define SHIM_WGMMA(columns, type, value, name, left, right)                                        \
-    SHIM_WRAPPER void wgmma_m64n##columns##k16_##type##name(                                             \
-        float* acc, const void* a, int a_step, const void* b, int b_step)                          \
+static float shim_bf16(unsigned bits) { return bf16_value((unsigned short)bits); }
+static float shim_f16(unsigned bits) { return f16_value((unsigned short)bits); }
+static float shim_cut(unsigned bits) { return shim_tf32(__int_as_float((int)bits)); }
+
+#define SHIM_WGMMA(columns, end, bytes, value, left, right)                                        \
+    SHIM_WRAPPER void wgmma_m64n##columns##end(                                                    \
+        float* acc, unsigned long long a, unsigned long long b)                                    \
     {                                                                                              \
-        shim_wgmma({acc, {(const char*)a, a_step, left}, {(const char*)b, b_step, right},          \
-                    columns, value});                                                              \
+        shim_wgmma({acc, a, b, columns, bytes, left, right, value});                               \
     }
-#define SHIM_WGMMAS(columns, type, value)                                                          \
-    SHIM_WGMMA(columns, type, value, , 0, 0)                                                       \
-    SHIM_WGMMA(columns, type, value, _left_turned, 1, 0)                                           \
-    SHIM_WGMMA(columns, type, value, _right_turned, 0, 1)                                          \
-    SHIM_WGMMA(columns, type, value, _left_turned_right_turned, 1, 1)
-SHIM_WGMMAS(64, bf16, bf16_value)
-SHIM_WGMMAS(128, bf16, bf16_value)
-SHIM_WGMMAS(256, bf16, bf16_value)
-SHIM_WGMMAS(64, f16, f16_value)
-SHIM_WGMMAS(128, f16, f16_value)
-SHIM_WGMMAS(256, f16, f16_value)
+#define SHIM_WGMMAS(end, bytes, value, left, right)                                                \
+    SHIM_WGMMA(64, end, bytes, value, left, right)                                                 \
+    SHIM_WGMMA(128, end, bytes, value, left, right)                                                \
+    SHIM_WGMMA(256, end, bytes, value, left, right)
+SHIM_WGMMAS(k16_bf16, 2, shim_bf16, 0, 0)
+SHIM_WGMMAS(k16_bf16_left_turned, 2, shim_bf16, 1, 0)
+SHIM_WGMMAS(k16_bf16_right_turned, 2, shim_bf16, 0, 1)
+SHIM_WGMMAS(k16_bf16_left_turned_right_turned, 2, shim_bf16, 1, 1)
+SHIM_WGMMAS(k16_f16, 2, shim_f16, 0, 0)
+SHIM_WGMMAS(k16_f16_left_turned, 2, shim_f16, 1, 0)
+SHIM_WGMMAS(k16_f16_right_turned, 2, shim_f16, 0, 1)
+SHIM_WGMMAS(k16_f16_left_turned_right_turned, 2, shim_f16, 1, 1)
+SHIM_WGMMAS(k8_tf32, 4, shim_cut, 0, 0)
 
 static void fewer_registers_24() {}
 static void fewer_registers_40() {}
