@@ -55,13 +55,12 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     outer = [axis for axis in nest.axes if axis not in (m, product.n)]
     sizes = _sizes(kernel, nest, product)
     tile = choose_tile(sizes, target)
-    cycles = product_cycles(sizes.rows, sizes.columns, tile) * sizes.depth * prod(
-        map(nest.extent, outer)
-    )
+    step = product_cycles(sizes.rows, sizes.columns, tile, sizes.latency)
+    cycles = step * sizes.depth * prod(map(nest.extent, outer))
     # Several nests are dealt to threads together.
     shared = nest.alone and worth_sharing(sizes, cycles, target)
-    step = _row_step(kernel, product) * sizes.dtype.bytes
-    packed = product.panel is None and worth_packing(sizes, step, tile, target)
+    apart = _row_step(kernel, product) * sizes.dtype.bytes
+    packed = product.panel is None and worth_packing(sizes, apart, tile, target)
     cut = shared and m and not (outer or packed) and not condition_points(kernel, m)
     chunks = row_chunks(sizes, tile, target) if cut else 1
     if chunks > 1:

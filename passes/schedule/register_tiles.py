@@ -1,7 +1,8 @@
 """The cost model of register tiles: the cycles of a matrix product by the tile it is computed in.
 
 Times are in cycles of one core. The machine model is a superscalar core with two vector FMAs and
-two vector loads a cycle, an FMA latency of four cycles, and a file of vector registers.
+two vector loads a cycle, an FMA latency of four cycles, six where an instruction sums products of
+halves, and a file of vector registers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ...types import DType
 FMAS_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
+DOT_LATENCY = 6  # of a few products of floats at once, as measured; those of integers take four
 MOST_VECTORS = 4  # of a register tile's columns: two rows of tiles fill 32 registers
 FEW_ROWS = 32  # do not hide how a panel arrives
 VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of a few rows
@@ -55,6 +57,11 @@ class ProductSizes:
         sizes = f"{self.rows}x{self.depth}x{self.columns}"
         return f"product {many}{sizes} {self.dtype}{dots}{panels}{after}"
 
+    @property
+    def latency(self) -> int:
+        """Cycles from one term of a sum to the next."""
+        return DOT_LATENCY if self.narrow and self.narrow.is_float else FMA_LATENCY
+
     def far(self, target: Target) -> bool:
         """Whether the right operands leave the nearest caches before they are needed again."""
         right = self.count * self.depth * self.columns * self.dtype.bytes
@@ -77,7 +84,7 @@ class Tile:
         return f"{self.rows}x{self.vectors}"
 
 
-def tile_cycles(rows: int, vectors: int) -> float:
+def tile_cycles(rows: int, vectors: int, latency: int = FMA_LATENCY) -> float:
     """Cycles of one step of the inner dimension for a register tile.
 
     Bound by the FMAs, by the loads (a vector of B a column vector, a broadcast of A a row), or,
@@ -85,7 +92,7 @@ def tile_cycles(rows: int, vectors: int) -> float:
     """
     fmas = rows * vectors / FMAS_PER_CYCLE
     loads = (rows + vectors) / LOADS_PER_CYCLE
-    return max(fmas, loads, FMA_LATENCY)
+    return max(fmas, loads, latency)
 
 
 def fits_registers(rows: int, vectors: int, target: Target) -> bool:
@@ -93,16 +100,16 @@ def fits_registers(rows: int, vectors: int, target: Target) -> bool:
     return rows * vectors + vectors + 1 <= target.vector_registers
 
 
-def product_cycles(m: int, n: int, tile: Tile) -> float:
+def product_cycles(m: int, n: int, tile: Tile, latency: int = FMA_LATENCY) -> float:
     """Cycles of one step of the inner dimension for a whole m x n result, its edges included."""
     full_rows, rest_rows = divmod(m, tile.rows)
     full_columns, rest = divmod(n, tile.columns)
     rest_vectors = -(-rest // tile.lanes)
     total = 0.0
     for rows, count in ((tile.rows, full_rows), (rest_rows, 1 if rest_rows else 0)):
-        total += count * full_columns * tile_cycles(rows, tile.vectors)
+        total += count * full_columns * tile_cycles(rows, tile.vectors, latency)
         if rest_vectors:
-            total += count * tile_cycles(rows, rest_vectors)
+            total += count * tile_cycles(rows, rest_vectors, latency)
     return total
 
 
@@ -119,7 +126,9 @@ def tiles_by_cycles(sizes: ProductSizes, target: Target) -> dict[Tile, float]:
         if fits_registers(rows, vectors, target) or rows == 1
     ]
     found = {
-        tile: round(product_cycles(m, n, tile) + waiting_cycles(sizes, tile, target), 3)
+        tile: round(
+            product_cycles(m, n, tile, sizes.latency) + waiting_cycles(sizes, tile, target), 3
+        )
         for tile in candidates
     }
     few = m <= FEW_ROWS and sizes.far(target)

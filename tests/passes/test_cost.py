@@ -8,9 +8,15 @@ import pytest
 
 from mlir_lite.passes.schedule.cost import choose_tile, panel_width, panels_first, row_chunks
 from mlir_lite.passes.schedule.depth_cost import depth_block
-from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile
+from mlir_lite.passes.schedule.register_tiles import (
+    DOT_LATENCY,
+    FMA_LATENCY,
+    FMAS_PER_CYCLE,
+    ProductSizes,
+    Tile,
+)
 from mlir_lite.target import Target
-from mlir_lite.types import f32
+from mlir_lite.types import bf16, f32, i8, i32
 
 TARGET = Target("cpu:test")
 POINTS = ProductSizes(16, 256, 256, f32, count=36)  # of Winograd's algorithm: 16 tiles each
@@ -75,3 +81,12 @@ def test_problems_that_may_be_answered_otherwise_have_other_names() -> None:
         replace(POINTS, finish=2),
     ]
     assert len(set(map(str, problems))) == len(problems)
+
+
+def test_short_sums_of_halves_get_tiles_that_hide_how_long_their_dots_take() -> None:
+    """Two rows of four vectors suffice for four cycles, not for the six of a dot of floats."""
+    sizes = ProductSizes(196, 48, 576, f32, panel=64, narrow=bf16, finish=3)
+    dots = choose_tile(sizes, TARGET)
+    assert dots.rows * dots.vectors // FMAS_PER_CYCLE >= DOT_LATENCY
+    whole = choose_tile(replace(sizes, dtype=i32, narrow=i8), TARGET)
+    assert whole.rows * whole.vectors // FMAS_PER_CYCLE == FMA_LATENCY
