@@ -38,6 +38,7 @@ from .c_names import (
     registers_of_lane,
     value_type,
 )
+from .flips import flipped
 from .operators import (
     ATOM,
     BITS,
@@ -125,7 +126,15 @@ class Expressions:
         terms = linear_sum(zip(at, buffer.strides, strict=True))
         if buffer.space is Space.GLOBAL:
             own, terms = self._from_one_place(own, terms)
-        return f"{own}[{self._sum(terms)}]"
+        return f"{own}[{self._place(terms)}]"
+
+    def _place(self, terms: Linear) -> str:
+        """A sum, of which bits that loops written out flip come last."""
+        found = flipped(terms, self.bounds, self._is_unrolled)
+        if found is None:
+            return self._sum(terms)
+        text = f"{self._sum(found.base)} ^ {self._sum(found.flips)}"
+        return f"{self._sum(found.near)} + ({text})" if found.near else text
 
     def _from_one_place(self, own: str, terms: Linear) -> tuple[str, Linear]:
         """What unrolled loops touch as neighbours of one place, at distances that are constants, so

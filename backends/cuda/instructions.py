@@ -13,6 +13,7 @@ from ...tile.warps import (
     MULTIPLIED,
     NARROW,
     POWERS,
+    QUAD_MAXIMA,
     lane_row,
     mma_name,
     narrow_name,
@@ -32,7 +33,7 @@ LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called
 
 # Instructions whose wrappers take a lane's own registers of each fragment.
 _ON_REGISTERS = frozenset(
-    (MAXIMA, POWERS)
+    (MAXIMA, QUAD_MAXIMA, POWERS)
     + tuple(map(mma_name, MULTIPLIED))
     + tuple(make(dtype) for make in (narrow_name, row_sums_name) for dtype in NARROW)
 )

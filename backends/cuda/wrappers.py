@@ -11,6 +11,7 @@ from ...tile.warps import (
     MAXIMA,
     NARROW,
     POWERS,
+    QUAD_MAXIMA,
     mma_name,
     narrow_name,
     row_sums_name,
@@ -200,6 +201,12 @@ _ROWS: Mapping[str, str] = {
 {{
     most[0] = fmaxf(most[0], fmaxf(acc[0], acc[1]));
     most[1] = fmaxf(most[1], fmaxf(acc[2], acc[3]));
+}}""",
+    QUAD_MAXIMA: f"""__device__ inline void {QUAD_MAXIMA}(float* most)
+{{
+    for (int step = 1; step < 4; step *= 2)
+        for (int h = 0; h < 2; ++h)
+            most[h] = fmaxf(most[h], __shfl_xor_sync(0xffffffffu, most[h], step));
 }}""",
     POWERS: f"""__device__ inline void {POWERS}(float* to, const float* from)
 {{

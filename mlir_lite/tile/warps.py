@@ -58,7 +58,7 @@ def row_sums_name(dtype: DType) -> str:
     return f"row_sums_{dtype}"
 
 
-MAXIMA, POWERS = "maxima_f32", "powers_f32"
+MAXIMA, QUAD_MAXIMA, POWERS = "maxima_f32", "quad_maxima_f32", "powers_f32"
 
 
 def warp_procs() -> Iterator[tuple[Proc, str]]:
@@ -66,6 +66,7 @@ def warp_procs() -> Iterator[tuple[Proc, str]]:
     for dtype in DTYPES.values():
         yield _shuffle(dtype), "to"
     yield _maxima(), "most"
+    yield _quad_maxima(), "most"
     yield _powers(), "to"
     for dtype in MULTIPLIED:
         yield _mma(dtype), "acc"
@@ -170,6 +171,15 @@ def _maxima() -> Proc:
     update = Accumulate("max", (Ref("most", (lane, half)),), (value,))
     params = (Buffer("most", f32, (LANES, 2)), Buffer("acc", f32, (LANES, 4)))
     return Proc(MAXIMA, params, (), _over((("lane", LANES), ("half", 2), ("pair", 2)), update))
+
+
+def _quad_maxima() -> Proc:
+    """`most[h] = max of most[h] of the lanes of a quad`."""
+    lane, half, other = (Var(INDEX, axis) for axis in ("lane", "half", "other"))
+    value = Load(f32, "most", (lane // 4 * 4 + other, half))
+    update = Accumulate("max", (Ref("most", (lane, half)),), (value,))
+    body = _over((("lane", LANES), ("half", 2), ("other", 4)), update)
+    return Proc(QUAD_MAXIMA, (Buffer("most", f32, (LANES, 2)),), (), body)
 
 
 def _powers() -> Proc:

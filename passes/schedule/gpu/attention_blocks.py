@@ -26,7 +26,7 @@ from ....ops.stored import Stored
 from ....tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Stmt, Store
 from ....tile.tree import Names, var
 from ....types import DType, bool_, f32
-from .attention_tiles import heads_together
+from .attention_tiles import Stretch, heads_together
 from .contraction import count
 from .grid import axes_at
 from .product_operand import Staged
@@ -138,14 +138,21 @@ class AttentionBlocks:
         if self.op.parts > 1:
             lets.append(Let("part", rest % self.op.parts))
             rest = rest // self.op.parts
-        if not isinstance(self._seen, Const):
-            lets.append(Let("steps", self._seen))
+        for name, count_ in (("steps", self._seen), ("whole", self._whole)):
+            if not isinstance(count_, (Const, Var)):
+                lets.append(Let(name, count_))
         return (*lets, *axes_at(self.batch, rest))
 
     @property
     def steps(self) -> Expr:
         """How many blocks of keys the block sees."""
         return self._seen if isinstance(self._seen, Const) else var("steps")
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """The steps whose scores are as they are come first, then those that are masked."""
+        whole = self._whole if isinstance(self._whole, (Const, Var)) else var("whole")
+        return Stretch(index(0), whole, False), Stretch(whole, self.steps, True)
 
     @property
     def may_be_none(self) -> bool:
@@ -160,9 +167,22 @@ class AttentionBlocks:
             if len(self.rows) > 1:
                 last = index(self.result.shape[-2] - 1)
             seen = apply("min", seen, last // self.op.columns + 1)
-        if self.op.parts == 1:
-            return seen
-        return apply("min", index(self.blocks_of_part), seen - self.first_step)
+        part = apply("min", index(self.blocks_of_part), seen - self.first_step)
+        return seen if self.op.parts == 1 else part
+
+    @property
+    def _whole(self) -> Expr:
+        """How many of the first blocks of keys every row of the block sees as they are."""
+        if self.is_scaled_first or (self.op.causal and len(self.rows) > 1):
+            return index(0)
+        keys, columns = self.keys.shape[-2], self.op.columns
+        if not self.op.causal and keys % columns == 0:
+            return self.steps
+        whole: Expr = index(keys // columns)
+        if self.op.causal:
+            whole = apply("min", whole, (self.first_row + 1) // columns)
+        part = apply("max", index(0), apply("min", self.steps, whole - self.first_step))
+        return whole if self.op.parts == 1 else part
 
     def first_key(self, step: Expr) -> Expr:
         return (self.first_step + step) * self.op.columns
@@ -203,19 +223,6 @@ class AttentionBlocks:
     def factor(self) -> float:
         """What scores are multiplied by, as exponents of 2."""
         return self.op.scale * LOG2_E
-
-    def needs_masking(self, first_key: Expr) -> Expr:
-        """Whether some of the scores with the block's keys from the first on are to be changed."""
-        if self.is_scaled_first:
-            return TRUE
-        columns = self.op.columns
-        found: Expr = const(False, bool_)
-        if self.keys.shape[-2] % columns:
-            found = apply("or", found, first_key + columns > self.keys.shape[-2])
-        if self.op.causal:
-            lowest: Expr = self.first_row if len(self.rows) == 1 else index(0)
-            found = apply("or", found, first_key + (columns - 1) > lowest)
-        return found
 
     def row(self, place: Expr) -> tuple[Block, Var, Mapping[str, Expr]]:
         """Names for a row of the block's and its axes: the statements that give them, the row, and

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....expr import Const, Expr, Load, Var, all_of, const, index, select
+from ....expr import Expr, Var, all_of, apply, const, index, select
 from ....ops.stored import Stored
 from ....tile.nodes import Block, Buffer, Kernel, Let, Loop, Stmt
 from ....tile.tree import Names, var
 from ....types import DType, f32
 from .attention_blocks import AttentionBlocks
+from .attention_tiles import Stretch
 from .contraction import count
 from .grid import axes_at
 from .product_operand import Staged
@@ -26,6 +28,7 @@ class KeyBlocks:
     first_row: Var
     batch: tuple[Loop, ...]
     step_count: str
+    partly: str  # how many steps have queries that do not see all keys
 
     @staticmethod
     def beside(of: AttentionBlocks) -> KeyBlocks:
@@ -34,7 +37,8 @@ class KeyBlocks:
             Loop(names.fresh(loop.axis, "$"), loop.start, loop.stop, ()) for loop in of.axes[:-1]
         )
         block, first = names.fresh("block", "$"), var(names.fresh("first.row", "$"))
-        return KeyBlocks(of, block, first, batch, names.fresh("steps", "$"))
+        counts = (names.fresh(name, "$") for name in ("steps", "partly"))
+        return KeyBlocks(of, block, first, batch, *counts)
 
     @property
     def naive(self) -> Kernel:
@@ -66,15 +70,26 @@ class KeyBlocks:
         blocks_of_rows = -(-self.keys // self.of.op.rows)
         at: Expr = var(self.block)
         lets: list[Stmt] = [Let(self.first_row.name, at % blocks_of_rows * self.of.op.rows)]
-        if not isinstance(self._seen, Const):
+        if self.of.op.causal:
+            after = self.first_row + (self.of.op.rows + self.of.op.columns - 2)
+            partly = after // self.of.op.columns - self._first_step
             lets.append(Let(self.step_count, self._seen))
+            lets.append(Let(self.partly, apply("min", self.steps, partly)))
         return (*lets, *axes_at(self.batch, at // blocks_of_rows))
 
     # Steps over the queries
 
     @property
     def steps(self) -> Expr:
-        return self._seen if isinstance(self._seen, Const) else var(self.step_count)
+        return var(self.step_count) if self.of.op.causal else self._seen
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """Queries that may not see all of the block's keys come first."""
+        if self.of.is_scaled_first or not self.of.op.causal:
+            return (Stretch(index(0), self.steps, self.of.is_scaled_first),)
+        partly = var(self.partly)
+        return Stretch(index(0), partly, True), Stretch(partly, self.steps, False)
 
     @property
     def may_be_none(self) -> bool:
@@ -134,16 +149,23 @@ class KeyBlocks:
             return load
         return select(query < self.queries, load, const(0, load.dtype))
 
-    def exponent(self, sum_: Expr, query: Var, key: Var, logs: Buffer) -> Expr:
-        """The exponent of 2 of a weight, by the logarithm of the total of its query's weights."""
+    def exponent(self, sum_: Expr, query: Expr, logs: Buffer) -> Expr:
+        """The exponent of 2 of a weight, by the logarithm of the total of its query's weights.
+
+        Past the last query it is that of 1, which multiplies zeros, and what is found for keys past
+        the last one is not kept: neither has to be masked.
+        """
+        log = Stored(logs, tuple(range(len(logs.shape))))
+        return self.of.exponent(sum_) - self.of_query(log, query)
+
+    def masked(self, sum_: Expr, query: Var, key: Var) -> Expr:
+        """A sum of products as a score: -inf where the query does not see the key."""
         names = (loop.axis for loop in self.of.axes[:-1])
         axes = {**dict(zip(names, self.batch_places, strict=True)), "s": query}
-        score = self.of.exponent(self.of.masked(sum_, query, axes, key))
-        log = Load(f32, logs.name, (*self.batch_places, query))
+        score = self.of.masked(sum_, query, axes, key)
         conditions = []
         if self.queries % self.of.op.columns:
             conditions.append(query < self.queries)
         if self.keys % self.of.op.rows:
             conditions.append(key < self.keys)
-        value = score - log
-        return select(all_of(*conditions), value, const(-math.inf, f32)) if conditions else value
+        return select(all_of(*conditions), score, const(-math.inf, f32)) if conditions else score

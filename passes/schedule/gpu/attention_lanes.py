@@ -4,9 +4,9 @@ them and every eighth key; weights go through shared memory to the lanes that ne
     block: warp: {async tiles {queries};  async tiles {keys, values <- step 0};  ..
       for step: {wait tiles;  sync;  async tiles {keys, values <- step + 1};
                  lane: scores[i, j] = sum over d of queries[i, d] * keys[j, d];
-                 rate = 2 ** (top - max of scores), top = max of scores, if that is much more;
+                 if max of scores > top + 8: {top = max of scores;  sums shrink by its growth};
                  lane: weights[i, j] = 2 ** (scores[i, j] - top);  sync warp;
-                 lane: sums[i, e] = sums[i, e] * rate + sum over t of weights[i, t] * values[t, e]}
+                 lane: sums[i, e] += sum over t of weights[i, t] * values[t, e]}
       lane: y[s, e] = sums[i, e] / total}
 """
 
@@ -50,7 +50,7 @@ from .attention_tiles import (
 from .fragments import Fragments
 from .lane_products import added, scored
 from .product_operand import Staged
-from .running_softmax import exchanged, relative
+from .running_softmax import LOWEST, exchanged, grown
 
 STEPS = (1, 2, 4)  # between the lanes that have a row
 
@@ -91,7 +91,7 @@ class _Lanes:
             "a": (each, LANES, QUAD),
             "b": (keys, LANES, QUAD),
             "c": (LANES, width // WIDE),
-            **dict.fromkeys(("top", "own", "other", "shift", "rate", "total"), (each, LANES, 1)),
+            **dict.fromkeys(("top", "own", "other", "total"), (each, LANES, 1)),
         }
         own = Fragments.of(blocks.names, {name: (f32, entry) for name, entry in shapes.items()})
         steps = Steps(blocks, blocks.names.fresh("warp"), sides[:1], sides[1:])
@@ -103,7 +103,7 @@ class _Lanes:
         body: Block = (
             self._cleared(),
             *self.steps.started(),
-            self.steps.loop(self._step),
+            *self.steps.loops(self._step),
             *self._finished(parts),
         )
         locals_ = (self.weights, *self.own.buffers.values())
@@ -123,7 +123,7 @@ class _Lanes:
         return var(self.steps.warp) * self.rows + i * HIGH + lane // WIDE
 
     def _cleared(self) -> Stmt:
-        zero, lowest = const(0, f32), const(-math.inf, f32)
+        zero, lowest = const(0, f32), const(LOWEST, f32)
 
         def row(lane: Expr, i: Expr) -> Block:
             return (
@@ -139,11 +139,11 @@ class _Lanes:
 
     # Steps over the keys
 
-    def _step(self, stage: Expr, first_key: Var) -> Block:
+    def _step(self, stage: Expr, first_key: Var, *, masked: bool) -> Block:
         (queries,), (keys, values) = self.steps.once, self.steps.each
         return (
             scored(self.own, self._row, queries, keys, stage),
-            If(self.blocks.needs_masking(first_key), (self._masked(first_key),)),
+            *((self._masked(first_key),) if masked else ()),
             *self._weighted(),
             Sync("warp"),
             added(self.own, self._row, self.weights, values, stage),
@@ -180,35 +180,31 @@ class _Lanes:
             return (self.own.store("own", lowest, i, lane, zero), *joined)
 
         def weights(lane: Expr, i: Expr) -> Block:
-            rate = self.own.load("rate", i, lane, zero)
-
             def one(j: Expr) -> Block:
                 weight = Var(f32, self.blocks.axis("weight"))
                 exponent = self.blocks.exponent(self.own.load("scores", i, lane, j))
-                shift = self.own.load("shift", i, lane, zero)
+                top = self.own.load("top", i, lane, zero)
                 at = (self._row(lane, i), j * WIDE + lane % WIDE)
                 return (
-                    Let(weight.name, apply("exp2", exponent - shift)),
+                    Let(weight.name, apply("exp2", exponent - top)),
                     self.own.add("total", weight, i, lane, zero),
                     Store(Ref(self.weights.name, at), weight),
                 )
 
+            return self.own.unrolled([self._keys], one)
+
+        def shrunk(rate: Expr, lane: Expr, i: Expr, _: Expr) -> Block:
             def less(name: str, e: Expr) -> Store:
                 return self.own.store(name, self.own.load(name, i, lane, e) * rate, i, lane, e)
 
-            shrunk = (
-                less("total", zero),
-                *self.own.unrolled([self.own.extent("sums", 2)], lambda e: (less("sums", e),)),
-            )
-            return (If(rate < 1.0, shrunk), *self.own.unrolled([self._keys], one))
+            sums = self.own.unrolled([self.own.extent("sums", 2)], lambda e: (less("sums", e),))
+            return (less("total", zero), *sums)
 
         every = [self._each]
         return (
             self.own.lanes(every, largest),
             *self.own.unrolled(every, lambda i: self._joined("own", "max", i)),
-            self.own.lanes(
-                every, lambda lane, i: relative(self.own, self.blocks.exponent, i, lane, zero)
-            ),
+            grown(self.own, self.blocks.exponent, shrunk),
             self.own.lanes(every, weights),
         )
 

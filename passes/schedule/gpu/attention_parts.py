@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ....expr import Expr, Load, Var, apply, const, index, select
+from ....expr import Expr, Load, Var, apply, const, index
 from ....tile.nodes import Accumulate, Block, Buffer, Kernel, Let, Loop, Ref, Space, Store
 from ....tile.tree import nest, var
 from ....types import f32
@@ -59,14 +59,13 @@ def joined_parts(kernel: Kernel, blocks: AttentionBlocks, parts: Parts) -> Kerne
         for name in ("joined_most", "joined_total", "joined_sum")
     )
     first, second = (blocks.axis("part") for _ in range(2))
-    shift, weight = Var(f32, blocks.axis("shift")), Var(f32, blocks.axis("weight"))
-    finite = select(_value(most) > _lowest(), _value(most), const(0, f32))
+    weight = Var(f32, blocks.axis("weight"))
 
     def of(buffer: Buffer, part: str, *at: Expr) -> Load:
         return Load(f32, buffer.name, (var(part), *places, *at))
 
     weighted: Block = (
-        Let(weight.name, apply("exp2", of(parts.tops, second) - shift)),
+        Let(weight.name, apply("exp2", of(parts.tops, second) - _value(most))),
         _add("sum", total, weight * of(parts.totals, second)),
         _add("sum", sum_, weight * of(parts.sums, second, column)),
     )
@@ -74,7 +73,6 @@ def joined_parts(kernel: Kernel, blocks: AttentionBlocks, parts: Parts) -> Kerne
     body: Block = (
         Store(Ref(most.name, ()), _lowest()),
         Loop(first, index(0), count, (_add("max", most, of(parts.tops, first)),)),
-        Let(shift.name, finite),
         Store(Ref(total.name, ()), const(0, f32)),
         Store(Ref(sum_.name, ()), const(0, f32)),
         Loop(second, index(0), count, weighted),

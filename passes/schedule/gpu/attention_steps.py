@@ -1,12 +1,13 @@
 """The steps of a block of attention over its keys: which tiles come when, whoever multiplies them.
 
     async tiles {queries};  async tiles {keys, values <- step 0};  ..
-    for step: {wait tiles;  sync;  async tiles {keys, values <- step + 1};  ..}
+    for step in 0..whole: {wait tiles;  sync;  async tiles {keys, values <- step + 1};  ..}
+    for step in whole..steps: {the same, with masked scores}
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from ....tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Stmt, Sync, W
 from ....tile.tree import Names, tidy, var
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts, joined_parts
-from .attention_tiles import STAGES
+from .attention_tiles import STAGES, Stretch
 from .product_blocks import unrolled
 from .product_operand import Staged
 from .warp_tiles import GROUP, brought
@@ -35,8 +36,19 @@ class Stepping(Protocol):
     def may_be_none(self) -> bool:
         """Whether some blocks have no step."""
 
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """All steps, those that are masked apart from the others."""
+
     def first_key(self, step: Expr) -> Expr:
         """The key, or query, that a step begins with."""
+
+
+class Work(Protocol):
+    """What is done in a step with the tiles of a stage, the first of whose keys (or queries) is
+    told."""
+
+    def __call__(self, stage: Expr, first_key: Var, *, masked: bool) -> Block: ...
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,15 @@ class Steps:
             *brought(sides, stage, self.warp, self.blocks.names, condition),
         )
 
-    def loop(self, work: Callable[[Expr, Var], Block]) -> Stmt:
+    def loops(self, work: Work) -> Block:
         """All steps, with what is done in each with the tiles of a stage, from a key on."""
+        return tuple(
+            self._loop(stretch, work)
+            for stretch in self.blocks.stretches
+            if stretch.first != stretch.last
+        )
+
+    def _loop(self, stretch: Stretch, work: Work) -> Stmt:
         step = self.blocks.names.fresh("step", "$")
         ahead, stage = var(step) + (STAGES - 1), var(step) % STAGES
         first_key = var(self.blocks.names.fresh("key", "$"))
@@ -84,9 +103,9 @@ class Steps:
             Sync("block"),
             *self._brought(ahead, ahead % STAGES, ahead < self.blocks.steps),
             Let(first_key.name, self.blocks.first_key(var(step))),
-            *work(stage, first_key),
+            *work(stage, first_key, masked=stretch.masked),
         )
-        return Loop(step, index(0), self.blocks.steps, body)
+        return Loop(step, stretch.first, stretch.last, body)
 
 
 def bound(warp: str, warps: int, block: str, blocks: int, body: Block) -> Stmt:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from ....expr import Expr
 from ....target import Gpu
 from ....tile.warps import NARROW, ROWS, TERMS
 from ....types import DType, f32
@@ -24,6 +25,16 @@ LANE_ROWS = 4  # of one lane, or twice as many
 QUAD = 4  # neighbouring elements that a lane reads of shared memory at once
 PADDING = 4  # elements after each row of a tile: eight rows begin in banks of their own
 WEIGHTS_PADDING = 8  # four rows do, of which a lane has eight neighbours each
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps from the first to before the last one, and whether their scores are to be masked:
+    those of the others are done without a test."""
+
+    first: Expr
+    last: Expr
+    masked: bool
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ second product.
     block: warp: {async tiles {queries};  async tiles {keys, values <- step 0};  ..
       for step: {wait tiles;  sync;  async tiles {keys, values <- step + 1};
                  scores[j] = sum of call mma(queries[k], keys[j]);
-                 rate = 2 ** (top - max of scores), top = max of scores, if that is much more;
+                 if max of scores > top + 8: {top = max of scores;  sums shrink by its growth};
                  scores = 2 ** (scores - top);  call narrow(weights[k], scores[2 * k]);
-                 sums *= rate;  sums[j] += call mma(weights[k], values[j])}
+                 sums[j] += call mma(weights[k], values[j])}
       lane: y[s, e] = sums[j] / total}
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ....expr import Expr, Var, const, index
@@ -37,7 +36,7 @@ from .attention_steps import Steps, attention_kernel
 from .attention_tiles import STAGES, WIDE_ROWS
 from .fragments import Fragments
 from .product_operand import Staged
-from .running_softmax import weights_of
+from .running_softmax import LOWEST, weights_of
 from .warp_tiles import load_fragments, swizzled
 
 
@@ -76,7 +75,7 @@ class _Warps:
             "c": (dtype, (out, LANES, 4)),
             "sums": (f32, (fragments, out, LANES, 4)),
             "total": (f32, (fragments, LANES, 4)),
-            **dict.fromkeys(("top", "own", "other", "shift", "rate"), (f32, (fragments, LANES, 2))),
+            **dict.fromkeys(("top", "own"), (f32, (fragments, LANES, 2))),
         }
         own = Fragments.of(blocks.names, shapes)
         steps = Steps(blocks, blocks.names.fresh("warp"), sides[:1], sides[1:])
@@ -90,7 +89,7 @@ class _Warps:
             *self.steps.started(),
             *self.steps.once_there(),
             *self._queries(),
-            self.steps.loop(self._step),
+            *self.steps.loops(self._step),
             self._finished(parts),
         )
         warps = self.blocks.op.rows // (ROWS * self.fragments)
@@ -103,7 +102,7 @@ class _Warps:
         return var(self.steps.warp) * (ROWS * self.fragments)
 
     def _cleared(self) -> Stmt:
-        zero, lowest = const(0, f32), const(-math.inf, f32)
+        zero, lowest = const(0, f32), const(LOWEST, f32)
 
         def row(lane: Expr, i: Expr) -> Block:
             return (
@@ -132,14 +131,11 @@ class _Warps:
 
     # Steps over the keys
 
-    def _step(self, stage: Expr, first_key: Var) -> Block:
+    def _step(self, stage: Expr, first_key: Var, *, masked: bool) -> Block:
         return (
             *self._scored(stage),
-            If(self.blocks.needs_masking(first_key), (self._masked(first_key),)),
-            *self.own.unrolled(
-                [self.fragments],
-                lambda i: weights_of(self.own, self.dtype, self.blocks.exponent, i),
-            ),
+            *((self._masked(first_key),) if masked else ()),
+            *weights_of(self.own, self.dtype, self.blocks.exponent),
             *self._added(stage),
         )
 

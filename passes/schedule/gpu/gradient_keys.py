@@ -39,15 +39,16 @@ class KeyLaunch:
         row = var(warp) * ROWS
         steps = Steps(blocks, warp, (keys, values), (queries, arrived))
 
-        def work(stage: Expr, first_query: Var) -> Block:
+        def work(stage: Expr, first_key: Var, *, masked: bool) -> Block:
             return (
                 *product(own, "scores", keys, queries, row, stage),
-                self._exponents(own, row, first_query),
-                *raised(own, index(0)),
+                *((self._masked(own, row, first_key),) if masked else ()),
+                self._exponents(own, first_key),
+                *raised(own),
                 *narrowed(own, self.work.dtype),
                 *summed(own, self.work.dtype, "of_values", arrived, stage),
                 *product(own, "toward", values, arrived, row, stage),
-                self._changes(own, first_query),
+                self._changes(own, first_key),
                 *narrowed(own, self.work.dtype),
                 *summed(own, self.work.dtype, "of_keys", queries, stage),
             )
@@ -67,7 +68,7 @@ class KeyLaunch:
             *blocks.begin(),
             own.lanes([], cleared),
             *steps.started(),
-            steps.loop(work),
+            *steps.loops(work),
             self._stored_keys(own, "of_keys", row, of_keys, self.work.op.scale),
             self._stored_keys(own, "of_values", row, of_values, 1.0),
         )
@@ -87,15 +88,25 @@ class KeyLaunch:
 
         return one
 
-    def _exponents(self, own: Fragments, row: Expr, first_query: Expr) -> Stmt:
+    def _exponents(self, own: Fragments, first_query: Expr) -> Stmt:
         """Scores become exponents of weights, by the logarithms of the totals of their queries."""
+
+        def one(query: Var, lane: Expr, j: Expr, e: Expr, h: Expr) -> Block:
+            at = (index(0), j, lane, e)
+            score, logs = own.load("scores", *at), self.work.logs
+            return (own.store("scores", self.work.keys.exponent(score, query, logs), *at),)
+
+        return own.lanes([own.extent("scores", 1), 2], self._by_query(own, first_query, one))
+
+    def _masked(self, own: Fragments, row: Expr, first_query: Expr) -> Stmt:
+        """The scores of queries that do not see all keys, or that a mask changes."""
 
         def one(query: Var, lane: Expr, j: Expr, e: Expr, h: Expr) -> Block:
             at = (index(0), j, lane, e)
             key = var(self.work.names.fresh("key", "$"))
             place = self.work.keys.first_row + row + h * (ROWS // 2) + lane // 4
-            exponent = self.work.keys.exponent(own.load("scores", *at), query, key, self.work.logs)
-            return (Let(key.name, place), own.store("scores", exponent, *at))
+            score = self.work.keys.masked(own.load("scores", *at), query, key)
+            return (Let(key.name, place), own.store("scores", score, *at))
 
         return own.lanes([own.extent("scores", 1), 2], self._by_query(own, first_query, one))
 

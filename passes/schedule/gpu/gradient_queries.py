@@ -8,20 +8,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ....expr import Expr, Var, apply, const, index, select
 from ....tile.nodes import Block, Buffer, If, Let, Ref, Stmt, Store, Sync
 from ....tile.tree import var
-from ....tile.warps import COLUMNS, MAXIMA, ROWS
+from ....tile.warps import COLUMNS, ROWS
 from ....types import f32
 from .attention_blocks import AttentionBlocks
 from .attention_steps import Steps, bound
 from .fragments import Fragments
 from .gradient_products import narrowed, product, summed
 from .gradient_work import GradientWork
-from .running_softmax import exchanged, powers, relative
+from .running_softmax import LOWEST, exchanged, grown, maxima, powers
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,22 @@ class QueryLaunch:
         row = var(warp) * ROWS
         zero = index(0)
 
-        def scored(stage: Expr, first_key: Var) -> Block:
+        def scored(stage: Expr, first_key: Var, masked: bool) -> Block:
             return (
                 *product(own, "scores", queries, keys, row, stage),
-                If(blocks.needs_masking(first_key), (self._masked(own, row, first_key),)),
+                *((self._masked(own, row, first_key),) if masked else ()),
             )
 
-        def counted(stage: Expr, first_key: Var) -> Block:
-            return (*scored(stage, first_key), *self._totals(own))
+        def counted(stage: Expr, first_key: Var, *, masked: bool) -> Block:
+            return (*scored(stage, first_key, masked), *self._totals(own))
 
         def change(lane: Expr, j: Expr, e: Expr) -> Block:
             return self.work.change(own, lane, j, e, own.load("along", zero, lane, e // 2))
 
-        def changed(stage: Expr, first_key: Var) -> Block:
+        def changed(stage: Expr, first_key: Var, *, masked: bool) -> Block:
             return (
-                *scored(stage, first_key),
-                *powers(own, blocks.exponent, zero),
+                *scored(stage, first_key, masked),
+                *powers(own, blocks.exponent),
                 *product(own, "toward", arrived, values, row, stage),
                 own.lanes([own.extent("scores", 1), 4], change),
                 *narrowed(own, self.work.dtype),
@@ -74,11 +73,11 @@ class QueryLaunch:
             *blocks.begin(),
             own.lanes([], lambda lane: self._cleared(own, lane, row)),
             *first.started(),
-            first.loop(counted),
+            *first.loops(counted),
             *self._logs(own, row),
             Sync("block"),
             *second.started(),
-            second.loop(changed),
+            *second.loops(changed),
             self._stored_rows(own, row, self.blocks.naive.params[-3]),
         )
         tiles = tuple(side.tiles for side in (queries, arrived, keys, values))
@@ -95,7 +94,7 @@ class QueryLaunch:
             along = self.work.stored("along").load((*batch, s, zero))
             inside = self.blocks.row_is_inside(place)
             return (
-                own.store("top", const(-math.inf, f32), zero, lane, h),
+                own.store("top", const(LOWEST, f32), zero, lane, h),
                 own.store("total", none, zero, lane, h),
                 *lets,
                 own.store("along", select(inside, along, none), zero, lane, h),
@@ -125,41 +124,37 @@ class QueryLaunch:
 
     def _totals(self, own: Fragments) -> Block:
         """The largest score of each row so far, and the total of the weights relative to it."""
-        zero, every = index(0), [own.extent("scores", 1)]
-        lowest = const(-math.inf, f32)
+        zero = index(0)
 
-        def less(lane: Expr, h: Expr) -> Block:
-            total = own.load("total", zero, lane, h) * own.load("rate", zero, lane, h)
-            return (own.store("total", total, zero, lane, h),)
+        def less(rate: Expr, lane: Expr, i: Expr, h: Expr) -> Block:
+            return (own.store("total", own.load("total", i, lane, h) * rate, i, lane, h),)
 
         def more(lane: Expr, j: Expr, e: Expr) -> Block:
             total = own.load("total", zero, lane, e // 2) + own.load("scores", zero, j, lane, e)
             return (own.store("total", total, zero, lane, e // 2),)
 
         return (
-            own.lanes([2], lambda lane, h: (own.store("own", lowest, zero, lane, h),)),
-            *own.unrolled(every, lambda j: (own.call(MAXIMA, own=(zero,), scores=(zero, j)),)),
-            *(part for step in (1, 2) for part in exchanged(own, "own", "max", zero, step)),
-            own.lanes([2], lambda lane, h: relative(own, self.blocks.exponent, zero, lane, h)),
-            own.lanes([2], less),
-            *powers(own, self.blocks.exponent, zero),
-            own.lanes([*every, 4], more),
+            *maxima(own),
+            grown(own, self.blocks.exponent, less),
+            *powers(own, self.blocks.exponent),
+            own.lanes([own.extent("scores", 1), 4], more),
         )
 
     def _logs(self, own: Fragments, row: Expr) -> Block:
-        """The logarithm of each row's total, into memory, and to the lanes of the row."""
+        """The logarithm of each row's total, which exponents are relative to from now on, into
+        memory too."""
         zero = index(0)
 
         def one(lane: Expr, h: Expr) -> Block:
             lets, place, axes = self.blocks.row(row + h * (ROWS // 2) + lane // 4)
             log = own.load("top", zero, lane, h) + apply("log2", own.load("total", zero, lane, h))
             at = Ref(self.work.logs.name, tuple(self.blocks.places(axes)))
-            shift = own.load("shift", zero, lane, h)
+            top = own.load("top", zero, lane, h)
             inside = apply("and", self.blocks.row_is_inside(place), (lane % 4).eq(zero))
             return (
                 *lets,
-                own.store("shift", log, zero, lane, h),
-                If(inside, (Store(at, shift),)),
+                own.store("top", log, zero, lane, h),
+                If(inside, (Store(at, top),)),
             )
 
         return (

@@ -78,7 +78,7 @@ class GradientWork:
             **dict.fromkeys(("scores", "toward"), (f32, (1, columns // COLUMNS, LANES, 4))),
             **{name: (f32, (width // COLUMNS, LANES, 4)) for name, width in sums.items()},
             **dict.fromkeys(
-                ("top", "own", "other", "shift", "rate", "total", "along"), (f32, (1, LANES, 2))
+                ("top", "own", "other", "total", "along"), (f32, (1, LANES, 2))
             ),
         }
         return Fragments.of(self.names, shapes)

@@ -1,46 +1,105 @@
 """Softmax of rows that come block by block (Milakov and Gimelshein, 2018), on fragments of scores.
 
-    own = max of scores;  if own > top + 8: {rate = 2 ** (top - own);  top = own}
-    weights = 2 ** (scores - top);  total *= rate;  sums *= rate
+    own = max of scores
+    if own > top + 8: {rate = 2 ** (top - max(top, own));  total, sums *= rate;  top = ..}
+    weights = 2 ** (scores - top)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
 
 from ....expr import Expr, Var, apply, const, index, select
-from ....tile.nodes import Block, Call, If, Let, Store, Window
-from ....tile.warps import MAXIMA, POWERS, narrow_name, shuffle_name
+from ....tile.nodes import Block, Call, If, Let, Stmt, Window
+from ....tile.warps import MAXIMA, POWERS, QUAD_MAXIMA, narrow_name, shuffle_name
 from ....types import DType, f32
 from .fragments import Fragments
 
 # What an exponent of 2 may grow by before sums are made to shrink, which takes as long as a product
-# of sixteen terms: weights are 2 ** 8 at most instead of 1.
+# of sixteen terms: weights are 2 ** 8 at most instead of 1. So most steps only compare.
 GROWTH = 8.0
 
+# What exponents are relative to while nothing is seen: all powers are 0 then, as -inf less any
+# finite number is -inf.
+LOWEST = float(np.finfo(np.float32).min)
 
-def weights_of(
-    own: Fragments, dtype: DType, exponent: Callable[[Expr], Expr], i: Expr
-) -> Block:
-    """Scores of a fragment of rows become weights, relative to about the largest of each row; what
-    was summed shrinks where that has grown. `exponent` makes an exponent of 2 of a score."""
-    lowest = const(-math.inf, f32)
-    every = [own.extent("scores", 1)]
+Exponent: TypeAlias = Callable[[Expr], Expr]  # an exponent of 2 of a score
+Shrunk: TypeAlias = Callable[[Expr, Expr, Expr, Expr], Block]  # by a rate, of a lane's row (i, h)
 
-    narrow = narrow_name(dtype)
+
+def weights_of(own: Fragments, dtype: DType, exponent: Exponent) -> Block:
+    """Scores become weights, relative to about the largest of each row; what was summed shrinks
+    where that has grown."""
+
+    def shrunk(rate: Expr, lane: Expr, i: Expr, h: Expr) -> Block:
+        def less(name: str, *at: Expr) -> Stmt:
+            return own.store(name, own.load(name, *at) * rate, *at)
+
+        return (
+            *own.unrolled([2], lambda pair: (less("total", i, lane, h * 2 + pair),)),
+            *own.unrolled(
+                [own.extent("sums", 1), 2],
+                lambda j, pair: (less("sums", i, j, lane, h * 2 + pair),),
+            ),
+        )
+
     return (
-        own.lanes([2], lambda lane, h: (own.store("own", lowest, i, lane, h),)),
-        *own.unrolled(every, lambda j: (own.call(MAXIMA, own=(i,), scores=(i, j)),)),
-        *(part for step in (1, 2) for part in exchanged(own, "own", "max", i, step)),
-        own.lanes([2], lambda lane, h: relative(own, exponent, i, lane, h)),
-        *powers(own, exponent, i),
+        *maxima(own),
+        grown(own, exponent, shrunk),
+        *powers(own, exponent),
         *own.unrolled(
-            [own.extent("weights", 0)],
-            lambda k: (own.call(narrow, weights=(k, i), scores=(i, k * 2)),),
+            [own.extent("scores", 0), own.extent("weights", 0)],
+            lambda i, k: (
+                own.call(narrow_name(dtype), weights=(k, i), scores=(i, k * 2)),
+            ),
         ),
-        own.lanes([], lambda lane: _shrunk(own, i, lane)),
+    )  # fmt: skip
+
+
+def maxima(own: Fragments) -> Block:
+    """`own` = the largest score of each row."""
+    lowest, rows = const(-math.inf, f32), own.extent("scores", 0)
+    return (
+        own.lanes([rows, 2], lambda lane, i, h: (own.store("own", lowest, i, lane, h),)),
+        *own.unrolled(
+            [rows, own.extent("scores", 1)],
+            lambda i, j: (own.call(MAXIMA, own=(i,), scores=(i, j)),),
+        ),
+        *own.unrolled([rows], lambda i: (own.call(QUAD_MAXIMA, own=(i,)),)),
     )
+
+
+def grown(own: Fragments, exponent: Exponent, shrunk: Shrunk) -> Stmt:
+    """Where the largest new score of a lane's row is much above what its exponents are relative to,
+    it takes the place of that, in all rows of the lane, and what was summed is `shrunk`."""
+    rows, halves = own.extent("top", 0), own.extent("top", -1)
+
+    def rises(lane: Expr, i: int, h: int) -> Expr:
+        at = index(i), lane, index(h)
+        return exponent(own.load("own", *at)) - own.load("top", *at) > GROWTH
+
+    def row(lane: Expr, i: Expr, h: Expr) -> Block:
+        top, most = own.load("top", i, lane, h), exponent(own.load("own", i, lane, h))
+        following, rate = (Var(f32, own.names.fresh(name, "$")) for name in ("top", "rate"))
+        return (
+            Let(following.name, select(most > top, most, top)),
+            Let(rate.name, apply("exp2", top - following)),
+            own.store("top", following, i, lane, h),
+            *shrunk(rate, lane, i, h),
+        )
+
+    def lane_work(lane: Expr) -> Block:
+        any_rises = (rises(lane, i, h) for i, h in product(range(rows), range(halves)))
+        condition = reduce(lambda one, other: apply("or", one, other), any_rises)
+        return (If(condition, own.unrolled([rows, halves], lambda i, h: row(lane, i, h))),)
+
+    return own.lanes([], lane_work)
 
 
 def exchanged(own: Fragments, name: str, function: str, i: Expr, step: int) -> Block:
@@ -59,54 +118,22 @@ def exchanged(own: Fragments, name: str, function: str, i: Expr, step: int) -> B
     return (*own.unrolled(every, taken), own.lanes(every, joined))
 
 
-def relative(own: Fragments, exponent: Callable[[Expr], Expr], *at: Expr) -> Block:
-    """What the exponents of a row are relative to, after its largest new score, and by what sums
-    that were relative to something else are to be multiplied."""
-    top, most = own.load("top", *at), exponent(own.load("own", *at))
-    # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
-    finite = select(top > const(-math.inf, f32), top, const(0, f32))
-    before = Var(f32, own.names.fresh("before", "$"))
-    return (
-        Let(before.name, top),
-        own.store("top", select(most > top + GROWTH, most, top), *at),
-        own.store("shift", finite, *at),
-        own.store("rate", apply("exp2", before - own.load("shift", *at)), *at),
-    )
+def powers(own: Fragments, exponent: Exponent) -> Block:
+    """`scores = 2 ** (exponent(scores) - top)`, in their place."""
 
-
-def _shrunk(own: Fragments, i: Expr, lane: Expr) -> Block:
-    """What a lane has summed of two rows by the rate of each, if that is not 1."""
-    rates = [own.load("rate", i, lane, index(half)) for half in (0, 1)]
-
-    def less(name: str, e: Expr, *at: Expr) -> Store:
-        value = own.load(name, *at) * own.load("rate", i, lane, e // 2)
-        return own.store(name, value, *at)
-
-    body = (
-        *own.unrolled([4], lambda e: (less("total", e, i, lane, e),)),
-        *own.unrolled(
-            [own.extent("sums", 1), 4], lambda j, e: (less("sums", e, i, j, lane, e),)
-        ),
-    )
-    return (If(apply("or", rates[0] < 1.0, rates[1] < 1.0), body),)
-
-
-def powers(own: Fragments, exponent: Callable[[Expr], Expr], i: Expr) -> Block:
-    """`scores = 2 ** (exponent(scores) - shift)`, in their place."""
-
-    def lowered(lane: Expr, j: Expr, e: Expr) -> Block:
+    def lowered(lane: Expr, i: Expr, j: Expr, e: Expr) -> Block:
         score = exponent(own.load("scores", i, j, lane, e))
-        return (own.store("scores", score - own.load("shift", i, lane, e // 2), i, j, lane, e),)
+        return (own.store("scores", score - own.load("top", i, lane, e // 2), i, j, lane, e),)
 
-    every = [own.extent("scores", 1), 4]
-    return (own.lanes(every, lowered), *raised(own, i))
+    every = [own.extent("scores", 0), own.extent("scores", 1), 4]
+    return (own.lanes(every, lowered), *raised(own))
 
 
-def raised(own: Fragments, i: Expr) -> Block:
+def raised(own: Fragments) -> Block:
     """`scores = 2 ** scores`, in their place."""
 
-    def one(j: Expr) -> Block:
+    def one(i: Expr, j: Expr) -> Block:
         window = own.window("scores", i, j)
         return (Call(POWERS, (window, window)),)
 
-    return own.unrolled([own.extent("scores", 1)], one)
+    return own.unrolled([own.extent("scores", 0), own.extent("scores", 1)], one)

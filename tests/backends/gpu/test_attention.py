@@ -326,12 +326,13 @@ def test_a_mask_is_read_where_it_lies() -> None:
 
 # What is written instead of what.
 PLANTED: Mapping[str, tuple[str, str]] = {
-    "a mask one too short": (r"key_1 <= row", "key_1 < row"),
-    "keys past the end are seen": (r"key_1 < 141", "key_1 < 150"),
-    "sums that do not shrink": (r"\* rate\[", "* 1.0f + 0.0f * rate["),
-    "the wrong stage": (r"step % 2", "(step + 1) % 2"),
-    "maxima of half a row": (r"own\[i_(\d+)\], 2\)", r"own[i_\1], 4)"),
-    "weights of other keys": (r"narrow_f16\(&weights\[i_\d+ \* 4\]", "narrow_f16(&weights[0]"),
+    "a mask one too short": (r"key_2 <= row", "key_2 < row"),
+    "keys past the end are seen": (r"key_2 < 141", "key_2 < 150"),
+    "a step too few is masked": (r"\(first_row \+ 1\) / 64", "(first_row + 64) / 64"),
+    "sums that do not shrink": (r"\* (rate(?:_1)?);", r"* 1.0f + 0.0f * \1;"),
+    "the wrong stage": (r"(step(?:_1)?) % 2", r"(\1 + 1) % 2"),
+    "maxima of a lane": (r"quad_maxima_f32\(&own\[0\]\);", ""),
+    "weights of other keys": (r"narrow_f16\(&weights\[j_\d+ \* 4\]", "narrow_f16(&weights[0]"),
 }
 
 

@@ -122,6 +122,8 @@ CASES: tuple[WrapperCase, ...] = (
     *_narrow("bf16"),
     *_narrow("f16"),
     WrapperCase("maxima", "maxima_f32(g, f);", "f32", _FLOATS_OUT),
+    WrapperCase("quad_maxima", "for (int i = 0; i < 2; ++i) g[i] = f[i];\n"
+                "    quad_maxima_f32(g);", "f32", _FLOATS_OUT),
     WrapperCase("powers", "powers_f32(g, f);", "f32", _FLOATS_OUT, ulps=4),
     WrapperCase(
         "shuffled",

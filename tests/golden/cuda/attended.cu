@@ -71,6 +71,13 @@ __device__ inline void maxima_f32(float* most, const float* acc)
     most[1] = fmaxf(most[1], fmaxf(acc[2], acc[3]));
 }
 
+__device__ inline void quad_maxima_f32(float* most)
+{
+    for (int step = 1; step < 4; step *= 2)
+        for (int h = 0; h < 2; ++h)
+            most[h] = fmaxf(most[h], __shfl_xor_sync(0xffffffffu, most[h], step));
+}
+
 __device__ inline void powers_f32(float* to, const float* from)
 {
     for (int e = 0; e < 4; ++e)
@@ -99,12 +106,6 @@ __device__ inline T smaller(T a, T b)
     return a < b || a != a ? a : b;
 }
 
-template <class T>
-__device__ inline T larger(T a, T b)
-{
-    return a > b || a != a ? a : b;
-}
-
 __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
 __device__ inline float to_bf16(float x) { return bf16_value(bf16_bits(x)); }
@@ -129,19 +130,17 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     float total[4];
     float top[2];
     float own[2];
-    float other[2];
-    float shift[2];
-    float rate[2];
     const int block = blockIdx.x;
     const int lane_ = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
     const int first_row = 0;
     const int steps = smaller<int>(2, (first_row + 63) / 64 + 1);
+    const int whole = smaller<int>(1, (first_row + 1) / 64);
     const int b0 = block;
     {
         #pragma unroll
         for (int i_1 = 0; i_1 < 2; ++i_1) {
-            top[i_1] = -infinity();
+            top[i_1] = -3.4028235e+38f;
         }
         #pragma unroll
         for (int i_2 = 0; i_2 < 4; ++i_2) {
@@ -177,9 +176,9 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     __syncthreads();
     #pragma unroll
     for (int i_4 = 0; i_4 < 2; ++i_4) {
-        load_matrices(&a[i_4 * 4], &queries_1[warp * 512 + lane_ / 8 % 2 * 256 + lane_ % 8 * 32 + (i_4 * 2 + lane_ / 8 / 2 ^ lane_ % 8 / 2) * 8]);
+        load_matrices(&a[i_4 * 4], &queries_1[warp * 512 + lane_ / 8 % 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 / 2 ^ lane_ % 8 / 2) * 8 ^ i_4 * 16]);
     }
-    for (int step = 0; step < steps; ++step) {
+    for (int step = 0; step < whole; ++step) {
         cp_async_wait<0>();
         __syncthreads();
         const int first_key_1 = step * 64 + 64;
@@ -194,7 +193,6 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
             }
         }
         cp_async_commit();
-        const int key = step * 64;
         {
             #pragma unroll
             for (int j_1 = 0; j_1 < 8; ++j_1) {
@@ -208,25 +206,40 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         for (int i_6 = 0; i_6 < 2; ++i_6) {
             #pragma unroll
             for (int f_1 = 0; f_1 < 4; ++f_1) {
-                load_matrices(&b[f_1 * 4], &keys_1[step * 2048 + f_1 * 512 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (i_6 * 2 + lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8]);
+                load_matrices(&b[f_1 * 4], &keys_1[f_1 * 512 + (step * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_6 * 16)]);
             }
             #pragma unroll
             for (int j_2 = 0; j_2 < 8; ++j_2) {
                 mma_bf16(&scores[j_2 * 4], &a[i_6 * 4], &b[j_2 * 2]);
             }
         }
-        if (key + 64 > 90 || key + 63 > first_row) {
-            {
-                const int lane_8 = lane_;
+        {
+            #pragma unroll
+            for (int j_3 = 0; j_3 < 2; ++j_3) {
+                own[j_3] = -infinity();
+            }
+        }
+        #pragma unroll
+        for (int j_4 = 0; j_4 < 8; ++j_4) {
+            maxima_f32(&own[0], &scores[j_4 * 4]);
+        }
+        quad_maxima_f32(&own[0]);
+        {
+            if (own[0] * 0.2944889f - top[0] > 8.0f || own[1] * 0.2944889f - top[1] > 8.0f) {
                 #pragma unroll
-                for (int j_3 = 0; j_3 < 2; ++j_3) {
-                    const int row = first_row + warp * 16 + j_3 * 8 + lane_8 / 4;
+                for (int j_5 = 0; j_5 < 2; ++j_5) {
+                    const float top_1 = own[j_5] * 0.2944889f > top[j_5] ? own[j_5] * 0.2944889f : top[j_5];
+                    const float rate = exp2f(top[j_5] - top_1);
+                    top[j_5] = top_1;
                     #pragma unroll
-                    for (int i_9 = 0; i_9 < 8; ++i_9) {
+                    for (int i_12 = 0; i_12 < 2; ++i_12) {
+                        total[j_5 * 2 + i_12] = total[j_5 * 2 + i_12] * rate;
+                    }
+                    #pragma unroll
+                    for (int i_13 = 0; i_13 < 2; ++i_13) {
                         #pragma unroll
-                        for (int j_4 = 0; j_4 < 2; ++j_4) {
-                            const int key_1 = key + i_9 * 8 + lane_8 % 4 * 2 + j_4;
-                            scores[i_9 * 4 + j_3 * 2 + j_4] = key_1 < 90 && key_1 <= row ? scores[i_9 * 4 + j_3 * 2 + j_4] : -infinity();
+                        for (int j_6 = 0; j_6 < 2; ++j_6) {
+                            sums[i_13 * 4 + j_5 * 2 + j_6] = sums[i_13 * 4 + j_5 * 2 + j_6] * rate;
                         }
                     }
                 }
@@ -234,97 +247,153 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         }
         {
             #pragma unroll
-            for (int i_11 = 0; i_11 < 2; ++i_11) {
-                own[i_11] = -infinity();
-            }
-        }
-        #pragma unroll
-        for (int i_12 = 0; i_12 < 8; ++i_12) {
-            maxima_f32(&own[0], &scores[i_12 * 4]);
-        }
-        #pragma unroll
-        for (int i_13 = 0; i_13 < 2; ++i_13) {
-            other[i_13] = __shfl_xor_sync(0xffffffffu, own[i_13], 1);
-        }
-        {
-            #pragma unroll
-            for (int i_14 = 0; i_14 < 2; ++i_14) {
-                own[i_14] = larger(own[i_14], other[i_14]);
-            }
-        }
-        #pragma unroll
-        for (int i_15 = 0; i_15 < 2; ++i_15) {
-            other[i_15] = __shfl_xor_sync(0xffffffffu, own[i_15], 2);
-        }
-        {
-            #pragma unroll
-            for (int i_16 = 0; i_16 < 2; ++i_16) {
-                own[i_16] = larger(own[i_16], other[i_16]);
-            }
-        }
-        {
-            #pragma unroll
-            for (int i_17 = 0; i_17 < 2; ++i_17) {
-                const float before = top[i_17];
-                top[i_17] = own[i_17] * 0.2944889f > top[i_17] + 8.0f ? own[i_17] * 0.2944889f : top[i_17];
-                shift[i_17] = top[i_17] > -infinity() ? top[i_17] : 0.0f;
-                rate[i_17] = exp2f(before - shift[i_17]);
-            }
-        }
-        {
-            #pragma unroll
-            for (int i_18 = 0; i_18 < 8; ++i_18) {
+            for (int j_7 = 0; j_7 < 8; ++j_7) {
                 #pragma unroll
-                for (int j_5 = 0; j_5 < 4; ++j_5) {
-                    scores[i_18 * 4 + j_5] = scores[i_18 * 4 + j_5] * 0.2944889f - shift[j_5 / 2];
+                for (int k_1 = 0; k_1 < 4; ++k_1) {
+                    scores[j_7 * 4 + k_1] = scores[j_7 * 4 + k_1] * 0.2944889f - top[k_1 / 2];
                 }
             }
         }
         #pragma unroll
-        for (int i_19 = 0; i_19 < 8; ++i_19) {
-            powers_f32(&scores[i_19 * 4], &scores[i_19 * 4]);
+        for (int j_8 = 0; j_8 < 8; ++j_8) {
+            powers_f32(&scores[j_8 * 4], &scores[j_8 * 4]);
         }
         #pragma unroll
-        for (int i_20 = 0; i_20 < 4; ++i_20) {
-            narrow_bf16(&weights[i_20 * 4], &scores[i_20 * 8]);
+        for (int j_9 = 0; j_9 < 4; ++j_9) {
+            narrow_bf16(&weights[j_9 * 4], &scores[j_9 * 8]);
+        }
+        #pragma unroll
+        for (int i_17 = 0; i_17 < 4; ++i_17) {
+            row_sums_bf16(&total[0], &weights[i_17 * 4]);
+            load_matrices_turned(&c[0], &values_1[step * 1024 + i_17 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+            #pragma unroll
+            for (int j_10 = 0; j_10 < 2; ++j_10) {
+                mma_bf16(&sums[j_10 * 4], &weights[i_17 * 4], &c[j_10 * 2]);
+            }
+        }
+    }
+    for (int step_1 = whole; step_1 < steps; ++step_1) {
+        cp_async_wait<0>();
+        __syncthreads();
+        const int first_key_2 = step_1 * 64 + 64;
+        if (step_1 + 1 < steps) {
+            {
+                const int lane_11 = lane_;
+                #pragma unroll
+                for (int e_5 = 0; e_5 < 2; ++e_5) {
+                    cp_async_16(&keys_1[step_1 * 2048 + e_5 * 1024 + warp * 256 + lane_11 / 4 * 32 + (lane_11 % 4 ^ lane_11 / 4 / 2) * 8 + 2048], &(&keys[b0 * 2160 + warp * 192 + first_key_2 * 24 + lane_11 / 4 * 24 + lane_11 % 4 * 8])[e_5 * 768], first_key_2 + e_5 * 32 + warp * 8 + lane_11 / 4 < 90 && lane_11 % 4 * 8 < 24 ? 16 : 0);
+                }
+                cp_async_16(&values_1[step_1 * 1024 + warp * 256 + lane_11 / 2 * 16 + (lane_11 % 2 ^ lane_11 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + warp * 256 + first_key_2 * 16 + lane_11 / 2 * 16 + lane_11 % 2 * 8], first_key_2 + warp * 16 + lane_11 / 2 < 90 ? 16 : 0);
+            }
+        }
+        cp_async_commit();
+        const int key_1 = step_1 * 64;
+        {
+            #pragma unroll
+            for (int j_11 = 0; j_11 < 8; ++j_11) {
+                #pragma unroll
+                for (int k_2 = 0; k_2 < 4; ++k_2) {
+                    scores[j_11 * 4 + k_2] = 0.0f;
+                }
+            }
+        }
+        #pragma unroll
+        for (int i_21 = 0; i_21 < 2; ++i_21) {
+            #pragma unroll
+            for (int f_3 = 0; f_3 < 4; ++f_3) {
+                load_matrices(&b[f_3 * 4], &keys_1[f_3 * 512 + (step_1 * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_21 * 16)]);
+            }
+            #pragma unroll
+            for (int j_12 = 0; j_12 < 8; ++j_12) {
+                mma_bf16(&scores[j_12 * 4], &a[i_21 * 4], &b[j_12 * 2]);
+            }
         }
         {
-            if (rate[0] < 1.0f || rate[1] < 1.0f) {
+            const int lane_14 = lane_;
+            #pragma unroll
+            for (int j_13 = 0; j_13 < 2; ++j_13) {
+                const int row = first_row + warp * 16 + j_13 * 8 + lane_14 / 4;
                 #pragma unroll
-                for (int i_21 = 0; i_21 < 4; ++i_21) {
-                    total[i_21] = total[i_21] * rate[i_21 / 2];
-                }
-                #pragma unroll
-                for (int i_22 = 0; i_22 < 2; ++i_22) {
+                for (int i_24 = 0; i_24 < 8; ++i_24) {
                     #pragma unroll
-                    for (int j_6 = 0; j_6 < 4; ++j_6) {
-                        sums[i_22 * 4 + j_6] = sums[i_22 * 4 + j_6] * rate[j_6 / 2];
+                    for (int j_14 = 0; j_14 < 2; ++j_14) {
+                        const int key_2 = key_1 + i_24 * 8 + lane_14 % 4 * 2 + j_14;
+                        scores[i_24 * 4 + j_13 * 2 + j_14] = key_2 < 90 && key_2 <= row ? scores[i_24 * 4 + j_13 * 2 + j_14] : -infinity();
                     }
                 }
             }
         }
-        #pragma unroll
-        for (int i_23 = 0; i_23 < 4; ++i_23) {
-            row_sums_bf16(&total[0], &weights[i_23 * 4]);
-            load_matrices_turned(&c[0], &values_1[step * 1024 + i_23 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+        {
             #pragma unroll
-            for (int j_7 = 0; j_7 < 2; ++j_7) {
-                mma_bf16(&sums[j_7 * 4], &weights[i_23 * 4], &c[j_7 * 2]);
+            for (int j_15 = 0; j_15 < 2; ++j_15) {
+                own[j_15] = -infinity();
+            }
+        }
+        #pragma unroll
+        for (int j_16 = 0; j_16 < 8; ++j_16) {
+            maxima_f32(&own[0], &scores[j_16 * 4]);
+        }
+        quad_maxima_f32(&own[0]);
+        {
+            if (own[0] * 0.2944889f - top[0] > 8.0f || own[1] * 0.2944889f - top[1] > 8.0f) {
+                #pragma unroll
+                for (int j_17 = 0; j_17 < 2; ++j_17) {
+                    const float top_2 = own[j_17] * 0.2944889f > top[j_17] ? own[j_17] * 0.2944889f : top[j_17];
+                    const float rate_1 = exp2f(top[j_17] - top_2);
+                    top[j_17] = top_2;
+                    #pragma unroll
+                    for (int i_29 = 0; i_29 < 2; ++i_29) {
+                        total[j_17 * 2 + i_29] = total[j_17 * 2 + i_29] * rate_1;
+                    }
+                    #pragma unroll
+                    for (int i_30 = 0; i_30 < 2; ++i_30) {
+                        #pragma unroll
+                        for (int j_18 = 0; j_18 < 2; ++j_18) {
+                            sums[i_30 * 4 + j_17 * 2 + j_18] = sums[i_30 * 4 + j_17 * 2 + j_18] * rate_1;
+                        }
+                    }
+                }
+            }
+        }
+        {
+            #pragma unroll
+            for (int j_19 = 0; j_19 < 8; ++j_19) {
+                #pragma unroll
+                for (int k_3 = 0; k_3 < 4; ++k_3) {
+                    scores[j_19 * 4 + k_3] = scores[j_19 * 4 + k_3] * 0.2944889f - top[k_3 / 2];
+                }
+            }
+        }
+        #pragma unroll
+        for (int j_20 = 0; j_20 < 8; ++j_20) {
+            powers_f32(&scores[j_20 * 4], &scores[j_20 * 4]);
+        }
+        #pragma unroll
+        for (int j_21 = 0; j_21 < 4; ++j_21) {
+            narrow_bf16(&weights[j_21 * 4], &scores[j_21 * 8]);
+        }
+        #pragma unroll
+        for (int i_34 = 0; i_34 < 4; ++i_34) {
+            row_sums_bf16(&total[0], &weights[i_34 * 4]);
+            load_matrices_turned(&c[0], &values_1[step_1 * 1024 + i_34 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+            #pragma unroll
+            for (int j_22 = 0; j_22 < 2; ++j_22) {
+                mma_bf16(&sums[j_22 * 4], &weights[i_34 * 4], &c[j_22 * 2]);
             }
         }
     }
     {
-        const int lane_15 = lane_;
+        const int lane_18 = lane_;
         #pragma unroll
-        for (int j_8 = 0; j_8 < 2; ++j_8) {
-            const int row_1 = first_row + warp * 16 + j_8 * 8 + lane_15 / 4;
+        for (int j_23 = 0; j_23 < 2; ++j_23) {
+            const int row_1 = first_row + warp * 16 + j_23 * 8 + lane_18 / 4;
             #pragma unroll
-            for (int i_27 = 0; i_27 < 2; ++i_27) {
+            for (int i_38 = 0; i_38 < 2; ++i_38) {
                 #pragma unroll
-                for (int j_9 = 0; j_9 < 2; ++j_9) {
-                    const int column = i_27 * 8 + lane_15 % 4 * 2 + j_9;
+                for (int j_24 = 0; j_24 < 2; ++j_24) {
+                    const int column = i_38 * 8 + lane_18 % 4 * 2 + j_24;
                     if (row_1 < 37) {
-                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_27 * 4 + j_8 * 2 + j_9] / total[j_8 * 2]));
+                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_38 * 4 + j_23 * 2 + j_24] / total[j_23 * 2]));
                     }
                 }
             }

@@ -5,6 +5,12 @@ SHIM_WRAPPER void maxima_f32(float* most, const float* acc)
 {
     for (int e = 0; e < 4; ++e) most[e / 2] = fmaxf(most[e / 2], acc[e]);
 }
+static void quad_maxima_f32(float* most, int line = __builtin_LINE())
+{
+    for (int step = 1; step < 4; step *= 2)
+        for (int h = 0; h < 2; ++h)
+            most[h] = fmaxf(most[h], __shfl_xor_sync(0xffffffffu, most[h], step, line));
+}
 SHIM_WRAPPER void powers_f32(float* to, const float* from)
 {
     for (int e = 0; e < 4; ++e) {
