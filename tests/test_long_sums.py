@@ -11,8 +11,9 @@ from mlir_lite import Value, f32
 
 @pytest.mark.parametrize("constant", [False, True], ids=["given", "constant"])
 @pytest.mark.parametrize("rows", [1, 16, 512])
-def test_errors_do_not_grow_with_the_terms(rows: int, constant: bool) -> None:
-    terms, columns = 4096, 200
+@pytest.mark.parametrize("terms", [768, 4096])
+def test_errors_do_not_grow_with_the_terms(terms: int, rows: int, constant: bool) -> None:
+    columns = 200
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, terms), np.float32)
     w = random.standard_normal((terms, columns), np.float32)
@@ -24,5 +25,5 @@ def test_errors_do_not_grow_with_the_terms(rows: int, constant: bool) -> None:
     run = ml.compile(product.bind({"w": w}) if constant else product)
     y = run(x) if constant else run(x, w)
     exact = x.astype(np.float64) @ w.astype(np.float64)
-    # One by one, 4096 terms lose two to three times as much.
+    # One by one, 768 terms lose up to half as much again, 4096 two to three times as much.
     assert np.abs(y - exact).max() <= 8 * 2**-23 * np.abs(exact).max()

@@ -42,7 +42,7 @@ from .cost import choose_tile, panels_first, row_chunks, worth_packing, worth_sh
 from .depth_cost import depth_block
 from .register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
-LONGEST_SUM = 896  # terms that are added one by one: the error of more would be seen
+LONGEST_SUM = 640  # terms that are added one by one: the error of more would be seen
 SEGMENT = 512
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
