@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from ..types import Array
 
 BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
 PAUSE_SECONDS = 0.005  # in which the threads of the runtime before stop spinning
+_END_SECONDS = 5.0  # that a process has for its end
 
 # What a call reads by address, it must keep: a runtime bound to an array may not hold it.
 Call: TypeAlias = Callable[[], Sequence[Array]]
@@ -84,8 +86,11 @@ class Apart:
         return float(self._ask(count))
 
     def close(self) -> None:
-        """End the process."""
+        """End the process: by itself, so that its runtime can put things in order."""
         self._signal("SIGCONT")
+        with suppress(OSError):  # it has ended
+            self._ours.send(None)
+        self._process.join(_END_SECONDS)
         self._process.terminate()
         self._process.join()
 
@@ -112,15 +117,14 @@ class Apart:
 
 
 def _serve(connection: Connection, make: Callable[[], Call], cpus: tuple[int, ...]) -> None:
-    """Make the call, then answer each count with the seconds of a call, and 0 with results; an
-    error is the last answer."""
+    """Make the call, then answer each count with the seconds of a call, and 0 with results, until
+    there is None; an error is the last answer."""
     try:
         if cpus and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cpus)
         here = Here(make())
         connection.send(None)
-        while True:
-            count = connection.recv()
+        while (count := connection.recv()) is not None:
             connection.send(here.seconds(count) if count else here.results())
     except Exception as error:
         connection.send(error)

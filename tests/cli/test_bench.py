@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -17,7 +18,8 @@ from mlir_lite.cli import runners
 from mlir_lite.cli.bench import relative_error
 from mlir_lite.cli.counting import matrix_flops
 from mlir_lite.cli.runners import Apart, Here, Runner, in_turn, onnxruntime_call, openvino_call
-from mlir_lite.errors import MissingExtraError
+from mlir_lite.cli.torch_runner import first_call
+from mlir_lite.errors import MissingExtraError, UnsupportedError
 from mlir_lite.types import Array
 
 from .conftest import Cli
@@ -41,10 +43,12 @@ def test_json_holds_every_figure(cli: Cli, product_onnx: Path) -> None:
     assert report["inputs"] == {"x": "tensor<5x64xf32>"}
     assert [line["threads"] for line in report["measured"]] == [1, 2]
     for line in report["measured"]:
+        (other,) = line["others"]
         assert 0 < line["seconds"] < 1
-        assert line["ratio"] == pytest.approx(line["other_seconds"] / line["seconds"])
+        assert other["name"] == "onnxruntime"
+        assert other["ratio"] == pytest.approx(other["seconds"] / line["seconds"])
         assert line["gflops"] == pytest.approx(report["flops"] / line["seconds"] / 1e9)
-        assert line["error"] < 1e-5  # sums of 64 terms in f32
+        assert other["error"] < 1e-5  # sums of 64 terms in f32
 
 
 @pytest.mark.usefixtures("short")
@@ -67,8 +71,9 @@ def test_runtimes_of_onnx_files_give_our_results(
         "--repeat", 1, "--json",
     )  # fmt: skip
     (line,) = json.loads(done.out)["measured"]
-    assert line["error"] < 1e-5  # sums of 64 terms in f32
-    assert line["other_seconds"] > 0
+    (other,) = line["others"]
+    assert other["error"] < 1e-5  # sums of 64 terms in f32
+    assert other["seconds"] > 0
 
 
 def test_a_runtime_that_is_not_installed_is_an_error_that_says_how_to_get_it(
@@ -83,6 +88,65 @@ def test_onnxruntime_takes_onnx_files_only(cli: Cli, chain: Path) -> None:
     done = cli("bench", chain, "--against", "onnxruntime")
     assert done.code == 1
     assert "onnxruntime runs .onnx files only" in done.err
+
+
+@pytest.mark.usefixtures("short")
+def test_several_are_compared_with_at_once(cli: Cli, layer: Path) -> None:
+    pytest.importorskip("torch")
+    done = cli(
+        "bench", layer, "--shape", "batch=5", "--against", "torch,numpy", "--threads", 1,
+        "--repeat", 1,
+    )  # fmt: skip
+    head, line = done.out.splitlines()[2:]
+    assert head.split()[5:] == ["torch", "quartiles", "ratio", "error"] + [
+        "numpy", "quartiles", "ratio", "error"
+    ]  # fmt: skip
+    errors = [float(cell) for cell in line.split() if "e-" in cell]
+    assert len(errors) == 2 and max(errors) < 1e-6  # sums of 8 terms in f32
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_torch_compile_gives_our_results(cli: Cli, product_onnx: Path) -> None:
+    pytest.importorskip("torch")
+    done = cli(
+        "bench", product_onnx, "--shape", "n=5", "--against", "torch-compile", "--threads", 1,
+        "--repeat", 1, "--json",
+    )  # fmt: skip
+    (line,) = json.loads(done.out)["measured"]
+    assert line["others"][0]["error"] < 1e-5  # sums of 64 terms in f32
+
+
+def test_what_torch_has_nothing_for_is_told(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "bits.mlir").write_text(
+        "func @bits(%s: tensor<i64>) -> tensor<3xi32> {\n"
+        "  %0 = random_bits %s, %s {shape = [3], dtype = i32} : tensor<3xi32>\n  return %0\n}"
+    )
+    done = cli("bench", tmp_path / "bits.mlir", "--against", "torch", "--threads", 1)
+    assert done.code == 1
+    assert "torch has nothing for these of @bits: random_bits" in done.err
+
+
+def test_torch_needs_a_file(cli: Cli, monkeypatch: pytest.MonkeyPatch, chain: Path) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(chain.read_bytes())))
+    done = cli("bench", "-", "--against", "torch")
+    assert (done.code, done.out) == (1, "")
+    assert "torch needs a file" in done.err
+
+
+def test_an_unknown_runtime_is_told_with_those_that_there_are(cli: Cli, chain: Path) -> None:
+    done = cli("bench", chain, "--against", "torch,jaxx")
+    assert done.code == 2
+    assert "no 'jaxx' to compare with: onnxruntime, openvino, torch, torch-compile" in done.err
+
+
+def test_a_failure_of_torch_is_told_in_a_line() -> None:
+    def fails() -> tuple[object, ...]:
+        raise RuntimeError("no kernel\nfor this")
+
+    with pytest.raises(UnsupportedError, match=r"torch cannot run this: RuntimeError: no kernel$"):
+        first_call("torch", fails, ())
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's process states")

@@ -36,7 +36,7 @@ def tensor_of(array: Array, device: str = "cpu") -> torch.Tensor:
 
 def array_of(tensor: torch.Tensor) -> Array:
     """The elements of a tensor as an array."""
-    here = tensor.detach().cpu().contiguous()
+    here = tensor.detach().cpu()
     if here.dtype == torch.bfloat16:
         narrow: Array = here.view(torch.int16).numpy().view(bf16.numpy)
         return narrow
