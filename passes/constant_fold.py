@@ -129,19 +129,33 @@ def _folded(op: Op, node: Node, looked_up: bool) -> tuple[Value, ...] | None:
         return None
     if _may_fault(op):
         return None
-    name = _name(op)
     if small or type(op).fallible:
-        return _computed_at_once(op, types, name)
+        return _computed_at_once(op, types)
+    return _recorded(op, types)
+
+
+def as_constant(op: Op) -> Value:
+    """The result of an operation on constants that has one, and no faults, as a constant."""
+    type_ = op.infer()
+    assert isinstance(type_, TensorType)
+    small = type_.is_static and type_.nbytes <= INLINE_BYTES
+    found = _computed_at_once(op, [type_]) if small else _recorded(op, [type_])
+    assert found is not None
+    return found[0]
+
+
+def _recorded(op: Op, types: Sequence[TensorType]) -> tuple[Value, ...]:
+    """The results as what the operation will give."""
+    name = _name(op)
     return tuple(
         constant(ConstantData(type_, Computed(op, place), name))
         for place, type_ in enumerate(types)
     )
 
 
-def _computed_at_once(
-    op: Op, types: Sequence[TensorType], name: str
-) -> tuple[Value, ...] | None:
+def _computed_at_once(op: Op, types: Sequence[TensorType]) -> tuple[Value, ...] | None:
     """The results as data; None where computing them finds a fault, which the run will say."""
+    name = _name(op)
     try:
         results = _computed(op)
     except RunError:

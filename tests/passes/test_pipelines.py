@@ -9,7 +9,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import InputError, f32
 from mlir_lite.passes import pipelines
-from mlir_lite.passes.pipelines import PASSES, Step, cpu_pipeline, parse_pipeline
+from mlir_lite.passes.pipelines import PASSES, Step, cpu_pipeline, cuda_pipeline, parse_pipeline
 from mlir_lite.target import Target
 
 TARGET = Target("cpu:test")
@@ -53,8 +53,8 @@ def test_what_is_wrong_in_a_text_is_said(text: str, message: str) -> None:
 def test_the_module_tells_what_every_pass_does() -> None:
     documented = re.findall(r"^    ([a-z-]+)  ", pipelines.__doc__ or "", re.MULTILINE)
     assert sorted(documented) == sorted(PASSES)
-    pipeline = {step.name for step in cpu_pipeline(TARGET, precision="bf16")}
-    assert pipeline == set(documented) - {"autodiff"}
+    steps = (*cpu_pipeline(TARGET, precision="bf16"), *cuda_pipeline(TARGET))
+    assert {step.name for step in steps} == set(documented) - {"autodiff"}
 
 
 def test_every_pass_takes_a_function_as_it_is() -> None:

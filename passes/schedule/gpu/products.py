@@ -65,17 +65,25 @@ def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
 
 def rounded(contraction: Contraction, factors: str) -> Contraction:
     """The contraction of f32 factors that are rounded first: `f32(bf16(x)) * f32(bf16(w))`, or
-    `tf32(x) * tf32(w)`."""
+    `tf32(x) * tf32(w)`. One may be there as a rounded one already."""
     left, right = contraction.left, contraction.right
-    if factors == "f32" or any(isinstance(side.value, Cast) for side in (left, right)):
-        return contraction
-    if any(value.dtype != f32 for value in (left.value, right.value)):
+    if factors == "f32" or not all(_may_round(side, factors) for side in (left, right)):
         return contraction
     return replace(contraction, left=_rounded(left, factors), right=_rounded(right, factors))
 
 
+def _may_round(operand: Operand, factors: str) -> bool:
+    match operand.value:
+        case Cast(value=inner, dtype=dtype):
+            return dtype == f32 and inner.dtype.name == factors
+        case value:
+            return value.dtype == f32
+
+
 def _rounded(operand: Operand, factors: str) -> Operand:
     value = operand.value
+    if isinstance(value, Cast):
+        return operand
     if factors == "tf32":
         return replace(operand, value=apply("tf32", value))
     return replace(operand, value=cast(cast(value, DTYPES[factors]), f32))

@@ -79,9 +79,7 @@ def _rounded(
     return replace(side, value=cast(Load(dtype, made.name, load.indices), f32)), kernel
 
 
-def _turned(
-    contraction: Contraction, side: Operand, names: Names
-) -> tuple[Operand, Kernel] | None:
+def _turned(contraction: Contraction, side: Operand, names: Names) -> tuple[Operand, Kernel] | None:
     """An element of an f32 array that is rounded to TF32, its neighbours those of other rows, out
     of an array whose last axes have changed places."""
     match side.value:

@@ -110,6 +110,37 @@ def test_source_rounds_factors_and_no_more(fn: Function, precision: str, tmp_pat
     check(found, fn, arrays, precision)
 
 
+@ml.function(f32[1, 136], f32[136, 40])
+def vector(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@needs_shim
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+@pytest.mark.parametrize(
+    "fn", [linear, odd, convolution, long_sums, vector], ids=lambda fn: fn.name
+)
+def test_constant_factors_are_on_the_card_in_half_the_width(
+    fn: Function, precision: str, tmp_path: Path
+) -> None:
+    arrays = dict(zip([param.name for param in fn.params], arrays_for(fn), strict=True))
+    bound = fn.bind({"w": arrays["w"]})
+    compiled = Compiled.of(bound, tmp_path, target=card(factors=precision))
+    assert [str(array.dtype) for array in compiled.constants.values()] == [
+        {"bf16": "bfloat16", "f16": "float16"}[precision]
+    ]
+    assert not any("cast_kernel" in name for name in compiled.source.kernels)
+    (found,) = all_orders(compiled, [arrays[param.name] for param in bound.params])
+    check(found, fn, list(arrays.values()), precision)
+
+
+def test_constant_factors_of_tf32_are_turned_when_the_program_is_built() -> None:
+    w = arrays_for(turned_before)[1]
+    target = card(multiprocessors=1, factors="tf32")
+    (kernel,) = planned(turned_before.bind({"w": w}), target)[0].kernels
+    assert "call @wgmma" in str(kernel)
+
+
 @ml.function(f32[70, 136], f32[72, 136], f32[72])
 def side_by_side(x: Value, w: Value, b: Value) -> Value:
     return ml.relu(x @ ml.transpose(w, perm=(1, 0)) + b)

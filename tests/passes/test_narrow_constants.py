@@ -1,0 +1,100 @@
+"""narrow-constants: constant factors are rounded, or turned, once, where the card multiplies so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.ir import Constant
+from mlir_lite.passes.narrow_constants import narrow_constants
+from mlir_lite.target import Target, named_target
+from mlir_lite.types import Array
+
+from .expect import expect, operations
+
+
+def rounding(factors: str) -> Target:
+    target = named_target("cuda:sm_90")
+    assert target is not None and target.gpu is not None
+    return replace(target, gpu=replace(target.gpu, factors=factors))
+
+
+def weight(*shape: int) -> Array:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def test_a_factor_is_there_in_half_the_width() -> None:
+    expect(
+        partial(narrow_constants, target=rounding("bf16")),
+        before="""
+            func @f(%x: tensor<2x3xf32>) -> tensor<2x1xf32> {
+              %0 = constant {value = dense<[[1.0], [0.5], [-2.0]]>} : tensor<3x1xf32>
+              %1 = matmul %x, %0 : tensor<2x1xf32>
+              return %1
+            }""",
+        after="""
+            func @f(%x: tensor<2x3xf32>) -> tensor<2x1xf32> {
+              %0 = constant {value = dense<[[1.0], [0.5], [-2.0]]>} : tensor<3x1xbf16>
+              %1 = cast %0 {dtype = f32} : tensor<3x1xf32>
+              %2 = matmul %x, %1 : tensor<2x1xf32>
+              return %2
+            }""",
+    )
+
+
+def test_terms_of_tf32_are_side_by_side() -> None:
+    expect(
+        partial(narrow_constants, target=rounding("tf32")),
+        before="""
+            func @f(%x: tensor<2x4xf32>) -> tensor<2x2xf32> {
+              %0 = constant {value = dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]>} \
+: tensor<4x2xf32>
+              %1 = matmul %x, %0 : tensor<2x2xf32>
+              return %1
+            }""",
+        after="""
+            func @f(%x: tensor<2x4xf32>) -> tensor<2x2xf32> {
+              %0 = constant {value = dense<[[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 6.0, 8.0]]>} \
+: tensor<2x4xf32>
+              %1 = transpose %0 {perm = [1, 0]} : tensor<4x2xf32>
+              %2 = matmul %x, %1 : tensor<2x2xf32>
+              return %2
+            }""",
+    )
+
+
+def product(*shape: int) -> Function:
+    w = weight(shape[-1], 64)
+    return ml.function(f32[shape])(lambda x: x @ w)
+
+
+@pytest.mark.parametrize(
+    ("fn", "factors"),
+    [(product(2, 16), "f32"), (product(1, 16), "tf32"), (product(2, 15), "tf32")],
+    ids=["true f32", "a vector", "terms that are not copied together"],
+)
+def test_what_stays_as_it_is(fn: Function, factors: str) -> None:
+    assert str(narrow_constants(fn, target=rounding(factors))) == str(fn)
+
+
+def test_a_large_factor_is_rounded_when_the_program_is_built() -> None:
+    w = weight(64, 64)
+    fn = ml.function(f32[2, 64])(lambda x: x @ w)
+    made = narrow_constants(fn, target=rounding("f16"))
+    assert operations(made) == ["cast", "matmul"]
+    (data,) = (node.op.value for node in made.nodes if isinstance(node.op, Constant))
+    np.testing.assert_array_equal(data.array(), w.astype(np.float16))
+
+
+def test_a_factor_that_is_used_otherwise_too_is_there_once() -> None:
+    @ml.function(f32[2, 64], f32[64, 64])
+    def tied(x: Value, w: Value) -> Value:
+        return x @ w + ml.sum(w, axis=0)
+
+    fn = tied.bind({"w": weight(64, 64)})
+    assert str(narrow_constants(fn, target=rounding("bf16"))) == str(fn)
