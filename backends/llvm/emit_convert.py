@@ -10,7 +10,7 @@ import numpy as np
 
 from ...types import DType, bf16, bool_, f32, f64, i8, i32
 from .emit_text import ScopedText, Value, literal, memory_type, register_type, suffix
-from .text_builder import vector_type
+from .text_builder import splat, vector_type
 from .vector_text import Ints, Mask, Shape, Vec
 
 _F16_SCALE = 2.0**112  # between the exponents of f16 and f32: biases 15 and 127
@@ -104,8 +104,25 @@ def round_to(out: ScopedText, value: Value, dtype: DType, *, native_half: bool) 
         name = out.define(f"fpext {vector_type('half', lanes)} {half} to {value.type}")
         return Value(name, dtype, lanes)
     x = Vec(Shape(out, "f32", lanes), value.name)
-    rounded = _round_bits(x, 16) if dtype == bf16 else _round_f16(x)
+    if dtype != bf16:
+        rounded = _round_f16(x)
+    else:
+        rounded = _round_halves(x) if x.shape.has_halves else _round_bits(x, 16)
     return Value(rounded.name, dtype, lanes)
+
+
+def _round_halves(x: Vec) -> Vec:
+    """x rounded to bf16 by an instruction that takes subnormal numbers for zero: these get the bit
+    that makes them as large as normal ones, and lose it again."""
+    lowest, lanes = 0x0080_0000, vector_type("i16", x.shape.width)
+    small = (x.bits() & 0x7F80_0000).equals(0)
+    halves = small.select((x.bits() | lowest).as_float(), x).normal_halves()
+    out, least = x.shape.out, splat(str(lowest >> 16), "i16", x.shape.width)
+    lowered = out.define(f"sub {lanes} {halves}, {least}")
+    chosen = f"{lanes} {lowered}, {lanes} {halves}"
+    halves = out.define(f"select {x.shape.mask_type} {small.name}, {chosen}")
+    bits = out.define(f"zext {lanes} {halves} to {x.shape.int_type}")
+    return (Ints(x.shape, bits) << 16).as_float()
 
 
 def _round_bits(x: Vec, dropped: int) -> Vec:

@@ -15,11 +15,12 @@ class LlvmText:
 
     `fma` says that the target has a fused multiply-add instruction; where it has none, `llvm.fma`
     would become a call into libm. `scale` says that it multiplies a vector of 64 bytes by powers of
-    two in one instruction (AVX-512).
+    two in one instruction (AVX-512), `halves` that it rounds one to bf16 in one (AVX-512 BF16).
     """
 
     fma: bool = True
     scale: bool = False
+    halves: bool = False
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     _names: int = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .text_builder import FloatType, LlvmText, constant, element_type, splat, vector_type
 
-SCALED_BITS = 512  # of vectors that AVX-512 multiplies by powers of two
+WIDE_BITS = 512  # of vectors that AVX-512 multiplies by powers of two, and rounds to bf16
 CURRENT_ROUNDING = 4  # as everywhere else
 HORNER_LENGTH = 8  # measured: with more coefficients latency costs more than a multiplication
 
@@ -61,7 +61,12 @@ class Shape:
     @property
     def has_scale(self) -> bool:
         """Whether the target has `Vec.scaled` for these vectors."""
-        return self.out.scale and self.width * self.total_bits == SCALED_BITS
+        return self.out.scale and self.width * self.total_bits == WIDE_BITS
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether the target has `Vec.normal_halves` for these vectors."""
+        return self.out.halves and self.dtype == "f32" and self.width * 32 == WIDE_BITS
 
     def literal(self, value: float) -> Vec:
         return Vec(self, constant(value, self.dtype, self.width))
@@ -121,6 +126,15 @@ class Vec:
         vectors = ", ".join(f"{kind} {vector.name}" for vector in (self, power, self))
         text = f"call {kind} {function}({vectors}, {mask} -1, i32 {CURRENT_ROUNDING})"
         return Vec(self.shape, self.shape.out.define(text))
+
+    def normal_halves(self) -> str:
+        """The bits of each rounded to bf16, 16 of them, subnormal numbers to zero; a NaN is made
+        quiet. Only where the shape `has_halves`."""
+        out, kind, halves = self.shape.out, self.shape.type, vector_type("bfloat", self.shape.width)
+        function = "@llvm.x86.avx512bf16.cvtneps2bf16.512"
+        out.declare(f"declare {halves} {function}({kind})")
+        rounded = out.define(f"call {halves} {function}({kind} {self.name})")
+        return out.define(f"bitcast {halves} {rounded} to {vector_type('i16', self.shape.width)}")
 
     def sqrt(self) -> Vec:
         return self.shape.call("sqrt", [self])

@@ -101,3 +101,38 @@ def test_memory_may_be_asked_for_beyond_a_buffer() -> None:
     np.testing.assert_array_equal(found, a + 1)
     code = assembly(module_text([text]), Machine.named("icelake-server"))
     assert sum(line.strip().startswith("prefetch") for line in code.splitlines()) == 1
+
+
+ROUND = """
+kernel @round(%x: f32[4096, 16], %y: out bf16[4096, 16]) {
+  for i in 0..4096 {
+    vector l in 0..16 {
+      y[i, l] = bf16(x[i, l])
+    }
+  }
+}"""
+HALVES = frozenset(("vpdpbf16ps",))  # a machine that multiplies them rounds to them, too
+
+
+def test_numbers_of_every_size_are_rounded_to_halves() -> None:
+    """Subnormal ones too, which the instruction itself takes for zero."""
+    if not native_instructions(Machine.host()) >= HALVES:
+        pytest.skip("this machine has no vcvtneps2bf16")
+    # Each sign and exponent with what is lost: less than half of the last place, half of it, more.
+    high = np.arange(0, 1 << 16, 2, dtype=np.uint32)[:, None] << 16 | np.uint32(1 << 16)
+    bits = np.concatenate([high, high | 0x7FFF, high | 0x8000, high ^ 0x1_8000, high | 0x8001], 1)
+    x = np.resize(bits, (bits.size // 65536 + 1, 4096, 16)).view(np.float32)
+    code = Compiled(emit_kernel(parse_kernel(ROUND), HOST, instructions=HALVES), Machine.host())
+    for part in x:
+        found = np.zeros(part.shape, ml_dtypes.bfloat16)
+        code(part, found)
+        with np.errstate(all="ignore"):
+            wanted = part.astype(ml_dtypes.bfloat16)
+        same = found.view(np.uint16) == wanted.view(np.uint16)
+        assert (same | np.isnan(part) & np.isnan(found.astype(np.float32))).all()
+
+
+def test_rounding_to_halves_is_one_instruction() -> None:
+    text = emit_kernel(parse_kernel(ROUND), HOST, instructions=HALVES)
+    code = assembly(module_text([text]), Machine.named("sapphirerapids"))
+    assert sum(line.strip().startswith("vcvtneps2bf16") for line in code.splitlines()) == 1
