@@ -22,26 +22,47 @@ from .runner import Graphs, Loaded, Runner
 MOST_SETS = 24  # of arrays: each has its own graph
 _TIMES_CACHE = 3  # so much larger than the cache all sets are together
 _COPY_BYTES = 256 << 20
-_RUNS = 4  # of every set in one sample, so that starting the clock costs little
+RUNS = 4  # of every set in one sample, so that starting the clock costs little
+
+
+def set_count(size: int, cache: int) -> int:
+    """How many sets of arrays, of `size` bytes each, are larger than the cache together."""
+    return min(MOST_SETS, max(1, -(-_TIMES_CACHE * cache // max(1, size))))
+
+
+class Runs:
+    """Whole runs on the card, on sets of arrays that take turns; `cache` is the bytes of its last
+    cache. Several can be sampled in turn."""
+
+    def __init__(self, loaded: Loaded, arrays: Sequence[Array], cache: int) -> None:
+        self._device = loaded.device
+        self._device.enter()
+        self._stream = loaded.device.stream()
+        self._runner = Runner(loaded, self._stream)
+        size = sum(slot.type.nbytes for slot in loaded.program.slots if slot.role in _OUTSIDE)
+        count = set_count(size, cache)
+        self._sets = [_Arrays.of(loaded, arrays, self._stream) for _ in range(count)]
+        for _ in range(2):  # launched, and captured
+            self._once()
+
+    def _once(self) -> None:
+        for places in self._sets:
+            self._runner.run(self._stream, places.addresses)
+
+    def sample(self) -> float:
+        """Seconds of a run."""
+        self._device.enter()
+        start = self._stream.record(timed=True)
+        for _ in range(RUNS):
+            self._once()
+        taken = self._stream.record(timed=True).seconds_since(start)
+        return taken / (len(self._sets) * RUNS)
 
 
 def run_seconds(loaded: Loaded, arrays: Sequence[Array], cache: int, repeat: int) -> list[float]:
     """Seconds of a run on the card, a sample each; `cache` is the bytes of its last cache."""
-    loaded.device.enter()
-    stream = loaded.device.stream()
-    runner = Runner(loaded, stream)
-    size = sum(slot.type.nbytes for slot in loaded.program.slots if slot.role in _OUTSIDE)
-    count = min(MOST_SETS, max(1, -(-_TIMES_CACHE * cache // max(1, size))))
-    sets = [_Arrays.of(loaded, arrays, stream) for _ in range(count)]
-    for places in (*sets, *sets):  # launched, and captured
-        runner.run(stream, places.addresses)
-    samples = []
-    for _ in range(repeat):
-        start = stream.record(timed=True)
-        for places in sets * _RUNS:
-            runner.run(stream, places.addresses)
-        samples.append(stream.record(timed=True).seconds_since(start) / (count * _RUNS))
-    return samples
+    runs = Runs(loaded, arrays, cache)
+    return [runs.sample() for _ in range(repeat)]
 
 
 def kernel_seconds(

@@ -39,10 +39,9 @@ from .counting import matrix_flops
 from .layout import seconds_text
 from .model import Loaded, add_model_arguments, load_model, load_static, pairs, positive
 from .run import inputs_for
-from .runners import FILE_RUNTIMES, Apart, Call, Here, Runner, in_turn
+from .runners import FILE_RUNTIMES, OURS, Apart, Call, Here, Runner, in_turn, relative_error
 from .torch_runner import TORCH_RUNTIMES, torch_call
 
-OURS = "mlir-lite"
 RUNTIMES = (*FILE_RUNTIMES, *TORCH_RUNTIMES, "numpy")
 
 
@@ -194,17 +193,6 @@ def _torch(name: str, args: Namespace, arrays: Sequence[Array], threads: int) ->
 def _quartiles(times: Sequence[float]) -> tuple[float, float]:
     low, high = np.percentile(times, (25, 75))
     return float(low), float(high)
-
-
-def relative_error(have: Sequence[Array], want: Sequence[Array]) -> float:
-    """The largest difference over all results, relative to each result's largest element."""
-    worst = 0.0
-    for ours, theirs in zip(have, want, strict=True):
-        if ours.size:
-            wide = np.asarray(theirs).astype(np.float64)
-            difference = float(np.max(np.abs(ours.astype(np.float64) - wide)))
-            worst = max(worst, difference / (float(np.max(np.abs(wide))) or 1.0))
-    return worst
 
 
 def _print(args: Namespace, fn: Function, flops: int, lines: Sequence[Figures]) -> None:

@@ -1,4 +1,8 @@
-"""`mlir-lite bench --target cuda`: times by the card's own clock, beside what the card allows."""
+"""`mlir-lite bench --target cuda`: times by the card's own clock, beside what the card allows.
+
+Arithmetic is held against products of large matrices with the same factors, bytes against the
+card's own copies, all measured on the card.
+"""
 
 from __future__ import annotations
 
@@ -6,63 +10,84 @@ import json
 import statistics
 import time
 from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from ..backends.cuda.device_array import DeviceArray
 from ..backends.cuda.executable import CudaExecutable
-from ..backends.cuda.timing import copy_bandwidth, kernel_seconds, run_seconds
+from ..backends.cuda.timing import Runs, copy_bandwidth, kernel_seconds
 from ..compilation import backend_of, compile_static
 from ..errors import UnsupportedError, check
-from ..ir import Function
+from ..ir import Function, results_of
 from ..location import UNKNOWN
-from ..target import Target
 from ..text import table
 from ..tile.program import Program
 from ..types import Array
+from .card_ceilings import ProductPeak, factors_of, measure_peaks
 from .compile import options
 from .counting import matrix_flops, step_works
 from .layout import seconds_text
 from .model import load_static
 from .run import inputs_for
+from .runners import OURS, relative_error
 from .step_times import Line, kernel_lines
+from .torch_card import Sampled, TorchRuns
+from .torch_runner import TORCH_RUNTIMES
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a function takes: seconds of a run on the card, with quartiles, and of a call."""
+
+    run_seconds: float
+    quartiles: tuple[float, float]
+    call_seconds: float
+
+
+@dataclass(frozen=True)
+class OtherTaken(Taken):
+    """What it takes by torch."""
+
+    name: str
+    is_graph: bool  # whether a run was launched as one
+    ratio: float
+    error: float  # largest difference of our results, relative to the largest element
 
 
 @dataclass(frozen=True)
 class CardFigures:
-    """A function on a card; seconds a call, and of a run on the card with its quartiles."""
+    """A function on a card, beside the card's ceilings."""
 
     card: str
     target: str
     copy_bandwidth: float
-    call_seconds: float
-    run_seconds: float
-    quartiles: tuple[float, float]
-    gflops: float | None
+    peaks: Mapping[str, ProductPeak]
+    ours: Taken
+    flops: int  # of matrix work, whatever the algorithm
+    others: Sequence[OtherTaken]
+    factors: Mapping[str, str]  # of each kernel: what its arithmetic is held against
     lines: Sequence[Line]
 
 
 def run(args: Namespace) -> int:
     """The command, for targets that are cards."""
-    check(
-        args.against is None and args.threads is None,
-        "--against and --threads are of CPUs; a card is compared with others by "
-        "`python -m gpu.on_card` in tests/backends",
-        UnsupportedError,
-    )
+    for name in args.against:
+        known = name in TORCH_RUNTIMES
+        have = " and ".join(TORCH_RUNTIMES)
+        check(known, f"{name} does not run on cards here; {have} do", UnsupportedError)
+    check(args.threads is None, "--threads are of CPUs", UnsupportedError)
     loaded = load_static(args)
     fn, arrays = loaded.function, inputs_for(loaded, {}, args.seed)
     executable = compile_static(fn, args.target, None, options(args))
     assert isinstance(executable, CudaExecutable)
-    target = backend_of(args.target, precision=args.precision).target
-    figures = measure(executable, target, arrays, args.repeat, matrix_flops(fn))
+    executable.loaded()  # without a card this is where it ends
+    figures = measure(executable, fn, arrays, args)
     if args.json:
-        derived = ("gflops", "gigabytes", "share")
+        derived = ("gflops", "gigabytes", "bound", "share")
         lines = [
-            asdict(line) | {name: getattr(line, name) for name in derived}
-            for line in figures.lines
+            asdict(line) | {name: getattr(line, name) for name in derived} for line in figures.lines
         ]
         print(json.dumps({"file": args.file, **asdict(figures), "lines": lines}, indent=2))
     else:
@@ -71,44 +96,82 @@ def run(args: Namespace) -> int:
 
 
 def measure(
-    executable: CudaExecutable,
-    target: Target,
-    arrays: Sequence[Array],
-    repeat: int,
-    flops: int = 0,
+    executable: CudaExecutable, fn: Function, arrays: Sequence[Array], args: Namespace
 ) -> CardFigures:
-    """Times of an executable. Arithmetic is held against the target's figure, bytes against what
-    the card's own copies reach."""
-    loaded = executable.loaded()
+    """Times of an executable, and of the function by others; and the card's own ceilings, which
+    each kernel is held against."""
+    target = backend_of(args.target, precision=args.precision).target
+    loaded, cache = executable.loaded(), target.l2_bytes
+    others = {name: TorchRuns(name, fn, arrays, args.precision, cache) for name in args.against}
+    samples = sampled({OURS: Runs(loaded, arrays, cache), **others}, args.repeat)
+    ours = Taken(*_median(samples[OURS]), _call_seconds(executable, arrays, args.repeat))
+    program = executable.program
+    factors = {call.kernel: factors_of(program.kernel(call.kernel)) for call in program.calls}
+    peaks = measure_peaks(factors.values(), args.target, options(args), cache, args.repeat)
     bandwidth = copy_bandwidth(loaded.device)
-    runs = run_seconds(loaded, arrays, target.l2_bytes, repeat)
-    kernels = kernel_seconds(loaded, arrays, target.l2_bytes, repeat)
-    low, high = np.percentile(runs, (25, 75))
-    seconds = statistics.median(runs)
-    lines = [
-        Line(
-            kernel=line.kernel,
-            label=line.label,
-            source=line.source,
-            count=line.count,
-            seconds=kernels.get(line.kernel, 0.0),
-            operations=line.operations,
-            bytes=line.bytes,
-            compute_seconds=line.operations / target.peak_flops,
-            data_seconds=line.bytes / bandwidth,
-            place="memory",
-        )
-        for line in _works(executable.program)
-    ]
+    kernels = kernel_seconds(loaded, arrays, cache, args.repeat)
+    rates = {name: peaks[kind].flops for name, kind in factors.items()}
     return CardFigures(
         loaded.device.name,
         target.name,
         bandwidth,
-        _call_seconds(executable, arrays, repeat),
+        peaks,
+        ours,
+        matrix_flops(fn),
+        [
+            _other(name, runs, samples[name], ours, results_of(executable(*arrays)))
+            for name, runs in others.items()
+        ],
+        factors,
+        _held_against(_works(program), kernels, rates, bandwidth),
+    )
+
+
+def _held_against(
+    works: Sequence[Line],
+    seconds: Mapping[str, float],
+    flops: Mapping[str, float],
+    bandwidth: float,
+) -> list[Line]:
+    """The work of each kernel with its time and what it takes at least, the slowest first."""
+    lines = [
+        replace(
+            work,
+            seconds=seconds.get(work.kernel, 0.0),
+            compute_seconds=work.operations / flops[work.kernel],
+            data_seconds=work.bytes / bandwidth,
+            place="memory",
+        )
+        for work in works
+    ]
+    return sorted(lines, key=lambda line: -line.seconds)
+
+
+def sampled(runs: Mapping[str, Sampled], repeat: int) -> Mapping[str, list[float]]:
+    """Seconds of runs of each, a sample a round, measured in turn."""
+    rounds = [{name: each.sample() for name, each in runs.items()} for _ in range(repeat)]
+    return {name: [found[name] for found in rounds] for name in runs}
+
+
+def _median(samples: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """And the quartiles."""
+    low, high = np.percentile(samples, (25, 75))
+    return statistics.median(samples), (float(low), float(high))
+
+
+def _other(
+    name: str, runs: TorchRuns, samples: Sequence[float], ours: Taken, results: Sequence[Array]
+) -> OtherTaken:
+    seconds, quartiles = _median(samples)
+    calls = [runs.call_seconds() for _ in samples]
+    return OtherTaken(
         seconds,
-        (float(low), float(high)),
-        flops / seconds / 1e9 if flops else None,
-        sorted(lines, key=lambda line: -line.seconds),
+        quartiles,
+        statistics.median(calls),
+        name,
+        runs.is_graph,
+        seconds / ours.run_seconds,
+        relative_error(results, runs.results()),
     )
 
 
@@ -144,8 +207,46 @@ def _works(program: Program) -> list[Line]:
 
 def _text(fn: Function, figures: CardFigures) -> str:
     inputs = ", ".join(f"{param.name} {param.type}" for param in fn.params)
-    quartiles = "-".join(seconds_text(entry).replace(" ", "") for entry in figures.quartiles)
-    rate = "" if figures.gflops is None else f", {figures.gflops:.0f} GFLOP/s of matrix work"
+    return "\n".join(
+        [
+            f"@{fn.name}({inputs})",
+            f"{figures.card} as {figures.target}, {_ceilings(figures)}",
+            "",
+            _whole_text(figures),
+            "",
+            "each kernel alone, from memory:",
+            _kernels_text(figures),
+        ]
+    )
+
+
+def _ceilings(figures: CardFigures) -> str:
+    peaks = [
+        f"{peak.factors} {peak.flops / 1e12:.4g} TFLOP/s ({peak.by}, {peak.size}x{peak.size})"
+        for peak in figures.peaks.values()
+    ]
+    return (
+        f"measured: its own copies {figures.copy_bandwidth / 1e9:.0f} GB/s; "
+        f"products of {', '.join(peaks)}"
+    )
+
+
+def _whole_text(figures: CardFigures) -> str:
+    """The function by each, a line each."""
+    rows = [("", "on the card", "quartiles", "GFLOP/s", "a call from Python", "ratio", "error", "")]
+    for name, taken in ((OURS, figures.ours), *((other.name, other) for other in figures.others)):
+        low, high = (seconds_text(entry).replace(" ", "") for entry in taken.quartiles)
+        rate = f"{figures.flops / taken.run_seconds / 1e9:.0f}" if figures.flops else "-"
+        beside = ("", "", "")
+        if isinstance(taken, OtherTaken):
+            how = "" if taken.is_graph else "not as a graph"
+            beside = (f"{taken.ratio:.2f}", f"{taken.error:.1e}", how)
+        times = seconds_text(taken.run_seconds), f"{low}-{high}", rate
+        rows.append((name, *times, seconds_text(taken.call_seconds), *beside))
+    return table(rows, right=range(1, 7), indent="")
+
+
+def _kernels_text(figures: CardFigures) -> str:
     head = ("time", "count", "GFLOP/s", "GB/s", "bound by", "of limit", "kernel", "source")
     rows = [
         (
@@ -153,22 +254,15 @@ def _text(fn: Function, figures: CardFigures) -> str:
             str(line.count),
             f"{line.gflops:.0f}",
             f"{line.gigabytes:.0f}",
-            line.bound,
+            _bound(line, figures.factors[line.kernel]),
             f"{line.share:.0%}",
             line.kernel,
             line.source,
         )
         for line in figures.lines
     ]
-    return "\n".join(
-        [
-            f"@{fn.name}({inputs})",
-            f"{figures.card} as {figures.target}; its own copies: "
-            f"{figures.copy_bandwidth / 1e9:.0f} GB/s",
-            f"on the card {seconds_text(figures.run_seconds)} ({quartiles}), arrays from memory"
-            f"{rate}; a call from Python {seconds_text(figures.call_seconds)}",
-            "",
-            "each kernel alone, from memory:",
-            table([head, *rows], right=range(4), indent=""),
-        ]
-    )
+    return table([head, *rows], right=range(4), indent="")
+
+
+def _bound(line: Line, factors: str) -> str:
+    return f"{line.bound} ({factors})" if line.bound == "compute" else line.bound

@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import RunError, UnsupportedError, check, missing_extra
 from ..types import Array
 
+OURS = "mlir-lite"  # among the names of runtimes
 BLOCK_SECONDS = 0.02  # long against the clock's resolution, short against the machine's moods
 PAUSE_SECONDS = 0.005  # in which the threads of the runtime before stop spinning
 _END_SECONDS = 5.0  # that a process has for its end
@@ -142,6 +143,17 @@ def in_turn(runners: Mapping[str, Runner], repeat: int) -> dict[str, list[float]
             time.sleep(PAUSE_SECONDS)
             times[name].append(runner.seconds(counts[name]))
     return times
+
+
+def relative_error(have: Sequence[Array], want: Sequence[Array]) -> float:
+    """The largest difference over all results, relative to each result's largest element."""
+    worst = 0.0
+    for ours, theirs in zip(have, want, strict=True):
+        if ours.size:
+            wide = np.asarray(theirs).astype(np.float64)
+            difference = float(np.max(np.abs(ours.astype(np.float64) - wide)))
+            worst = max(worst, difference / (float(np.max(np.abs(wide))) or 1.0))
+    return worst
 
 
 class FileRuntime(Protocol):

@@ -15,9 +15,16 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite.cli import runners
-from mlir_lite.cli.bench import relative_error
 from mlir_lite.cli.counting import matrix_flops
-from mlir_lite.cli.runners import Apart, Here, Runner, in_turn, onnxruntime_call, openvino_call
+from mlir_lite.cli.runners import (
+    Apart,
+    Here,
+    Runner,
+    in_turn,
+    onnxruntime_call,
+    openvino_call,
+    relative_error,
+)
 from mlir_lite.cli.torch_runner import first_call
 from mlir_lite.errors import MissingExtraError, UnsupportedError
 from mlir_lite.types import Array
