@@ -40,7 +40,7 @@ from .schedule.analysis import (
     sums_columns,
     work_cycles,
 )
-from .schedule.gpu import is_as_fast
+from .schedule.gpu import holds_rows, is_as_fast
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
@@ -196,6 +196,8 @@ class _Fusion:
             return False
         if any(sums_columns(kernel, nest) for nest in nests):
             return False  # rows are run one after the other, along each
+        if self.card is not None and holds_rows(kernel, self.card):
+            return True
         depth = common_depth(kernel)
         row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
         if not depth and work_cycles(kernel) >= Target.parallel_cycles:

@@ -3,7 +3,8 @@
 The same nodes say an operation's meaning (`Op.body`) and stand in Tile IR statements.
 """
 
-from .functions import COMBINERS, FUNCTIONS, Combiner, ScalarFunction, cast_array
+from .combiners import COMBINERS, Combiner
+from .functions import FUNCTIONS, ScalarFunction, cast_array
 from .nodes import (
     INDEX,
     TRUE,

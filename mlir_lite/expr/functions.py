@@ -1,5 +1,5 @@
-"""The table of scalar functions and of reduction combiners: the one place that says what each
-computes at NaN, signed zero, infinity, overflow and a zero divisor, as NumPy code.
+"""The table of scalar functions: the one place that says what each computes at NaN, signed zero,
+infinity, overflow and a zero divisor, as NumPy code.
 
 Backends have an emission rule by name; their tests compare with these.
 """
@@ -30,20 +30,6 @@ class ScalarFunction:
     gives_bool: bool = False
     doc: str = ""
     cost: int = 1  # in units of an addition; what a recomputation is judged by
-
-
-@dataclass(frozen=True)
-class Combiner:
-    """A reduction: per state its identity, and how the states of two parts join.
-
-    `function` is set where one scalar function joins single states. `identity` takes the element
-    type of a state. Tuples (as argmax) have `join`, over Expr-like or array states alike.
-    """
-
-    name: str
-    identity: tuple[Callable[[DType], int | float | bool], ...]
-    function: str = ""
-    exact_order: bool = False  # the result does not depend on the order of joining
 
 
 def _floor_divide(a: Array, b: Array) -> Array:
@@ -221,43 +207,6 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _predicate("isnan", 1, np.isnan, "Is NaN."),
     _predicate("isinf", 1, np.isinf, "Is infinite."),
 )
-
-
-def _lowest(dtype: DType) -> float | int | bool:
-    if dtype.is_float:
-        return -np.inf
-    return False if dtype.kind == "b" else int(np.iinfo(dtype.numpy).min)
-
-
-def _highest(dtype: DType) -> float | int | bool:
-    if dtype.is_float:
-        return np.inf
-    return True if dtype.kind == "b" else int(np.iinfo(dtype.numpy).max)
-
-
-def _zero(dtype: DType) -> float | int | bool:
-    return 0
-
-
-def _one(dtype: DType) -> float | int | bool:
-    return 1
-
-
-def _most_index(dtype: DType) -> float | int | bool:
-    return int(np.iinfo(dtype.numpy).max)
-
-
-# argmax and argmin keep (best value, its index): NaN wins, then the earliest index.
-COMBINERS: Mapping[str, Combiner] = {
-    "sum": Combiner("sum", (_zero,), "add"),
-    "prod": Combiner("prod", (_one,), "mul"),
-    "max": Combiner("max", (_lowest,), "max", True),
-    "min": Combiner("min", (_highest,), "min", True),
-    "any": Combiner("any", (_zero,), "or", True),
-    "all": Combiner("all", (_one,), "and", True),
-    "argmax": Combiner("argmax", (_lowest, _most_index), "", True),
-    "argmin": Combiner("argmin", (_highest, _most_index), "", True),
-}
 
 
 def cast_array(array: Array, dtype: DType) -> Array:

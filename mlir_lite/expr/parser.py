@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from ..text import Cursor, Token, nearest
 from ..types import DTYPES, DType, bool_
-from .functions import COMBINERS, FUNCTIONS
+from .combiners import COMBINERS
+from .functions import FUNCTIONS
 from .nodes import INDEX, Apply, Cast, Expr, Load, Reduce, Var, boolean, const
 from .printer import INFIX, LOGICAL, NOT, UNARY
 

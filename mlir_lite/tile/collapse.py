@@ -4,9 +4,10 @@ its elements, if everything is read and written in that order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ..expr import Expr, Load, index, rewrite_expr, vars_of
+from ..expr import Const, Expr, Load, index, rewrite_expr, vars_of
 from .loops import extent_limits
 from .nodes import (
     Accumulate,
@@ -43,17 +44,41 @@ def collapse(kernel: Kernel, outer: str, inner: str) -> Kernel | None:
         return None
     if extent_limits(first)[0] != 0 or extent_limits(second)[0] != 0:
         return None
-    merge = _Merge(kernel, first.axis, second.axis, extent_of(first), extent_of(second))
-    return merge.apply()
+    axes = {first.axis: second.axis}
+    return _Merge(kernel, axes, extent_of(first), extent_of(second)).apply()
+
+
+def collapse_alike(kernel: Kernel) -> Kernel:
+    """Make one loop of two adjacent ones of the same extents wherever they stand, where all of them
+    take what they access as one.
+
+    for i: for j: acc += x[i, j];  for k: for l: y[k, l] = x[k, l] - acc
+      ->  for i: acc += x'[i];  for k: y'[k] = x'[k] - acc
+    """
+    pairs: dict[tuple[int, int], dict[str, str]] = {}
+    for loop in walk(kernel.body):
+        match loop:
+            case Loop(axis=axis, body=(Loop() as inner,)) if (
+                all(isinstance(one.stop, Const) and one.start == index(0) for one in (loop, inner))
+            ):
+                extents = extent_of(loop), extent_of(inner)
+                pairs.setdefault(extents, {})[axis] = inner.axis
+    for (count, width), axes in pairs.items():
+        if axes.keys().isdisjoint(axes.values()):
+            merged = _Merge(kernel, axes, count, width).apply()
+            if merged is not None:
+                return collapse_alike(merged)
+    return kernel
 
 
 class _Merge:
     """The work of `collapse`: which dimensions of which buffers merge."""
 
-    def __init__(self, kernel: Kernel, a: str, b: str, extent_a: int, extent_b: int) -> None:
+    def __init__(self, kernel: Kernel, axes: Mapping[str, str], count: int, width: int) -> None:
         self.kernel = kernel
-        self.a, self.b = a, b
-        self.count, self.width = extent_a, extent_b
+        self.axes = axes  # of outer loops, with those of inner ones
+        self.every = {*axes, *axes.values()}
+        self.count, self.width = count, width
         self.dims: dict[str, tuple[int, ...]] = {}  # buffer -> the two dimensions that merge
 
     def apply(self) -> Kernel | None:
@@ -80,14 +105,16 @@ class _Merge:
         uses = tuple(
             position
             for position, part in enumerate(indices)
-            if vars_of(part) & {self.a, self.b}
+            if vars_of(part) & self.every
         )
         if not uses:
             return ()
         if buffer.layout is not None or len(uses) != 2 or uses[1] != uses[0] + 1:
             return None
         first, second = uses
-        exact = indices[first] == var(self.a) and indices[second] == var(self.b)
+        exact = (indices[first], indices[second]) in [
+            (var(outer), var(inner)) for outer, inner in self.axes.items()
+        ]
         full = buffer.shape[first] == self.count and buffer.shape[second] == self.width
         return uses if exact and full else None
 
@@ -102,7 +129,7 @@ class _Merge:
         elif not isinstance(stmt, (Loop, If)):
             direct = stmt.values if isinstance(stmt, Accumulate) else direct
         return any(
-            vars_of(rewrite_expr(expr, strip)) & {self.a, self.b} for expr in direct
+            vars_of(rewrite_expr(expr, strip)) & self.every for expr in direct
         )
 
     def _merged(self, buffer: Buffer) -> Buffer:
@@ -116,7 +143,7 @@ class _Merge:
         if not self.dims.get(name):
             return indices
         first, second = self.dims[name]
-        return (*indices[:first], var(self.a), *indices[second + 1 :])
+        return (*indices[: first + 1], *indices[second + 1 :])
 
     def _merged_loops(self, block: Block) -> Block:
         def expression(expr: Expr) -> Expr:
@@ -128,7 +155,7 @@ class _Merge:
             return rewrite_expr(expr, visit)
 
         def statement(stmt: Stmt) -> Stmt:
-            if isinstance(stmt, Loop) and stmt.axis == self.a:
+            if isinstance(stmt, Loop) and stmt.axis in self.axes:
                 (inner,) = stmt.body
                 assert isinstance(inner, Loop)
                 body = tuple(statement(part) for part in inner.body)

@@ -313,21 +313,12 @@ def fold(combiner: str, states: list[Array], rows: list[Array]) -> list[Array]:
 
 
 def _fold_tuples(combiner: str, states: list[Array], rows: list[Array]) -> list[Array]:
-    """Join in a tree: these combiners do not depend on the order."""
+    """Join in a tree: the order matters for the rounding of sums only."""
+    join = COMBINERS[combiner].join
     while len(rows[0]) > 1:
         half = len(rows[0]) // 2
         left, right = ([row[i : i + half] for row in rows] for i in (0, half))
-        joined = _join(combiner, left, right)
+        joined = join(left, right)
         rest = [row[2 * half :] for row in rows]
         rows = [np.concatenate(parts) for parts in zip(joined, rest, strict=True)]
-    return _join(combiner, states, [row[0] for row in rows])
-
-
-def _join(combiner: str, left: list[Array], right: list[Array]) -> list[Array]:
-    """argmax and argmin: a NaN wins, then the better value, then the smaller index."""
-    (a, at_a), (b, at_b) = left, right
-    a_nan, b_nan = a != a, b != b
-    better = b > a if combiner == "argmax" else b < a
-    even = (a == b) | (a_nan & b_nan)
-    right_wins = np.where(a_nan != b_nan, b_nan, np.where(even, at_b < at_a, better))
-    return [np.where(right_wins, b, a), np.where(right_wins, at_b, at_a)]
+    return join(states, [row[0] for row in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlir_lite.tile.collapse import collapse
+from mlir_lite.tile.collapse import collapse, collapse_alike
 from mlir_lite.tile.parser import parse_kernel
 
 from .stepping import same_kernel
@@ -79,3 +79,30 @@ def test_a_reduction_over_both_axes() -> None:
 )
 def test_what_takes_them_apart_stays(text: str) -> None:
     assert collapse(parse_kernel(text), "i", "j") is None
+
+
+def test_loops_over_one_matrix_become_one_wherever_they_stand() -> None:
+    text = """
+        kernel @k(%x: f32[2, 3], %y: out f32[2, 3]) {
+          buffer acc: register f32[]
+          acc[] = 0.0
+          for i in 0..2 { for j in 0..3 { acc[] += x[i, j] } }
+          for k in 0..2 { for l in 0..3 { y[k, l] = x[k, l] - acc[] } }
+        }"""
+    given = parse_kernel(text)
+    assert collapse(given, "i", "j") is None
+    got = collapse_alike(given)
+    assert [param.shape for param in got.params] == [(6,), (6,)]
+    same_kernel(given, got)
+
+
+def test_loops_of_which_some_do_not_take_two_as_one_stay() -> None:
+    text = """
+        kernel @k(%x: f32[2, 3], %z: f32[3], %y: out f32[2, 3]) {
+          buffer acc: register f32[]
+          acc[] = 0.0
+          for i in 0..2 { for j in 0..3 { acc[] += x[i, j] } }
+          for k in 0..2 { for l in 0..3 { y[k, l] = x[k, l] - z[l] } }
+        }"""
+    given = parse_kernel(text)
+    assert collapse_alike(given) == given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlir_lite.expr import Reduce, apply, const, index, select
+from mlir_lite.expr import COMBINERS, Reduce, apply, const, index, select
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import (
     Accumulate,
@@ -166,3 +166,44 @@ def test_reduce_expression() -> None:
     out = both(kernel, x=x)
     np.testing.assert_allclose(out["y"], x.sum(1), rtol=1e-5)
     np.testing.assert_array_equal(out["z"], x.argmax(1))
+
+
+def states_of_rows(combiner: str, *others: float) -> Kernel:
+    """`out[i, s]`: the states of the elements of a row, each of which brings itself and `others`."""
+    i, j = v("i"), v("j")
+    names = [f"state{number}" for number in range(len(others) + 1)]
+    starts = [const(identity(f32), f32) for identity in COMBINERS[combiner].identity]
+    values = (ld("x", i, j), *(const(other, f32) for other in others))
+    update = Accumulate(combiner, tuple(Ref(name, ()) for name in names), values)
+    return Kernel(
+        combiner,
+        (Buffer("x", f32, (4, 21)), Buffer("out", f32, (4, len(names)))),
+        ("out",),
+        (
+            loop(
+                "i",
+                4,
+                *(st(name, (), start) for name, start in zip(names, starts, strict=True)),
+                loop("j", 21, update),
+                *(st("out", (i, index(s)), ld(name)) for s, name in enumerate(names)),
+            ),
+        ),
+        tuple(Buffer(name, f32, (), Space.REGISTER) for name in names),
+    )
+
+
+def test_softmax_keeps_the_maximum_and_the_sum_of_powers_below_it() -> None:
+    x = normal(4, 21) * 30
+    x[1, :7] = -np.inf
+    x[2, 3] = np.nan
+    top, total = run_kernel(states_of_rows("softmax", 1), {"x": x})["out"].T
+    np.testing.assert_array_equal(top, x.max(1))
+    np.testing.assert_allclose(total, np.exp(x.astype(float) - x.max(1)[:, None]).sum(1), 1e-6)
+
+
+def test_moments_keep_the_mean_and_squares_of_distances() -> None:
+    x = normal(4, 21) + 100
+    mean, squares, count = run_kernel(states_of_rows("moments", 0, 1), {"x": x})["out"].T
+    np.testing.assert_allclose(mean, x.mean(1, dtype=float), 1e-6)
+    np.testing.assert_allclose(squares, x.var(1, dtype=float) * 21, 1e-4)
+    assert (count == 21).all()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from ....expr import COMBINERS, Expr, Load, const, index
+from ....expr import Expr, index
 from ....tile.dependence import Dependences, Mode
 from ....tile.nodes import (
     Accumulate,
@@ -26,7 +26,6 @@ from ....tile.nodes import (
     Ref,
     Space,
     Stmt,
-    Store,
     map_blocks,
     walk,
 )
@@ -34,6 +33,7 @@ from ....tile.scopes import scoped, targets_of
 from ....tile.tree import Names, accesses, chain, extent_of, has_constant_limits, var
 from ....types import DType
 from .barriers import Meeting, Shares, own_elements
+from .block_sums import BlockSum, longest
 from .grid import places, warps_of
 from .work import body_of, indexes_registers, iterations
 
@@ -86,7 +86,7 @@ class _Spread:
             if isinstance(stmt, Loop) and self._is_divided(stmt):
                 found = max(found, _length(self._divided(stmt)))
             elif isinstance(stmt, Loop) and self._is_sum(stmt):
-                found = max(found, _length([_longest(stmt)]))
+                found = max(found, _length([longest(stmt)]))
             elif isinstance(stmt, (Loop, If)):
                 parts = (stmt.body,) if isinstance(stmt, Loop) else (stmt.then, stmt.otherwise)
                 found = max(found, *map(self.extent, parts))
@@ -137,8 +137,8 @@ class _Spread:
             return False
         targets = {target.buffer for target in joins[0].targets}
         fixed = all(not target.indices or _is_first(target) for target in joins[0].targets)
-        longest = _longest(loop)
-        long = has_constant_limits(longest) and extent_of(longest) >= SUM
+        own = longest(loop)
+        long = has_constant_limits(own) and extent_of(own) >= SUM
         return targets <= self._registers(loop) and fixed and long
 
     # Dividing it
@@ -221,31 +221,10 @@ class _Spread:
         return (position, *body)
 
     def _summed(self, loop: Loop) -> Block:
-        """A reduction of which each thread does a part; the parts are joined pair by pair."""
-        (update,) = [stmt for stmt in walk((loop,)) if isinstance(stmt, Accumulate)]
-        types = [value.dtype for value in update.values]
-        identities = COMBINERS[update.combiner].identity
-        own = [self._local("part", dtype, (), Space.REGISTER) for dtype in types]
-        every = [self._local("parts", dtype, (self.threads,), Space.SHARED) for dtype in types]
-        mine = tuple(Ref(buffer.name, ()) for buffer in own)
-        partial = _with_update(loop, replace(update, targets=mine))
-        me = var(self.thread)
-        stmts: list[Stmt] = [
-            Store(ref, const(identity(dtype), dtype))
-            for ref, identity, dtype in zip(mine, identities, types, strict=True)
-        ]
-        stmts.extend(self._with_loop(partial, _longest(loop).axis))
-        stmts += [
-            Store(Ref(buffer.name, (me,)), Load(buffer.dtype, ref.buffer, ()))
-            for buffer, ref in zip(every, mine, strict=True)
-        ]
-        step = 1 << (self.threads - 1).bit_length() >> 1
-        while step:
-            last = self.threads if 2 * step > self.threads else 2 * step
-            stmts.append(_joined(update.combiner, every, me, step, last))
-            step //= 2
-        first = tuple(Load(buffer.dtype, buffer.name, (index(0),)) for buffer in every)
-        return (*stmts, replace(update, values=first))
+        """A reduction of which each thread does a part."""
+        found = BlockSum.of(loop, self.threads, self._local)
+        divided = self._with_loop(found.partial(loop), longest(loop).axis)
+        return (*found.starts(), *divided, *found.joined(var(self.thread), self.names))
 
     def _with_loop(self, stmt: Stmt, axis: str) -> Block:
         """The loops of a reduction, that of an axis divided."""
@@ -263,13 +242,6 @@ class _Spread:
         return buffer
 
 
-def _joined(combiner: str, every: Sequence[Buffer], me: Expr, step: int, count: int) -> Stmt:
-    """One round: the thread `me` joins the part that lies `step` further into its own."""
-    targets = tuple(Ref(buffer.name, (me,)) for buffer in every)
-    others = tuple(Load(buffer.dtype, buffer.name, (me + step,)) for buffer in every)
-    return If(me < count - step, (Accumulate(combiner, targets, others),))
-
-
 def _is_first(target: Ref) -> bool:
     return all(part == index(0) for part in target.indices)
 
@@ -279,23 +251,6 @@ def _length(loops: Sequence[Loop]) -> int:
     if any(not has_constant_limits(loop) for loop in loops):
         return MANY
     return iterations(list(loops))
-
-
-def _longest(loop: Loop) -> Loop:
-    """The loop of a reduction that has the most iterations, of those with constant limits."""
-    loops = [stmt for stmt in walk((loop,)) if isinstance(stmt, Loop)]
-    return max(filter(has_constant_limits, loops), key=extent_of, default=loop)
-
-
-def _with_update(loop: Loop, update: Accumulate) -> Loop:
-    def one(stmt: Stmt) -> Stmt:
-        if isinstance(stmt, Accumulate):
-            return update
-        return map_blocks(stmt, lambda part: tuple(map(one, part)))
-
-    changed = one(loop)
-    assert isinstance(changed, Loop)
-    return changed
 
 
 def _without(block: Block, loop: Loop) -> Block:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ....expr import Const
+from ....expr import Const, Expr, Load
 from ....tile.alignment import WIDEST
-from ....tile.nodes import Block, Buffer, Call, Kernel, Loop, Space, walk
-from ....tile.tree import accesses
+from ....tile.nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space, rewrite_block, walk
+from ....tile.tree import accesses, map_refs
 
 
 def phases(
@@ -91,3 +91,37 @@ def with_registers(kernel: Kernel) -> Kernel:
         for local in kernel.locals
     )
     return replace(kernel, locals=moved)
+
+
+def without_unit_axes(kernel: Kernel) -> Kernel:
+    """Local buffers without their axes of one element.
+
+    shared t: f32[1, 300];  t[0, j]   ->   shared t: f32[300];  t[j]
+    """
+    kept = {
+        local.name: [axis for axis, extent in enumerate(local.shape) if extent > 1]
+        for local in kernel.locals
+        if local.elements > 1 and 1 in local.shape and local.layout is None
+    }
+    if not kept or any(isinstance(stmt, Call) for stmt in walk(kernel.body)):
+        return kernel
+
+    def without(name: str, indices: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        return tuple(indices[axis] for axis in kept[name]) if name in kept else indices
+
+    def load(node: Expr) -> Expr | None:
+        if isinstance(node, Load) and node.buffer in kept:
+            return replace(node, indices=without(node.buffer, node.indices))
+        return None
+
+    body = map_refs(
+        rewrite_block(kernel.body, load),
+        lambda ref: Ref(ref.buffer, without(ref.buffer, ref.indices)),
+    )
+    local = tuple(
+        replace(one, shape=tuple(one.shape[axis] for axis in kept[one.name]))
+        if one.name in kept
+        else one
+        for one in kernel.locals
+    )
+    return replace(kernel, body=body, locals=local)

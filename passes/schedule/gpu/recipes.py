@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ....target import Gpu
 from ....tile.alignment import WIDEST, with_needed_alignment
+from ....tile.collapse import collapse_alike
 from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks, walk
 from ....tile.reductions import lift_guards
@@ -25,10 +26,11 @@ from .contraction import Contraction, as_contraction, narrow_type, narrowed
 from .grid import bind_grid, hoist_independent
 from .groups import by_groups
 from .long_sums import with_pieces
-from .phases import phases, with_registers
+from .phases import phases, with_registers, without_unit_axes
 from .products import rounded, schedule_product
 from .row_lanes import bind_rows
-from .row_shares import deal
+from .row_pieces import by_inner_sums, in_pieces
+from .row_shares import Dealt, deal
 from .rows import as_rows
 from .running import as_running, bind_running
 from .scatters import as_scatter, bind_scatter
@@ -52,7 +54,8 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
         prepared = privatise_in_blocks(prepared)
     whole = with_pieces(prepared, gpu)
     if whole is prepared:
-        parts, workspaces = phases(_together(prepared, gpu))
+        together = _together(prepared, gpu)
+        parts, workspaces = ((together,), ()) if holds_rows(together, gpu) else phases(together)
     else:
         parts, workspaces = phases(whole, mixed=True)
     scheduled: list[Kernel] = []
@@ -106,7 +109,28 @@ def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
     if not depth or any(_contraction(part) or as_scatter(part) for part in phases(kernel)[0]):
         return kernel
     fused = fuse_leading(kernel, depth)
-    return fused if shared_bytes(fused) <= gpu.static_shared_bytes else kernel
+    fits = shared_bytes(fused) <= gpu.static_shared_bytes
+    return fused if fits or _dealt(*_in_order(fused), gpu) is not None else kernel
+
+
+def _in_order(kernel: Kernel) -> tuple[Kernel, list[Loop]]:
+    """The kernel with as many independent loops outermost as there are, and those."""
+    kernel = collapse_all(without_unit_axes(with_registers(kernel)))
+    kernel = hoist_independent(collapse_alike(kernel))
+    return kernel, independent_loops(kernel)
+
+
+def _dealt(kernel: Kernel, loops: list[Loop], gpu: Gpu) -> Dealt | None:
+    """How the rows that a kernel reduces, if it does that, are dealt to lanes."""
+    rows = as_rows(kernel, loops)
+    return None if rows is None else deal(rows, gpu)
+
+
+def holds_rows(kernel: Kernel, gpu: Gpu) -> bool:
+    """Whether a naive kernel of several nests needs no memory for what it computes on the way: it
+    has rows that registers hold, or that are cheap to compute again."""
+    together = _together(tidy(_serial(kernel)), gpu)
+    return _dealt(*_in_order(lift_guards(together)), gpu) is not None
 
 
 def _contraction(kernel: Kernel) -> Contraction | None:
@@ -169,9 +193,7 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     scatter = as_scatter(kernel)
     if scatter is not None:
         return (bind_scatter(scatter, gpu),), ()
-    kernel = lift_guards(kernel)
-    kernel = hoist_independent(collapse_all(with_registers(kernel)))
-    loops = independent_loops(kernel)
+    kernel, loops = _in_order(lift_guards(kernel))
     running = as_running(kernel, loops)
     if running is not None and (running.is_contiguous or are_few(loops, gpu)):
         return (bind_running(running, gpu),), ()
@@ -181,9 +203,11 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     windows = as_windows(kernel, loops)
     if windows is not None:
         return (bind_grid(*by_windows(windows, gpu), gpu),), ()
-    rows = as_rows(kernel, loops)
-    dealt = None if rows is None else deal(rows, gpu)
+    dealt = _dealt(kernel, loops, gpu)
     if dealt is not None:
+        pieces = in_pieces(dealt.rows, gpu)
+        if pieces is not None:
+            return _each_bound(*phases(pieces, mixed=True), gpu)
         return (bind_rows(dealt.rows, dealt.share, dealt.held, gpu),), ()
     columns = as_columns(kernel, loops, gpu)
     if columns is not None:
@@ -192,5 +216,20 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     shared = any(buffer.space is Space.SHARED for buffer in kernel.locals)
     if loops and not shared and not prefers_blocks(kernel, loops, gpu):
         return (bind_grid(kernel, loops, gpu),), ()
+    inner = by_inner_sums(kernel, loops)
+    if inner is not None:
+        return _each_bound(*phases(inner, mixed=True), gpu)
     bound, workspaces = spilled(bind_block(kernel, loops, gpu.block_threads), gpu)
     return (bound,), workspaces
+
+
+def _each_bound(
+    parts: tuple[Kernel, ...], workspaces: tuple[Buffer, ...], gpu: Gpu
+) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
+    """The launches of several phases."""
+    launches: list[Kernel] = []
+    for part in parts:
+        made, own = _bound(part, gpu)
+        launches.extend(made)
+        workspaces = (*workspaces, *own)
+    return tuple(launches), workspaces

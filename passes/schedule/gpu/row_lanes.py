@@ -31,11 +31,12 @@ from ....tile.nodes import (
     Window,
     map_own,
 )
-from ....tile.tree import Names, copy_block, tidy, var
+from ....tile.tree import Names, var
 from ....tile.warps import LANES, shuffle_name
-from .grid import places
 from .row_registers import ZERO, Element, Registers
+from .row_runs import joined_run, joins_runs
 from .row_shares import Share
+from .row_warps import RowWarps
 from .rows import Rows
 from .work import iterations
 
@@ -49,33 +50,19 @@ def bind_rows(rows: Rows, share: Share, held: tuple[Load, ...], gpu: Gpu) -> Ker
     block, warp, lane = map(names.fresh, ("block", "warp", "lane"))
     own = Registers(rows, share, names, warp, lane)
     own.keep(held)
-    return _Lanes(own, number, share.rows_beside(number, gpu), block).kernel()
+    lanes = _Lanes(own, number, share.rows_beside(number, gpu), block)
+    lanes.write()
+    return lanes.kernel()
 
 
 @dataclass
-class _Lanes:
-    """The work of writing a kernel of rows: statements of a warp, and those of the loop over its
-    lanes that is being written."""
+class _Lanes(RowWarps):
+    """The work of writing a kernel of rows."""
 
-    own: Registers
-    number: int  # of rows
-    beside: int  # warps of a block that have rows of their own
-    block: str
-    body: list[Stmt] = field(default_factory=list)
-    lane_body: list[Stmt] = field(default_factory=list)
     loaded: set[Load] = field(default_factory=set)
-    loops: int = 0
 
-    @property
-    def rows(self) -> Rows:
-        return self.own.rows
-
-    @property
-    def share(self) -> Share:
-        return self.own.share
-
-    def kernel(self) -> Kernel:
-        """All of it."""
+    def write(self) -> None:
+        """All statements."""
         for stmt in self.rows.body:
             match stmt:
                 case Store():
@@ -86,50 +73,6 @@ class _Lanes:
                     self._sum(stmt, update, condition)
                 case Loop():
                     self._map(stmt)
-        self._flush()
-        body: Block = tuple(self.body)
-        if not self.share.several:
-            lets, position = self._row_lets()
-            whole = self.share.warps > 1 or self.number % self.beside == 0
-            body = (*lets, *(body if whole else (If(position < self.number, body),)))
-        warps = index(self.share.warps * self.beside)
-        inner = Loop(self.own.warp, ZERO, warps, body, Kind.WARP)
-        blocks = index(-(-self.number // (self.beside * self.share.rows)))
-        outer = Loop(self.block, ZERO, blocks, (inner,), Kind.BLOCK)
-        return tidy(replace(self.rows.kernel, body=(outer,), locals=tuple(self.own.locals)))
-
-    # Which row a lane has
-
-    def _row(self) -> Expr:
-        """The number of its row."""
-        if self.share.warps > 1:
-            return var(self.block)
-        row = (var(self.block) * self.beside + var(self.own.warp)) * self.share.rows
-        return row + var(self.own.lane) // self.share.lanes if self.share.several else row
-
-    def _row_lets(self) -> tuple[Block, Expr]:
-        """The axes of the rows' loops, and the number of the row."""
-        if not self.rows.loops:
-            return (), self._row()
-        position, lets = places(list(self.rows.loops), self._row(), self.own.names)
-        return (position, *lets), var(position.name)
-
-    def _in_row(self) -> Expr:
-        """Whether there is a row for the lane."""
-        if not self.share.several or self.number % (self.share.rows * self.beside) == 0:
-            return TRUE
-        return self._row() < self.number
-
-    def _flush(self) -> None:
-        """Write the loop over lanes, and begin another."""
-        if not self.lane_body:
-            return
-        lets: Block = self._row_lets()[0] if self.share.several else ()
-        body = (*lets, *self.lane_body)
-        loop: Block = (Loop(self.own.lane, ZERO, index(LANES), body, Kind.LANE),)
-        self.body += copy_block(loop, self.own.names) if self.loops else loop
-        self.lane_body.clear()
-        self.loops += 1
 
     # Statements
 
@@ -141,7 +84,7 @@ class _Lanes:
             self.lane_body.append(Store(self.own.single(fragment), value))
             return
         first = self.own.place.eq(ZERO) if self.share.together > 1 else TRUE
-        self.lane_body += _guarded(all_of(self._in_row(), first), (replace(store, value=value),))
+        self.lane_body += _guarded(all_of(self.in_row(), first), (replace(store, value=value),))
 
     def _map(self, loop: Loop) -> None:
         """A loop over the elements: each lane does its own."""
@@ -192,12 +135,25 @@ class _Lanes:
             held = own.value(condition, element)
             return _guarded(held, (Accumulate(combiner, mine, values),))
 
-        self._each(loop, joined, lambda turn: ())
+        if condition == TRUE and self.share.width > 1 and joins_runs(update):
+            self._runs(loop, update, mine)
+        else:
+            self._each(loop, joined, lambda turn: ())
         self._exchange(combiner, parts, self.share.lanes)
         if self.share.warps > 1:
             self._across_warps(combiner, parts)
         targets = tuple(own.single(own.fragments[ref.buffer]) for ref in update.targets)
         self.lane_body.append(Accumulate(combiner, targets, tuple(map(own.loaded, parts))))
+
+    def _runs(self, loop: Loop, update: Accumulate, mine: tuple[Ref, ...]) -> None:
+        """Each lane joins its own elements, those of a run at once."""
+        own, value = self.own, update.values[0]
+        run = own.local("run", value.dtype, (self.share.width,), Space.REGISTER)
+
+        def kept(element: Element) -> Block:
+            return (Store(Ref(run.name, (element.number,)), own.value(value, element)),)
+
+        self._each(loop, kept, lambda turn: joined_run(update.combiner, run, mine, self.own.names))
 
     def _exchange(self, combiner: str, parts: list[Buffer], count: int) -> None:
         """Lanes of so many join their parts: all of them have the whole then."""
@@ -206,7 +162,7 @@ class _Lanes:
         join = Accumulate(combiner, tuple(mine), tuple(given))
         step = count // 2
         while step:
-            self._flush()
+            self.flush()
             for part, other in zip(parts, others, strict=True):
                 windows = (Window(other.name, (ZERO, ZERO)), Window(part.name, (ZERO, ZERO)))
                 self.body.append(Call(shuffle_name(part.dtype), windows, (index(step),)))
@@ -217,10 +173,12 @@ class _Lanes:
         """The parts of a block's warps, through shared memory."""
         own, warps = self.own, self.share.warps
         every = [own.local("parts", part.dtype, (warps,), Space.SHARED) for part in parts]
-        for part, shared in zip(parts, every, strict=True):
-            put = Store(Ref(shared.name, (var(own.warp),)), own.loaded(part))
-            self.lane_body.append(If(var(own.lane).eq(ZERO), (put,)))
-        self._flush()
+        puts = tuple(
+            Store(Ref(shared.name, (var(own.warp),)), own.loaded(part))
+            for part, shared in zip(parts, every, strict=True)
+        )
+        self.lane_body.append(If(var(own.lane).eq(ZERO), puts))
+        self.flush()
         self.body.append(Sync("block"))
         for part, shared in zip(parts, every, strict=True):
             taken = Load(part.dtype, shared.name, (var(own.lane) % warps,))
@@ -275,7 +233,7 @@ class _Lanes:
         def guarded(turn: Expr) -> Block:
             inside = turn * share.together + self.own.place < share.runs
             whole = share.turns * share.together == share.runs
-            return _guarded(all_of(self._in_row(), TRUE if whole else inside), body_at(turn))
+            return _guarded(all_of(self.in_row(), TRUE if whole else inside), body_at(turn))
 
         turn = names.fresh("turn", "$")
         if self.own.held or self.rows.locals or share.turns <= 2 * IN_FLIGHT:

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from ....expr import Load
 from ....target import Gpu
 from ....tile.alignment import WIDEST
+from ....tile.tree import accesses
 from ....tile.warps import LANES
+from ....types import DType
+from .row_statistics import with_joined_sums
 from .rows import Rows, recomputed
 from .work import iterations
 
 ELEMENTS = 32  # that a lane has before more warps share a row
-REGISTERS = 64  # of a lane that may hold parts of rows
+REGISTERS = 96  # of a lane that may hold parts of rows, of as many as there are beside
+OTHERS = 32  # that it needs for the rest
+REGISTER_FILE = 64 << 10  # of a multiprocessor, for the threads of one block at least
 FEWEST = 8  # elements a lane, where rows are too few to keep the card busy
 THREADS = 1024  # of a block at most
 BUSY = 512  # threads that keep a multiprocessor busy with memory
@@ -78,8 +83,9 @@ def deal(rows: Rows, gpu: Gpu) -> Dealt | None:
     rows_again = recomputed(rows)
     if rows_again is None:
         return None
-    share = _share(rows_again, width, 0, gpu)
-    return None if share is None else Dealt(rows_again, share, ())
+    streamed = with_joined_sums(rows_again)
+    share = _share(streamed, width, 0, gpu)
+    return None if share is None else Dealt(streamed, share, ())
 
 
 def _read_again(rows: Rows) -> tuple[Load, ...]:
@@ -89,10 +95,35 @@ def _read_again(rows: Rows) -> tuple[Load, ...]:
 
 
 def _words(rows: Rows, held: tuple[Load, ...]) -> float:
-    """The registers that an element of a row takes: what was read as it is in memory, what was
-    computed as a value."""
-    read = sum(max(load.dtype.bytes / 4, 0.25) for load in held)
-    return read + sum(max(local.dtype.bytes // 4, 1) for local in rows.locals)
+    """The most registers that an element of a row takes at once: from when it is read or computed
+    until it is read for the last time."""
+    read = [set(rows.loads(loop)) for loop in rows.row_loops]
+    spans = [_Span.of([load in loads for loads in read], load.dtype) for load in held]
+    touched = [{name for name, _, _ in accesses((loop,))} for loop in rows.row_loops]
+    spans += [
+        _Span.of([local.name in names for names in touched], local.dtype) for local in rows.locals
+    ]
+    ends = {span.last for span in spans}
+    return max(
+        (sum(span.words for span in spans if span.first < end <= span.last) for end in ends),
+        default=0,
+    )
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The loops between which registers hold something, and how many for an element."""
+
+    first: int
+    last: int
+    words: float
+
+    @staticmethod
+    def of(used: list[bool], dtype: DType) -> _Span:
+        places = [place for place, there in enumerate(used) if there]
+        # What is narrower is held as it came, and once more as what the compiler made of it.
+        words = dtype.bytes / 4 + (dtype.bytes < 4)
+        return _Span(places[0], places[-1], words)
 
 
 def _share(rows: Rows, width: int, words: float, gpu: Gpu) -> Share | None:
@@ -110,8 +141,12 @@ def _share(rows: Rows, width: int, words: float, gpu: Gpu) -> Share | None:
         few = number * share.together < gpu.multiprocessors * BUSY
         return few and elements() > max(FEWEST, width)
 
+    def fits() -> bool:
+        return elements() * words <= min(REGISTERS, REGISTER_FILE // share.together - OTHERS)
+
     while share.together < gpu.block_threads and (elements() > ELEMENTS or is_idle()):
         share = Share(width, LANES, share.warps * 2, runs)
-    while share.together < min(THREADS, 4 * gpu.block_threads) and elements() * words > REGISTERS:
+    most = min(THREADS, 4 * gpu.block_threads)
+    while share.together < most and (not fits() or (not words and is_idle())):
         share = Share(width, LANES, share.warps * 2, runs)
-    return share if elements() * words <= REGISTERS else None
+    return share if fits() else None

@@ -63,6 +63,15 @@ class Rows:
         """The buffers that have an element for each of a row."""
         return tuple(local for local in self.kernel.locals if local.space is Space.SHARED)
 
+    def with_body(self, body: Block, locals: tuple[Buffer, ...]) -> Rows:
+        """The same rows, with another body and other local buffers."""
+        if not self.loops:
+            return replace(self, kernel=replace(self.kernel, body=body, locals=locals))
+        (whole,) = nest(list(self.loops), body)
+        assert isinstance(whole, Loop)
+        kernel = replace(self.kernel, body=(whole,), locals=locals)
+        return replace(self, kernel=kernel, loops=tuple(chain(whole)[0][: len(self.loops)]))
+
     def moving(self, loop: Loop) -> Iterator[tuple[Buffer, tuple[Expr, ...]]]:
         """The accesses of memory that move along the row."""
         for name, indices, _ in accesses(loop.body):
@@ -201,12 +210,7 @@ def recomputed(rows: Rows) -> Rows | None:
     used = {name for name, _, _ in accesses(tuple(body))}
     if any(local.name in used for local in rows.locals):
         return None
-    if not rows.loops:
-        return Rows(replace(rows.kernel, body=tuple(body), locals=kept), (), rows.extent)
-    (whole,) = nest(list(rows.loops), tuple(body))
-    assert isinstance(whole, Loop)
-    kernel = replace(rows.kernel, body=(whole,), locals=kept)
-    return Rows(kernel, tuple(chain(whole)[0][: len(rows.loops)]), rows.extent)
+    return rows.with_body(tuple(body), kept)
 
 
 def _with_values(stmt: Stmt, values: dict[str, tuple[str, Expr]]) -> Stmt:
@@ -223,4 +227,3 @@ def _with_values(stmt: Stmt, values: dict[str, tuple[str, Expr]]) -> Stmt:
 
 def _swapped(expr: Expr, old: Expr, new: Expr) -> Expr:
     return rewrite_expr(expr, lambda node: new if node == old else None)
-

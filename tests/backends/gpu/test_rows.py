@@ -37,6 +37,21 @@ def long_softmax(x: Value) -> Value:
     return ml.softmax(x, axis=-1)
 
 
+@ml.function(f32[3, 20480])
+def longest_softmax(x: Value) -> Value:
+    return ml.softmax(x * 0.5, axis=-1)
+
+
+@ml.function(f32[2, 13001])
+def longest_odd_softmax(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(f32[2, 16640], f32[16640], f32[16640])
+def longest_layer_norm(x: Value, scale: Value, bias: Value) -> Value:
+    return ml.layer_norm(x + 4.0, scale, bias)
+
+
 @ml.function(f32[3, 9, 33])
 def odd_log_softmax(x: Value) -> Value:
     return ml.log_softmax(x, axis=-1)
@@ -99,12 +114,47 @@ CASES = (
 )  # fmt: skip
 # So few threads that long rows do not fit into their registers.
 SMALL = card(threads=32, multiprocessors=1)
-LONG = (long_softmax, narrow_layer_norm, argmax)
+LONGEST = (longest_softmax, longest_odd_softmax, longest_layer_norm)
+LONG = (*LONGEST, long_softmax, narrow_layer_norm, argmax)
 each_case = pytest.mark.parametrize(
     ("fn", "small"),
     [*((fn, False) for fn in CASES), *((fn, True) for fn in LONG)],
     ids=lambda it: getattr(it, "name", "small" if it else "card"),
 )
+
+
+@ml.function(f32[2, 65600])
+def few_long_softmax(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(bf16[70000])
+def vector_log_softmax(x: Value) -> Value:
+    return ml.log_softmax(x, axis=0)
+
+
+@ml.function(f32[65536], f32[65536], f32[65536])
+def vector_layer_norm(x: Value, scale: Value, bias: Value) -> Value:
+    return ml.layer_norm(x, scale, bias)
+
+
+@ml.function(f32[3, 65539])
+def few_long_sums(x: Value) -> Value:
+    return ml.sum(ml.exp(x), axis=1)
+
+
+@ml.function(f32[20, 3, 61, 61])
+def variances_of_channels(x: Value) -> Value:
+    return ml.var(x, axis=(0, 2, 3))
+
+
+@ml.function(f32[6, 3, 11, 31])
+def variances_in_a_block(x: Value) -> Value:
+    return ml.var(x, axis=(0, 2, 3))
+
+
+CHANNELS = (variances_of_channels, variances_in_a_block)
+FEW = (few_long_softmax, vector_log_softmax, vector_layer_norm, few_long_sums)
 
 
 def arrays_for(fn: Function) -> list[Array]:
@@ -133,6 +183,26 @@ def test_rows_are_read_once(fn: Function) -> None:
     assert len(reads) == len(fn.params)
 
 
+@pytest.mark.parametrize("fn", LONGEST, ids=lambda fn: fn.name)
+def test_rows_that_no_registers_hold_are_read_twice(fn: Function) -> None:
+    text = str(planned(fn, SMALL)[0])
+    assert sum("x0[" in line for line in text.splitlines()) == 2
+    assert len(re.findall("(?:softmax|moments)= (?!other|part)", text)) == 1
+
+
+def test_what_is_not_finite_is_where_the_reference_has_it() -> None:
+    (arrays,) = arrays_for(longest_softmax)
+    arrays[0, 7000:9000] = -np.inf
+    arrays[1] = -np.inf
+    arrays[2, 11] = np.inf
+    program, constants = planned(longest_softmax, SMALL)
+    with np.errstate(invalid="ignore"):
+        (found,) = run_program(program, [arrays], constants)
+        (exact,) = run_reference(longest_softmax, [arrays.astype(np.float64)])
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_allclose(found, exact, rtol=2e-6)
+
+
 @each_case
 def test_schedules_compute_the_reference(fn: Function, small: bool) -> None:
     program, constants = planned(fn, SMALL if small else card(threads=64))
@@ -142,6 +212,39 @@ def test_schedules_compute_the_reference(fn: Function, small: bool) -> None:
     verify_program(program)
     arrays = arrays_for(fn)
     check(run_program(program, arrays, constants), fn, arrays)
+
+
+@pytest.mark.parametrize("fn", FEW, ids=lambda fn: fn.name)
+def test_few_long_rows_are_dealt_to_many_blocks(fn: Function) -> None:
+    program, constants = planned(fn, card())
+    assert len(program.kernels) == (2 if fn is few_long_sums else 3)
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    arrays = arrays_for(fn)
+    check(run_program(program, arrays, constants), fn, arrays)
+
+
+def test_sums_over_several_loops_are_sums_of_rows() -> None:
+    text = str(planned(variances_of_channels, card())[0])
+    assert "arena %partial" in text and "call @shuffle" in text
+
+
+@pytest.mark.parametrize("fn", CHANNELS, ids=lambda fn: fn.name)
+def test_schedules_of_channels_compute_the_reference(fn: Function) -> None:
+    program, constants = planned(fn, card())
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+    arrays = arrays_for(fn)
+    check(run_program(program, arrays, constants), fn, arrays)
+
+
+@needs_shim
+def test_source_of_sums_in_pieces_computes_them(tmp_path: Path) -> None:
+    pieces = (*FEW, *CHANNELS)
+    made = Compiled.together(pieces, tmp_path, target=card(), watched=True)
+    for fn in pieces:
+        arrays = arrays_for(fn)
+        check(all_orders(made[fn.name], arrays), fn, arrays)
 
 
 @pytest.fixture(scope="module")
