@@ -36,6 +36,7 @@ from .running import as_running, bind_running
 from .scatters import as_scatter, bind_scatter
 from .shared import shared_bytes, spilled
 from .turned import as_turned, bind_turned
+from .turned_wide import bind_wide_turned
 from .window_tiles import by_windows
 from .windows import as_windows
 from .work import are_few, independent_loops, indexes_registers, prefers_blocks
@@ -199,7 +200,8 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
         return (bind_running(running, gpu),), ()
     turned = as_turned(kernel, loops)
     if turned is not None:
-        return (bind_turned(kernel, turned, gpu.block_threads),), ()
+        wide = bind_wide_turned(kernel, turned, gpu.block_threads)
+        return (wide or bind_turned(kernel, turned, gpu.block_threads),), ()
     windows = as_windows(kernel, loops)
     if windows is not None:
         return (bind_grid(*by_windows(windows, gpu), gpu),), ()
