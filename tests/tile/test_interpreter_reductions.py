@@ -169,7 +169,7 @@ def test_reduce_expression() -> None:
 
 
 def states_of_rows(combiner: str, *others: float) -> Kernel:
-    """`out[i, s]`: the states of the elements of a row, each of which brings itself and `others`."""
+    """`out[i, s]`: states of the elements of a row, each of which brings itself and `others`."""
     i, j = v("i"), v("j")
     names = [f"state{number}" for number in range(len(others) + 1)]
     starts = [const(identity(f32), f32) for identity in COMBINERS[combiner].identity]

@@ -54,6 +54,26 @@ def layer_norm_wide(x: Value, scale: Value, bias: Value) -> Value:
     return ml.layer_norm(x, scale, bias)
 
 
+@ml.function(bf16[512, 131072])
+def softmax_long(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(f32[512, 131072], f32[131072], f32[131072])
+def layer_norm_long(x: Value, scale: Value, bias: Value) -> Value:
+    return ml.layer_norm(x, scale, bias)
+
+
+@ml.function(f32[4, 131072])
+def softmax_few(x: Value) -> Value:
+    return ml.softmax(x, axis=-1)
+
+
+@ml.function(f32[32, 64, 56, 56])
+def variances(x: Value) -> Value:
+    return ml.var(x, axis=(0, 2, 3))
+
+
 @ml.function(f32[4096, 4096], f32[4096, 4096])
 def added(x: Value, y: Value) -> Value:
     return ml.relu(x + y)
@@ -61,6 +81,11 @@ def added(x: Value, y: Value) -> Value:
 
 @ml.function(f32[4096, 4096])
 def transposed(x: Value) -> Value:
+    return ml.transpose(x, perm=(1, 0))
+
+
+@ml.function(bf16[4096, 4096])
+def transposed_bf16(x: Value) -> Value:
     return ml.transpose(x, perm=(1, 0))
 
 
@@ -116,7 +141,8 @@ FACTORS = {"product_tf32": "tf32", "linear_tf32": "tf32"}
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
-    softmax_wide, layer_norm_wide, added, transposed, summed,
+    softmax_wide, softmax_long, softmax_few, layer_norm_wide, layer_norm_long, variances,
+    added, transposed, transposed_bf16, summed,
     product_tf32, linear_tf32,
     attention_bf16, attention_f32, attention_f16, attention_decode, attention_gradient,
 )  # fmt: skip

@@ -8,22 +8,71 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlir_lite import Function
+from mlir_lite.target import Target
+from mlir_lite.types import Array
 
-from .compiled import Compiled
-from .examples import EXAMPLES, arrays_for
+from . import examples, test_columns, test_memory_bound, test_ordered, test_rows
+from . import test_convolutions as convolutions
+from . import test_products as products
+from .compiled import Compiled, card
 from .shim import needs_shim, sanitizer_library, unit_text
-from .test_products import CASES, narrow_deep
-from .test_products import arrays_for as normal
 
 pytestmark = needs_shim
 
 HOLDS_UP = re.compile(r"__syncthreads|__syncwarp|cp_async_wait<")
-ALL = [*EXAMPLES, *(fn for fn in CASES if fn.name not in {one.name for one in EXAMPLES})]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A function whose kernels are mutated, with what it is called with."""
+
+    fn: Function
+    arrays_for: Callable[[Function], list[Array]]
+    target: Target = field(default_factory=card)
+    winograd: str | int = "off"
+
+    @property
+    def name(self) -> str:
+        return f"{self.fn.name}_{self.winograd}"
+
+
+def subjects(
+    arrays_for: Callable[[Function], list[Array]], *fns: Function, **more: Any
+) -> tuple[Subject, ...]:
+    return tuple(Subject(fn, arrays_for, **more) for fn in fns)
+
+
+# One of each template, and how many barriers and waits its kernels have.
+TEMPLATES = {
+    "product": (Subject(products.narrow_deep, products.arrays_for), 4),
+}
+ALL = (
+    *subjects(examples.arrays_for, *examples.EXAMPLES),
+    *subjects(products.arrays_for, *products.CASES),
+    *subjects(convolutions.arrays_for, convolutions.block, winograd=2),
+    *subjects(convolutions.arrays_for, convolutions.block, winograd=4),
+    *subjects(
+        convolutions.arrays_for,
+        convolutions.block, convolutions.first_layer, convolutions.layer(3, 1),
+        convolutions.layer(5, 32), *convolutions.WINDOWS, *convolutions.GRADIENTS,
+    ),
+    *subjects(
+        test_memory_bound.arrays_for,
+        *test_memory_bound.TURNED, *test_memory_bound.TURNED_WIDE, *test_memory_bound.LONG,
+    ),
+    *subjects(test_ordered.arrays_for, *test_ordered.SCATTERS, *test_ordered.RUNNING),
+    *subjects(test_columns.arrays_for, *test_columns.CASES),
+    *subjects(test_rows.arrays_for, *test_rows.CASES, *test_rows.CHANNELS),
+    *subjects(test_rows.arrays_for, *test_rows.LONG, target=test_rows.SMALL),
+)  # fmt: skip
 
 
 def holding_up(compiled: Compiled) -> list[int]:
@@ -32,10 +81,12 @@ def holding_up(compiled: Compiled) -> list[int]:
     return [number for number, line in enumerate(lines, start=1) if HOLDS_UP.search(line)]
 
 
-def missed(fn: Function, folder: Path) -> tuple[int, list[int]]:
+def missed(subject: Subject, folder: Path) -> tuple[int, list[int]]:
     """How many barriers and waits there are, and which of them nobody misses."""
-    compiled = Compiled.of(fn, folder, watched=True)
-    arrays = arrays_for(fn) if fn in EXAMPLES else normal(fn)
+    compiled = Compiled.of(
+        subject.fn, folder, target=subject.target, winograd=subject.winograd, watched=True
+    )
+    arrays = subject.arrays_for(subject.fn)
     expected = [one.tobytes() for one in compiled(*arrays)]
     lines = holding_up(compiled)
 
@@ -52,23 +103,20 @@ def missed(fn: Function, folder: Path) -> tuple[int, list[int]]:
     return len(lines), [line for line in lines if not is_missed(line)]
 
 
-def test_what_holds_up_a_deep_narrow_product_is_missed(tmp_path: Path) -> None:
-    count, unnoticed = missed(narrow_deep, tmp_path)
-    assert count == 4
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_holds_up_a_template_is_missed(name: str, tmp_path: Path) -> None:
+    subject, wanted = TEMPLATES[name]
+    count, unnoticed = missed(subject, tmp_path)
+    assert count == wanted
     assert not unnoticed
 
 
 @pytest.mark.slow
-def test_what_holds_up_any_kernel_is_missed(tmp_path: Path) -> None:
-    total, survivors = 0, []
-    for fn in ALL:
-        folder = tmp_path / fn.name
-        folder.mkdir()
-        count, unnoticed = missed(fn, folder)
-        total += count
-        survivors += [f"{fn.name}.cpp:{line}" for line in unnoticed]
-    print(f"{total - len(survivors)} of {total} barriers and waits are missed")
-    assert not survivors
+@pytest.mark.parametrize("subject", ALL, ids=lambda subject: subject.name)
+def test_what_holds_up_any_kernel_is_missed(subject: Subject, tmp_path: Path) -> None:
+    count, unnoticed = missed(subject, tmp_path)
+    print(f"{count - len(unnoticed)} of {count} barriers and waits are missed")
+    assert not unnoticed
 
 
 @pytest.mark.slow
