@@ -12,11 +12,13 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ..backends.cuda.device_array import DeviceArray
 from ..backends.cuda.executable import CudaExecutable
+from ..backends.cuda.runner import Loaded
 from ..backends.cuda.timing import Runs, copy_bandwidth, kernel_seconds
 from ..compilation import backend_of, compile_static
 from ..errors import UnsupportedError, check
@@ -25,7 +27,7 @@ from ..location import UNKNOWN
 from ..text import table
 from ..tile.program import Program
 from ..types import Array
-from .card_ceilings import ProductPeak, factors_of, measure_peaks
+from .card_ceilings import ProductPeak, factors_of, measure_peak
 from .compile import options
 from .counting import matrix_flops, step_works
 from .layout import seconds_text
@@ -80,10 +82,7 @@ def run(args: Namespace) -> int:
     check(args.threads is None, "--threads are of CPUs", UnsupportedError)
     loaded = load_static(args)
     fn, arrays = loaded.function, inputs_for(loaded, {}, args.seed)
-    executable = compile_static(fn, args.target, None, options(args))
-    assert isinstance(executable, CudaExecutable)
-    executable.loaded()  # without a card this is where it ends
-    figures = measure(executable, fn, arrays, args)
+    figures = measure(_compiled(args, fn, args.precision), fn, arrays, args)
     if args.json:
         derived = ("gflops", "gigabytes", "bound", "share")
         lines = [
@@ -93,6 +92,18 @@ def run(args: Namespace) -> int:
     else:
         print(_text(fn, figures))
     return 0
+
+
+def _compiled(args: Namespace, fn: Function, precision: str) -> CudaExecutable:
+    """The executable, on the card: without one this is where it ends."""
+    executable = compile_static(fn, args.target, None, replace(options(args), precision=precision))
+    assert isinstance(executable, CudaExecutable)
+    executable.loaded()
+    return executable
+
+
+def _loaded(args: Namespace, fn: Function, precision: str) -> Loaded:
+    return _compiled(args, fn, precision).loaded()
 
 
 def measure(
@@ -107,7 +118,10 @@ def measure(
     ours = Taken(*_median(samples[OURS]), _call_seconds(executable, arrays, args.repeat))
     program = executable.program
     factors = {call.kernel: factors_of(program.kernel(call.kernel)) for call in program.calls}
-    peaks = measure_peaks(factors.values(), args.target, options(args), cache, args.repeat)
+    load = partial(_loaded, args)
+    peaks = {
+        kind: measure_peak(kind, load, cache, args.repeat) for kind in sorted({*factors.values()})
+    }
     bandwidth = copy_bandwidth(loaded.device)
     kernels = kernel_seconds(loaded, arrays, cache, args.repeat)
     rates = {name: peaks[kind].flops for name, kind in factors.items()}

@@ -6,24 +6,28 @@ faster. Its factors are f64, f32, or what tensor cores multiply: tf32, bf16 and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..backends.cuda.asynchronous import PRODUCT
-from ..backends.cuda.executable import CudaExecutable
+from ..backends.cuda.runner import Loaded
 from ..backends.cuda.timing import Runs
-from ..compilation import Options, compile_static
 from ..dsl.function import function
+from ..ir import Function
 from ..ops.matmul import matmul
 from ..tile.nodes import Call, Kernel, walk
 from ..tile.warps import MULTIPLIED, factor_name, mma_name
 from ..types import DTYPES, Array, f32, f64
+from .runners import OURS
 from .torch_card import Sampled, TorchRuns, has_card_torch
 
-_SIZES = {"f64": 4096, "f32": 4096}  # rows and columns, with milliseconds of work
+# Brings a function with this precision to the card.
+Load: TypeAlias = Callable[[Function, str], Loaded]
+
+_SIZES = {"f64": 4096, "f32": 4096}  # rows and columns
 _SIZE = 8192  # on tensor cores
 _ON_TENSOR_CORES = frozenset(map(factor_name, MULTIPLIED))
 _PRODUCTS = (*map(mma_name, MULTIPLIED), PRODUCT)
@@ -49,26 +53,21 @@ def factors_of(kernel: Kernel) -> str:
     return "f64" if wide else "f32"
 
 
-def measure_peaks(
-    factors: Iterable[str], target: str, options: Options, cache: int, repeat: int
-) -> Mapping[str, ProductPeak]:
-    """The peak of each kind of factors, in products compiled with these options."""
-    return {kind: _peak(kind, target, options, cache, repeat) for kind in sorted(set(factors))}
-
-
-def _peak(kind: str, target: str, options: Options, cache: int, repeat: int) -> ProductPeak:
-    dtype = DTYPES.get(kind, f32)  # tf32 is no type of elements
-    precision = kind if kind == "tf32" else "f32"
-    size = _SIZES.get(kind, _SIZE)
-    product = function(dtype[size, size], dtype[size, size])(lambda x, y: matmul(x, y))
-    executable = compile_static(product, target, None, replace(options, precision=precision))
-    assert isinstance(executable, CudaExecutable)
-    arrays = [_factor(size, dtype.numpy, seed) for seed in range(2)]
-    taken = {"mlir-lite": _fastest(Runs(executable.loaded(), arrays, cache), repeat)}
+def measure_peak(
+    factors: str, load: Load, cache: int, repeat: int, size: int | None = None
+) -> ProductPeak:
+    """The peak of one kind of factors, in products of `size`, by default one with milliseconds of
+    work."""
+    dtype = DTYPES.get(factors, f32)  # tf32 is no type of elements
+    precision = factors if factors == "tf32" else "f32"
+    extent = size or _SIZES.get(factors, _SIZE)
+    product = function(dtype[extent, extent], dtype[extent, extent])(lambda x, y: matmul(x, y))
+    arrays = [_factor(extent, dtype.numpy, seed) for seed in range(2)]
+    taken = {OURS: _fastest(Runs(load(product, precision), arrays, cache), repeat)}
     if has_card_torch():
         taken["torch"] = _fastest(TorchRuns("torch", product, arrays, precision, cache), repeat)
     by = min(taken, key=taken.__getitem__)
-    return ProductPeak(kind, size, 2 * size**3 / taken[by], by)
+    return ProductPeak(factors, extent, 2 * extent**3 / taken[by], by)
 
 
 def _fastest(runs: Sampled, repeat: int) -> float:

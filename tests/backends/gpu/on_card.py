@@ -1,266 +1,164 @@
-"""All that only a card can tell, in one go; from the folder `tests/backends`:
+"""All that only a card can tell, in under eight minutes; from the folder `tests/backends`:
 
   python -m gpu.on_card --output results
 
 1. Every wrapper of the card's assembler: its results are kept, as what the CPU's stand-ins are held
    against (with --record in the golden files, else beside the table).
-2. Every example and kernel template: its error against float64, beside what its precision allows.
-3. Its time by the card's clock, on arrays that take turns, beside cuBLAS and cuDNN through torch,
-   where there is a torch that knows the card.
+2. What the card does at best: its own copies, products of large matrices of each kind of factors.
+3. Every example and kernel template: its time by the card's clock, on arrays that take turns,
+   beside torch (so cuBLAS and cuDNN) where there is one that knows the card; and its error against
+   float64, beside what its precision allows.
+4. The templates by torch.compile, as far as there is time.
 
-The table is written as JSON and as Markdown, named by the day and the card. What the time is too
-short for is left out and said; a case that fails is a line of the table, and the others go on.
-`--device shim` runs the small ones on the CPU in a card's place, to try this script.
+The table is written as Markdown and JSON, named by the day and the card. Work is done in another
+process: what hangs or fails is said in the table, and the others go on. So is what the time is too
+short for. `--device shim` does the small ones on the CPU in a card's place, to try this script.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import statistics
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from mlir_lite import Function
-from mlir_lite.backends.cuda.device import Device
-from mlir_lite.backends.cuda.here import found_card
-from mlir_lite.backends.cuda.timing import copy_bandwidth, kernel_seconds, run_seconds
 from mlir_lite.cli.counting import matrix_flops
-from mlir_lite.ir import run_reference
-from mlir_lite.target import Target, named_target, nearest_card
-from mlir_lite.tile.uses import turns_of
-from mlir_lite.types import Array
 
-from .examples import EXAMPLES, arrays_for
-from .on_shim import executable_on
-from .shim_card import ShimCard
+from . import card_jobs as jobs
+from .card_report import Line, Report, write
+from .card_worker import Apart, JobError, Worker
+from .examples import EXAMPLES
 from .templates import TEMPLATES
-from .torch_twins import Twin, twin_of
-from .wrapper_cases import CASES, GOLDEN, run_cases
+from .wrapper_cases import GOLDEN
 
-REPEAT = 20  # samples of a time
-UNITS = 8  # of rounding, relative to the largest result, that an error may be in a turn of a loop
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-
-
-@dataclass
-class Line:
-    """What was found of a function."""
-
-    name: str
-    error: float | None = None  # relative to the largest result
-    allowed: float | None = None
-    seconds: float | None = None
-    kernels: float | None = None  # seconds of all kernels, each alone and from memory
-    twin: str = ""
-    twin_seconds: float | None = None
-    gflops: float | None = None
-    gigabytes: float | None = None
-    failure: str = ""
-
-    @property
-    def is_right(self) -> bool:
-        return not self.failure and (
-            self.error is None or self.allowed is None or self.error <= self.allowed
-        )
-
-
-@dataclass
-class Report:
-    """All that was found on a card."""
-
-    card: str
-    target: str
-    day: str
-    copy_bandwidth: float = 0.0
-    wrappers: str = ""
-    lines: list[Line] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        head = (
-            "function", "right", "error", "allowed", "µs", "GFLOP/s", "GB/s", "µs of kernels",
-            "beside", "its µs", "ratio",
-        )  # fmt: skip
-        every = (head, ("---",) * len(head), *map(_cells, self.lines))
-        rows = [" | ".join(cells) for cells in every]
-        left = ", ".join(self.left_out)
-        return "\n".join(
-            [
-                f"# {self.card}, {self.day}",
-                "",
-                f"As {self.target}; its own copies move {self.copy_bandwidth / 1e9:.0f} GB/s. "
-                "Times are of runs on arrays that take turns, larger than the cache together; a "
-                "ratio above 1 means that mlir-lite is faster.",
-                "",
-                f"Wrappers: {self.wrappers}",
-                "",
-                *(f"| {row} |" for row in rows),
-                *(["", f"Left out for want of time: {left}."] if left else []),
-                "",
-            ]
-        )
-
-
-def _cells(line: Line) -> tuple[str, ...]:
-    def number(value: float | None, form: str, scale: float = 1.0) -> str:
-        return "" if value is None else format(value * scale, form)
-
-    ratio = None
-    if line.seconds and line.twin_seconds:
-        ratio = line.twin_seconds / line.seconds
-    return (
-        line.name,
-        line.failure.replace("|", "/")[:80] or ("yes" if line.is_right else "**no**"),
-        number(line.error, ".1e"),
-        number(line.allowed, ".1e"),
-        number(line.seconds, ".1f", 1e6),
-        number(line.gflops, ".0f"),
-        number(line.gigabytes, ".0f"),
-        number(line.kernels, ".1f", 1e6),
-        line.twin,
-        number(line.twin_seconds, ".1f", 1e6),
-        number(ratio, ".2f"),
-    )
+T = TypeVar("T")
+FACTORS = ("f32", "tf32", "bf16", "f16")
+JOB_SECONDS = 60.0  # that a job may take
+LEAST_SECONDS = 10.0  # that there must be left for one
+REFERENCE_FLOPS = 5e9  # a second, of the reference in float64
+# Torch has a kernel for it, which the gradient's own operations are not.
+NO_TWINS = ("attention_gradient",)
+SHIM_SIZE = 64  # of large matrices, on the CPU
 
 
 @dataclass(frozen=True)
-class Clock:
-    """The time that is left."""
+class Session:
+    """The time with a card, and what it has told so far."""
 
+    worker: Worker
+    kind: str  # "card" or "shim"
+    report: Report
+    start: float
     end: float
+    has_torch: bool
 
     @property
     def left(self) -> float:
         return self.end - time.monotonic()
 
-
-def inputs_for(fn: Function) -> list[Array]:
-    """Random arrays of the parameters' types; indices as the examples want them."""
-    return [
-        array.astype(param.type.dtype.numpy)
-        for param, array in zip(fn.params, arrays_for(fn), strict=True)
-    ]
-
-
-def check_function(device: Device, target: Target, fn: Function, line: Line) -> None:
-    """The error of a function against float64."""
-    arrays = inputs_for(fn)
-    run = executable_on(device, fn, target)
-    found = run(*arrays)
-    again = run(*arrays)  # as a graph
-    every = found if isinstance(found, tuple) else (found,)
-    twice = again if isinstance(again, tuple) else (again,)
-    wide = [array if array.dtype.kind in "iub" else array.astype(np.float64) for array in arrays]
-    for result, other in zip(every, twice, strict=True):
-        assert result.tobytes() == other.tobytes(), "the graph computes something else"
-    exact = run_reference(fn, wide)
-    line.error = largest_error(every, exact)
-    units = UNITS * max(turns_of(run.program), default=1)
-    line.allowed = units * max(EPSILON.get(result.dtype.name, 0.0) for result in every)
+    def ask(
+        self, failures: list[str], what: str, job: Callable[[], T], seconds: float = JOB_SECONDS
+    ) -> T | None:
+        """A job's result; what goes wrong is noted, and so is what there is no time for."""
+        if self.left < LEAST_SECONDS:
+            self.report.left_out.append(what)
+            return None
+        try:
+            return self.worker.do(job, min(seconds, self.left))
+        except JobError as error:
+            failures.append(f"{what}: {error}")
+            return None
 
 
-def largest_error(found: Sequence[Array], exact: Sequence[Array]) -> float:
-    """The largest of all results, relative to the largest element of each."""
-    worst = 0.0
-    for result, known in zip(found, exact, strict=True):
-        largest = float(np.max(np.abs(known))) or 1.0
-        error = float(np.max(np.abs(result.astype(np.float64) - known))) / largest
-        worst = max(worst, error if error == error else float("inf"))
-    return worst
+def ceilings(session: Session, wrappers: Path) -> Iterator[None]:
+    """The wrappers, and what the card does at best."""
+    report, kind = session.report, session.kind
+    found = session.ask(report.failures, "wrappers", partial(jobs.wrappers, kind, wrappers))
+    report.wrappers = found or ""
+    yield
+    report.copy_bandwidth = session.ask(report.failures, "copies", partial(jobs.bandwidth, kind))
+    size = SHIM_SIZE if kind == "shim" else None
+    for factors in FACTORS:
+        job = partial(jobs.peak, kind, factors, size)
+        peak = session.ask(report.failures, f"products of {factors}", job)
+        if peak is not None:
+            report.peaks[factors] = peak
+        yield
 
 
-def time_function(
-    device: Device, target: Target, fn: Function, line: Line, twin: Twin | None
-) -> None:
-    """The time of a function, and of its twin in torch."""
-    arrays = inputs_for(fn)
-    loaded = executable_on(device, fn, target).loaded()
-    line.seconds = statistics.median(run_seconds(loaded, arrays, target.l2_bytes, REPEAT))
-    line.kernels = sum(kernel_seconds(loaded, arrays, target.l2_bytes, REPEAT // 4).values())
-    moved = sum(value.type.nbytes for value in (*fn.params, *fn.results))
-    line.gigabytes = moved / line.seconds / 1e9
-    flops = matrix_flops(fn)
-    line.gflops = flops / line.seconds / 1e9 if flops else None
-    if twin is not None:
-        line.twin = twin.name
-        line.twin_seconds = twin.seconds(arrays, target.l2_bytes, REPEAT)
+def look_at(session: Session, fn: Function) -> Iterator[None]:
+    """The time and the error of a function, and its time by torch."""
+    line = Line(fn.name)
+    session.report.lines.append(line)
+    times = session.ask(
+        line.failures, f"times of {fn.name}", partial(jobs.times, session.kind, fn.name)
+    )
+    if times is not None:
+        note_times(session.report, line, times)
+    yield
+    beside(session, line, "torch")
+    reference = JOB_SECONDS + matrix_flops(fn) / REFERENCE_FLOPS
+    check = partial(jobs.checked, session.kind, fn.name)
+    checked = session.ask(line.failures, f"error of {fn.name}", check, reference)
+    if checked is not None:
+        line.error, line.allowed = checked.error, checked.allowed
+    yield
 
 
-def guarded(line: Line, work: Callable[[], None]) -> None:
-    """Do something; what goes wrong is noted."""
-    try:
-        work()
-    except Exception as error:  # whatever it is: the others are still to be looked at
-        line.failure = line.failure or f"{type(error).__name__}: {error}".replace("\n", " ")
+def note_times(report: Report, line: Line, times: jobs.Times) -> None:
+    """Times, and how near they are to what the card's ceilings allow."""
+    line.seconds, line.kernels = times.seconds, times.kernels
+    line.gigabytes = times.moved / times.seconds / 1e9
+    line.gflops = times.flops / times.seconds / 1e9 if times.flops else None
+    peak = report.peaks.get(times.factors)
+    if report.copy_bandwidth is not None and peak is not None:
+        least = max(times.moved / report.copy_bandwidth, times.flops / peak.flops)
+        line.share = least / times.seconds
 
 
-def record_wrappers(device: Device, target: Target, report: Report, file: Path) -> None:
-    """Keep what the card makes of the wrappers, and say where its stand-in differs."""
-    found = run_cases(device, CASES, target)
-    np.savez_compressed(file, allow_pickle=False, **found)
-    stand_in = run_cases(ShimCard(), CASES, target)
-    wrong = [case.name for case in CASES if not case.agrees(stand_in[case.name], found[case.name])]
-    differ = f"the CPU's stand-ins differ in {', '.join(wrong)}" if wrong else "as on the CPU"
-    report.wrappers = f"{len(CASES)} cases in {file.name}: {differ}"
-
-
-def work_on(device: Device, report: Report, args: Namespace) -> Iterator[Report]:
-    """Do it all, the report after each step."""
-    clock = Clock(time.monotonic() + args.seconds)
-    target = named_target(report.target)
-    assert target is not None
-    device.enter()
-    wrappers = GOLDEN if args.record else args.output / "wrappers.npz"
-    noted = Line("wrappers")
-    guarded(noted, partial(record_wrappers, device, target, report, wrappers))
-    report.wrappers = report.wrappers or noted.failure
-    if args.device == "card":
-        report.copy_bandwidth = copy_bandwidth(device)
-    yield report
-    for fn in EXAMPLES if args.device == "shim" else TEMPLATES:
-        if not re.search(args.only, fn.name):
-            continue
-        if clock.left < 10:
-            report.left_out.append(fn.name)
-        else:
-            line = Line(fn.name)
-            report.lines.append(line)
-            if args.device == "card":
-                guarded(line, partial(time_function, device, target, fn, line, twin_of(fn)))
-            guarded(line, partial(check_in_time, device, target, fn, line, clock, report))
-        yield report
-
-
-def check_in_time(
-    device: Device, target: Target, fn: Function, line: Line, clock: Clock, report: Report
-) -> None:
-    """Check a function, if the reference, which a CPU computes, will be there in time."""
-    if clock.left < 20 + matrix_flops(fn) / 5e9:
-        report.left_out.append(f"the error of {fn.name}")
+def beside(session: Session, line: Line, runtime: str) -> None:
+    """The time of a function by torch, where there is one."""
+    if not session.has_torch or line.name in NO_TWINS:
         return
-    check_function(device, target, fn, line)
+    job = partial(jobs.torch_seconds, session.kind, runtime, line.name)
+    taken = session.ask(session.report.not_compared, f"{runtime} of {line.name}", job)
+    if taken is not None:
+        line.others[runtime] = taken
 
 
-def write(report: Report, folder: Path) -> Path:
-    """The report in both forms; the place of the table."""
-    card = re.sub(r"\W+", "_", report.card)
-    stem = folder / f"{report.day}-{card}"
-    lines = [asdict(line) | {"is_right": line.is_right} for line in report.lines]
-    stem.with_suffix(".json").write_text(json.dumps(asdict(report) | {"lines": lines}, indent=2))
-    stem.with_suffix(".md").write_text(report.markdown())
-    return stem.with_suffix(".md")
+def work_on(session: Session, functions: Sequence[Function], wrappers: Path) -> Iterator[None]:
+    """Do it all, a step at a time."""
+    yield from ceilings(session, wrappers)
+    for fn in functions:
+        yield from look_at(session, fn)
+    for line in session.report.lines:
+        beside(session, line, "torch-compile")
+        yield
 
 
-def main(argv: Sequence[str]) -> int:
+def look(worker: Worker, args: Namespace, functions: Sequence[Function]) -> tuple[Report, Path]:
+    """All that there is to tell, written again after each step, should the time run out."""
+    start = time.monotonic()
+    about = worker.do(partial(jobs.about, args.device), JOB_SECONDS)
+    report = Report(about.name, about.target, date.today().isoformat())
+    end = start + args.seconds
+    session = Session(worker, args.device, report, start, end, about.has_torch)
+    wrappers = GOLDEN if args.record else args.output / "wrappers.npz"
+    place = write(report, args.output)
+    for _ in work_on(session, functions, wrappers):
+        report.seconds = time.monotonic() - start
+        place = write(report, args.output)
+    return report, place
+
+
+def arguments(argv: Sequence[str]) -> Namespace:
     parser = ArgumentParser(prog="on_card", description=__doc__)
     parser.add_argument("--device", choices=("card", "shim"), default="card")
     parser.add_argument("--seconds", type=float, default=450.0, help="to be done in (450)")
@@ -269,12 +167,22 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--record", action="store_true", help="renew the golden files")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    device: Device = ShimCard() if args.device == "shim" else found_card()
-    report = Report(device.name, nearest_card(device.capability), date.today().isoformat())
-    for _ in work_on(device, report, args):
-        place = write(report, args.output)  # what there is so far, should the time run out
+    return args
+
+
+def main(argv: Sequence[str]) -> int:
+    args = arguments(argv)
+    every = EXAMPLES if args.device == "shim" else TEMPLATES
+    worker = Apart()
+    try:
+        report, place = look(worker, args, [fn for fn in every if re.search(args.only, fn.name)])
+    except JobError as error:  # without a card there is nothing to tell
+        print(f"on_card: {error}", file=sys.stderr)
+        return 1
+    finally:
+        worker.close()
     print(place.read_text())
-    return 0 if all(line.is_right for line in report.lines) else 1
+    return 0 if report.is_right else 1
 
 
 if __name__ == "__main__":
