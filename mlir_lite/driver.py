@@ -6,7 +6,7 @@ meets, and keeps what it compiled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -85,12 +85,17 @@ class Executable:
     threads: int | None
     options: Options
     _made: dict[Key, base.Executable] = field(default_factory=dict)
+    _run: Callable[..., base.Results] | None = None  # of the only one that there can be
 
     def __post_init__(self) -> None:
         if not self.function.sizes and not self.function.static:
-            self._made[()] = compile_static(
-                self.function, self.target, self.threads, self.options
-            )
+            made = compile_static(self.function, self.target, self.threads, self.options)
+            self._hold({(): made})
+
+    def _hold(self, made: dict[Key, base.Executable]) -> None:
+        """Take what is compiled. A method is called sooner than its object."""
+        self._made = made
+        self._run = made[()].__call__ if () in made else None
 
     @overload
     def __call__(
@@ -115,11 +120,11 @@ class Executable:
         arrays of torch, CuPy, JAX), and then leaves the results there: `DeviceArray`s, which those
         libraries take by `from_dlpack`. `out` takes the results, `stream` is a stream of the card.
         """
-        only = self._made.get(())
-        if only is not None:
+        run = self._run
+        if run is not None:
             # What most calls are, and passed on sooner.
             plain = out is None and stream is None and not named
-            return only(*arrays) if plain else only(*arrays, out=out, stream=stream, **named)
+            return run(*arrays) if plain else run(*arrays, out=out, stream=stream, **named)
         free = [param.name for param in self.function.params if param.name not in named]
         given = {**dict(zip(free, arrays, strict=False)), **named}
         stand_ins = {name: self._stand_in(name, value) for name, value in given.items()}
@@ -190,7 +195,7 @@ class Executable:
         made = {key: executable.clone() for key, executable in self._made.items()}
         copy = Executable.__new__(Executable)
         copy.__dict__.update(self.__dict__)
-        copy._made = made
+        copy._hold(made)
         return copy
 
 

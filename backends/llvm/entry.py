@@ -24,7 +24,7 @@ from ..arrays import (
     plain_result,
     wrong_count,
 )
-from ..results import Allocator, allocator
+from ..results import allocator
 from .entry_text import Fault, decode
 from .jit import Library
 from .numpy_header import ArrayHeader
@@ -67,10 +67,9 @@ class Entry:
         state.status = ctypes.addressof(self._status)
         state.types = ctypes.addressof(self._types)
         self._state_address = ctypes.addressof(state)
-        allocations = [allocator(spec) for spec in results if spec.donor is None]
-        self._fresh = len(allocations)
-        self._allocate = _together(allocations)
-        self._donates = self._fresh < len(self._results)
+        self._allocators = [allocator(spec) for spec in results if spec.donor is None]
+        self._donates = len(self._allocators) < len(self._results)
+        self.gives_one = len(self._allocators) == len(self._results) == 1
         prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
         self._run = prototype(library.address("ml_run"))
         self._call: Callable[..., int] = lambda *_: Fault.TYPE
@@ -87,32 +86,36 @@ class Entry:
         themselves. Raises `InputError` where an array does not fit, `RunError` once the library
         is closed, and what `status_error` gives for a fault of the data.
         """
-        if self._library.closed:
-            raise RunError("this executable is closed")
-        if len(arrays) != len(self._parameters):
-            raise wrong_count(len(arrays), self._parameters, "arrays")
-        if out is not None or self._donates:
-            return self._into_given(arrays, out)
-        results = self._allocate()
-        code = self._call(*arrays, *results)
-        if code:
-            self._look_again(code, arrays, results)
-        return results
-
-    def _into_given(
-        self, arrays: Sequence[object], out: Sequence[Array] | None
-    ) -> tuple[Array, ...]:
-        """Run with results in memory that is there: that of `out`, or of donors."""
-        results = self._allocate() if out is None else tuple(out)
-        if len(results) != self._fresh:
-            expected = [spec for spec in self._results if spec.donor is None]
-            raise wrong_count(len(results), expected, "arrays in out")
+        if self._library.closed or len(arrays) != len(self._parameters):
+            raise self._refusal(arrays)
+        if out is None:
+            results = tuple([allocate() for allocate in self._allocators])
+        else:
+            results = tuple(out)
+            if len(results) != len(self._allocators):
+                expected = [spec for spec in self._results if spec.donor is None]
+                raise wrong_count(len(results), expected, "arrays in out")
         if self._donates:
             results = self._with_donors(results, arrays)
         code = self._call(*arrays, *results)
         if code:
             self._look_again(code, arrays, results)
         return results
+
+    def one(self, arrays: Sequence[object]) -> Array:
+        """The result where it `gives_one`, of its own: what most calls ask for, and sooner."""
+        if self._library.closed or len(arrays) != len(self._parameters):
+            raise self._refusal(arrays)
+        result = self._allocators[0]()
+        code = self._call(*arrays, result)
+        if code:
+            self._look_again(code, arrays, (result,))
+        return result
+
+    def _refusal(self, arrays: Sequence[object]) -> Exception:
+        if self._library.closed:
+            return RunError("this executable is closed")
+        return wrong_count(len(arrays), self._parameters, "arrays")
 
     def _with_donors(
         self, fresh: Sequence[Array], arrays: Sequence[object]
@@ -144,11 +147,3 @@ class Entry:
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         if self._run(self._state_address, arguments):
             raise self._status_error(self._status.value)
-
-
-def _together(allocations: Sequence[Allocator]) -> Callable[[], tuple[Array, ...]]:
-    """All at once; most functions have one result, and a loop over it takes longer than NumPy."""
-    if len(allocations) == 1:
-        (allocate,) = allocations
-        return lambda: (allocate(),)
-    return lambda: tuple([allocate() for allocate in allocations])

@@ -73,6 +73,7 @@ class CpuExecutable:
             header=array_header(),
             status_error=partial(fault_error, code.image.faults),
         )
+        self._one = self._entry.one if self._entry.gives_one else None
         self._lock = threading.Lock()
         _alive.add(self)
 
@@ -124,6 +125,9 @@ class CpuExecutable:
 
         `out` takes the result(s), so that the call allocates nothing.
         """
+        if self._one is not None and out is None and stream is None and not named:
+            with self._lock:
+                return self._one(arrays)
         if stream is not None:
             check_no_stream(stream, "a CPU")
         given = in_order(self.parameters, arrays, named) if named else arrays
