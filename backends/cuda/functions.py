@@ -131,6 +131,33 @@ __device__ inline float to_tf32_even(float x)
     return __int_as_float((bits + 0xfff + (bits >> 13 & 1)) & ~0x1fff);
 }
 
+// Sums of fragments side by side: each lane gets neighbours of the one whose number is its own
+// among as many, two from each of so many lanes, where it had two of every fragment.
+template <int count>
+__device__ inline void quad_runs(float* to, const float* from)
+{
+    float own[4 * count];
+    #pragma unroll
+    for (int at = 0; at < 4 * count; ++at) own[at] = from[at];
+    #pragma unroll
+    for (int step = 1; step < count; step *= 2) {
+        const bool is_upper = threadIdx.x & step;
+        #pragma unroll
+        for (int at = 0; at < 4 * count; ++at) {
+            if (at / 4 & step) continue;
+            const float low = own[at], high = own[at + 4 * step];
+            const float got = __shfl_xor_sync(0xffffffffu, is_upper ? low : high, step);
+            own[at] = is_upper ? got : low;
+            own[at + 4 * step] = is_upper ? high : got;
+        }
+    }
+    #pragma unroll
+    for (int at = 0; at < 4 * count; ++at) {
+        const int half = at % 4 / 2, e = at / 4 * 2 + at % 2;
+        to[half * 2 * count + e] = own[at];
+    }
+}
+
 // What a warpgroup is told of a matrix in shared memory, in rows of 128 bytes, swizzled eight at a
 // time: where it begins, and how many bytes it is from the rows' first 128 bytes to the next, and
 // from eight rows to the next eight, all in units of sixteen.

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
+
 from ...errors import UnsupportedError
 from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
 from ...tile.barriers import ARRIVE_WARPS, FENCE, INIT
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.nodes import Call
-from ...tile.warpgroups import FEWER, MORE, registers_name
+from ...tile.warpgroups import FEWER, MORE, THREADS, registers_name
 from ...tile.warps import (
+    LANES,
     MAXIMA,
     MULTIPLIED,
     NARROW,
     POWERS,
     QUAD_MAXIMA,
+    RUNS,
     lane_row,
     mma_name,
     narrow_name,
     row_sums_name,
+    runs_name,
 )
 from .asynchronous import PRODUCT
 from .c_names import elements_of_register, is_packed
@@ -31,12 +37,15 @@ EVERY_LANE = "0xffffffffu"  # of a warp, as a mask
 _PLAIN = (INIT, ARRIVE_WARPS, FENCE, *map(registers_name, (*FEWER, *MORE)))
 LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called so
 
-# Instructions whose wrappers take a lane's own registers of each fragment.
-_ON_REGISTERS = frozenset(
-    (MAXIMA, QUAD_MAXIMA, POWERS)
-    + tuple(map(mma_name, MULTIPLIED))
-    + tuple(make(dtype) for make in (narrow_name, row_sums_name) for dtype in NARROW)
-)
+# The wrappers of instructions that take a lane's own registers of each fragment.
+_ON_REGISTERS: Mapping[str, str] = {
+    **{name: name for name in (MAXIMA, QUAD_MAXIMA, POWERS, *map(mma_name, MULTIPLIED))},
+    **{name(dtype): name(dtype) for name in (narrow_name, row_sums_name) for dtype in NARROW},
+    **{
+        runs_name(width, threads): f"quad_runs<{width // 2}>"
+        for width, threads in product(RUNS, (LANES, THREADS))
+    },
+}
 
 
 def write_call(call: Call, write: Expressions) -> str:
@@ -45,7 +54,7 @@ def write_call(call: Call, write: Expressions) -> str:
         return _copy(call, write)
     if call.callee in _ON_REGISTERS:
         places = ", ".join(f"&{write.place(part.buffer, part.offsets)}" for part in call.windows)
-        return f"{call.callee}({places});"
+        return f"{_ON_REGISTERS[call.callee]}({places});"
     if call.callee.startswith("shuffle_"):
         to, source = (write.place(part.buffer, part.offsets) for part in call.windows)
         return f"{to} = __shfl_xor_sync({EVERY_LANE}, {source}, {write(call.scalars[0])});"

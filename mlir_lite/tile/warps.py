@@ -10,6 +10,7 @@ whose factors are rounded to TF32 before, "for mma.m16n8k8".
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from ..expr import INDEX, Expr, Load, Var, apply, cast, index
 from ..types import DTYPES, DType, bf16, f16, f32
@@ -58,6 +59,13 @@ def row_sums_name(dtype: DType) -> str:
     return f"row_sums_{dtype}"
 
 
+def runs_name(width: int, threads: int) -> str:
+    """The instruction by which threads of a warp, or of a warpgroup, exchange sums so that each has
+    runs of so many neighbours in its two rows."""
+    return f"quad_runs_{width}" if threads == LANES else f"quad_runs_{width}_of_{threads}"
+
+
+RUNS = (4, 8)  # neighbours: sixteen bytes of f32, or of narrow elements
 MAXIMA, QUAD_MAXIMA, POWERS = "maxima_f32", "quad_maxima_f32", "powers_f32"
 
 
@@ -65,6 +73,8 @@ def warp_procs() -> Iterator[tuple[Proc, str]]:
     """Every one of them, with the name of what it writes."""
     for dtype in DTYPES.values():
         yield _shuffle(dtype), "to"
+    for width, threads in product(RUNS, (LANES, 4 * LANES)):
+        yield _runs(width, threads), "to"
     yield _maxima(), "most"
     yield _quad_maxima(), "most"
     yield _powers(), "to"
@@ -87,13 +97,29 @@ def _shuffle(dtype: DType) -> Proc:
     return Proc(shuffle_name(dtype), params, ("step",), body)
 
 
+def _runs(width: int, threads: int) -> Proc:
+    """`to[half, thread, e] = from[..]`, of fragments side by side, as many as a run has pairs: each
+    thread has a run of the one whose number is its own among as many."""
+    half, thread, e = (Var(INDEX, axis) for axis in ("half", "thread", "e"))
+    count = width // 2
+    other = thread // count * count + e // 2
+    number, element = thread % count, half * 2 + e % 2
+    is_warp = threads == LANES
+    at = (number, other, element) if is_warp else (other, number * 4 + element)
+    store = Store(Ref("to", (half, thread, e)), Load(f32, "from", at))
+    given = (count, threads, 4) if is_warp else (threads, 4 * count)
+    params = (Buffer("to", f32, (2, threads, width)), Buffer("from", f32, given))
+    body = _over((("half", 2), ("thread", threads), ("e", width)), store)
+    return Proc(runs_name(width, threads), params, (), body)
+
+
 def _mma(dtype: DType) -> Proc:
     """`acc[i, j] += sum over k of a[i, k] * b[k, j]`, as the fragments have them."""
     i, j, k = (Var(INDEX, axis) for axis in "ijk")
     pair, half = _together(dtype)
     b = (j * 4 + k % half // pair, k // half * pair + k % pair)
-    product = cast(_left(dtype, i, k), f32) * cast(Load(dtype, "b", b), f32)
-    update = Accumulate("sum", (_sum(i, j),), (product,))
+    factors = cast(_left(dtype, i, k), f32) * cast(Load(dtype, "b", b), f32)
+    update = Accumulate("sum", (_sum(i, j),), (factors,))
     params = (
         Buffer("acc", f32, (LANES, 4)),
         Buffer("a", dtype, (LANES, 4 * pair)),

@@ -13,20 +13,21 @@ from ....expr import Expr, Load, rewrite_expr, substitute_vars
 from ....tile.nodes import Block, Buffer, map_expressions
 from ....tile.tree import extent_of, var
 from .product_blocks import Blocks
+from .product_boxes import Boxed
 from .product_operand import Staged
 from .wide import Computed, Held, Run, computed, widest_run
 
 
 @dataclass(frozen=True)
 class Results:
-    """Runs of neighbouring results, `sums` being a thread's."""
+    """Runs of neighbouring results, `sums` being where they are neighbours too."""
 
-    blocks: Blocks[Staged]
+    blocks: Blocks[Staged] | Blocks[Boxed]
     run: Run
     sums: Buffer
 
     @staticmethod
-    def of(blocks: Blocks[Staged], sums: Buffer, most: int) -> Results | None:
+    def of(blocks: Blocks[Staged] | Blocks[Boxed], sums: Buffer, most: int) -> Results | None:
         """The longest runs of at most so many; None where memory takes results one by one."""
         contraction = blocks.contraction
         if not contraction.right.loops:
@@ -37,16 +38,16 @@ class Results:
             return None
         return Results(blocks, replace(run, width=min(run.width, most)), sums)
 
-    def at(self, row: Expr, column: Expr, own: tuple[Expr, Expr]) -> Computed:
+    def at(self, row: Expr, column: Expr, own: tuple[Expr, ...]) -> Computed:
         """What is done with a run that begins at a row and a column of the block's tile, with sums
         that begin at the thread's `own` place."""
         start = self.blocks.axis("start")
-        line, first = own
+        *line, first = own
         total, axis = self.blocks.contraction.total, var(self.run.axis)
 
         def summed(node: Expr) -> Expr | None:
             if isinstance(node, Load) and node.buffer == total.name:
-                place = (line, first + (axis - var(start)))
+                place = (*line, first + (axis - var(start)))
                 return Load(self.sums.dtype, self.sums.name, place)
             return None
 

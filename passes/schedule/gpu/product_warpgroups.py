@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....expr import TRUE, Expr, Load, const, index, substitute_vars, vars_of
+from ....expr import Expr, const, index
 from ....tile.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
 from ....tile.nodes import (
     Async,
@@ -38,17 +38,16 @@ from ....tile.nodes import (
     Sync,
     Wait,
     Window,
-    substitute_block,
 )
 from ....tile.tree import Names, copy_block, tidy, var
 from ....tile.warpgroups import ROWS, THREADS, product_name, registers_name
 from ....tile.warps import NARROW, terms_of
 from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
+from .fragment_results import FragmentSums, finished
 from .product_blocks import Blocks, unrolled
 from .product_boxes import Boxed, has_boxes
 from .warpgroup_tile import WarpgroupTile, rows_together
-from .wide import Held, Run, computed, widest_run
 
 TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous
 
@@ -207,7 +206,7 @@ class _Tiling:
             Loop(step, index(0), index(self.blocks.steps), body),
             Wait(PRODUCTS, 0),
             *((self._released(last),) if self._turns > 1 else ()),
-            self._finished(registers),
+            *self._finished(registers),
         )
         return (*self._shared_out(self.tile.multiplying_registers), turns)
 
@@ -248,42 +247,9 @@ class _Tiling:
         inner = unrolled(i, self.tile.rows, Call(name, windows))
         return unrolled(term, self.tile.depth // each, inner)
 
-    def _finished(self, registers: list[Buffer]) -> Stmt:
-        """What is to be done with each sum: a thread has two neighbours in each of two rows, eight
-        rows apart, of every eight columns. Adds the `registers` that it needs."""
-        lane, i, half, j, pair = (
-            self.blocks.axis(name) for name in ("lane", "i", "half", "j", "pair")
-        )
-        inner_row = var(lane) // 32 * 16 + var(half) * 8 + var(lane) // 4 % 8
-        column = var(j) * 8 + var(lane) % 4 * 2 + var(pair)
-        at = (var(i), var(lane), var(j) * 4 + var(half) * 2 + var(pair))
-        row = self._own + var(i) * ROWS + inner_row
-        each = self.blocks.result(row, column, Load(f32, self.sums.name, at))
-        body = self._pair_at_once(each, pair, registers) or (unrolled(pair, 2, *each),)
-        for axis, extent in ((j, self.tile.columns // 8), (half, 2), (i, self.tile.rows)):
-            body = (unrolled(axis, extent, *body),)
-        return self._lanes(lane, *body)
-
-    def _pair_at_once(self, each: Block, pair: str, registers: list[Buffer]) -> Block:
-        """What is done with each of two neighbours done with both, which are read and written at
-        once; nothing where memory does not let it."""
-        condition: Expr = TRUE
-        body = each
-        match each:
-            case (If(condition=held, then=then, otherwise=()),):
-                condition, body = held, then
-        is_even = self.blocks.right.operand.extent % 2 == 0
-        if pair in vars_of(condition) and not is_even:
-            return ()
-        own = self.blocks.contraction.kernel
-        kernel = replace(own, locals=(*own.locals, self.sums))
-        begins = {let.name: let.value for let in self.blocks.begin() if isinstance(let, Let)}
-        if widest_run(kernel, substitute_block(body, begins), pair, 2) is None:
-            return ()
-        run, names = Run(kernel, body, pair, 2), self.blocks.names
-        held_ = Held.of(run, (), names)
-        made = computed(run, held_, index(0), (), names)
-        registers += (*held_.registers.values(), *made.registers)
-        both = (*held_.filled(index(0), ()), *made.block)
-        first = substitute_vars(condition, {pair: index(0)})
-        return both if first == TRUE else (If(first, both),)
+    def _finished(self, registers: list[Buffer]) -> Block:
+        """What is to be done with each sum. Adds the `registers` that it needs."""
+        sums = FragmentSums(self.sums, THREADS)
+        done = finished(self.blocks, sums, self._own, index(0))
+        registers += done.registers
+        return done.block

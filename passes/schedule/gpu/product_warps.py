@@ -33,10 +33,12 @@ from ....tile.tree import Names, tidy, var
 from ....tile.warps import COLUMNS, LANES, ROWS, left_place, mma_name, right_place, terms_of
 from ....types import DType, f32
 from .contraction import Contraction, Operand, narrow_type, narrowed
+from .fragment_results import FragmentSums, finished
 from .product_blocks import Blocks, unrolled
 from .product_operand import Staged
 from .product_tiles import WarpTile
 from .warp_tiles import GROUP, brought, lanes, load_fragments, swizzled
+from .wide import Computed
 
 ZERO = index(0)
 
@@ -89,19 +91,20 @@ class _Tiling:
 
     def kernel(self) -> Kernel:
         """All of it. Stages are constants where no more than copies is written out for each."""
-        copied = all(side.is_copied for side in self.operands)
+        copied, done = all(side.is_copied for side in self.operands), self._finished()
         body: Block = (
             *self.blocks.begin(),
             self._cleared(),
             *self._started(),
             *self.blocks.over_steps(self.tile.stages, self._step, together=copied),
-            self._finished(),
+            *done.block,
         )
         warps = self.tile.warps[0] * self.tile.warps[1]
         inner = Loop(self.warp, index(0), index(warps), body, Kind.WARP)
         count = self.blocks.count(self.tile.splits)
         outer = Loop(self.blocks.block, index(0), index(count), (inner,), Kind.BLOCK)
-        locals_ = (*(side.tiles for side in self.operands), self.sums, *self.fragments)
+        tiles = (side.tiles for side in self.operands)
+        locals_ = (*tiles, self.sums, *self.fragments, *done.registers)
         return tidy(replace(self.blocks.contraction.kernel, body=(outer,), locals=locals_))
 
     def _own(self, side: Staged) -> Expr:
@@ -212,20 +215,9 @@ class _Tiling:
 
     # Results
 
-    def _finished(self) -> Stmt:
-        """What is to be done with each sum: a lane has two neighbours of each of two rows."""
-        lane, i, j, half, pair = (
-            self.blocks.axis(name) for name in ("lane", "i", "j", "half", "pair")
-        )
-        left, right = self.operands
-        row = self._own(left) + var(i) * ROWS + var(half) * (ROWS // 2) + var(lane) // 4
-        column = self._own(right) + var(j) * COLUMNS + var(lane) % 4 * 2 + var(pair)
-        at = (var(i), var(j), var(lane), var(half) * 2 + var(pair))
-        body = self.blocks.result(row, column, Load(f32, self.sums.name, at))
-        rows, columns = self.tile.fragments
-        for axis, extent in ((pair, 2), (half, 2), (j, columns), (i, rows)):
-            body = (unrolled(axis, extent, *body),)
-        return lanes(lane, *body)
+    def _finished(self) -> Computed:
+        left, right = map(self._own, self.operands)
+        return finished(self.blocks, FragmentSums(self.sums, LANES), left, right)
 
 
 def _staged(

@@ -46,6 +46,38 @@ def exchange(dtype: str, step: int) -> Kernel:
         }}""")
 
 
+def runs(width: int) -> Kernel:
+    """Fragments of two warps, side by side, as runs of neighbours; results beside the arguments."""
+    count = width // 2
+    return parse_kernel(f"""
+        kernel @runs_{width}(%x: f32[2, {count}, 16, 8], %y: out f32[2, {count}, 16, 8]) {{
+          buffer own: fragment f32[{count}, 32, 4]
+          buffer runs: fragment f32[2, 32, {width}]
+          block b in 0..1 {{
+            warp w in 0..2 {{
+              lane l in 0..32 {{
+                unroll i in 0..{count} {{
+                  unroll half in 0..2 {{
+                    unroll p in 0..2 {{
+                      own[i, l, half * 2 + p] = x[w, i, half * 8 + l floordiv 4, l mod 4 * 2 + p]
+                    }}
+                  }}
+                }}
+              }}
+              call @quad_runs_{width}(runs[0, 0, 0], own[0, 0, 0])
+              lane m in 0..32 {{
+                unroll h in 0..2 {{
+                  unroll e in 0..{width} {{
+                    y[w, m mod {count}, h * 8 + m floordiv 4, \
+m floordiv {count} mod {4 // count} * {width} + e] = runs[h, m, e]
+                  }}
+                }}
+              }}
+            }}
+          }}
+        }}""")
+
+
 def moved(dtype: str, width: int, fragment: bool) -> Kernel:
     """Neighbours through a thread's registers, or through those of a lane."""
     array = f"align(16) {dtype}[{64 * width}]"
@@ -131,14 +163,24 @@ MOVES = tuple(
     for fragment in (False, True)
     for size in {"bf16": (4, 8, 16), "bool": (2, 4, 16)}.get(dtype, (16,))
 )
+RUNS = (runs(4), runs(8))
 each_move = pytest.mark.parametrize("kernel", MOVES, ids=lambda kernel: kernel.name)
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
     """The source of all kernels, on the CPU."""
-    kernels = [emit_kernel(kernel) for kernel in (*EXCHANGES, *MOVES)]
+    kernels = [emit_kernel(kernel) for kernel in (*EXCHANGES, *RUNS, *MOVES)]
     return build(unit_text(kernels), tmp_path_factory.mktemp("kernels"), "kernels")
+
+
+@needs_shim
+@pytest.mark.parametrize("kernel", RUNS, ids=lambda kernel: kernel.name)
+def test_quads_exchange_sums_for_runs_of_neighbours(kernel: Kernel, library: CDLL) -> None:
+    verify_kernel(kernel, strict=True)
+    x = given(kernel)
+    np.testing.assert_array_equal(run_kernel(kernel, {"x": x})["y"], x)
+    np.testing.assert_array_equal(run(kernel, library), x)
 
 
 @needs_shim

@@ -210,6 +210,40 @@ def test_every_element_of_a_tile_is_brought(
     check(all_orders(compiled, arrays), fn, arrays)
 
 
+@ml.function(bf16[130, 96], bf16[96, 144], bf16[144], bf16[130, 144])
+def residual(x: Value, w: Value, b: Value, more: Value) -> Value:
+    return ml.relu(x @ w + b) + more
+
+
+@ml.function(f32[130, 96], f32[96, 136], f32[136], f32[130, 136])
+def residual_f32(x: Value, w: Value, b: Value, more: Value) -> Value:
+    return ml.relu(x @ w + b) + more
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    ("fn", "name", "factors", "instruction"),
+    [
+        (residual, "sm_80", "f32", "mma_bf16("),
+        (residual, "sm_90", "f32", "wgmma_"),
+        (residual_f32, "sm_80", "bf16", "mma_bf16("),
+        (residual_f32, "sm_80", "tf32", "mma_tf32("),
+    ],
+)
+def test_memory_is_read_and_written_in_whole_sectors(
+    fn: Function, name: str, factors: str, instruction: str, tmp_path: Path
+) -> None:
+    target = card(name, multiprocessors=1, factors=factors)
+    compiled = Compiled.of(fn, tmp_path, target=target, watched=True)
+    assert instruction in str(compiled.source) and "quad_runs<" in str(compiled.source)
+    arrays = arrays_for(fn)
+    found = all_orders(compiled, arrays)
+    if factors == "f32":
+        check(found, fn, arrays)
+    counts = compiled.device.counts()
+    assert counts.sectors == counts.least_sectors
+
+
 @pytest.mark.parametrize("columns", [16, 32, 64, 128])
 def test_eight_rows_of_a_swizzled_tile_lie_in_all_banks(columns: int) -> None:
     layout = swizzled((1, 16, columns), bf16)

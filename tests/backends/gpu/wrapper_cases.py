@@ -121,6 +121,10 @@ CASES: tuple[WrapperCase, ...] = (
     WrapperCase("turned", "load_matrices_turned(r, &tile[lane * 16]);", "words", _WORDS_OUT),
     *_narrow("bf16"),
     *_narrow("f16"),
+    WrapperCase("runs", "quad_runs<4>(g, f);", "f32", _FLOATS_OUT),
+    WrapperCase(
+        "short_runs", "quad_runs<2>(g, f); quad_runs<2>(g + 8, f + 8);", "f32", _FLOATS_OUT
+    ),
     WrapperCase("maxima", "maxima_f32(g, f);", "f32", _FLOATS_OUT),
     WrapperCase("quad_maxima", "for (int i = 0; i < 2; ++i) g[i] = f[i];\n"
                 "    quad_maxima_f32(g);", "f32", _FLOATS_OUT),
