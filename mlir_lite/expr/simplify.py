@@ -192,10 +192,8 @@ def _decided(expr: Expr, bounds: Bounds) -> Expr | None:
         return _compare(function, left, right, bounds)
     elif function in ("min", "max"):
         return _extreme(function, left, right, bounds)
-    elif function == "xor" and right == index(0):
-        return left
-    elif function == "xor" and left == index(0):
-        return right
+    elif function == "xor":
+        return _flip(left, right, bounds) or _flip(right, left, bounds)
     return None
 
 
@@ -222,6 +220,22 @@ def _divide(function: str, value: Expr, by: int, bounds: Bounds) -> Expr | None:
         return apply("mod", remaining, index(by))
     _gather(apply("floordiv", remaining, index(by)), 1, multiple, None)
     return from_linear(multiple)
+
+
+def _flip(value: Expr, by: Expr, bounds: Bounds) -> Expr | None:
+    """The exclusive or of a sum with a few low bits: what the sum has above them comes out."""
+    unit = 1 << bounds_of(by, bounds)[1].bit_length()
+    above: Linear = {}
+    rest: Linear = {}
+    for term, factor in linear(value).items():
+        low = factor % unit if term is None or factor % unit == 0 else factor
+        _count(term, low, rest)
+        _count(term, factor - low, above)
+    least, most = _sum_bounds(rest, bounds)
+    if least < 0 or most >= unit or bounds_of(by, bounds)[0] < 0 or (rest and not above):
+        return None
+    _gather(apply("xor", from_linear(rest), by) if rest else by, 1, above, None)
+    return from_linear(above)
 
 
 def _compare(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | None:
