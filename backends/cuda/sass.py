@@ -52,7 +52,8 @@ class Listing:
         """Where it goes on after an instruction."""
         at = self.code[place]
         name = at.opcode.split(".")[0]
-        target = _TARGET.search(at.operands) if name == "BRA" else None
+        # Loops are left by calls that do not come back, too.
+        target = _TARGET.search(at.operands) if name in ("BRA", "CALL") else None
         if target is not None:
             yield self.labels[target[1]]
             decides = at.is_guarded or "," in at.operands  # or by an operand: `BRA.U UP0, ..`

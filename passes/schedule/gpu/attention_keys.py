@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....expr import Expr, Var, all_of, apply, const, index, select
+from ....expr import Expr, Load, Var, all_of, apply, const, index, select
 from ....ops.stored import Stored
 from ....tile.nodes import Block, Buffer, Kernel, Let, Loop, Stmt
 from ....tile.tree import Names, var
@@ -140,23 +140,15 @@ class KeyBlocks:
         sizes = (rows, depth)
         return staged(self, load, loops, stored.shape[-1], dtype, sizes, threads, tiles, first)
 
+    def staged_numbers(self, name: str, threads: int, tiles: Buffer, first: Var) -> Staged:
+        """What queries from the `first` on have, a number each."""
+        ones = self.naive.buffers[name].shape[len(self.batch) + 1 :]
+        places = (*self.batch_places, var("s"), *(index(0) for _ in ones))
+        loops = (Loop("s", index(0), index(self.queries), ()),)
+        sizes = (self.of.op.columns, 1)
+        return staged(self, Load(f32, name, places), loops, 1, f32, sizes, threads, tiles, first)
+
     # Scores
-
-    def of_query(self, stored: Stored, query: Expr, *at: Expr) -> Expr:
-        """A number that a query has; 0 past the last one."""
-        load = stored.load((*self.batch_places, query, *at))
-        if self.queries % self.of.op.columns == 0:
-            return load
-        return select(query < self.queries, load, const(0, load.dtype))
-
-    def exponent(self, sum_: Expr, query: Expr, logs: Buffer) -> Expr:
-        """The exponent of 2 of a weight, by the logarithm of the total of its query's weights.
-
-        Past the last query it is that of 1, which multiplies zeros, and what is found for keys past
-        the last one is not kept: neither has to be masked.
-        """
-        log = Stored(logs, tuple(range(len(logs.shape))))
-        return self.of.exponent(sum_) - self.of_query(log, query)
 
     def masked(self, sum_: Expr, query: Var, key: Var) -> Expr:
         """A sum of products as a score: -inf where the query does not see the key."""

@@ -15,7 +15,8 @@ MOST_DEPTH = 128  # sums of a warp's queries fill its registers
 STAGES = 2  # of keys and values in shared memory
 BLOCKS = 2  # that a multiprocessor should have to be busy, and has room for
 STEPS = 4  # over blocks of keys that are worth a block
-GRADIENT_COLUMNS = 32  # of scores, beside which a warp has two sums
+GRADIENT_COLUMNS = (64, 32)  # of scores, beside which a warp has two sums
+GRADIENT_DEPTH = 128  # of the two sums together that are held beside the more columns
 WIDE_ROWS = 128  # of a block whose warps have twice as many queries each
 HEIGHTS = (128, 64, 32, 16)  # queries of a block
 
@@ -109,10 +110,13 @@ def gradient_blocks(
         return None
     each = max(queries[-2], values[-2])
     depth = _whole(queries[-1], TERMS) + _whole(values[-1], TERMS)
-    for rows in HEIGHTS[1:]:
-        taken = (rows + STAGES * GRADIENT_COLUMNS) * depth * narrow.bytes
+    for rows, columns in product(HEIGHTS[1:], GRADIENT_COLUMNS):
+        if columns == GRADIENT_COLUMNS[0] and (depth > GRADIENT_DEPTH or columns > rows):
+            continue
+        numbers = STAGES * columns * 2 * f32.bytes
+        taken = (rows + STAGES * columns) * depth * narrow.bytes + numbers
         if taken <= _room(gpu) and (rows == HEIGHTS[-1] or rows // 2 < each):
-            return rows, GRADIENT_COLUMNS
+            return rows, columns
     return None
 
 

@@ -28,16 +28,17 @@ from ....tile.nodes import (
     Stmt,
 )
 from ....tile.tree import var
-from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, mma_name, row_sums_name
+from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
 from ....types import DType, f32
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts
 from .attention_steps import Steps, attention_kernel
 from .attention_tiles import STAGES, WIDE_ROWS
+from .fragment_products import PAIR, narrowed, product, rows_loaded, summed
 from .fragments import Fragments
 from .product_operand import Staged
 from .running_softmax import LOWEST, weights_of
-from .warp_tiles import load_fragments, swizzled
+from .warp_tiles import swizzled
 
 
 def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Kernel:
@@ -69,10 +70,9 @@ class _Warps:
         terms, columns, out = depths[0] // TERMS, op.columns, depths[1] // COLUMNS
         shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
             "a": (dtype, (terms, fragments, LANES, 8)),
-            "b": (dtype, (columns // COLUMNS, LANES, 4)),
+            "b": (dtype, (PAIR, LANES, 4)),
             "scores": (f32, (fragments, columns // COLUMNS, LANES, 4)),
             "weights": (dtype, (columns // TERMS, fragments, LANES, 8)),
-            "c": (dtype, (out, LANES, 4)),
             "sums": (f32, (fragments, out, LANES, 4)),
             "total": (f32, (fragments, LANES, 4)),
             **dict.fromkeys(("top", "own"), (f32, (fragments, LANES, 2))),
@@ -118,48 +118,24 @@ class _Warps:
 
     def _queries(self) -> Block:
         """Queries in registers."""
-        queries, a = self.steps.once[0], self.own.buffers["a"]
+        queries = self.steps.once[0]
         return self.own.unrolled(
-            [a.shape[0]],
-            lambda k: (
-                load_fragments(
-                    queries.tiles, a, "left", self._first_row, index(0), k * TERMS,
-                    self.blocks.axis("f"), turned=not queries.has_terms_last, outer=(k,),
-                ),
-            ),
-        )  # fmt: skip
+            [self.own.extent("a", 0)],
+            lambda k: (rows_loaded(self.own, queries, self._first_row, k, k),),
+        )
 
     # Steps over the keys
 
     def _step(self, stage: Expr, first_key: Var, *, masked: bool) -> Block:
+        queries, (keys, values) = self.steps.once[0], self.steps.each
         return (
-            *self._scored(stage),
+            *product(self.own, "scores", queries, keys, self._first_row, stage, held=True),
             *((self._masked(first_key),) if masked else ()),
-            *weights_of(self.own, self.dtype, self.blocks.exponent),
-            *self._added(stage),
+            *weights_of(self.own, self.blocks.exponent),
+            *narrowed(self.own, self.dtype),
+            *self._totals(),
+            *summed(self.own, "sums", values, stage),
         )
-
-    def _scored(self, stage: Expr) -> Block:
-        """The products of queries and keys."""
-        keys, zero = self.steps.each[0], const(0, f32)
-
-        def term(k: Expr) -> Block:
-            loaded = load_fragments(
-                keys.tiles, self.own.buffers["b"], "right", index(0), stage, k * TERMS,
-                self.blocks.axis("f"), turned=not keys.has_terms_last,
-            )  # fmt: skip
-            mma = mma_name(self.dtype)
-            multiplied = self.own.unrolled(
-                [self.fragments, self.own.extent("scores", 1)],
-                lambda i, j: (self.own.call(mma, scores=(i, j), a=(k, i), b=(j,)),),
-            )
-            return (loaded, *multiplied)
-
-        cleared = self.own.lanes(
-            [self.fragments, self.own.extent("scores", 1), 4],
-            lambda lane, i, j, e: (self.own.store("scores", zero, i, j, lane, e),),
-        )
-        return (cleared, *self.own.unrolled([self.own.extent("a", 0)], term))
 
     def _masked(self, first_key: Expr) -> Stmt:
         """The scores of a block of which some are not seen, or that a mask changes."""
@@ -182,30 +158,12 @@ class _Warps:
         """The row of the block that a lane has in a half of a fragment."""
         return self._first_row + i * ROWS + half * (ROWS // 2) + lane // 4
 
-    def _added(self, stage: Expr) -> Block:
-        """The products of weights and values, and the totals of the weights."""
-        values = self.steps.each[1]
-
-        def term(k: Expr) -> Block:
-            loaded = load_fragments(
-                values.tiles, self.own.buffers["c"], "right", index(0), stage, k * TERMS,
-                self.blocks.axis("f"), turned=values.has_terms_last,
-            )  # fmt: skip
-            totals = self.own.unrolled(
-                [self.fragments],
-                lambda i: (
-                    self.own.call(row_sums_name(self.dtype), total=(i,), weights=(k, i)),
-                ),
-            )
-            multiplied = self.own.unrolled(
-                [self.fragments, self.own.extent("sums", 1)],
-                lambda i, j: (
-                    self.own.call(mma_name(self.dtype), sums=(i, j), weights=(k, i), c=(j,)),
-                ),
-            )
-            return (*totals, loaded, *multiplied)
-
-        return self.own.unrolled([self.own.extent("weights", 0)], term)
+    def _totals(self) -> Block:
+        """The totals of the weights, by the unit that multiplies."""
+        return self.own.unrolled(
+            [self.own.extent("weights", 0), self.fragments],
+            lambda k, i: (self.own.call(row_sums_name(self.dtype), total=(i,), weights=(k, i)),),
+        )
 
     # Results
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from ....expr import Expr, Var, const, index
+from ....expr import Expr, Load, Var, index
 from ....tile.nodes import Block, Buffer, Let, Stmt
 from ....tile.tree import var
-from ....tile.warps import COLUMNS, ROWS
+from ....tile.warps import COLUMNS
 from ....types import f32
 from .attention_steps import Steps, bound
+from .fragment_products import narrowed, product, summed
 from .fragments import Fragments
-from .gradient_products import narrowed, product, summed
 from .gradient_work import GradientWork
+from .product_operand import Staged
 from .running_softmax import raised
 
 
@@ -34,100 +36,87 @@ class KeyLaunch:
         values = self.work.side(blocks, "values", given.values, once=True)
         queries = self.work.side(blocks, "queries", given.queries, once=False)
         arrived = self.work.side(blocks, "arrived", self.work.stored("arrived"), once=False)
-        own = self.work.fragments({"of_keys": keys.sizes[1], "of_values": values.sizes[1]})
+        logs, along = (self.work.numbers(name) for name in (self.work.logs.name, "along"))
+        own = self.work.registers({"of_keys": keys.sizes[1], "of_values": values.sizes[1]})
         warp = self.work.names.fresh("warp")
-        row = var(warp) * ROWS
-        steps = Steps(blocks, warp, (keys, values), (queries, arrived))
+        row = self.work.first_row(warp)
+        each = (queries, arrived, logs, along)
+        steps = Steps(blocks, warp, (keys, values), each)
+
+        def exponent(stage: Expr, query: Expr, *at: Expr) -> Block:
+            score = given.exponent(own.load("scores", *at))
+            return (own.store("scores", score - _number(logs, stage, query), *at),)
+
+        def change(stage: Expr, query: Expr, *at: Expr) -> Block:
+            return self.work.change(own, _number(along, stage, query), *at)
 
         def work(stage: Expr, first_key: Var, *, masked: bool) -> Block:
             return (
                 *product(own, "scores", keys, queries, row, stage),
                 *((self._masked(own, row, first_key),) if masked else ()),
-                self._exponents(own, first_key),
+                self._by_query(own, partial(exponent, stage)),
                 *raised(own),
                 *narrowed(own, self.work.dtype),
-                *summed(own, self.work.dtype, "of_values", arrived, stage),
+                *summed(own, "of_values", arrived, stage),
                 *product(own, "toward", values, arrived, row, stage),
-                self._changes(own, first_key),
+                self._by_query(own, partial(change, stage)),
                 *narrowed(own, self.work.dtype),
-                *summed(own, self.work.dtype, "of_keys", queries, stage),
-            )
-
-        def cleared(lane: Expr) -> Block:
-            return tuple(
-                stmt
-                for name in ("of_keys", "of_values")
-                for stmt in own.unrolled(
-                    [own.extent(name, 0), 4],
-                    lambda j, e, name=name: (own.store(name, const(0, f32), j, lane, e),),
-                )
+                *summed(own, "of_keys", queries, stage),
             )
 
         *_, of_keys, of_values = self.work.blocks.naive.params
         body: Block = (
             *blocks.begin(),
-            own.lanes([], cleared),
+            self.work.cleared(own, "of_keys"),
+            self.work.cleared(own, "of_values"),
             *steps.started(),
             *steps.loops(work),
             self._stored_keys(own, "of_keys", row, of_keys, self.work.op.scale),
             self._stored_keys(own, "of_values", row, of_values, 1.0),
         )
-        tiles = tuple(side.tiles for side in (keys, values, queries, arrived))
-        whole = bound(warp, self.work.op.rows // ROWS, blocks.block, blocks.count, body)
+        tiles = tuple(side.tiles for side in (keys, values, *each))
+        whole = bound(warp, self.work.warps, blocks.block, blocks.count, body)
         return whole, (*tiles, *own.buffers.values())
-
-    def _by_query(
-        self, own: Fragments, first_query: Expr, body: Callable[..., Block]
-    ) -> Callable[[Expr, Expr, Expr], Block]:
-        """Statements for a lane's columns, each of which is a query."""
-
-        def one(lane: Expr, j: Expr, pair: Expr) -> Block:
-            query = var(self.work.names.fresh("query", "$"))
-            here = Let(query.name, first_query + j * COLUMNS + lane % 4 * 2 + pair)
-            return (here, *own.unrolled([2], lambda h: body(query, lane, j, h * 2 + pair, h)))
-
-        return one
-
-    def _exponents(self, own: Fragments, first_query: Expr) -> Stmt:
-        """Scores become exponents of weights, by the logarithms of the totals of their queries."""
-
-        def one(query: Var, lane: Expr, j: Expr, e: Expr, h: Expr) -> Block:
-            at = (index(0), j, lane, e)
-            score, logs = own.load("scores", *at), self.work.logs
-            return (own.store("scores", self.work.keys.exponent(score, query, logs), *at),)
-
-        return own.lanes([own.extent("scores", 1), 2], self._by_query(own, first_query, one))
 
     def _masked(self, own: Fragments, row: Expr, first_query: Expr) -> Stmt:
         """The scores of queries that do not see all keys, or that a mask changes."""
 
-        def one(query: Var, lane: Expr, j: Expr, e: Expr, h: Expr) -> Block:
-            at = (index(0), j, lane, e)
-            key = var(self.work.names.fresh("key", "$"))
-            place = self.work.keys.first_row + row + h * (ROWS // 2) + lane // 4
+        def one(place: Expr, i: Expr, j: Expr, lane: Expr, e: Expr) -> Block:
+            at = (i, j, lane, e)
+            key, query = (var(self.work.names.fresh(name, "$")) for name in ("key", "query"))
             score = self.work.keys.masked(own.load("scores", *at), query, key)
-            return (Let(key.name, place), own.store("scores", score, *at))
+            return (
+                Let(key.name, self.work.keys.first_row + self.work.row(row, lane, i, e // 2)),
+                Let(query.name, first_query + place),
+                own.store("scores", score, *at),
+            )
 
-        return own.lanes([own.extent("scores", 1), 2], self._by_query(own, first_query, one))
+        return self._by_query(own, one)
 
-    def _changes(self, own: Fragments, first_query: Expr) -> Stmt:
-        def one(query: Var, lane: Expr, j: Expr, e: Expr, h: Expr) -> Block:
-            along = self.work.keys.of_query(self.work.stored("along"), query, index(0))
-            return self.work.change(own, lane, j, e, along)
+    def _by_query(self, own: Fragments, body: Callable[..., Block]) -> Stmt:
+        """What is done with each score of a lane, the place of whose query is told."""
 
-        return own.lanes([own.extent("scores", 1), 2], self._by_query(own, first_query, one))
+        def one(lane: Expr, i: Expr, j: Expr, e: Expr) -> Block:
+            return body(j * COLUMNS + lane % 4 * 2 + e % 2, i, j, lane, e)
+
+        return own.lanes([self.work.fragments, own.extent("scores", 1), 4], one)
 
     def _stored_keys(
         self, own: Fragments, name: str, row: Expr, result: Buffer, scale: float
     ) -> Stmt:
-        def one(lane: Expr, h: Expr) -> Block:
+        def one(lane: Expr, i: Expr, h: Expr) -> Block:
             key = var(self.work.names.fresh("key", "$"))
             place = (*self.work.keys.batch_places, key)
             return (
-                Let(key.name, self.work.keys.first_row + row + h * (ROWS // 2) + lane // 4),
+                Let(key.name, self.work.keys.first_row + self.work.row(row, lane, i, h)),
                 *self.work.row_stored(
-                    own, name, result, place, key < result.shape[-2], scale, lane, h
+                    own, name, result, place, key < result.shape[-2], scale, lane, i, h
                 ),
             )
 
-        return own.lanes([2], one)
+        return own.lanes([self.work.fragments, 2], one)
+
+
+def _number(side: Staged, stage: Expr, place: Expr) -> Load:
+    """What a query has, at its place in the step."""
+    return Load(f32, side.tiles.name, (stage, index(0), place))

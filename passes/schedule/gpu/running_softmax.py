@@ -17,8 +17,8 @@ import numpy as np
 
 from ....expr import Expr, Var, apply, const, index, select
 from ....tile.nodes import Block, Call, If, Let, Stmt, Window
-from ....tile.warps import MAXIMA, POWERS, QUAD_MAXIMA, narrow_name, shuffle_name
-from ....types import DType, f32
+from ....tile.warps import MAXIMA, POWERS, QUAD_MAXIMA, shuffle_name
+from ....types import f32
 from .fragments import Fragments
 
 # What an exponent of 2 may grow by before sums are made to shrink, which takes as long as a product
@@ -33,7 +33,7 @@ Exponent: TypeAlias = Callable[[Expr], Expr]  # an exponent of 2 of a score
 Shrunk: TypeAlias = Callable[[Expr, Expr, Expr, Expr], Block]  # by a rate, of a lane's row (i, h)
 
 
-def weights_of(own: Fragments, dtype: DType, exponent: Exponent) -> Block:
+def weights_of(own: Fragments, exponent: Exponent) -> Block:
     """Scores become weights, relative to about the largest of each row; what was summed shrinks
     where that has grown."""
 
@@ -53,13 +53,7 @@ def weights_of(own: Fragments, dtype: DType, exponent: Exponent) -> Block:
         *maxima(own),
         grown(own, exponent, shrunk),
         *powers(own, exponent),
-        *own.unrolled(
-            [own.extent("scores", 0), own.extent("weights", 0)],
-            lambda i, k: (
-                own.call(narrow_name(dtype), weights=(k, i), scores=(i, k * 2)),
-            ),
-        ),
-    )  # fmt: skip
+    )
 
 
 def maxima(own: Fragments) -> Block:

@@ -332,7 +332,7 @@ PLANTED: Mapping[str, tuple[str, str]] = {
     "sums that do not shrink": (r"\* (rate(?:_1)?);", r"* 1.0f + 0.0f * \1;"),
     "the wrong stage": (r"(step(?:_1)?) % 2", r"(\1 + 1) % 2"),
     "maxima of a lane": (r"quad_maxima_f32\(&own\[0\]\);", ""),
-    "weights of other keys": (r"narrow_f16\(&weights\[j_\d+ \* 4\]", "narrow_f16(&weights[0]"),
+    "weights of other keys": (r"narrow_f16\(&weights\[\w+ \* 4\]", "narrow_f16(&weights[0]"),
 }
 
 

@@ -14,11 +14,12 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32, i64, nn, train
 from mlir_lite.ir import run_reference
+from mlir_lite.passes.schedule.gpu.attention_tiles import gradient_blocks
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array, TensorType
 
-from .compiled import Compiled, all_orders, planned
+from .compiled import Compiled, all_orders, card, planned
 from .shim import build, needs_shim, unit_text
 from .test_attention import Case, arrays_for, error, rounding, slow_but_for
 
@@ -98,12 +99,26 @@ def test_no_threads_race_and_no_banks_conflict(tmp_path: Path) -> None:
     assert counts.passes == counts.least_passes > 0
 
 
+@pytest.mark.parametrize(
+    ("depth", "rows", "blocks"),
+    [(64, 2048, (64, 64)), (128, 2048, (64, 32)), (64, 20, (32, 32)), (16, 5, (16, 32))],
+)
+def test_sums_and_scores_fit_into_registers(
+    depth: int, rows: int, blocks: tuple[int, int]
+) -> None:
+    shape, figures = (4, 16, rows, depth), card().gpu
+    assert figures is not None
+    assert gradient_blocks(shape, shape, bf16, figures) == blocks
+
+
 # What is written instead of what.
 PLANTED: Mapping[str, tuple[str, str]] = {
     "the wrong stage": (r"(step(?:_\d)?) % 2", r"(\1 + 1) % 2"),
-    "logarithms of other queries": (r"logs\[query", "logs[0 * query"),
+    "logarithms of other queries": (r"- logs_1\[", "- logs_1[1 + "),
     "no sums along rows": (r"- along_1\[", "- 0.0f * along_1["),
-    "changes of other keys": (r"narrow_f16\(&weights\[i_\d+ \* 4\]", "narrow_f16(&weights[0]"),
+    "no sums along columns": (r"- along_2\[", "- 0.0f * along_2["),
+    "keys that are not masked": (r"- first_row / 64 \+ 1", "- first_row / 64"),
+    "changes of other keys": (r"narrow_f16\(&weights\[\w+ \* 4\]", "narrow_f16(&weights[0]"),
 }
 
 

@@ -10,8 +10,9 @@ from mlir_lite.backends.cuda.sass import Listing, counts, listings
 
 from .compiled import card
 
-# An outer loop with two loops in it, the second with a branch to a part that lies after the end, as
-# compilers put what is rarely done; then a trap that nothing comes to.
+# An outer loop with two loops in it, the second with a branch (a call that does not come back) to a
+# part that lies after the end, as compilers put what is rarely done; then a trap that nothing comes
+# to.
 TEXT = """
 .section .text.k,"ax",@progbits
 .text.k:
@@ -23,7 +24,7 @@ TEXT = """
         /*0030*/               @P0 BRA `(.L_x_1) ;
 .L_x_2:
         /*0040*/              @!P1 LDGSTS.E.BYPASS.128 [R1], desc[UR4][R2.64] ;
-        /*0050*/               @P2 BRA `(.L_x_4) ;
+        /*0050*/               @P2 CALL.REL.NOINC `(.L_x_4) ;
 .L_x_3:
         /*0060*/                   FFMA R0, R0, R0, R0 ;
         /*0070*/                   BRA.U UP0, `(.L_x_2) ;
@@ -53,7 +54,7 @@ def test_loops_are_found_with_what_lies_elsewhere() -> None:
 
 def test_the_main_loop_is_the_longest_of_the_innermost() -> None:
     loop = listing().main_loop()
-    assert counts(loop) == {"LDGSTS.128": 1, "FFMA": 1, "MUFU": 1, "BRA": 3}
+    assert counts(loop) == {"LDGSTS.128": 1, "FFMA": 1, "MUFU": 1, "BRA": 2, "CALL": 1}
     assert [instruction.is_guarded for instruction in loop][:2] == [True, True]
 
 
