@@ -122,10 +122,9 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     __shared__ __align__(16) unsigned short keys_1[4096];
     __shared__ __align__(16) unsigned short values_1[2048];
     unsigned a[8];
-    unsigned b[16];
+    unsigned b[4];
     float scores[32];
     unsigned weights[16];
-    unsigned c[4];
     float sums[8];
     float total[4];
     float top[2];
@@ -205,12 +204,12 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         #pragma unroll
         for (int i_6 = 0; i_6 < 2; ++i_6) {
             #pragma unroll
-            for (int f_1 = 0; f_1 < 4; ++f_1) {
-                load_matrices(&b[f_1 * 4], &keys_1[f_1 * 512 + (step * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_6 * 16)]);
-            }
-            #pragma unroll
-            for (int j_2 = 0; j_2 < 8; ++j_2) {
-                mma_bf16(&scores[j_2 * 4], &a[i_6 * 4], &b[j_2 * 2]);
+            for (int i_7 = 0; i_7 < 4; ++i_7) {
+                load_matrices(&b[0], &keys_1[i_7 * 512 + (step * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_6 * 16)]);
+                #pragma unroll
+                for (int j_2 = 0; j_2 < 2; ++j_2) {
+                    mma_bf16(&scores[i_7 * 8 + j_2 * 4], &a[i_6 * 4], &b[j_2 * 2]);
+                }
             }
         }
         {
@@ -232,14 +231,14 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
                     const float rate = exp2f(top[j_5] - top_1);
                     top[j_5] = top_1;
                     #pragma unroll
-                    for (int i_12 = 0; i_12 < 2; ++i_12) {
-                        total[j_5 * 2 + i_12] = total[j_5 * 2 + i_12] * rate;
+                    for (int i_13 = 0; i_13 < 2; ++i_13) {
+                        total[j_5 * 2 + i_13] = total[j_5 * 2 + i_13] * rate;
                     }
                     #pragma unroll
-                    for (int i_13 = 0; i_13 < 2; ++i_13) {
+                    for (int i_14 = 0; i_14 < 2; ++i_14) {
                         #pragma unroll
                         for (int j_6 = 0; j_6 < 2; ++j_6) {
-                            sums[i_13 * 4 + j_5 * 2 + j_6] = sums[i_13 * 4 + j_5 * 2 + j_6] * rate;
+                            sums[i_14 * 4 + j_5 * 2 + j_6] = sums[i_14 * 4 + j_5 * 2 + j_6] * rate;
                         }
                     }
                 }
@@ -259,16 +258,19 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
             powers_f32(&scores[j_8 * 4], &scores[j_8 * 4]);
         }
         #pragma unroll
-        for (int j_9 = 0; j_9 < 4; ++j_9) {
-            narrow_bf16(&weights[j_9 * 4], &scores[j_9 * 8]);
+        for (int i_17 = 0; i_17 < 4; ++i_17) {
+            narrow_bf16(&weights[i_17 * 4], &scores[i_17 * 8]);
         }
         #pragma unroll
-        for (int i_17 = 0; i_17 < 4; ++i_17) {
-            row_sums_bf16(&total[0], &weights[i_17 * 4]);
-            load_matrices_turned(&c[0], &values_1[step * 1024 + i_17 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+        for (int i_18 = 0; i_18 < 4; ++i_18) {
+            row_sums_bf16(&total[0], &weights[i_18 * 4]);
+        }
+        #pragma unroll
+        for (int i_19 = 0; i_19 < 4; ++i_19) {
+            load_matrices_turned(&b[0], &values_1[step * 1024 + i_19 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
             #pragma unroll
-            for (int j_10 = 0; j_10 < 2; ++j_10) {
-                mma_bf16(&sums[j_10 * 4], &weights[i_17 * 4], &c[j_10 * 2]);
+            for (int j_11 = 0; j_11 < 2; ++j_11) {
+                mma_bf16(&sums[j_11 * 4], &weights[i_19 * 4], &b[j_11 * 2]);
             }
         }
     }
@@ -290,66 +292,66 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         const int key_1 = step_1 * 64;
         {
             #pragma unroll
-            for (int j_11 = 0; j_11 < 8; ++j_11) {
+            for (int j_12 = 0; j_12 < 8; ++j_12) {
                 #pragma unroll
                 for (int k_2 = 0; k_2 < 4; ++k_2) {
-                    scores[j_11 * 4 + k_2] = 0.0f;
+                    scores[j_12 * 4 + k_2] = 0.0f;
                 }
             }
         }
         #pragma unroll
-        for (int i_21 = 0; i_21 < 2; ++i_21) {
+        for (int i_23 = 0; i_23 < 2; ++i_23) {
             #pragma unroll
-            for (int f_3 = 0; f_3 < 4; ++f_3) {
-                load_matrices(&b[f_3 * 4], &keys_1[f_3 * 512 + (step_1 * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_21 * 16)]);
-            }
-            #pragma unroll
-            for (int j_12 = 0; j_12 < 8; ++j_12) {
-                mma_bf16(&scores[j_12 * 4], &a[i_21 * 4], &b[j_12 * 2]);
+            for (int i_24 = 0; i_24 < 4; ++i_24) {
+                load_matrices(&b[0], &keys_1[i_24 * 512 + (step_1 * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_23 * 16)]);
+                #pragma unroll
+                for (int j_13 = 0; j_13 < 2; ++j_13) {
+                    mma_bf16(&scores[i_24 * 8 + j_13 * 4], &a[i_23 * 4], &b[j_13 * 2]);
+                }
             }
         }
         {
             const int lane_14 = lane_;
             #pragma unroll
-            for (int j_13 = 0; j_13 < 2; ++j_13) {
-                const int row = first_row + warp * 16 + j_13 * 8 + lane_14 / 4;
+            for (int j_14 = 0; j_14 < 2; ++j_14) {
+                const int row = first_row + warp * 16 + j_14 * 8 + lane_14 / 4;
                 #pragma unroll
-                for (int i_24 = 0; i_24 < 8; ++i_24) {
+                for (int i_27 = 0; i_27 < 8; ++i_27) {
                     #pragma unroll
-                    for (int j_14 = 0; j_14 < 2; ++j_14) {
-                        const int key_2 = key_1 + i_24 * 8 + lane_14 % 4 * 2 + j_14;
-                        scores[i_24 * 4 + j_13 * 2 + j_14] = key_2 < 90 && key_2 <= row ? scores[i_24 * 4 + j_13 * 2 + j_14] : -infinity();
+                    for (int j_15 = 0; j_15 < 2; ++j_15) {
+                        const int key_2 = key_1 + i_27 * 8 + lane_14 % 4 * 2 + j_15;
+                        scores[i_27 * 4 + j_14 * 2 + j_15] = key_2 < 90 && key_2 <= row ? scores[i_27 * 4 + j_14 * 2 + j_15] : -infinity();
                     }
                 }
             }
         }
         {
             #pragma unroll
-            for (int j_15 = 0; j_15 < 2; ++j_15) {
-                own[j_15] = -infinity();
+            for (int j_16 = 0; j_16 < 2; ++j_16) {
+                own[j_16] = -infinity();
             }
         }
         #pragma unroll
-        for (int j_16 = 0; j_16 < 8; ++j_16) {
-            maxima_f32(&own[0], &scores[j_16 * 4]);
+        for (int j_17 = 0; j_17 < 8; ++j_17) {
+            maxima_f32(&own[0], &scores[j_17 * 4]);
         }
         quad_maxima_f32(&own[0]);
         {
             if (own[0] * 0.2944889f - top[0] > 8.0f || own[1] * 0.2944889f - top[1] > 8.0f) {
                 #pragma unroll
-                for (int j_17 = 0; j_17 < 2; ++j_17) {
-                    const float top_2 = own[j_17] * 0.2944889f > top[j_17] ? own[j_17] * 0.2944889f : top[j_17];
-                    const float rate_1 = exp2f(top[j_17] - top_2);
-                    top[j_17] = top_2;
+                for (int j_18 = 0; j_18 < 2; ++j_18) {
+                    const float top_2 = own[j_18] * 0.2944889f > top[j_18] ? own[j_18] * 0.2944889f : top[j_18];
+                    const float rate_1 = exp2f(top[j_18] - top_2);
+                    top[j_18] = top_2;
                     #pragma unroll
-                    for (int i_29 = 0; i_29 < 2; ++i_29) {
-                        total[j_17 * 2 + i_29] = total[j_17 * 2 + i_29] * rate_1;
+                    for (int i_32 = 0; i_32 < 2; ++i_32) {
+                        total[j_18 * 2 + i_32] = total[j_18 * 2 + i_32] * rate_1;
                     }
                     #pragma unroll
-                    for (int i_30 = 0; i_30 < 2; ++i_30) {
+                    for (int i_33 = 0; i_33 < 2; ++i_33) {
                         #pragma unroll
-                        for (int j_18 = 0; j_18 < 2; ++j_18) {
-                            sums[i_30 * 4 + j_17 * 2 + j_18] = sums[i_30 * 4 + j_17 * 2 + j_18] * rate_1;
+                        for (int j_19 = 0; j_19 < 2; ++j_19) {
+                            sums[i_33 * 4 + j_18 * 2 + j_19] = sums[i_33 * 4 + j_18 * 2 + j_19] * rate_1;
                         }
                     }
                 }
@@ -357,43 +359,46 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         }
         {
             #pragma unroll
-            for (int j_19 = 0; j_19 < 8; ++j_19) {
+            for (int j_20 = 0; j_20 < 8; ++j_20) {
                 #pragma unroll
                 for (int k_3 = 0; k_3 < 4; ++k_3) {
-                    scores[j_19 * 4 + k_3] = scores[j_19 * 4 + k_3] * 0.2944889f - top[k_3 / 2];
+                    scores[j_20 * 4 + k_3] = scores[j_20 * 4 + k_3] * 0.2944889f - top[k_3 / 2];
                 }
             }
         }
         #pragma unroll
-        for (int j_20 = 0; j_20 < 8; ++j_20) {
-            powers_f32(&scores[j_20 * 4], &scores[j_20 * 4]);
+        for (int j_21 = 0; j_21 < 8; ++j_21) {
+            powers_f32(&scores[j_21 * 4], &scores[j_21 * 4]);
         }
         #pragma unroll
-        for (int j_21 = 0; j_21 < 4; ++j_21) {
-            narrow_bf16(&weights[j_21 * 4], &scores[j_21 * 8]);
+        for (int i_36 = 0; i_36 < 4; ++i_36) {
+            narrow_bf16(&weights[i_36 * 4], &scores[i_36 * 8]);
         }
         #pragma unroll
-        for (int i_34 = 0; i_34 < 4; ++i_34) {
-            row_sums_bf16(&total[0], &weights[i_34 * 4]);
-            load_matrices_turned(&c[0], &values_1[step_1 * 1024 + i_34 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+        for (int i_37 = 0; i_37 < 4; ++i_37) {
+            row_sums_bf16(&total[0], &weights[i_37 * 4]);
+        }
+        #pragma unroll
+        for (int i_38 = 0; i_38 < 4; ++i_38) {
+            load_matrices_turned(&b[0], &values_1[step_1 * 1024 + i_38 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
             #pragma unroll
-            for (int j_22 = 0; j_22 < 2; ++j_22) {
-                mma_bf16(&sums[j_22 * 4], &weights[i_34 * 4], &c[j_22 * 2]);
+            for (int j_24 = 0; j_24 < 2; ++j_24) {
+                mma_bf16(&sums[j_24 * 4], &weights[i_38 * 4], &b[j_24 * 2]);
             }
         }
     }
     {
         const int lane_18 = lane_;
         #pragma unroll
-        for (int j_23 = 0; j_23 < 2; ++j_23) {
-            const int row_1 = first_row + warp * 16 + j_23 * 8 + lane_18 / 4;
+        for (int j_25 = 0; j_25 < 2; ++j_25) {
+            const int row_1 = first_row + warp * 16 + j_25 * 8 + lane_18 / 4;
             #pragma unroll
-            for (int i_38 = 0; i_38 < 2; ++i_38) {
+            for (int i_42 = 0; i_42 < 2; ++i_42) {
                 #pragma unroll
-                for (int j_24 = 0; j_24 < 2; ++j_24) {
-                    const int column = i_38 * 8 + lane_18 % 4 * 2 + j_24;
+                for (int j_26 = 0; j_26 < 2; ++j_26) {
+                    const int column = i_42 * 8 + lane_18 % 4 * 2 + j_26;
                     if (row_1 < 37) {
-                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_38 * 4 + j_23 * 2 + j_24] / total[j_23 * 2]));
+                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_42 * 4 + j_25 * 2 + j_26] / total[j_25 * 2]));
                     }
                 }
             }
