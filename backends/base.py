@@ -46,6 +46,10 @@ class Executable(Protocol):
     ) -> Results:
         """Run. `stream` is of a card."""
 
+    @property
+    def run(self) -> Callable[[Sequence[object]], Results]:
+        """A call with arrays in the order of `parameters` and nothing else."""
+
     def clone(self) -> Executable:
         """Another executable of the same code, to call at the same time."""
 

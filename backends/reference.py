@@ -52,6 +52,9 @@ class ReferenceExecutable:
         results = self._placed(results, dict(zip(self.parameters, given, strict=True)), out)
         return results[0] if len(results) == 1 else results
 
+    def run(self, arrays: Sequence[object]) -> Results:
+        return self(*arrays)
+
     def _placed(
         self,
         results: Sequence[Array],

@@ -85,7 +85,7 @@ class Executable:
     threads: int | None
     options: Options
     _made: dict[Key, base.Executable] = field(default_factory=dict)
-    _run: Callable[..., base.Results] | None = None  # of the only one that there can be
+    _run: Callable[[Sequence[object]], base.Results] | None = None  # where there is one only
 
     def __post_init__(self) -> None:
         if not self.function.sizes and not self.function.static:
@@ -93,9 +93,9 @@ class Executable:
             self._hold({(): made})
 
     def _hold(self, made: dict[Key, base.Executable]) -> None:
-        """Take what is compiled. A method is called sooner than its object."""
+        """Take what is compiled."""
         self._made = made
-        self._run = made[()].__call__ if () in made else None
+        self._run = made[()].run if () in made else None
 
     @overload
     def __call__(
@@ -120,11 +120,10 @@ class Executable:
         arrays of torch, CuPy, JAX), and then leaves the results there: `DeviceArray`s, which those
         libraries take by `from_dlpack`. `out` takes the results, `stream` is a stream of the card.
         """
-        run = self._run
-        if run is not None:
-            # What most calls are, and passed on sooner.
-            plain = out is None and stream is None and not named
-            return run(*arrays) if plain else run(*arrays, out=out, stream=stream, **named)
+        if self._run is not None:
+            if out is None and stream is None and not named:
+                return self._run(arrays)  # what most calls are, passed on sooner
+            return self._made[()](*arrays, out=out, stream=stream, **named)
         free = [param.name for param in self.function.params if param.name not in named]
         given = {**dict(zip(free, arrays, strict=False)), **named}
         stand_ins = {name: self._stand_in(name, value) for name, value in given.items()}

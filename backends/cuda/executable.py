@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,9 @@ class CudaExecutable:
                 self._caller = Caller(self._code.loaded())
             results = self._caller(given, places, stream)
         return results[0] if len(results) == 1 else results
+
+    def run(self, arrays: Sequence[object]) -> Any:
+        return self(*arrays)
 
     def loaded(self) -> Loaded:
         """The program on its device, which it is brought to if it is not there yet."""

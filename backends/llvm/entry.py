@@ -8,6 +8,7 @@ all (a subclass, another library's array) and runs, or an error says what to cha
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -38,8 +39,8 @@ StatusError: TypeAlias = Callable[[int], Exception]
 class Entry:
     """The call into one library for one state.
 
-    Not for two threads at once: the state's arena and status word serve one call, so the owner
-    holds a lock around it. The library and what the state points to must outlive the entry.
+    The state's arena and status word serve one call: those from several threads wait for one
+    another. The library and what the state points to must outlive the entry.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Entry:
 
         `state` comes with arena, pool and constants; status and types are filled in here.
         """
+        self._lock = threading.Lock()
         self._library = library
         self._parameters, self._results = tuple(parameters), tuple(results)
         self._status_error = status_error
@@ -97,9 +99,10 @@ class Entry:
                 raise wrong_count(len(results), expected, "arrays in out")
         if self._donates:
             results = self._with_donors(results, arrays)
-        code = self._call(*arrays, *results)
-        if code:
-            self._look_again(code, arrays, results)
+        with self._lock:
+            code = self._call(*arrays, *results)
+            if code:
+                self._look_again(code, arrays, results)
         return results
 
     def one(self, arrays: Sequence[object]) -> Array:
@@ -107,10 +110,18 @@ class Entry:
         if self._library.closed or len(arrays) != len(self._parameters):
             raise self._refusal(arrays)
         result = self._allocators[0]()
-        code = self._call(*arrays, result)
-        if code:
-            self._look_again(code, arrays, (result,))
+        self._lock.acquire()  # not by `with`, which takes twice as long
+        try:
+            code = self._call(*arrays, result)
+            if code:
+                self._look_again(code, arrays, (result,))
+        finally:
+            self._lock.release()
         return result
+
+    def renew_lock(self) -> None:
+        """Forget a lock that a thread of the parent process held at a fork."""
+        self._lock = threading.Lock()
 
     def _refusal(self, arrays: Sequence[object]) -> Exception:
         if self._library.closed:

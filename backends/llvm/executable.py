@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,8 +72,6 @@ class CpuExecutable:
             header=array_header(),
             status_error=partial(fault_error, code.image.faults),
         )
-        self._one = self._entry.one if self._entry.gives_one else None
-        self._lock = threading.Lock()
         _alive.add(self)
 
     @property
@@ -125,17 +122,21 @@ class CpuExecutable:
 
         `out` takes the result(s), so that the call allocates nothing.
         """
-        if self._one is not None and out is None and stream is None and not named:
-            with self._lock:
-                return self._one(arrays)
         if stream is not None:
             check_no_stream(stream, "a CPU")
         given = in_order(self.parameters, arrays, named) if named else arrays
         if isinstance(out, np.ndarray):
             out = (out,)
-        with self._lock:
-            results = self._entry(given, out)
+        results = self._entry(given, out)
         return results[0] if len(results) == 1 else results
+
+    @property
+    def run(self) -> Callable[[Sequence[object]], Results]:
+        """A call with arrays in order and nothing else, sooner where there is one result."""
+        return self._entry.one if self._entry.gives_one else self._run_all
+
+    def _run_all(self, arrays: Sequence[object]) -> Results:
+        return self(*arrays)
 
     def clone(self) -> CpuExecutable:
         """Another executable of the same code and constants, to call at the same time."""
@@ -143,7 +144,7 @@ class CpuExecutable:
 
     def renew_lock(self) -> None:
         """Forget a lock that a thread of the parent process held at a fork."""
-        self._lock = threading.Lock()
+        self._entry.renew_lock()
 
 
 # Weak, so that an executable's memory goes with its last user.
