@@ -14,6 +14,7 @@ from ....tile.tree import Names, var
 from .contraction import Contraction, Operand, count
 from .grid import axes_at
 from .product_operand import Standing
+from .product_tiles import Cut
 
 # The statements of a step, in the stage that its tiles are in; and whether all steps that come have
 # tiles to bring ahead.
@@ -50,6 +51,16 @@ class Side(Protocol):
 AnySide = TypeVar("AnySide", bound=Side)
 
 
+# The tiles of an operand: by its name in the kernel, the rows and terms of a tile, the terms that
+# all tiles have, and the names that there are.
+SideOf: TypeAlias = Callable[[Operand, str, tuple[int, int], int, Names], AnySide]
+
+
+def steps_of(contraction: Contraction, cut: Cut) -> int:
+    """The steps in which a block goes through its part of the terms."""
+    return -(-contraction.depth // (cut.depth * cut.splits))
+
+
 @dataclass(frozen=True)
 class Blocks(Generic[AnySide]):
     """The blocks of a contraction, with their tiles of both operands; each sums up in `steps`."""
@@ -61,6 +72,21 @@ class Blocks(Generic[AnySide]):
     right: AnySide
     steps: int
     together: int = 1  # rows of tiles that are gone down before the next columns; divides them all
+
+    @staticmethod
+    def of(
+        contraction: Contraction, cut: Cut, names: Names, block: str, side: SideOf[AnySide]
+    ) -> Blocks[AnySide]:
+        """The blocks of a cut, with tiles of both operands as `side` makes them."""
+        steps = steps_of(contraction, cut)
+        ends = steps * cut.splits * cut.depth
+        left, right = (
+            side(operand, name, (rows, cut.depth), ends, names)
+            for operand, name, rows in zip(
+                (contraction.left, contraction.right), ("left", "right"), cut.sides, strict=True
+            )
+        )
+        return Blocks(contraction, names, block, left, right, steps)
 
     @property
     def operands(self) -> tuple[AnySide, AnySide]:

@@ -14,7 +14,7 @@ from ....tile.alignment import alignment_of
 from ....tile.bulk import BOX_ALIGNMENT, CHUNK_BYTES, box_columns, box_layout, bulk_name
 from ....tile.nodes import Block, Buffer, Call, Space, Window
 from ....tile.tree import Names, extent_of, var
-from .contraction import Contraction, Operand
+from .contraction import Contraction, Operand, narrowed
 
 _MOST_AXES = 5  # of an array that the engine knows
 
@@ -36,13 +36,14 @@ class Boxed:
     @staticmethod
     def of(
         contraction: Contraction,
+        stages: int,
         operand: Operand,
         name: str,
         sizes: tuple[int, int],
-        stages: int,
-        steps: int,
+        ends: int,
         names: Names,
     ) -> Boxed:
+        operand = narrowed(operand)
         load = operand.plain
         assert load is not None
         shape = sizes if contraction.runs_along_terms(operand) else sizes[::-1]
@@ -50,7 +51,7 @@ class Boxed:
         layout = box_layout((stages, *shape), load.dtype)
         tiles = Buffer(own, load.dtype, (stages, *shape), Space.SHARED, layout, BOX_ALIGNMENT)
         first = var(names.fresh(f"{name}.first"))
-        return Boxed(contraction, operand, tiles, first, sizes, steps * sizes[1])
+        return Boxed(contraction, operand, tiles, first, sizes, ends)
 
     @property
     def is_turned(self) -> bool:

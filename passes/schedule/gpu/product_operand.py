@@ -60,6 +60,25 @@ class Staged:
     keeps: bool = False
     may_overlap: bool = False
 
+    @staticmethod
+    def of(
+        contraction: Contraction,
+        operand: Operand,
+        name: str,
+        tiles: Buffer,
+        sizes: tuple[int, int],
+        ends: int,
+        threads: int,
+        names: Names,
+        *,
+        keeps: bool = False,
+    ) -> Staged:
+        """An operand of a product, that a block's threads bring; nothing is computed on the way."""
+        first, own = (var(names.fresh(f"{name}.{place}")) for place in ("first", "own"))
+        return Staged(
+            contraction, operand, tiles, None, first, own, sizes, threads, ends, names, keeps, True
+        )
+
     @property
     def along_terms(self) -> bool:
         """Whether neighbours in memory are neighbouring terms."""

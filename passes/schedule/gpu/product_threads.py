@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 from ....expr import Expr, Load, const, index
@@ -31,7 +32,7 @@ from ....tile.nodes import (
 )
 from ....tile.tree import Names, tidy, var
 from .contraction import Contraction, Operand
-from .product_blocks import Blocks, unrolled
+from .product_blocks import Blocks, steps_of, unrolled
 from .product_operand import Staged
 from .product_results import Results
 from .product_tiles import LANES, PADDING, QUAD, Tile
@@ -58,22 +59,15 @@ class _Tiling:
     @staticmethod
     def of(contraction: Contraction, tile: Tile) -> _Tiling:
         names, dtype = Names(contraction.kernel), contraction.total.dtype
-        steps = -(-contraction.depth // (tile.depth * tile.splits))
-        tile = replace(tile, stages=min(tile.stages, steps + 1))
+        tile = replace(tile, stages=min(tile.stages, steps_of(contraction, tile) + 1))
         block, thread = names.fresh("block"), names.fresh("thread")
+        blocks = Blocks.of(contraction, tile, names, block, partial(_staged, contraction, tile))
         sides = tuple(quads * QUAD for quads in tile.quads)
-        left, right = (
-            _staged(contraction, operand, name, rows, tile, steps, names)
-            for operand, name, rows in zip(
-                (contraction.left, contraction.right), ("left", "right"), tile.sides, strict=True
-            )
-        )
         sums = Buffer(names.fresh("sums", "_"), dtype, sides, Space.REGISTER)
         row, column = (
             Buffer(names.fresh(name, "_"), dtype, (side,), Space.REGISTER)
             for name, side in zip(("a", "b"), sides, strict=True)
         )
-        blocks = Blocks(contraction, names, block, left, right, steps)
         return _Tiling(blocks, tile, thread, sums, (row, column))
 
     @property
@@ -221,29 +215,17 @@ class _Tiling:
 
 def _staged(
     contraction: Contraction,
+    tile: Tile,
     operand: Operand,
     name: str,
-    rows: int,
-    tile: Tile,
-    steps: int,
+    sizes: tuple[int, int],
+    ends: int,
     names: Names,
 ) -> Staged:
-    dtype = contraction.total.dtype
-    shape = (tile.stages, tile.depth, rows + PADDING)
+    dtype, (rows, terms) = contraction.total.dtype, sizes
+    shape = (tile.stages, terms, rows + PADDING)
     tiles = Buffer(names.fresh(name, "_"), dtype, shape, Space.SHARED)
-    staged = Staged(
-        contraction,
-        operand,
-        tiles,
-        None,
-        first=var(names.fresh(f"{name}.first")),
-        own=var(names.fresh(f"{name}.own")),
-        sizes=(rows, tile.depth),
-        threads=tile.threads,
-        ends=steps * tile.splits * tile.depth,
-        names=names,
-        may_overlap=True,
-    )
+    staged = Staged.of(contraction, operand, name, tiles, sizes, ends, tile.threads, names)
     if staged.is_copied:
         return staged
     brought = Buffer(names.fresh(f"{name}_next", "_"), dtype, (staged.turns,), Space.REGISTER)

@@ -17,6 +17,7 @@ sums of the last are stored.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ....expr import Expr, const, index
 from ....tile.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
@@ -45,7 +46,7 @@ from ....tile.warps import NARROW, terms_of
 from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
 from .fragment_results import FragmentSums, finished
-from .product_blocks import Blocks, unrolled
+from .product_blocks import Blocks, steps_of, unrolled
 from .product_boxes import Boxed, has_boxes
 from .warpgroup_tile import WarpgroupTile, rows_together
 
@@ -89,24 +90,16 @@ class _Tiling:
         assert dtype is not None
         names = Names(contraction.kernel)
         names.fresh(contraction.part)  # no loop of the kernel is over it
-        steps = -(-contraction.depth // (tile.depth * tile.splits))
-        tile = replace(tile, stages=min(tile.stages, steps))
+        tile = replace(tile, stages=min(tile.stages, steps_of(contraction, tile)))
         block, group, turn, place = map(names.fresh, ("block", "group", "turn", "tile"))
-        sides = (contraction.left, contraction.right)
-        stages, all_steps = tile.stages, steps * tile.splits
-        left, right = (
-            Boxed.of(
-                contraction, narrowed(side), name, (rows, tile.depth), stages, all_steps, names
-            )
-            for side, name, rows in zip(sides, ("left", "right"), tile.sides, strict=True)
-        )
+        side = partial(Boxed.of, contraction, tile.stages)
+        blocks = Blocks.of(contraction, tile, names, place, side)
         shape = (tile.rows, THREADS, tile.columns // 2)
         sums = Buffer(names.fresh("sums", "_"), f32, shape, Space.FRAGMENT)
         full, empty = (
             Buffer(names.fresh(name, "_"), i64, (tile.stages,), Space.BARRIER)
             for name in ("full", "empty")
         )
-        blocks = Blocks(contraction, names, place, left, right, steps)
         if tile.blocks is not None and blocks.count(tile.splits) > tile.blocks:
             band = rows_together(blocks.grid[0], tile.sides, tile.blocks)
             blocks = replace(blocks, together=band)

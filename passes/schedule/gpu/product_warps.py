@@ -12,6 +12,7 @@ be rounded to TF32 there are eight terms, and each lane rounds what it has of th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ....expr import TRUE, Expr, Load, apply, const, index
 from ....tile.nodes import (
@@ -34,7 +35,7 @@ from ....tile.warps import COLUMNS, LANES, ROWS, left_place, mma_name, right_pla
 from ....types import DType, f32
 from .contraction import Contraction, Operand, narrow_type, narrowed
 from .fragment_results import FragmentSums, finished
-from .product_blocks import Blocks, unrolled
+from .product_blocks import Blocks, steps_of, unrolled
 from .product_operand import Staged
 from .product_tiles import WarpTile
 from .warp_tiles import GROUP, brought, lanes, load_fragments, swizzled
@@ -64,15 +65,9 @@ class _Tiling:
         dtype = narrow_type(contraction)
         assert dtype is not None
         names = Names(contraction.kernel)
-        steps = -(-contraction.depth // (tile.depth * tile.splits))
-        tile = replace(tile, stages=min(tile.stages, steps + 1))
+        tile = replace(tile, stages=min(tile.stages, steps_of(contraction, tile) + 1))
         block, warp = names.fresh("block"), names.fresh("warp")
-        left, right = (
-            _staged(contraction, narrowed(operand), name, dtype, rows, tile, steps, names)
-            for operand, name, rows in zip(
-                (contraction.left, contraction.right), ("left", "right"), tile.sides, strict=True
-            )
-        )
+        blocks = Blocks.of(contraction, tile, names, block, partial(_staged, contraction, tile))
         rows, columns = tile.fragments
         pair = f32.bytes // dtype.bytes  # elements of a register
         shapes = ((rows, columns, LANES, 4), (rows, LANES, 4 * pair), (columns, LANES, 2 * pair))
@@ -82,7 +77,6 @@ class _Tiling:
                 ("sums", "a", "b"), (f32, dtype, dtype), shapes, strict=True
             )
         )
-        blocks = Blocks(contraction, names, block, left, right, steps)
         return _Tiling(blocks, tile, warp, dtype, sums, (a, b))
 
     @property
@@ -222,31 +216,19 @@ class _Tiling:
 
 def _staged(
     contraction: Contraction,
+    tile: WarpTile,
     operand: Operand,
     name: str,
-    dtype: DType,
-    rows: int,
-    tile: WarpTile,
-    steps: int,
+    sizes: tuple[int, int],
+    ends: int,
     names: Names,
 ) -> Staged:
-    along = contraction.runs_along_terms(operand)
-    shape = (rows, tile.depth) if along else (tile.depth, rows)
-    own = names.fresh(name, "_")
+    operand = narrowed(operand)
+    dtype, along = operand.value.dtype, contraction.runs_along_terms(operand)
+    shape = (tile.stages, *(sizes if along else sizes[::-1]))
     # Eight lanes load rows that follow each other; of f32 that lies turned four read every row.
-    layout = swizzled((tile.stages, *shape), dtype, 2 if dtype == f32 and not along else 1)
-    tiles = Buffer(own, dtype, (tile.stages, *shape), Space.SHARED, layout)
-    return Staged(
-        contraction,
-        operand,
-        tiles,
-        None,
-        first=var(names.fresh(f"{name}.first")),
-        own=var(names.fresh(f"{name}.own")),
-        sizes=(rows, tile.depth),
-        threads=tile.threads,
-        ends=steps * tile.splits * tile.depth,
-        names=names,
-        may_overlap=True,
-        keeps=True,
+    layout = swizzled(shape, dtype, 2 if dtype == f32 and not along else 1)
+    tiles = Buffer(names.fresh(name, "_"), dtype, shape, Space.SHARED, layout)
+    return Staged.of(
+        contraction, operand, name, tiles, sizes, ends, tile.threads, names, keeps=True
     )
