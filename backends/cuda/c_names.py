@@ -44,9 +44,11 @@ _WORDS = frozenset(re.findall(r"\w+", _RESERVED))
 
 
 def identifier(name: str) -> str:
-    """A name as C++ takes it: `m.o$1` is `m_o_1`."""
+    """A name as C++ takes it: `m.o$1` is `m_o_1`, `0.weight` is `n0_weight`."""
     word = re.sub(r"\W", "_", name)
-    return f"{word}_" if word in _WORDS or word[:1].isdigit() else word
+    if word[:1].isdigit():
+        return f"n{word}"
+    return f"{word}_" if word in _WORDS else word
 
 
 def identifiers(names: list[str], taken: frozenset[str] = frozenset()) -> dict[str, str]:

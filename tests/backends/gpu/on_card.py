@@ -35,7 +35,7 @@ from . import card_jobs as jobs
 from .card_report import Line, Report, write
 from .card_worker import Apart, JobError, Worker
 from .examples import EXAMPLES
-from .templates import TEMPLATES
+from .templates import TEMPLATES, attention_gradient
 from .wrapper_cases import GOLDEN
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ JOB_SECONDS = 60.0  # that a job may take
 LEAST_SECONDS = 10.0  # that there must be left for one
 REFERENCE_FLOPS = 5e9  # a second, of the reference in float64
 # Torch has a kernel for it, which the gradient's own operations are not.
-NO_TWINS = ("attention_gradient",)
+NO_TWINS = (attention_gradient.name,)
 SHIM_SIZE = 64  # of large matrices, on the CPU
 
 

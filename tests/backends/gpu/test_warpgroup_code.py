@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,15 +74,3 @@ def test_machine_code_has_the_instructions_and_spills_nothing() -> None:
     waits = [place for place, name in enumerate(names) if name.startswith("WARPGROUP.DEPBAR")]
     stores = [place for place, name in enumerate(names) if name.startswith(("STG", "F2FP"))]
     assert len(waits) == 2 and waits[-1] < stores[0]
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-def test_nvcc_builds_the_host_part(tmp_path: Path) -> None:
-    source = CudaSource.of(planned(linear, one())[0], one())
-    text = host_source(source)
-    (tmp_path / "model.cu").write_text(text)
-    flags = re.search(r"// nvcc (-gencode \S+) -c model.cu", text)
-    assert flags is not None
-    command = ["nvcc", *flags[1].split(), "-Werror", "all-warnings", "-c", "-o", "model.o"]
-    done = subprocess.run([*command, "model.cu"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[:4000]
