@@ -14,12 +14,15 @@ from ..ops.cast import cast
 from ..ops.conv import Conv
 from ..ops.dots import dot_conv, dot_matmul, pack_dot_filters, pack_dots
 from ..ops.matmul import Matmul
+from ..ops.shape import Transpose, transpose
 from ..ops.slice import Pad, pad
+from ..ops.windows import order_of
 from ..target import Target
 from ..tile.instructions import dot_instruction
 from ..types import DType, static
 from .schedule.cost import panel_width
 from .schedule.register_tiles import ProductSizes
+from .schedule.window_cost import worth_reading_first
 
 
 def pack_matmul_dots(target: Target) -> Pattern:
@@ -77,14 +80,57 @@ def conv_by_dots(
         return None
     if not x.type.is_static or not x.type.elements:
         return None
-    out, inner, *kernel = weight.type.static_shape
-    *outer, rows, _ = static(conv.infer().shape)
-    blocks = -(-inner // together)
-    depth = blocks * prod(kernel)
-    sizes = ProductSizes(rows, depth, out, wide, windows=prod(outer), narrow=weight.dtype)
-    padded = _padded(x, [(0, 0), *conv.padding, (0, blocks * together - inner)])
+    _, inner, *kernel = weight.type.static_shape
+    by_channels = prod(kernel) * -(-inner // together)
+    by_taps = inner * prod(kernel[:-1]) * -(-kernel[-1] // together)
+    first = _lying_first(x, target)
+    if first is not None and conv.dilations[-1] == 1 and by_taps <= by_channels:
+        sizes = _sizes(conv, by_taps, wide, weight)
+        packed = pack_dot_filters(_rows_last(weight), panel_width(sizes, target), together)
+        padded = _padded_rows(conv, first, sizes.rows, together)
+        return dot_conv(padded, packed, sizes.columns, conv.strides, conv.dilations, "nchw")
+    sizes = _sizes(conv, by_channels, wide, weight)
+    padded = _padded(x, [(0, 0), *conv.padding, (0, -inner % together)])
     packed = pack_dot_filters(weight, panel_width(sizes, target), together)
-    return dot_conv(padded, packed, out, conv.strides, conv.dilations)
+    return dot_conv(padded, packed, sizes.columns, conv.strides, conv.dilations)
+
+
+def _rows_last(weight: Value) -> Value:
+    """Filters whose taps of a row stand where channels do: these are summed together."""
+    return transpose(weight, (0, weight.rank - 1, *range(1, weight.rank - 1)))
+
+
+def _padded_rows(conv: Conv, first: Value, windows: int, together: int) -> Value:
+    """Channels-first images with the padding of `conv` around them, and room beside the last of
+    the `windows` of a row for the taps that fill up a sum."""
+    taps = static(conv.weight.shape)[-1]
+    reach = (windows - 1) * conv.strides[-1] + taps + -taps % together
+    *others, (low, high) = conv.padding
+    high = max(high, reach - low - static(first.shape)[-1])
+    return _padded(first, [(0, 0), (0, 0), *others, (low, high)])
+
+
+def _sizes(conv: Conv, depth: int, wide: DType, weight: Value) -> ProductSizes:
+    """The problem that a convolution is, each sum of `depth` steps."""
+    *windows, rows, columns = static(conv.infer().shape)
+    return ProductSizes(rows, depth, columns, wide, windows=prod(windows), narrow=weight.dtype)
+
+
+def _lying_first(x: Value, target: Target) -> Value | None:
+    """The channels-first images that `x` is a transpose of, padded as it is; None where there are
+    none, or these are not well read so."""
+    match x.op:
+        case Transpose(x=first, perm=perm) if (
+            perm == order_of("nhwc", first.rank) and worth_reading_first(first.type, target)
+        ):
+            return first
+        case Pad(x=inner, mode="constant", value=value, low=low, high=high):
+            found = _lying_first(inner, target)
+            if found is None:
+                return None
+            widths = list(zip(low, high, strict=True))
+            return pad(found, [widths[0], widths[-1], *widths[1:-1]], value=value)
+    return None
 
 
 def summed_together(left: DType, right: DType, total: DType, target: Target) -> int | None:

@@ -18,7 +18,7 @@ from ..ir.rewrite import Pattern
 from ..ops.cast import cast
 from ..ops.conv import Conv
 from ..ops.matmul import Matmul
-from ..ops.shape import Reshape, reshape
+from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import bf16, f32
@@ -96,9 +96,12 @@ def narrow_conv(target: Target, together: int, layers: Iterator[Layer]) -> Patte
 
 
 def _narrow(x: Value) -> Value:
-    """`x` in bf16, rounded where it is computed: before it is seen in another shape."""
-    if isinstance(x.op, Reshape):
-        return reshape(_narrow(x.op.x), x.shape)
+    """`x` in bf16, rounded where it is computed: before it is seen in another shape or order."""
+    match x.op:
+        case Reshape(x=inner, shape=shape):
+            return reshape(_narrow(inner), shape)
+        case Transpose(x=inner, perm=perm):
+            return transpose(_narrow(inner), perm)
     return cast(x, bf16)
 
 

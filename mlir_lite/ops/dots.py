@@ -20,7 +20,18 @@ from ..ir import Element, Op, Value, constructor, op
 from ..types import Array, DType, TensorType, bf16, ceil_div, f32, i8, i32, u8
 from .body import Indices, guarded, reduce_over
 from .conv import convolve
-from .windows import Windows, in_layout, sources, windows_inside
+from .windows import (
+    Windows,
+    batch_of,
+    channels_first,
+    channels_of,
+    check_layout,
+    in_layout,
+    join_index,
+    sources,
+    spatial_of,
+    windows_inside,
+)
 
 # What products of two element types are summed in.
 TOTALS: Mapping[tuple[DType, DType], DType] = {(u8, i8): i32, (bf16, bf16): f32}
@@ -132,11 +143,13 @@ class PackDotFilters(Op):
 
 @op
 class DotConv(Op):
-    """Narrow channels-last convolution by `channels` filters packed as by `PackDotFilters`.
+    """Narrow convolution by `channels` filters packed as by `PackDotFilters`; channels-last gives
 
     `(batch, *size, in) x (channels / width, *kernel, in / depth, width, depth) -> (batch, *size,
     channels)`, without padding or groups; u8 x i8 in i32 (wraps around), bf16 x bf16 in f32. `in`
-    counts the filling, too.
+    counts the filling, too. Of an input in the `layout` "nchw" neighbours of a row lie side by
+    side: filters of the order `(out, width, in, ..)` are packed to `(channels / width, in, ..,
+    width / depth, width, depth)`, and taps that fill up a row of theirs see pixels, times zero.
     """
 
     x: Value
@@ -144,44 +157,62 @@ class DotConv(Op):
     channels: int
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
+    layout: str = "nhwc"  # of the input
 
     def infer(self) -> TensorType:
         x, panels = self.x.type, self.panels.type
         total = _total(self.x, self.panels)
+        check_layout(x, self.layout)
+        check(self.layout != "chwn", 'the input lies "nhwc" or "nchw"')
         ranks = f"packed filters of rank {panels.rank}, an input of rank {x.rank}"
-        check(x.rank >= 3 and panels.rank == x.rank + 2, ranks)
-        count, *_, blocks, width, depth = panels.static_shape
-        inner = blocks * depth
-        check(x.shape[-1] == inner, f"{x.shape[-1]} channels meet filters of {inner}")
+        check(panels.rank == x.rank + 2, ranks)
+        count, *_, width, depth = panels.static_shape
+        found, (inner, _) = channels_of(x.shape, self.layout), self._kernel()
+        check(found == inner, f"{found} channels meet filters of {inner}")
+        near = self.layout == "nhwc" or depth == 1 or self.dilations[-1] == 1
+        check(near, "taps that lie side by side are not apart")
         _check_panels(self.channels, count, width)
         counts = [window.count for window in self.windows()]
-        return TensorType((x.shape[0], *counts, self.channels), total)
+        return TensorType((batch_of(x.shape, self.layout), *counts, self.channels), total)
+
+    def _kernel(self) -> tuple[int, tuple[int, ...]]:
+        """The channels that filters look at, and their sizes."""
+        _, *others, blocks, _, depth = self.panels.type.static_shape
+        if self.layout == "nchw":
+            return others[0], (*others[1:], blocks * depth)
+        return blocks * depth, tuple(others)
 
     def windows(self) -> Windows:
         """The windows along each spatial axis."""
-        kernel = self.panels.type.static_shape[1:-3]
-        return windows_inside(self.x.shape, kernel, self.strides, self.dilations)
+        _, kernel = self._kernel()
+        size = spatial_of(self.x.shape, self.layout)
+        return windows_inside(size, kernel, self.strides, self.dilations)
 
     def reference(self, x: Array, panels: Array) -> Array:
         filters = np.moveaxis(panels, -2, 1)
         count, width, *kernel, blocks, depth = filters.shape
         weight = filters.reshape(count * width, *kernel, blocks * depth)[: self.channels]
-        first, taps = np.moveaxis(x, -1, 1), np.moveaxis(weight, -1, 1)
+        taps = np.moveaxis(weight, -1, 1) if self.layout == "nhwc" else weight
+        first = channels_first(x, self.layout)
         y = convolve(_exact(first), _exact(taps), self.windows(), 1)
         return _rounded(in_layout(y, "nhwc"), self.infer().dtype)
 
     def body(self, at: Indices, x: Element, panels: Element) -> Expr:
         batch, *position, channel = at
-        _, *kernel, blocks, width, depth = panels.type.static_shape
+        _, *outer, blocks, width, depth = panels.type.static_shape
         windows, total = self.windows(), self.infer().dtype
 
         def element(*along: Expr) -> Expr:
-            *taps, c, q = along
-            source = sources(windows, tuple(position), tuple(taps))
-            packed = panels[(channel // width, *taps, c, channel % width, q)]
-            return cast(x[(batch, *source, c * depth + q)], total) * cast(packed, total)
+            *taps, block, q = along
+            packed = panels[(channel // width, *taps, block, channel % width, q)]
+            (*seen, c) = *taps, block * depth + q
+            if self.layout == "nchw":
+                (c, *seen) = *taps, block * depth + q
+            source = sources(windows, tuple(position), tuple(seen))
+            place = join_index(batch, c, source, self.layout)
+            return cast(x[place], total) * cast(packed, total)
 
-        axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)}
+        axes = {f"k{axis}": extent for axis, extent in enumerate(outer)}
         return reduce_over("sum", axes | {"c": blocks, "q": depth}, element)
 
 

@@ -113,11 +113,11 @@ def windows_of(
 
 
 def windows_inside(
-    image: Shape, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+    sizes: Sequence[Size], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> Windows:
-    """The windows over channels-last images of this shape that are padded already."""
+    """The windows over images that are padded already."""
     none = ((0, 0),) * len(kernel)
-    return windows_of(image[1:-1], kernel, strides, none, dilations)
+    return windows_of(sizes, kernel, strides, none, dilations)
 
 
 def check_per_axis(

@@ -30,7 +30,7 @@ from .analysis import Nest, nests_of, vector_cost, work_cycles
 from .cost import worth_threads
 from .memory_cost import FAR_AHEAD, STREAM_RUN, read_streams
 
-PIECES = 8  # conditions are cut out of a loop by at most so many pieces
+PIECES = 9  # conditions are cut out of loops by at most so many: those of an image with a border
 UNROLLED_TAPS = 8  # window loops up to this long are unrolled
 PIXELS = 4  # neighbouring window results computed together
 REDUCTION_PIECES = 64  # of a sum over everything; fixed, so that it does not depend on threads

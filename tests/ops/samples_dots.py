@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import ge
 
 import numpy as np
 
@@ -76,4 +77,25 @@ def _convolutions() -> Iterator[Sample]:
             )
 
 
-DOTS: tuple[Sample, ...] = (*_matmuls(), *_extremes(), *_convolutions())
+def _of_channels_first() -> Iterator[Sample]:
+    """Rows as they lie, with room for the taps that fill up a sum."""
+    for case in CONVOLUTIONS:
+        out, inner, *others, last = case.weight
+        batch, _, *sizes, width = case.x
+        fits = all(map(ge, case.x[2:], case.weight[2:]))
+        if case.groups > 1 or case.dilations[-1] > 1 or not fits:
+            continue
+        for left, right, depth in _KINDS:
+            blocks = -(-last // depth)
+            x = normal((batch, inner, *sizes, width + blocks * depth - last), left)
+            panels = normal((-(-out // 16), inner, *others, blocks, 16, depth), right, 2)
+            yield Sample(
+                f"{case.comment}, {right}, channels first",
+                lambda x, panels, case=case: DotConv(
+                    x, panels, case.weight[0], case.strides, case.dilations, "nchw"
+                ),
+                (x, panels),
+            )
+
+
+DOTS: tuple[Sample, ...] = (*_matmuls(), *_extremes(), *_convolutions(), *_of_channels_first())

@@ -77,6 +77,21 @@ def test_a_convolution() -> None:
     assert conv.panels.dtype == bf16
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("taps", [3, 4])
+def test_an_image_channels_first_is_read_as_it_lies(taps: int, stride: int) -> None:
+    """Pairs are neighbours in a row, whether these fill whole pairs or not."""
+    fn = ml.function(f32[1, 3, 6, 9])(
+        lambda x: ml.conv(
+            ml.transpose(x, (0, 2, 3, 1)), random(20, 3, taps, taps),
+            padding=1, strides=stride, layout="nhwc",
+        )
+    )  # fmt: skip
+    got = narrowed(fn, winograd="off")
+    (conv,) = (node.op for node in got.nodes if isinstance(node.op, DotConv))
+    assert conv.layout == "nchw" and conv.x.shape[1] == 3
+
+
 def test_a_convolution_of_single_pixels() -> None:
     fn = ml.function(f32[1, 6, 6, 4])(
         lambda x: ml.conv(x, random(20, 4, 1, 1), layout="nhwc")

@@ -104,6 +104,18 @@ def test_convolutions(left: DType, right: DType, depth: int, name: str) -> None:
 
 
 @NARROW
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_convolutions_of_rows_as_they_lie(
+    stride: int, left: DType, right: DType, depth: int, name: str
+) -> None:
+    filters = right[2, 3, 3, 2, 32, depth]
+    fn = ml.function(left[1, 3, 7, 21], filters)(
+        lambda x, w: dot_conv(x, w, 40, (1, stride), (1, 1), "nchw")
+    )
+    assert set(calls(scheduled(fn, WITH))) == {name}
+
+
+@NARROW
 def test_nothing_is_left_of_the_loops(left: DType, right: DType, depth: int, name: str) -> None:
     """In the innermost loops there is the instruction alone."""
     kernel = scheduled(matmul(64, 9, 100, 64, (left, right, depth)), WITH)
