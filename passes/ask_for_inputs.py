@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..expr import Apply, Load
+from ..expr import Apply, Cast, Const, Expr, Load
 from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel, Store, walk
@@ -53,10 +53,16 @@ def ask_for_inputs(program: Program, target: Target) -> tuple[Program, Mapping[s
 
 
 def _pads(kernel: Kernel) -> bool:
-    """Whether a kernel copies one input into something larger."""
-    stores = [stmt.value for stmt in walk(kernel.body) if isinstance(stmt, Store)]
-    guarded = [value for value in stores if isinstance(value, Apply)]
-    plain = all(
-        value.function == "select" and isinstance(value.args[1], Load) for value in guarded
-    )
-    return len(kernel.params) == 2 and bool(guarded) and plain
+    """Whether a kernel copies one input into something larger, of any type of elements."""
+    values = [stmt.value for stmt in walk(kernel.body) if isinstance(stmt, Store)]
+    copies = all(isinstance(_unguarded(value), (Load, Const)) for value in values)
+    around = any(isinstance(value, (Apply, Const)) for value in values)
+    return len(kernel.params) == 2 and copies and around
+
+
+def _unguarded(value: Expr) -> Expr:
+    """An element without the condition that it is there, and without its conversion."""
+    match value:
+        case Apply(function="select", args=(_, element, _)) | Cast(value=element):
+            return _unguarded(element)
+    return value

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, Value, f32
+from mlir_lite import Function, Value, bf16, f32
 from mlir_lite.backends.llvm.backend import cpu_target
 from mlir_lite.passes.lower import lower
 from mlir_lite.passes.pipelines import cpu_pipeline
@@ -27,13 +27,17 @@ def asking(fn: Function) -> list[bool]:
     return [
         "prefetch" in str(program.kernel(call.kernel))
         for call in program.calls
-        if call.label == "pad"
+        if call.label.endswith("pad")
     ]
 
 
 @pytest.mark.parametrize(("rows", "asks"), [(ROWS, True), (50, False)])
 def test_the_pad_of_a_large_input_asks_for_it(rows: int, asks: bool) -> None:
     assert asking(ml.function(f32[rows, 512])(padded)) == [asks]
+
+
+def test_the_pad_of_a_converted_input_asks_for_it() -> None:
+    assert asking(ml.function(f32[ROWS, 512])(lambda x: padded(ml.cast(x, bf16)))) == [True]
 
 
 def test_the_pad_of_what_was_computed_does_not() -> None:
