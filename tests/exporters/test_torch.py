@@ -90,16 +90,68 @@ def classifier(x: Value, w: Value, b: Value) -> Value:
     return ml.softmax(ml.relu(x @ w + b))
 
 
+def calls(fn: Function) -> list[str]:
+    """The program's lines, without those that only take parameters."""
+    lines = [line.split(";")[0].strip() for line in to_torch(fn).code.splitlines()]
+    return [line for line in lines if " = " in line]
+
+
 def test_the_program_can_be_read() -> None:
-    code = to_torch(classifier).code
-    calls = [line.split(";")[0].strip() for line in code.splitlines() if "=" in line]
-    assert calls == [
-        "matmul = torch.matmul(x, w)",
-        "expand = b.expand((4, 3))",
-        "add = torch.add(matmul, expand)",
-        "relu = torch.relu(add)",
+    assert calls(classifier) == [
+        "transpose = torch.transpose(w, 0, 1)",
+        "linear = torch._C._nn.linear(x, transpose, b)",
+        "relu = torch.relu(linear)",
         "softmax = torch.softmax(relu, 1)",
     ]
+
+
+@ml.function(f32[2, 5, 8], f32[8, 3], f32[3])
+def by_rows(x: Value, w: Value, b: Value) -> Value:
+    return b + x @ w
+
+
+@ml.function(f32[2, 4, 6, 6], f32[8, 4, 3, 3], f32[8])
+def images(x: Value, w: Value, b: Value) -> Value:
+    return ml.conv2d(x, w, b, padding=1)
+
+
+@ml.function(f32[2, 6, 6, 4], f32[8, 4, 3, 3], f32[8])
+def images_last(x: Value, w: Value, b: Value) -> Value:
+    return ml.conv(x, w, b, layout="nhwc")
+
+
+@ml.function(f32[2, 4, 6, 6], f32[6, 4, 1, 1], f32[6])
+def along_columns(x: Value, w: Value, b: Value) -> Value:
+    return ml.conv2d(x, w) + b
+
+
+@ml.function(f32[3, 8], f32[8, 3], f32[3])
+def along_rows(x: Value, w: Value, b: Value) -> Value:
+    return x @ w + ml.expand_dims(b, 1)
+
+
+@ml.function(f32[4, 8], f32[8, 3], f32[3])
+def used_twice(x: Value, w: Value, b: Value) -> Value:
+    y = x @ w
+    return (y + b) * y
+
+
+@pytest.mark.parametrize(
+    ("fn", "is_argument"),
+    [
+        (by_rows, True),
+        (images, True),
+        (images_last, True),
+        (along_columns, False),
+        (along_rows, False),
+        (used_twice, False),
+    ],
+    ids=lambda given: getattr(given, "name", ""),
+)
+def test_a_bias_is_an_argument_of_its_product(fn: Function, is_argument: bool) -> None:
+    arrays = _arrays(fn)
+    assert_close(run(fn, *arrays), results_of(ml.evaluate(fn, *arrays)))
+    assert any("torch.add(" in call for call in calls(fn)) is not is_argument
 
 
 def test_all_that_is_missing_is_told_at_once() -> None:

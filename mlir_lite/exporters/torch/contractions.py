@@ -35,12 +35,13 @@ def _alike(first: Value, second: Value, *operands: Tensor) -> tuple[Tensor, ...]
     return tuple(operand.to(TORCH_TYPES[product_type(first, second)]) for operand in operands)
 
 
-def _conv(op: Conv, x: Tensor, weight: Tensor) -> Tensor:
+def convolved(op: Conv, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The convolution, with a bias for each of its channels."""
     x, weight = _alike(op.x, op.weight, x, weight)
     rank = op.x.rank - 2
     check(rank in _CONV, f"conv over {rank} axes", UnsupportedError)
     x, padding = padded(channels_first(x, op.layout), op.padding)
-    y = _CONV[rank](x, weight, None, op.strides, padding, op.dilations, op.groups)
+    y = _CONV[rank](x, weight, bias, op.strides, padding, op.dilations, op.groups)
     return in_layout(y, op.layout)
 
 
@@ -79,7 +80,7 @@ def _conv_weight_gradient(op: ConvWeightGradient, x: Tensor, dy: Tensor) -> Tens
 
 CALLS: Mapping[type[Op], Call] = {
     Matmul: with_op(_matmul),
-    Conv: with_op(_conv),
+    Conv: with_op(convolved),
     ConvTranspose: with_op(_conv_transpose),
     ConvWeightGradient: with_op(_conv_weight_gradient),
 }

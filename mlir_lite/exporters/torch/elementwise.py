@@ -46,7 +46,6 @@ _FUNCTIONS: Mapping[type[Op], Callable[..., Tensor]] = {
     trigonometry.Arcsinh: torch.asinh,
     trigonometry.Arccosh: torch.acosh,
     trigonometry.Arctanh: torch.atanh,
-    arithmetic.Add: torch.add,
     arithmetic.Subtract: torch.sub,
     arithmetic.Multiply: torch.mul,
     arithmetic.Divide: torch.div,

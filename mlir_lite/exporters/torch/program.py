@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from torch import fx
 
 from ...errors import UnsupportedError
-from ...ir import Function, Node, Op, Value
+from ...ir import Function, Node, Op
 from ...location import UNKNOWN
 from ...ops.group import ungrouped
 from ...ops.table import TABLE
 from ...passes.decompose import decompose
 from . import (
     attention,
+    biases,
     contractions,
     control,
     elementwise,
@@ -28,11 +29,11 @@ from . import (
     reductions,
     windows,
 )
-from .site import Call, Site, Tensor, Tensors
+from .site import Call, Site, Tensors
 
 _ROOMS = (
     elementwise, movement, reductions, networks, contractions, attention, windows, linear_algebra,
-    control,
+    control, biases,
 )  # fmt: skip
 CALLS: Mapping[type[Op], Call] = {cls: call for room in _ROOMS for cls, call in room.CALLS.items()}
 
@@ -51,23 +52,26 @@ def _exported(fn: Function, device: str, missing: dict[str, None]) -> fx.GraphMo
     site = Site(device, lambda inner: _exported(inner, device, missing))
     known = [cls.name for cls in CALLS]
     plain = decompose(ungrouped(fn, TABLE), keep=known)
-    values: dict[Value, Tensor] = dict(zip(plain.params, site.params(plain.params), strict=True))
+    site.uses.update(plain.results)
+    for node in plain.nodes:
+        site.uses.update(node.op.operands)
+    site.values.update(zip(plain.params, site.params(plain.params), strict=True))
     for node in plain.nodes:
         try:
-            made = _call(site, node, values)
+            made = _call(site, node)
         except UnsupportedError as error:
             missing[_with_place(str(error), node)] = None
             made = site.params(node.results)  # in its place, to find what else is missing
-        values.update(zip(node.results, made, strict=True))
-    return site.finish(fn.name, [values[result] for result in plain.results])
+        site.values.update(zip(node.results, made, strict=True))
+    return site.finish(fn.name, [site.values[result] for result in plain.results])
 
 
-def _call(site: Site, node: Node, values: Mapping[Value, Tensor]) -> Tensors:
+def _call(site: Site, node: Node) -> Tensors:
     """The results of a node, by the calls that its operation has."""
     op = node.op
     if type(op) not in CALLS:
         raise UnsupportedError(op.name)
-    made = CALLS[type(op)](site, op, *op.arguments(values))
+    made = CALLS[type(op)](site, op, *op.arguments(site.values))
     if isinstance(op.infer(), tuple):
         return tuple(made[place] for place in range(len(node.results)))
     return (made,)

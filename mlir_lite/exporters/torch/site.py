@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from keyword import iskeyword
@@ -42,6 +43,8 @@ class Site:
         self.device = device
         self.graph = fx.Graph()
         self.data = torch.nn.Module()
+        self.values: dict[Value, Tensor] = {}  # what stands for each value so far
+        self.uses: Counter[Value] = Counter()  # of each value, by operations and as results
         self._export = export
         self._tracer = fx.proxy.GraphAppendingTracer(self.graph)
         self._numbers = count()
@@ -77,6 +80,7 @@ class Site:
     def finish(self, name: str, results: Sequence[Tensor]) -> fx.GraphModule:
         """The program with these results, as a tuple."""
         self.graph.output(tuple(result.node for result in results))
+        self.graph.eliminate_dead_code()  # products whose bias is added on the way
         return fx.GraphModule(self.data, self.graph, class_name=name)
 
     def _proxy(self, node: fx.Node) -> Tensor:
