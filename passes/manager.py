@@ -35,7 +35,7 @@ _LOG = logging.getLogger("mlir_lite")
 
 # Passes that round values on purpose, and how much of the largest element a deep model may lose by
 # it: later passes, which move where things are rounded, are held to the new results as loosely.
-ROUNDING: Mapping[str, float] = MappingProxyType({"precision": 0.25, "narrow-constants": 0.25})
+ROUNDING: Mapping[str, float] = MappingProxyType({"precision": 0.25, "narrow-factors": 0.25})
 
 # Passes after which a function computes something else on purpose, of other parameters perhaps.
 NEW_MEANING = frozenset({"autodiff"})

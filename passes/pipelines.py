@@ -18,7 +18,7 @@
     pack-invariants   weights of loops in panels
     orient            products transposed where that copies less
     pack-constants    weights in panels
-    narrow-constants  weights as a card multiplies them, where factors may be rounded
+    narrow-factors    factors as a card multiplies them, where rounding them is allowed
     fuse              groups that become kernels
 
 Not of the pipeline, as it gives another function:
@@ -50,7 +50,7 @@ from .hoist import hoist
 from .inline_checkpoints import inline_checkpoints
 from .integer_products import integer_products
 from .layout import layout
-from .narrow_constants import narrow_constants
+from .narrow_factors import narrow_factors
 from .orient import orient
 from .pack_constants import pack_constants
 from .pack_invariants import pack_invariants
@@ -77,7 +77,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "inline-checkpoints": inline_checkpoints,
         "integer-products": integer_products,
         "layout": layout,
-        "narrow-constants": narrow_constants,
+        "narrow-factors": narrow_factors,
         "orient": orient,
         "pack-constants": pack_constants,
         "pack-invariants": pack_invariants,
@@ -151,7 +151,7 @@ def cuda_pipeline(target: Target, *, winograd: str | int = "auto") -> tuple[Step
         Step("constant-fold"),
         Step("pack-constants", {"target": target}),
         *_TIDY,
-        Step("narrow-constants", {"target": target}),
+        Step("narrow-factors", {"target": target}),
         Step("fuse", {"target": target}),
     )
 

@@ -134,6 +134,24 @@ def test_constant_factors_are_on_the_card_in_half_the_width(
     check(found, fn, list(arrays.values()), precision)
 
 
+@ml.function(f32[33, 40], f32[40, 48], f32[48], f32[48, 24])
+def two_layers(x: Value, w: Value, b: Value, v: Value) -> Value:
+    return ml.gelu(x @ w + b) @ v
+
+
+@needs_shim
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+def test_computed_factors_are_written_in_half_the_width(precision: str, tmp_path: Path) -> None:
+    compiled = Compiled.of(two_layers, tmp_path, target=card(factors=precision))
+    first, second = compiled.source.program.kernels
+    assert first.params[-1].dtype.name == second.params[0].dtype.name == precision
+    arrays = arrays_for(two_layers)
+    (found,) = all_orders(compiled, arrays)
+    (exact,) = run_reference(two_layers, [array.astype(np.float64) for array in arrays])
+    # Four factors are rounded, and what the first product loses is a part of the second's.
+    assert np.abs(found - exact).max() <= 4 * ERRORS[precision] * np.abs(exact).max()
+
+
 def test_constant_factors_of_tf32_are_turned_when_the_program_is_built() -> None:
     w = arrays_for(turned_before)[1]
     target = card(multiprocessors=1, factors="tf32")

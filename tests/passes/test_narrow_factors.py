@@ -1,4 +1,4 @@
-"""narrow-constants: constant factors are rounded, or turned, once, where the card multiplies so."""
+"""narrow-factors: factors are rounded, or turned, where the card multiplies so and that is free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.ir import Constant
-from mlir_lite.passes.narrow_constants import narrow_constants
+from mlir_lite.passes.narrow_factors import narrow_factors
 from mlir_lite.target import Target, named_target
 from mlir_lite.types import Array
 
@@ -30,7 +30,7 @@ def weight(*shape: int) -> Array:
 
 def test_a_factor_is_there_in_half_the_width() -> None:
     expect(
-        partial(narrow_constants, target=rounding("bf16")),
+        partial(narrow_factors, target=rounding("bf16")),
         before="""
             func @f(%x: tensor<2x3xf32>) -> tensor<2x1xf32> {
               %0 = constant {value = dense<[[1.0], [0.5], [-2.0]]>} : tensor<3x1xf32>
@@ -47,9 +47,43 @@ def test_a_factor_is_there_in_half_the_width() -> None:
     )
 
 
+def test_what_a_kernel_computes_is_rounded_there() -> None:
+    expect(
+        partial(narrow_factors, target=rounding("f16")),
+        before="""
+            func @f(%x: tensor<2x3xf32>, %w: tensor<3x4xf32>) -> tensor<2x4xf32> {
+              %0 = round %x : tensor<2x3xf32>
+              %1 = matmul %0, %w : tensor<2x4xf32>
+              return %1
+            }""",
+        after="""
+            func @f(%x: tensor<2x3xf32>, %w: tensor<3x4xf32>) -> tensor<2x4xf32> {
+              %0 = round %x : tensor<2x3xf32>
+              %1 = cast %0 {dtype = f16} : tensor<2x3xf16>
+              %2 = barrier %1, _ : tensor<2x3xf16>
+              %3 = cast %2 {dtype = f32} : tensor<2x3xf32>
+              %4 = matmul %3, %w : tensor<2x4xf32>
+              return %4
+            }""",
+    )
+
+
+def test_a_result_of_the_function_is_not_rounded() -> None:
+    expect(
+        partial(narrow_factors, target=rounding("f16")),
+        before="""
+            func @f(%x: tensor<2x3xf32>, %w: tensor<3x4xf32>) -> \
+(tensor<2x3xf32>, tensor<2x4xf32>) {
+              %0 = relu %x : tensor<2x3xf32>
+              %1 = matmul %0, %w : tensor<2x4xf32>
+              return %0, %1
+            }""",
+    )
+
+
 def test_terms_of_tf32_are_side_by_side() -> None:
     expect(
-        partial(narrow_constants, target=rounding("tf32")),
+        partial(narrow_factors, target=rounding("tf32")),
         before="""
             func @f(%x: tensor<2x4xf32>) -> tensor<2x2xf32> {
               %0 = constant {value = dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]>} \
@@ -79,13 +113,13 @@ def product(*shape: int) -> Function:
     ids=["true f32", "a vector", "terms that are not copied together"],
 )
 def test_what_stays_as_it_is(fn: Function, factors: str) -> None:
-    assert str(narrow_constants(fn, target=rounding(factors))) == str(fn)
+    assert str(narrow_factors(fn, target=rounding(factors))) == str(fn)
 
 
 def test_a_large_factor_is_rounded_when_the_program_is_built() -> None:
     w = weight(64, 64)
     fn = ml.function(f32[2, 64])(lambda x: x @ w)
-    made = narrow_constants(fn, target=rounding("f16"))
+    made = narrow_factors(fn, target=rounding("f16"))
     assert operations(made) == ["cast", "matmul"]
     (data,) = (node.op.value for node in made.nodes if isinstance(node.op, Constant))
     np.testing.assert_array_equal(data.array(), w.astype(np.float16))
@@ -97,4 +131,4 @@ def test_a_factor_that_is_used_otherwise_too_is_there_once() -> None:
         return x @ w + ml.sum(w, axis=0)
 
     fn = tied.bind({"w": weight(64, 64)})
-    assert str(narrow_constants(fn, target=rounding("bf16"))) == str(fn)
+    assert str(narrow_factors(fn, target=rounding("bf16"))) == str(fn)
