@@ -1,4 +1,4 @@
-"""The gradients of attention by warps, in two launches: one of blocks of queries, which also finds
+"""The gradients of attention, in two launches: one of blocks of queries, which also finds
 what the exponents of each are relative to, and one of blocks of keys.
 
     block of queries: {for step: {scores = queries keysᵀ};  logs = top + log2(total)
@@ -18,7 +18,8 @@ from ....ops.attention_gradient import BlockedAttentionGradient
 from ....target import Gpu
 from ....tile.nodes import Kernel
 from ....tile.tree import tidy
-from ....tile.warps import ROWS, TERMS
+from ....tile.warps import NARROW, ROWS, TERMS
+from ....types import f32
 from .attention_tiles import factors
 from .gradient_keys import KeyLaunch
 from .gradient_queries import QueryLaunch
@@ -26,15 +27,17 @@ from .gradient_work import GradientWork
 
 
 def gradients_on_card(op: Op, naive: Kernel, gpu: Gpu) -> Kernel:
-    """The kernel by warps where these can multiply the factors; elsewhere the naive one."""
+    """The kernel by warps where these can multiply the factors, by lanes for f32; the naive one for
+    other types, and for blocks that are cut in another way."""
     check(isinstance(op, BlockedAttentionGradient), f"'{op.name}' is no gradient in blocks")
     assert isinstance(op, BlockedAttentionGradient)
-    dtype = factors(op.queries.dtype, gpu)
+    dtype = factors(op.queries.dtype, gpu) or op.queries.dtype
     whole = op.rows % ROWS == 0 and op.columns % TERMS == 0
-    if dtype is None or not whole or not all(param.elements for param in naive.params):
+    whole = whole and all(param.elements for param in naive.params)
+    if dtype not in (*NARROW, f32) or not whole:
         return naive
     work = GradientWork.of(op, naive, dtype)
-    first, of_queries = QueryLaunch(work).launch()
-    second, of_keys = KeyLaunch(work).launch()
+    first, of_queries = QueryLaunch.of(work).launch()
+    second, of_keys = KeyLaunch.of(work).launch()
     locals_ = (*of_queries, *of_keys, work.logs)
     return tidy(replace(work.blocks.naive, body=(first, second), locals=locals_))

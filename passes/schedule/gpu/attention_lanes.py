@@ -12,14 +12,12 @@ them and every eighth key; weights go through shared memory to the lanes that ne
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ....expr import Expr, Var, apply, const, index
 from ....ops.blocked_attention import BlockedAttention
 from ....ops.stored import Stored
 from ....tile.nodes import (
-    Accumulate,
     Block,
     Buffer,
     If,
@@ -48,7 +46,7 @@ from .attention_tiles import (
     WIDE_ROWS,
 )
 from .fragments import Fragments
-from .lane_products import added, scored
+from .lane_products import added, largest, scored
 from .product_operand import Staged
 from .running_softmax import LOWEST, exchanged, grown
 
@@ -142,11 +140,11 @@ class _Lanes:
     def _step(self, stage: Expr, first_key: Var, *, masked: bool) -> Block:
         (queries,), (keys, values) = self.steps.once, self.steps.each
         return (
-            scored(self.own, self._row, queries, keys, stage),
+            scored(self.own, "scores", self._row, queries, keys, stage),
             *((self._masked(first_key),) if masked else ()),
             *self._weighted(),
             Sync("warp"),
-            added(self.own, self._row, self.weights, values, stage),
+            added(self.own, "sums", self._row, self.weights, values, stage),
         )
 
     def _masked(self, first_key: Expr) -> Stmt:
@@ -167,17 +165,7 @@ class _Lanes:
 
     def _weighted(self) -> Block:
         """Scores become weights, in shared memory, and totals of them."""
-        zero, lowest = index(0), const(-math.inf, f32)
-
-        def largest(lane: Expr, i: Expr) -> Block:
-            target = Ref(self.own.buffers["own"].name, (i, lane, zero))
-            joined = self.own.unrolled(
-                [self._keys],
-                lambda j: (
-                    Accumulate("max", (target,), (self.own.load("scores", i, lane, j),)),
-                ),
-            )
-            return (self.own.store("own", lowest, i, lane, zero), *joined)
+        zero = index(0)
 
         def weights(lane: Expr, i: Expr) -> Block:
             def one(j: Expr) -> Block:
@@ -202,7 +190,7 @@ class _Lanes:
 
         every = [self._each]
         return (
-            self.own.lanes(every, largest),
+            largest(self.own),
             *self.own.unrolled(every, lambda i: self._joined("own", "max", i)),
             grown(self.own, self.blocks.exponent, shrunk),
             self.own.lanes(every, weights),

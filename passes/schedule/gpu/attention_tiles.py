@@ -15,8 +15,7 @@ MOST_DEPTH = 128  # sums of a warp's queries fill its registers
 STAGES = 2  # of keys and values in shared memory
 BLOCKS = 2  # that a multiprocessor should have to be busy, and has room for
 STEPS = 4  # over blocks of keys that are worth a block
-GRADIENT_COLUMNS = (64, 32)  # of scores, beside which a warp has two sums
-GRADIENT_DEPTH = 128  # of the two sums together that are held beside the more columns
+GRADIENT_DEPTH = 128  # of a warp's two sums together that it has beside many columns of scores
 WIDE_ROWS = 128  # of a block whose warps have twice as many queries each
 HEIGHTS = (128, 64, 32, 16)  # queries of a block
 
@@ -105,19 +104,29 @@ def gradient_blocks(
 ) -> tuple[int, int] | None:
     """Queries, and as many keys, of a block, and how many of the others come at a time, for the
     gradients of an attention; None where there is no kernel for them."""
-    narrow = factors(dtype, gpu)
-    if narrow is None or max(queries[-1], values[-1]) > MOST_DEPTH:
+    if dtype not in (*NARROW, f32) or max(queries[-1], values[-1]) > MOST_DEPTH:
         return None
-    each = max(queries[-2], values[-2])
-    depth = _whole(queries[-1], TERMS) + _whole(values[-1], TERMS)
-    for rows, columns in product(HEIGHTS[1:], GRADIENT_COLUMNS):
-        if columns == GRADIENT_COLUMNS[0] and (depth > GRADIENT_DEPTH or columns > rows):
+    each, narrow = max(queries[-2], values[-2]), factors(dtype, gpu)
+    unit = TERMS if narrow else WIDE * QUAD
+    depth = _whole(queries[-1], unit) + _whole(values[-1], unit)
+    more, fewer = (64, 32) if narrow else (32, 16)
+    for rows, columns in product(HEIGHTS[1:], (more, fewer)):
+        if columns == more and (depth > GRADIENT_DEPTH or columns > rows):
             continue
-        numbers = STAGES * columns * 2 * f32.bytes
-        taken = (rows + STAGES * columns) * depth * narrow.bytes + numbers
+        taken = _gradient_bytes(rows, columns, depth, narrow)
         if taken <= _room(gpu) and (rows == HEIGHTS[-1] or rows // 2 < each):
             return rows, columns
     return None
+
+
+def _gradient_bytes(rows: int, columns: int, depth: int, narrow: DType | None) -> int:
+    """Shared memory for tiles of both factors of scores, together so deep, and for two numbers of
+    each query."""
+    numbers = STAGES * columns * 2 * f32.bytes
+    if narrow:
+        return (rows + STAGES * columns) * depth * narrow.bytes + numbers
+    weights = rows * (columns + WEIGHTS_PADDING) * f32.bytes
+    return (rows + STAGES * columns) * (depth + 2 * PADDING) * f32.bytes + weights + numbers
 
 
 def _room(gpu: Gpu) -> int:

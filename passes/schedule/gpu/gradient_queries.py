@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from ....expr import Expr, Var, apply, const, index, select
 from ....tile.nodes import Block, Buffer, If, Let, Ref, Stmt, Store, Sync
 from ....tile.tree import var
-from ....tile.warps import COLUMNS
 from ....types import f32
 from .attention_blocks import AttentionBlocks
 from .attention_steps import Steps, bound
-from .fragment_products import narrowed, product, summed
-from .fragments import Fragments
+from .gradient_units import Row, Unit, is_first_lane, joined
 from .gradient_work import GradientWork
-from .running_softmax import LOWEST, exchanged, grown, maxima, powers
+from .running_softmax import LOWEST, grown
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,11 @@ class QueryLaunch:
     """The work of writing it."""
 
     work: GradientWork
+    unit: Unit
+
+    @staticmethod
+    def of(work: GradientWork) -> QueryLaunch:
+        return QueryLaunch(work, work.unit({"sums": work.blocks.queries.shape[-1]}))
 
     @property
     def blocks(self) -> AttentionBlocks:
@@ -35,137 +38,133 @@ class QueryLaunch:
 
     def launch(self) -> tuple[Stmt, tuple[Buffer, ...]]:
         """The launch of blocks of queries, and what it keeps."""
-        blocks = self.blocks
-        queries = self.work.side(blocks, "queries", blocks.queries, once=True)
-        arrived = self.work.side(blocks, "arrived", self.work.stored("arrived"), once=True)
-        keys = self.work.side(blocks, "keys", blocks.keys, once=False)
-        values = self.work.side(blocks, "values", blocks.values, once=False)
-        own = self.work.registers({"sums": queries.sizes[1]})
-        warp = self.work.names.fresh("warp")
-        row = self.work.first_row(warp)
+        blocks, unit, side = self.blocks, self.unit, self.work.side
+        queries = side(unit, blocks, "queries", blocks.queries, once=True)
+        arrived = side(unit, blocks, "arrived", self.work.stored("arrived"), once=True)
+        keys = side(unit, blocks, "keys", blocks.keys, once=False)
+        values = side(unit, blocks, "values", blocks.values, once=False)
 
         def scored(stage: Expr, first_key: Var, masked: bool) -> Block:
             return (
-                *product(own, "scores", queries, keys, row, stage),
-                *((self._masked(own, row, first_key),) if masked else ()),
+                *unit.product("scores", queries, keys, stage),
+                *((self._masked(first_key),) if masked else ()),
             )
 
         def counted(stage: Expr, first_key: Var, *, masked: bool) -> Block:
-            return (*scored(stage, first_key, masked), *self._totals(own))
-
-        def change(lane: Expr, i: Expr, j: Expr, e: Expr) -> Block:
-            return self.work.change(own, own.load("along", i, lane, e // 2), i, j, lane, e)
+            return (*scored(stage, first_key, masked), *self._totals())
 
         def changed(stage: Expr, first_key: Var, *, masked: bool) -> Block:
             return (
                 *scored(stage, first_key, masked),
-                *powers(own, blocks.exponent),
-                *product(own, "toward", arrived, values, row, stage),
-                own.lanes([self.work.fragments, own.extent("scores", 1), 4], change),
-                *narrowed(own, self.work.dtype),
-                *summed(own, "sums", keys, stage),
+                *self._powers(),
+                *unit.product("toward", arrived, values, stage),
+                unit.by_row(self._changed),
+                *unit.summed("sums", keys, stage),
             )
 
-        first = Steps(blocks, warp, (queries, arrived), (keys,))
-        second = Steps(blocks, warp, (), (keys, values))
+        first = Steps(blocks, unit.warp, (queries, arrived), (keys,))
+        second = Steps(blocks, unit.warp, (), (keys, values))
         body: Block = (
             *blocks.begin(),
-            self.work.cleared(own, "sums"),
-            self._begun(own, row),
+            self.work.cleared(unit, "sums"),
+            unit.by_row(self._begun),
             *first.started(),
             *first.loops(counted),
-            *self._logs(own, row),
+            *joined(unit, "total", "add"),
+            unit.by_row(self._logs),
             Sync("block"),
             *second.started(),
             *second.loops(changed),
-            self._stored_rows(own, row, self.blocks.naive.params[-3]),
+            unit.by_row(self._stored),
         )
         tiles = tuple(side.tiles for side in (queries, arrived, keys, values))
-        whole = bound(warp, self.work.warps, blocks.block, blocks.count, body)
-        return whole, (*tiles, *own.buffers.values())
+        whole = bound(unit.warp, unit.warps, blocks.block, blocks.count, body)
+        return whole, (*tiles, *unit.kept)
 
-    def _begun(self, own: Fragments, row: Expr) -> Stmt:
+    def _begun(self, row: Row) -> Block:
         """Statistics of nothing, and the sums along rows, which lie in memory."""
-        none = const(0, f32)
+        own, none = self.unit.own, const(0, f32)
+        lets, place, axes = self.blocks.row(row.place)
+        *batch, s = self.blocks.places(axes)
+        along = self.work.stored("along").load((*batch, s, index(0)))
+        inside = self.blocks.row_is_inside(place)
+        return (
+            own.store("top", const(LOWEST, f32), *row.at),
+            own.store("total", none, *row.at),
+            *lets,
+            own.store("along", select(inside, along, none), *row.at),
+        )
 
-        def one(lane: Expr, i: Expr, h: Expr) -> Block:
-            lets, place, axes = self.blocks.row(self.work.row(row, lane, i, h))
-            *batch, s = self.blocks.places(axes)
-            along = self.work.stored("along").load((*batch, s, index(0)))
-            inside = self.blocks.row_is_inside(place)
-            return (
-                own.store("top", const(LOWEST, f32), i, lane, h),
-                own.store("total", none, i, lane, h),
-                *lets,
-                own.store("along", select(inside, along, none), i, lane, h),
-            )
+    def _masked(self, first_key: Expr) -> Stmt:
+        """The scores of a block of which some are not seen, or that a mask changes."""
+        own = self.unit.own
 
-        return own.lanes([self.work.fragments, 2], one)
+        def one(row: Row) -> Block:
+            lets, place, axes = self.blocks.row(row.place)
 
-    def _masked(self, own: Fragments, row: Expr, first_key: Expr) -> Stmt:
-        def one(lane: Expr, i: Expr, h: Expr) -> Block:
-            lets, place, axes = self.blocks.row(self.work.row(row, lane, i, h))
-
-            def score(j: Expr, pair: Expr) -> Block:
-                at = (i, j, lane, h * 2 + pair)
+            def score(at: tuple[Expr, ...], column: Expr) -> Block:
                 key = var(self.blocks.axis("key"))
                 value = self.blocks.masked(own.load("scores", *at), place, axes, key)
-                here = Let(key.name, first_key + j * COLUMNS + lane % 4 * 2 + pair)
-                return (here, own.store("scores", value, *at))
+                return (Let(key.name, first_key + column), own.store("scores", value, *at))
 
-            return (*lets, *own.unrolled([own.extent("scores", 1), 2], score))
+            return (*lets, *self.unit.scores_of(row, score))
 
-        return own.lanes([self.work.fragments, 2], one)
+        return self.unit.by_row(one)
 
-    def _totals(self, own: Fragments) -> Block:
+    def _powers(self) -> Block:
+        """`scores = 2 ** (exponent(scores) - top)`, in their place."""
+        own = self.unit.own
+
+        def one(row: Row) -> Block:
+            def score(at: tuple[Expr, ...], _: Expr) -> Block:
+                exponent = self.blocks.exponent(own.load("scores", *at))
+                return (own.store("scores", exponent - own.load("top", *row.at), *at),)
+
+            return self.unit.scores_of(row, score)
+
+        return (self.unit.by_row(one), *self.unit.raised())
+
+    def _totals(self) -> Block:
         """The largest score of each row so far, and the total of the weights relative to it."""
+        own = self.unit.own
+
         def less(rate: Expr, lane: Expr, i: Expr, h: Expr) -> Block:
             return (own.store("total", own.load("total", i, lane, h) * rate, i, lane, h),)
 
-        def more(lane: Expr, i: Expr, j: Expr, e: Expr) -> Block:
-            total = own.load("total", i, lane, e // 2) + own.load("scores", i, j, lane, e)
-            return (own.store("total", total, i, lane, e // 2),)
+        def more(row: Row) -> Block:
+            def score(at: tuple[Expr, ...], _: Expr) -> Block:
+                return (own.add("total", own.load("scores", *at), *row.at),)
+
+            return self.unit.scores_of(row, score)
 
         return (
-            *maxima(own),
+            *self.unit.maxima(),
             grown(own, self.blocks.exponent, less),
-            *powers(own, self.blocks.exponent),
-            own.lanes([self.work.fragments, own.extent("scores", 1), 4], more),
+            *self._powers(),
+            self.unit.by_row(more),
         )
 
-    def _logs(self, own: Fragments, row: Expr) -> Block:
-        """The logarithm of each row's total, which exponents are relative to from now on, into
-        memory too."""
+    def _logs(self, row: Row) -> Block:
+        """The logarithm of a row's total, which exponents are relative to from now on, into memory
+        too."""
+        own = self.unit.own
+        lets, place, axes = self.blocks.row(row.place)
+        top = own.load("top", *row.at)
+        at = Ref(self.work.logs.name, tuple(self.blocks.places(axes)))
+        is_kept = apply("and", self.blocks.row_is_inside(place), is_first_lane(self.unit, row))
+        return (
+            *lets,
+            own.store("top", top + apply("log2", own.load("total", *row.at)), *row.at),
+            If(is_kept, (Store(at, top),)),
+        )
 
-        def one(lane: Expr, i: Expr, h: Expr) -> Block:
-            lets, place, axes = self.blocks.row(self.work.row(row, lane, i, h))
-            top = own.load("top", i, lane, h)
-            log = top + apply("log2", own.load("total", i, lane, h))
-            at = Ref(self.work.logs.name, tuple(self.blocks.places(axes)))
-            inside = apply("and", self.blocks.row_is_inside(place), (lane % 4).eq(index(0)))
-            return (
-                *lets,
-                own.store("top", log, i, lane, h),
-                If(inside, (Store(at, top),)),
-            )
+    def _changed(self, row: Row) -> Block:
+        along = self.unit.own.load("along", *row.at)
+        return self.unit.scores_of(row, lambda at, _: self.work.change(self.unit, along, at))
 
-        def joined(i: Expr) -> Block:
-            return tuple(
-                part for step in (1, 2) for part in exchanged(own, "total", "add", i, step)
-            )
-
-        rows = [self.work.fragments]
-        return (*own.unrolled(rows, joined), own.lanes([*rows, 2], one))
-
-    def _stored_rows(self, own: Fragments, row: Expr, result: Buffer) -> Stmt:
-        def one(lane: Expr, i: Expr, h: Expr) -> Block:
-            lets, place, axes = self.blocks.row(self.work.row(row, lane, i, h))
-            return (
-                *lets,
-                *self.work.row_stored(
-                    own, "sums", result, self.blocks.places(axes),
-                    self.blocks.row_is_inside(place), self.work.op.scale, lane, i, h,
-                ),
-            )  # fmt: skip
-
-        return own.lanes([self.work.fragments, 2], one)
+    def _stored(self, row: Row) -> Block:
+        lets, place, axes = self.blocks.row(row.place)
+        result, inside = self.blocks.naive.params[-3], self.blocks.row_is_inside(place)
+        places, scale = self.blocks.places(axes), self.work.op.scale
+        stored = self.work.row_stored(self.unit, "sums", row, result, places, inside, scale)
+        return (*lets, *stored)

@@ -6,11 +6,12 @@ and every eighth row, or every eighth four columns, of the right one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 from ....expr import Expr, Load, const, index
-from ....tile.nodes import Block, Buffer, Loop, Stmt
+from ....tile.nodes import Accumulate, Block, Buffer, Loop, Ref, Stmt
 from ....tile.tree import var
 from ....types import f32
 from .attention_tiles import QUAD, WIDE
@@ -20,8 +21,10 @@ from .product_operand import Staged
 Rows: TypeAlias = Callable[[Expr, Expr], Expr]  # where a lane's i-th row is in the block
 
 
-def scored(own: Fragments, row: Rows, queries: Staged, keys: Staged, stage: Expr) -> Stmt:
-    """`scores[i, j] = sum over d of queries[i, d] * keys[j, d]`, four terms at a time."""
+def scored(
+    own: Fragments, name: str, row: Rows, queries: Staged, keys: Staged, stage: Expr
+) -> Stmt:
+    """`name[i, j] = sum over d of queries[i, d] * keys[j, d]`, four terms at a time."""
 
     def lane_work(lane: Expr) -> Block:
         d = own.names.fresh("d", "$")
@@ -36,11 +39,11 @@ def scored(own: Fragments, row: Rows, queries: Staged, keys: Staged, stage: Expr
 
         def multiplied(v: Expr, i: Expr, j: Expr) -> Block:
             product = own.load("a", i, lane, v) * own.load("b", j, lane, v)
-            return (own.add("scores", product, i, lane, j),)
+            return (own.add(name, product, i, lane, j),)
 
         cleared = own.unrolled(
             [own.extent("a", 0), own.extent("b", 0)],
-            lambda i, j: (own.store("scores", const(0, f32), i, lane, j),),
+            lambda i, j: (own.store(name, const(0, f32), i, lane, j),),
         )
         body = (
             *own.unrolled([own.extent("a", 0), QUAD], brought_a),
@@ -52,9 +55,11 @@ def scored(own: Fragments, row: Rows, queries: Staged, keys: Staged, stage: Expr
     return own.lanes([], lane_work)
 
 
-def added(own: Fragments, row: Rows, weights: Buffer, values: Staged, stage: Expr) -> Stmt:
-    """`sums[i, e] += sum over t of weights[i, t] * values[t, e]`, four keys at a time."""
-    width = own.extent("sums", 2)
+def added(
+    own: Fragments, name: str, row: Rows, weights: Buffer, values: Staged, stage: Expr
+) -> Stmt:
+    """`name[i, e] += sum over t of weights[i, t] * values[t, e]`, four keys at a time."""
+    width = own.extent(name, 2)
 
     def lane_work(lane: Expr) -> Block:
         t = own.names.fresh("t", "$")
@@ -71,7 +76,7 @@ def added(own: Fragments, row: Rows, weights: Buffer, values: Staged, stage: Exp
 
             def multiplied(i: Expr, e: Expr) -> Block:
                 product = own.load("a", i, lane, v) * own.load("c", lane, e)
-                return (own.add("sums", product, i, lane, e),)
+                return (own.add(name, product, i, lane, e),)
 
             return (
                 *own.unrolled([width // QUAD, QUAD], brought_c),
@@ -85,6 +90,21 @@ def added(own: Fragments, row: Rows, weights: Buffer, values: Staged, stage: Exp
         return (Loop(t, index(0), index(values.sizes[0] // QUAD), body),)
 
     return own.lanes([], lane_work)
+
+
+def largest(own: Fragments) -> Stmt:
+    """`own` = the largest score of each row that a lane has."""
+
+    def row(lane: Expr, i: Expr) -> Block:
+        zero = index(0)
+        target = Ref(own.buffers["own"].name, (i, lane, zero))
+        joined = own.unrolled(
+            [own.extent("scores", 2)],
+            lambda j: (Accumulate("max", (target,), (own.load("scores", i, lane, j),)),),
+        )
+        return (own.store("own", const(-math.inf, f32), i, lane, zero), *joined)
+
+    return own.lanes([own.extent("scores", 0)], row)
 
 
 def _at(side: Staged, stage: Expr, row: Expr, term: Expr) -> Load:

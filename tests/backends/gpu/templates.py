@@ -125,6 +125,16 @@ attention_gradient = ml.grad(
 )
 
 
+def attended_f32(q: Value, k: Value, v: Value) -> Value:
+    return attention(q, k, v)
+
+
+attended_f32_gradient = ml.grad(
+    ml.function(f32[4, 16, 2048, 64], f32[4, 16, 2048, 64], f32[4, 16, 2048, 64])(attended_f32),
+    wrt=("q", "k", "v"),
+)
+
+
 @ml.function(f32[2048, 2048], f32[2048, 2048])
 def product_tf32(x: Value, w: Value) -> Value:
     return x @ w
@@ -145,4 +155,5 @@ TEMPLATES: tuple[Function, ...] = (
     added, transposed, transposed_bf16, summed,
     product_tf32, linear_tf32,
     attention_bf16, attention_f32, attention_f16, attention_decode, attention_gradient,
+    attended_f32_gradient,
 )  # fmt: skip

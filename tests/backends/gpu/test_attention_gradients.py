@@ -15,9 +15,10 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32, i64, nn, train
 from mlir_lite.ir import run_reference
 from mlir_lite.passes.schedule.gpu.attention_tiles import gradient_blocks
+from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.verify import verify_kernel
-from mlir_lite.types import Array, TensorType
+from mlir_lite.types import Array, DType, TensorType
 
 from .compiled import Compiled, all_orders, card, planned
 from .shim import build, needs_shim, unit_text
@@ -50,11 +51,17 @@ CASES: Mapping[str, Case] = {
     "wide heads": Case((33, 128), (40, 128), 128, bf16),
     "few queries": Case((2, 5, 16), (2, 70, 16), 16, f16, f16[2, 1, 70]),
     "rounded": Case((2, 40, 24), (2, 40, 24), 24, f32, target=rounding()),
+    "f32": Case((2, 37, 16), (2, 45, 16), 24, f32),
+    "f32, causal over several blocks": Case((100, 64), (150, 64), 64, f32, causal=True),
+    "f32, wide heads, a mask": Case((2, 33, 128), (1, 40, 128), 128, f32, f32[33, 40]),
 }
 
 
 def allowed(case: Case) -> float:
-    """Weights and what arrives at them are rounded to the factors' type, as are the factors."""
+    """Weights and what arrives at them are rounded to the factors' type, as are the factors; in f32
+    it is twice what the products of PyTorch lose, of 150 queries of 64."""
+    if case.dtype == f32 and case.target == card():
+        return 16 * float(np.finfo(np.float32).eps)
     return {f16: 2.0**-8, bf16: 2.0**-6, f32: 2.0**-5}[case.dtype]
 
 
@@ -62,7 +69,10 @@ def exact(fn: Function, arrays: list[Array]) -> tuple[Array, ...]:
     return run_reference(fn, [array.astype(np.float64) for array in arrays])
 
 
-@pytest.mark.parametrize("name", slow_but_for(("odd sizes",), ("odd sizes", "few queries")))
+INTERPRETED = ("odd sizes", "f32")
+
+
+@pytest.mark.parametrize("name", slow_but_for(INTERPRETED, (*INTERPRETED, "few queries")))
 def test_schedules_compute_the_reference(name: str) -> None:
     case = CASES[name]
     fn = gradients_of(case)
@@ -74,7 +84,11 @@ def test_schedules_compute_the_reference(name: str) -> None:
         assert error(one, other) <= allowed(case)
 
 
-QUICK = ("causal over several blocks", "heads that share keys, a mask")
+QUICK = (
+    "causal over several blocks",
+    "heads that share keys, a mask",
+    "f32, causal over several blocks",
+)
 
 
 @needs_shim
@@ -91,8 +105,9 @@ def test_source_computes_the_reference(name: str, tmp_path: Path) -> None:
 
 
 @needs_shim
-def test_no_threads_race_and_no_banks_conflict(tmp_path: Path) -> None:
-    fn = gradients_of(Case((33, 32), (70, 32), 32, bf16, causal=True))
+@pytest.mark.parametrize("dtype", [bf16, f32], ids=str)
+def test_no_threads_race_and_no_banks_conflict(dtype: DType, tmp_path: Path) -> None:
+    fn = gradients_of(Case((33, 32), (70, 32), 32, dtype, causal=True))
     compiled = Compiled.of(fn, tmp_path, watched=True)
     compiled(*arrays_for(fn))
     counts = compiled.device.counts()
@@ -114,9 +129,9 @@ def test_sums_and_scores_fit_into_registers(
 # What is written instead of what.
 PLANTED: Mapping[str, tuple[str, str]] = {
     "the wrong stage": (r"(step(?:_\d)?) % 2", r"(\1 + 1) % 2"),
-    "logarithms of other queries": (r"- logs_1\[", "- logs_1[1 + "),
-    "no sums along rows": (r"- along_1\[", "- 0.0f * along_1["),
-    "no sums along columns": (r"- along_2\[", "- 0.0f * along_2["),
+    "logarithms of other queries": (r"- (logs_\d)\[step", r"- \1[1 + step"),
+    "no sums along rows": (r"- (along_\d)\[(?!step)", r"- 0.0f * \1["),
+    "no sums along columns": (r"- (along_\d)\[step", r"- 0.0f * \1[step"),
     "keys that are not masked": (r"- first_row / 64 \+ 1", "- first_row / 64"),
     "changes of other keys": (r"narrow_f16\(&weights\[\w+ \* 4\]", "narrow_f16(&weights[0]"),
 }
@@ -157,18 +172,21 @@ class Reader(nn.Module):
 
 
 @needs_shim
-def test_a_step_of_training_keeps_no_scores(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "near"), [(card(), 1e-5), pytest.param(rounding(), 2e-2, marks=pytest.mark.slow)]
+)
+def test_a_step_of_training_keeps_no_scores(target: Target, near: float, tmp_path: Path) -> None:
     step = train.step(
         Reader(), ml.cross_entropy, train.SGD(0.1), inputs=f32[2, 21, 32], targets=i64[2]
     )
     random = np.random.default_rng(0)
     x = random.standard_normal((2, 21, 32)).astype(np.float32)
     arrays = [*step.initial(Reader().init(1)).values(), x, random.integers(0, 3, 2)]
-    compiled = Compiled.of(step.function, tmp_path, target=rounding())
+    compiled = Compiled.of(step.function, tmp_path, target=target)
     kernels = list(compiled.source.kernels)
     assert sum("attention_gradient" in kernel for kernel in kernels) == 2
     shapes = [slot.type.shape for slot in compiled.source.program.slots]
     assert not any(shape[-2:] == (21, 21) for shape in shapes)
     found = compiled(*arrays)
     for one, other in zip(found, run_reference(step.function, arrays), strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-2, atol=2e-2)
+        np.testing.assert_allclose(one, other, rtol=near, atol=near)

@@ -1,0 +1,99 @@
+"""Warps that multiply fragments, for the gradients of attention: a warp has sixteen rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ....expr import Expr, index
+from ....ops.attention_gradient import BlockedAttentionGradient
+from ....tile.nodes import Block, Buffer, Space, Stmt
+from ....tile.tree import Names, var
+from ....tile.warps import COLUMNS, LANES, ROWS, TERMS
+from ....types import DType, f32
+from .fragment_products import PAIR, narrowed, product, summed
+from .fragments import Fragments
+from .gradient_units import Element, Row
+from .product_operand import Staged
+from .running_softmax import maxima, raised
+from .warp_tiles import swizzled
+
+
+@dataclass(frozen=True)
+class WarpUnit:
+    """The warps of a block."""
+
+    own: Fragments
+    warp: str
+    warps: int
+    dtype: DType
+    row_lanes: int = 4
+
+    @staticmethod
+    def of(
+        names: Names, op: BlockedAttentionGradient, dtype: DType, depths: Mapping[str, int]
+    ) -> WarpUnit:
+        """With sums of such depths."""
+        columns = op.columns
+        shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
+            "a": (dtype, (1, 1, LANES, 8)),
+            "b": (dtype, (PAIR, LANES, 4)),
+            "weights": (dtype, (columns // TERMS, 1, LANES, 8)),
+            **dict.fromkeys(("scores", "toward"), (f32, (1, columns // COLUMNS, LANES, 4))),
+            **{
+                name: (f32, (1, _whole(depth) // COLUMNS, LANES, 4))
+                for name, depth in depths.items()
+            },
+            **dict.fromkeys(("top", "own", "other", "total", "along"), (f32, (1, LANES, 2))),
+        }
+        own = Fragments.of(names, shapes)
+        return WarpUnit(own, names.fresh("warp"), op.rows // ROWS, dtype)
+
+    @property
+    def kept(self) -> tuple[Buffer, ...]:
+        return tuple(self.own.buffers.values())
+
+    def padded(self, depth: int) -> int:
+        return _whole(depth)
+
+    def tiles(self, name: str, stages: int, high: int, wide: int) -> Buffer:
+        shape = (stages, high, wide)
+        return Buffer(name, self.dtype, shape, Space.SHARED, swizzled(shape, self.dtype))
+
+    @property
+    def _first_row(self) -> Expr:
+        return var(self.warp) * ROWS
+
+    def by_row(self, body: Callable[[Row], Block]) -> Stmt:
+        def one(lane: Expr, h: Expr) -> Block:
+            place = self._first_row + h * (ROWS // 2) + lane // 4
+            return body(Row((index(0), lane, h), place))
+
+        return self.own.lanes([2], one)
+
+    def scores_of(self, row: Row, body: Element) -> Block:
+        return self.sums_of("scores", row, body)
+
+    def sums_of(self, name: str, row: Row, body: Element) -> Block:
+        i, lane, h = row.at
+
+        def one(j: Expr, pair: Expr) -> Block:
+            return body((i, j, lane, h * 2 + pair), j * COLUMNS + lane % 4 * 2 + pair)
+
+        return self.own.unrolled([self.own.extent(name, 1), 2], one)
+
+    def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
+        return product(self.own, name, rows, columns, self._first_row, stage)
+
+    def summed(self, name: str, terms: Staged, stage: Expr) -> Block:
+        return (*narrowed(self.own, self.dtype), *summed(self.own, name, terms, stage))
+
+    def maxima(self) -> Block:
+        return maxima(self.own)
+
+    def raised(self) -> Block:
+        return raised(self.own)
+
+
+def _whole(depth: int) -> int:
+    return -(-depth // TERMS) * TERMS
