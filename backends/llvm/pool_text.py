@@ -1,12 +1,7 @@
 """The LLVM text of the thread pool: `@ml_worker`, `@ml_parallel(_toward)`, `@ml_stop`.
 
-A pool is one block of memory. Work is cut into chunks and published by raising `generation`; the
-threads take chunks through tickets, the caller through its own, the workers through theirs, and who
-has none left through the other. So each thread mostly meets the data it had last time; it goes
-forward through its chunks, so that what a kernel asks for ahead is what it needs next; and one that
-comes late, or is kept from its processor, leaves its last chunks to the others. Where `backwards`
-is asked for, a thread begins with the chunks that it did last when it went forward: they are in its
-caches still. A worker that has spun long enough sleeps on `generation` itself (a futex). Fields
+A pool is one block of memory. Work is cut into chunks (`pool_chunks`) and published by raising
+`generation`. A worker that has spun long enough sleeps on `generation` itself (a futex). Fields
 that different threads write often stand on lines apart, and a worker that waits looks at a line
 that nothing of the work is written to.
 """
@@ -16,10 +11,10 @@ from __future__ import annotations
 from string import Template
 
 from .machine import Machine
+from .pool_chunks import CHUNKS, share_text
 from .pool_header import PoolHeader
 from .pool_waiting import pause_text, waiting_text
 
-CHUNKS = 4  # of work a thread: enough for a late thread to cost little
 PIECES = 16  # that a thread without others goes backwards through: small beside its caches
 
 
@@ -37,87 +32,11 @@ def pool_text(machine: Machine, *, futex: bool) -> str:
     functions = Template(_FUNCTIONS).substitute(
         offsets, pause=pause, per_thread=str(CHUNKS), pieces=str(PIECES)
     )
-    return "\n".join([declaration, waiting_text(machine, futex=futex), functions])
+    waiting = waiting_text(machine, futex=futex)
+    return "\n".join([declaration, waiting, share_text(offsets), functions])
 
 
 _FUNCTIONS = """
-; Take chunks of the work of %generation and run them until none is left: first those of the own
-; side in order, then the other's, its last first. A ticket holds the generation, so that who comes
-; late takes nothing of the next work.
-define internal void @ml_share(ptr %pool, i32 %generation, i1 %is.worker) nounwind {
-entry:
-  %callers.at = getelementptr i8, ptr %pool, i64 $callers
-  %workers.at = getelementptr i8, ptr %pool, i64 $workers
-  %finished.at = getelementptr i8, ptr %pool, i64 $finished
-  %task.at = getelementptr i8, ptr %pool, i64 $task
-  %context.at = getelementptr i8, ptr %pool, i64 $context
-  %extent.at = getelementptr i8, ptr %pool, i64 $extent
-  %chunks.at = getelementptr i8, ptr %pool, i64 $chunks
-  %share.at = getelementptr i8, ptr %pool, i64 $share
-  %backwards.at = getelementptr i8, ptr %pool, i64 $backwards
-  %backwards = load i64, ptr %backwards.at
-  %is.back = icmp ne i64 %backwards, 0
-  %task = load ptr, ptr %task.at
-  %context = load ptr, ptr %context.at
-  %extent = load i64, ptr %extent.at
-  %chunks = load i64, ptr %chunks.at
-  %share = load i64, ptr %share.at
-  %rest = sub i64 %chunks, %share
-  %wide = zext i32 %generation to i64
-  %mine = shl i64 %wide, 32
-  br label %look
-look:
-  %done = phi i64 [ 0, %entry ], [ %done, %take ], [ %done.next, %run ], [ %done, %turn ]
-  %others = phi i1 [ false, %entry ], [ %others, %take ], [ %others, %run ], [ true, %turn ]
-  %of.workers = xor i1 %is.worker, %others
-  %ticket.at = select i1 %of.workers, ptr %workers.at, ptr %callers.at
-  %begin = select i1 %of.workers, i64 %share, i64 0
-  %size = select i1 %of.workers, i64 %rest, i64 %share
-  %ticket = load atomic i64, ptr %ticket.at acquire, align 8
-  %taken = sub i64 %ticket, %mine
-  %current = icmp ult i64 %taken, 4294967296
-  %front = lshr i64 %taken, 16
-  %back = and i64 %taken, 65535
-  %sum = add i64 %front, %back
-  %left = icmp ult i64 %sum, %size
-  %open = and i1 %current, %left
-  br i1 %open, label %take, label %exhausted
-exhausted:
-  br i1 %others, label %report, label %turn
-turn:
-  br label %look
-take:
-  %one = select i1 %others, i64 1, i64 65536
-  %next = add i64 %ticket, %one
-  %exchanged = cmpxchg ptr %ticket.at, i64 %ticket, i64 %next acq_rel monotonic
-  %won = extractvalue { i64, i1 } %exchanged, 1
-  br i1 %won, label %run, label %look
-run:
-  %number = select i1 %others, i64 %back, i64 %front
-  %end = add i64 %begin, %size
-  %last = sub i64 %end, 1
-  %from.start = add i64 %begin, %number
-  %from.last = sub i64 %last, %number
-  %reversed = xor i1 %is.back, %others
-  %chunk = select i1 %reversed, i64 %from.last, i64 %from.start
-  %after = add i64 %chunk, 1
-  %lo.scaled = mul i64 %chunk, %extent
-  %hi.scaled = mul i64 %after, %extent
-  %lo = udiv i64 %lo.scaled, %chunks
-  %hi = udiv i64 %hi.scaled, %chunks
-  call void %task(ptr %context, i64 %lo, i64 %hi)
-  %done.next = add i64 %done, 1
-  br label %look
-report:
-  %none = icmp eq i64 %done, 0
-  br i1 %none, label %leave, label %add
-add:
-  %before = atomicrmw add ptr %finished.at, i64 %done release
-  br label %leave
-leave:
-  ret void
-}
-
 ; Take part in the work of each generation after %first until told to stop.
 define void @ml_worker(ptr %pool, i32 %first) nounwind {
 entry:

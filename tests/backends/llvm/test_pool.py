@@ -18,7 +18,8 @@ import pytest
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.backends.llvm.pool import ThreadPool, pool_code, shared_pool
-from mlir_lite.backends.llvm.pool_text import CHUNKS, PIECES
+from mlir_lite.backends.llvm.pool_chunks import CHUNKS, LONGER
+from mlir_lite.backends.llvm.pool_text import PIECES
 
 # `mark` raises context[i] for its share and writes the share's end where the share starts, 1000
 # further on; `nested` shares out `mark` from within a task, once for every index of its own.
@@ -126,17 +127,26 @@ def pool(futex: bool) -> Iterator[ThreadPool]:
 
 
 def chunks(extent: int, threads: int) -> list[tuple[int, int]]:
-    """The pieces that work is cut into, whichever thread runs them."""
-    count = min(extent, threads * CHUNKS)
+    """The pieces that work is cut into, whichever thread runs them: of each side first the long
+    ones, if there are any of more than one index."""
     if extent <= 1 or threads == 1:
         return [(0, extent)]
-    ends = [index * extent // count for index in range(count + 1)]
-    return list(pairwise(ends))
+    count = min(extent, threads * CHUNKS)
+    callers = -(-count // threads)
+    pieces: list[tuple[int, int]] = []
+    for first, size in ((0, callers), (callers, count - callers)):
+        start, stop = first * extent // count, (first + size) * extent // count
+        longer = LONGER if count < extent else 1
+        lengths = [longer] * (size // 2) + [1] * (size - size // 2)
+        before = (sum(lengths[:chunk]) for chunk in range(size + 1))
+        ends = [start + edge * (stop - start) // sum(lengths) for edge in before]
+        pieces += [(lo, hi) for lo, hi in pairwise(ends) if lo < hi]
+    return pieces
 
 
-@pytest.mark.parametrize("extent", [0, 1, 2, 3, 4, 7, 999])
+@pytest.mark.parametrize("extent", [0, 1, 2, 3, 4, 7, 18, 999])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
-def test_chunks_are_contiguous_and_even(
+def test_chunks_are_contiguous_and_the_last_ones_short(
     tasks: Tasks, futex: bool, threads: int, extent: int
 ) -> None:
     pool = ThreadPool(threads, futex=futex)
@@ -148,10 +158,10 @@ def test_chunks_are_contiguous_and_even(
 @pytest.mark.parametrize(
     ("backwards", "late", "order"),
     [
-        (False, "caller", [4, 5, 6, 7, 3, 2, 1]),
-        (False, "worker", [0, 1, 2, 3, 7, 6, 5]),
-        (True, "caller", [7, 6, 5, 4, 0, 1, 2]),
-        (True, "worker", [3, 2, 1, 0, 4, 5, 6]),
+        (False, "caller", [*range(8, 16), *range(7, 0, -1)]),
+        (False, "worker", [*range(8), *range(15, 8, -1)]),
+        (True, "caller", [*range(15, 7, -1), *range(7)]),
+        (True, "worker", [*range(7, -1, -1), *range(8, 15)]),
     ],
 )
 def test_a_thread_goes_one_way_and_leaves_its_last_chunks_to_others(
