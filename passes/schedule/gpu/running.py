@@ -173,7 +173,10 @@ class _Rows:
         each = self.threads * NEIGHBOURS
         turns = -(-extent_of(running.along) // each)
         first = var(turn) * each + var(self.thread) * NEIGHBOURS
-        body = (*self._loaded(first), *self._joined(), *self._written(first), Sync("block"))
+        body: Block = (*self._loaded(first), *self._joined(), *self._written(first))
+        # The next turn begins to write on side 0.
+        if turns > 1 and self._side == 0:
+            body = (*body, Sync("block"))
         lets = axes_at(running.loops, var(self.block)) if running.loops else ()
         stmts = (
             *lets,

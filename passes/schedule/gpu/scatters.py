@@ -147,15 +147,16 @@ class _Owners:
         """All of it."""
         scatter = self.scatter
         chunk = self.names.fresh("chunk")
-        body = (
+        chunks = -(-iterations(list(scatter.steps)) // self.threads)
+        body: Block = (
             *self._found(var(chunk)),
             Sync("block"),
             self._counted(),
             Sync("block"),
             self._done(var(chunk)),
-            Sync("block"),
         )
-        chunks = -(-iterations(list(scatter.steps)) // self.threads)
+        if chunks > 1:
+            body = (*body, Sync("block"))
         every = Loop(chunk, index(0), index(chunks), body)
         at = var(self.block)
         first = Let(self.first, at % self.owners * self.each)

@@ -53,6 +53,17 @@ def subjects(
 # One of each template, and how many barriers and waits its kernels have.
 TEMPLATES = {
     "product": (Subject(products.narrow_deep, products.arrays_for), 4),
+    "direct convolution": (Subject(convolutions.layer(3, 1), convolutions.arrays_for), 4),
+    "narrow convolution": (Subject(convolutions.first_layer, convolutions.arrays_for), 3),
+    "winograd": (Subject(convolutions.block, convolutions.arrays_for, winograd=2), 2),
+    "transpose": (Subject(test_memory_bound.turned_halves, test_memory_bound.arrays_for), 1),
+    "scatter": (Subject(test_ordered.histogram, test_ordered.arrays_for), 3),
+    "running totals": (
+        Subject(test_ordered.long_totals, test_ordered.arrays_for, card(threads=64)), 8
+    ),
+    "columns": (Subject(test_columns.means, test_columns.arrays_for), 1),
+    "rows": (Subject(test_rows.softmax, test_rows.arrays_for), 2),
+    "sums in a block": (Subject(test_rows.variances_in_a_block, test_rows.arrays_for), 4),
 }
 ALL = (
     *subjects(examples.arrays_for, *examples.EXAMPLES),
@@ -69,6 +80,7 @@ ALL = (
         *test_memory_bound.TURNED, *test_memory_bound.TURNED_WIDE, *test_memory_bound.LONG,
     ),
     *subjects(test_ordered.arrays_for, *test_ordered.SCATTERS, *test_ordered.RUNNING),
+    *subjects(test_ordered.arrays_for, test_ordered.long_totals, target=card(threads=64)),
     *subjects(test_columns.arrays_for, *test_columns.CASES),
     *subjects(test_rows.arrays_for, *test_rows.CASES, *test_rows.CHANNELS),
     *subjects(test_rows.arrays_for, *test_rows.LONG, target=test_rows.SMALL),
