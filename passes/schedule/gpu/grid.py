@@ -39,6 +39,7 @@ from .work import independent_loops, iterations
 
 IN_FLIGHT = 4  # elements that a thread loads before it stores any, or
 RUNS = 2  # runs of them
+HELD = 96  # elements that it loads at most, of so many arrays or places that there are more
 
 
 def bind_grid(kernel: Kernel, loops: list[Loop], gpu: Gpu) -> Kernel:
@@ -64,7 +65,10 @@ def _run(kernel: Kernel, loops: list[Loop]) -> Run | None:
     extent = None if len(loops) == 1 else extent_of(last)
     if last.start != index(0):
         return None
-    return widest_run(kernel, last.body, last.axis, extent)
+    run = widest_run(kernel, last.body, last.axis, extent)
+    while run is not None and run.width > 2 and run.registers > HELD:
+        run = replace(run, width=run.width // 2)
+    return run
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,8 @@ def bind_runs(kernel: Kernel, loops: list[Loop], run: Run, gpu: Gpu) -> Kernel:
     whole, rest = divmod(extent_of(last), run.width)
     runs = [*outer, replace(last, stop=index(whole))]
     total = iterations(runs)
-    busy = RUNS * gpu.multiprocessors * gpu.threads
-    grid = Grid.of(kernel, total, gpu, turns=RUNS if total >= busy else 1, more=rest)
+    several = total >= RUNS * gpu.multiprocessors * gpu.threads and RUNS * run.registers <= HELD
+    grid = Grid.of(kernel, total, gpu, turns=RUNS if several else 1, more=rest)
     lead = (grid.turns,) if grid.turns > 1 else ()
     held = Held.of(run, lead, grid.names)
     results: dict[str, Buffer] = {}

@@ -14,12 +14,17 @@ from functools import cached_property
 from math import gcd
 
 from ....expr import (
+    TRUE,
     Apply,
     Bounds,
     Expr,
     Load,
+    all_of,
+    apply,
     bounds_of,
+    const,
     index,
+    loads_of,
     substitute_vars,
     vars_of,
 )
@@ -31,6 +36,7 @@ from ....tile.nodes import (
     Block,
     Buffer,
     Call,
+    If,
     Kernel,
     Kind,
     Let,
@@ -68,6 +74,37 @@ class Run:
             if buffers[load.buffer].space is Space.GLOBAL
         )
         return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def guarded(self) -> Mapping[Load, Expr]:
+        """What is read along the axis under a condition that is one for all neighbours, as where
+        windows end at an image's edge."""
+        buffers = self.kernel.buffers
+        named = {stmt.name for stmt in self.body if isinstance(stmt, Let)}
+        found: dict[Load, set[Expr]] = {}
+        for stmt in self.body:
+            for expr in expressions_of(stmt):
+                for load, condition in _under_conditions(expr, TRUE):
+                    found.setdefault(load, set()).add(condition)
+
+        def is_one(load: Load, condition: Expr) -> bool:
+            plain = not any(True for _ in loads_of(condition)) and not any(
+                True for part in load.indices for _ in loads_of(part)
+            )
+            along = self.moves(load) and buffers[load.buffer].space is Space.GLOBAL
+            return plain and along and vars_of(condition).isdisjoint({self.axis, *named})
+
+        alone = {load: one for load, (one, *others) in found.items() if not others}
+        return {
+            load: condition
+            for load, condition in alone.items()
+            if load not in self.loads and self.width > 1 and is_one(load, condition)
+        }
+
+    @property
+    def registers(self) -> int:
+        """The elements that a thread has read before it computes any."""
+        return self.width * sum(map(self.moves, (*self.loads, *self.guarded)))
 
     def moves(self, load: Load) -> bool:
         """Whether neighbours read elements of their own, not all the same."""
@@ -142,6 +179,20 @@ def sure_loads(expr: Expr, buffers: Mapping[str, Buffer], bounds: Bounds) -> Ite
         yield expr
 
 
+def _under_conditions(expr: Expr, condition: Expr) -> Iterator[tuple[Load, Expr]]:
+    """The loads of an expression, each with what picks it."""
+    if isinstance(expr, Apply) and expr.function == "select":
+        picks, then, other = expr.args
+        yield from _under_conditions(picks, condition)
+        yield from _under_conditions(then, all_of(condition, picks))
+        yield from _under_conditions(other, all_of(condition, apply("not", picks)))
+        return
+    for child in children(expr):
+        yield from _under_conditions(child, condition)
+    if isinstance(expr, Load):
+        yield expr, condition
+
+
 def _is_inside(load: Load, buffers: Mapping[str, Buffer], bounds: Bounds) -> bool:
     limits = (bounds_of(part, bounds) for part in load.indices)
     shape = buffers[load.buffer].shape
@@ -161,7 +212,7 @@ class Held:
     @staticmethod
     def of(run: Run, lead: tuple[int, ...], names: Names) -> Held:
         registers: dict[Load, Buffer] = {}
-        for load in run.loads:
+        for load in (*run.loads, *run.guarded):
             shape = (*lead, run.width) if run.moves(load) else lead
             own = names.fresh(f"{load.buffer}_", "_")
             registers[load] = Buffer(own, load.dtype, shape, Space.REGISTER)
@@ -182,8 +233,18 @@ class Held:
                 found.append(Store(Ref(register.name, to), value))
                 continue
             windows = (Window(register.name, to), Window(load.buffer, there))
-            found.append(Call(load_name(load.dtype, self.run.width), windows))
+            read = Call(load_name(load.dtype, self.run.width), windows)
+            condition = self.run.guarded.get(load)
+            found.append(read if condition is None else self._guarded(read, condition, to[:-1]))
         return tuple(found)
+
+    def _guarded(self, read: Call, condition: Expr, at: tuple[Expr, ...]) -> Stmt:
+        """Registers with what is read where a condition holds, else with zeros."""
+        name, dtype = read.windows[0].buffer, self.run.kernel.buffers[read.windows[1].buffer].dtype
+        zeros = (
+            Store(Ref(name, (*at, index(e))), const(0, dtype)) for e in range(self.run.width)
+        )
+        return If(condition, (read,), tuple(zeros))
 
     def replaced(self, expr: Expr, at: tuple[Expr, ...], element: Expr) -> Expr:
         """An expression with what was read out of its registers."""

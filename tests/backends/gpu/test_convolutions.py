@@ -79,6 +79,23 @@ def test_winograd_source_computes_the_convolution(tile: int, tmp_path: Path) -> 
     check(all_orders(compiled, arrays), block, arrays, 2e-5)
 
 
+@pytest.mark.parametrize(("tile", "load"), [(2, "load_f32x4"), (4, "load_f32x2")])
+def test_pixels_at_edges_are_read_in_runs_of_few_enough_registers(tile: int, load: str) -> None:
+    text = str(planned(layer(3, 1), card(), tile)[0].kernels[0])
+    reads = [line for line in text.splitlines() if "x[" in line]
+    assert len(reads) == (tile + 2) ** 2 and all(load in line for line in reads)
+
+
+@pytest.mark.parametrize("tile", ["off", 2, 4])
+def test_every_launch_depends_on_what_a_model_is_called_with(tile: str | int) -> None:
+    program, constants = planned(layer(3, 1), card(), tile)
+    reached = {"x"}
+    for step in program.calls:
+        slots = {view.slot for view in step.args}
+        assert slots & reached
+        reached |= slots - constants.keys()
+
+
 def large_layer(batch: int) -> Function:
     """A layer of a large network, with filters of the size that keeps numbers as they are."""
     weight = random(256, 256, 3, 3) / 48
