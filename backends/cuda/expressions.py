@@ -1,4 +1,4 @@
-"""Scalar and index expressions in C++.
+"""Scalar and index expressions in C++: elements of memory and registers, and conversions.
 
 Indices are `int` where their limits prove that they fit, else `long long`.
 """
@@ -28,7 +28,7 @@ from ...expr import (
 )
 from ...expr.simplify import Linear, linear, linear_sum
 from ...tile.nodes import Buffer, Space
-from ...types import DType, i32
+from ...types import i32
 from .c_names import (
     element_type,
     elements_of_register,
@@ -39,33 +39,12 @@ from .c_names import (
     value_type,
 )
 from .flips import flipped
-from .operators import (
-    ATOM,
-    BITS,
-    CHOICE,
-    EITHER,
-    EQUAL,
-    EXACT,
-    FLOAT_CALLS,
-    INTEGER_CALLS,
-    OF_BITS,
-    OF_BOOLS,
-    OF_FLOATS,
-    OPERATORS,
-    ORDER,
-    PRODUCT,
-    ROUNDINGS,
-    SHIFT,
-    UNARY,
-    WRAPPING,
-    Text,
-)
+from .function_texts import INT, FunctionTexts
+from .operators import ATOM, EQUAL, PRODUCT, ROUNDINGS, UNARY, Text
 
-_INT = 2**31 - 2  # so that a loop may count one past it
-_LONG = 2**62
 
 @dataclass(frozen=True)
-class Expressions:
+class Expressions(FunctionTexts):
     """Writes expressions of one kernel: `names` are the C++ names of buffers, axes and values,
     `unrolled` the axes of loops that are written out."""
 
@@ -74,22 +53,11 @@ class Expressions:
     bounds: Bounds
     unrolled: frozenset[str] = frozenset()
 
-    def __call__(self, expr: Expr) -> str:
-        return self.text(expr).source
-
-    def fits_int(self, expr: Expr) -> bool:
-        low, high = bounds_of(expr, self.bounds)
-        return low >= -_INT and high <= _INT
-
-    def index_type(self, expr: Expr) -> str:
-        """The C++ type of a variable that holds an index."""
-        return "int" if self.fits_int(expr) else "long long"
-
     def text(self, expr: Expr) -> Text:
         match expr:
             case Const(value=value) if expr.dtype == INDEX:
                 source = literal(value, INDEX)
-                kind = "int" if abs(int(value)) <= _INT else "long long"
+                kind = "int" if abs(int(value)) <= INT else "long long"
                 return Text(source, UNARY if source.startswith("-") else ATOM, kind)
             case Const(value=value, dtype=dtype):
                 source = literal(value, dtype)
@@ -103,9 +71,9 @@ class Expressions:
             case Cast():
                 return self._cast(expr)
             case Apply(function="select", args=(condition, then, otherwise)):
-                return self._select(condition, then, otherwise)
+                return self.select(condition, then, otherwise)
             case Apply():
-                return self._apply(expr)
+                return self.apply(expr)
         raise UnsupportedError(f"the CUDA backend has no {type(expr).__name__} in a kernel")
 
     # Memory
@@ -163,7 +131,7 @@ class Expressions:
         )
         wide = sum(
             abs(factor) * max(map(abs, bounds_of(term, self.bounds))) for term, factor in ordered
-        ) + abs(constant) > _INT
+        ) + abs(constant) > INT
         for term, factor in ordered:
             text = self.text(term)
             source = text.within(PRODUCT)
@@ -224,154 +192,6 @@ class Expressions:
         if dtype == INDEX and value.dtype.is_integer and value.dtype.bits <= i32.bits:
             return Text(inner.source, inner.binds, "int")
         return Text(f"({kind}){inner.within(UNARY)}", UNARY, kind)
-
-    # Functions
-
-    def _select(self, condition: Expr, then: Expr, otherwise: Expr) -> Text:
-        first, second = self.text(then), self.text(otherwise)
-        kind = first.type if first.type == second.type else value_type(then.dtype)
-        parts = [self.text(condition), first, second]
-        source = "{} ? {} : {}".format(*(part.within(CHOICE + 1) for part in parts))
-        return Text(source, CHOICE, kind)
-
-    def _apply(self, expr: Apply) -> Text:
-        dtype = expr.args[-1].dtype
-        if dtype.kind == "b":
-            found = self._of_bools(expr)
-        elif dtype.is_float:
-            found = self._of_floats(expr, dtype)
-        else:
-            found = self._of_integers(expr, dtype)
-        if found is None:
-            raise UnsupportedError(f"the CUDA backend has no '{expr.function}' of {dtype}")
-        return found
-
-    def _binary(self, operator: tuple[str, int], args: Sequence[Expr], kind: str) -> Text:
-        sign, binds = operator
-        left, right = (self.text(arg) for arg in args)
-        # Comparisons do not chain, and && beside || is clearer with parentheses.
-        tight = binds + 1 if binds in (ORDER, EQUAL, EITHER) else binds
-        source = f"{left.within(tight)} {sign} {right.within(binds + 1)}"
-        return Text(source, binds, kind)
-
-    def _call(self, name: str, args: Sequence[Expr], kind: str) -> Text:
-        return Text(f"{name}({', '.join(map(self, args))})", ATOM, kind)
-
-    def _of_bools(self, expr: Apply) -> Text | None:
-        match expr.function, expr.args:
-            case "not", (value,):
-                return Text(f"!{self.text(value).within(UNARY)}", UNARY, "bool")
-            case "isnan" | "isinf", _:
-                return Text("false", ATOM, "bool")
-            case "abs" | "floor" | "ceil" | "trunc", (value,):
-                return self.text(value)
-        operator = OF_BOOLS.get(expr.function)
-        return self._binary(operator, expr.args, "bool") if operator else None
-
-    def _of_floats(self, expr: Apply, dtype: DType) -> Text | None:
-        kind, name = value_type(dtype), expr.function
-        if name in ("lt", "le", "gt", "ge", "eq", "ne"):
-            return self._binary(OPERATORS[name], expr.args, "bool")
-        found: Text | None = None
-        match name, expr.args:
-            case "isnan", (value,):
-                text = self.text(value).within(EQUAL + 1)
-                return Text(f"{text} != {text}", EQUAL, "bool")
-            case "isinf", (value,):
-                suffix = "" if kind == "double" else "f"
-                return Text(f"fabs{suffix}({self(value)}) == infinity()", EQUAL, "bool")
-            case "neg", (value,):
-                inner = self.text(value).within(ATOM)
-                return Text(f"-{inner}", UNARY, kind)
-        if name in OPERATORS:
-            found = self._binary(OPERATORS[name], expr.args, kind)
-        elif name in FLOAT_CALLS:
-            found = self._call(FLOAT_CALLS[name], expr.args, kind)
-        elif name in OF_FLOATS:
-            suffix = "" if kind == "double" else "f"
-            found = self._call(f"{OF_FLOATS[name]}{suffix}", expr.args, kind)
-        if found is not None and dtype.name in ROUNDINGS and name not in EXACT:
-            return Text(f"{ROUNDINGS[dtype.name]}({found.source})", ATOM, kind)
-        return found
-
-    def _of_integers(self, expr: Apply, dtype: DType) -> Text | None:
-        name, args = expr.function, expr.args
-        if name in ("lt", "le", "gt", "ge", "eq", "ne"):
-            return self._binary(OPERATORS[name], args, "bool")
-        if name in ("isnan", "isinf"):
-            return Text("false", ATOM, "bool")
-        if name in ("round", "floor", "ceil", "trunc"):
-            return self.text(args[0])
-        if dtype == INDEX:
-            plain = self._of_indices(expr)
-            if plain is not None:
-                return plain
-        kind = value_type(dtype)
-        if name in OF_BITS:
-            operator = (OF_BITS[name], BITS)
-            return self._narrowed(self._binary(operator, args, kind), dtype)
-        match name, args:
-            case "neg", (value,):
-                return Text(f"wrapping_subtract<{kind}>(0, {self(value)})", ATOM, kind)
-            case "not", (value,):
-                flipped = Text(f"~{self.text(value).within(UNARY)}", UNARY, kind)
-                return self._narrowed(flipped, dtype)
-            case "shr", _:
-                return self._narrowed(self._binary((">>", SHIFT), args, kind), dtype)
-            case "philox", _:
-                return self._call("philox", args, kind)
-            case "fma", (a, b, c):
-                product = f"wrapping_multiply<{kind}>({self(a)}, {self(b)})"
-                return Text(f"wrapping_add<{kind}>({product}, {self(c)})", ATOM, kind)
-        calls = {**INTEGER_CALLS, **WRAPPING}
-        if name not in calls:
-            return None
-        function = calls[name]
-        if dtype.kind == "u" and name in ("floordiv", "truncdiv", "mod", "truncmod", "abs"):
-            whole = {"floordiv": "unsigned_divide", "truncdiv": "unsigned_divide"}
-            function = "larger" if name == "abs" else whole.get(name, "unsigned_modulo")
-            if name == "abs":
-                return self.text(args[0])
-        return self._call(f"{function}<{kind}>", args, kind)
-
-    def _narrowed(self, text: Text, dtype: DType) -> Text:
-        """What C++ computed in `int`, in the type it is of."""
-        if dtype.bits >= i32.bits:
-            return text
-        return Text(f"({text.type}){text.within(UNARY)}", UNARY, text.type)
-
-    def _of_indices(self, expr: Apply) -> Text | None:
-        """Arithmetic that its limits prove not to overflow, in C++'s own operators."""
-        low, high = bounds_of(expr, self.bounds)
-        if low <= -_LONG or high >= _LONG:
-            return None
-        kind = self.index_type(expr)
-        name, args = expr.function, expr.args
-        parts = [self.text(arg) for arg in args]
-        if kind == "long long" and all(part.type == "int" for part in parts):
-            parts[0] = Text(f"(long long){parts[0].within(UNARY)}", UNARY, kind)
-        if any(part.type == "long long" for part in parts):
-            kind = "long long"
-        match name, args:
-            case "add" | "sub" | "mul", (_, _):
-                sign, binds = OPERATORS[name]
-                source = f"{parts[0].within(binds)} {sign} {parts[1].within(binds + 1)}"
-                return Text(source, binds, kind)
-            case "neg", (_,):
-                return Text(f"-{parts[0].within(ATOM)}", UNARY, kind)
-            case "floordiv" | "mod", (value, Const(value=by)) if by > 0:
-                sign = "/" if name == "floordiv" else "%"
-                if bounds_of(value, self.bounds)[0] >= 0:
-                    source = f"{parts[0].within(PRODUCT)} {sign} {parts[1].source}"
-                    return Text(source, PRODUCT, kind)
-            case "xor", (_, _):
-                return self._binary(("^", BITS), args, kind)
-            case "min" | "max", (_, _):
-                function = f"{INTEGER_CALLS[name]}<{kind}>"
-                return Text(f"{function}({', '.join(part.source for part in parts)})", ATOM, kind)
-            case _:
-                pass
-        return None
 
 
 def _own_registers(buffer: Buffer, indices: Sequence[Expr]) -> Mapping[Expr | None, int]:
