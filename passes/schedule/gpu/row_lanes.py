@@ -34,7 +34,7 @@ from ....tile.nodes import (
 from ....tile.tree import Names, var
 from ....tile.warps import LANES, shuffle_name
 from .row_registers import ZERO, Element, Registers
-from .row_runs import joined_run, joins_runs
+from .row_runs import joined_run, joins_runs, passes_over
 from .row_shares import Share
 from .row_warps import RowWarps
 from .rows import Rows
@@ -137,6 +137,8 @@ class _Lanes(RowWarps):
 
         if condition == TRUE and self.share.width > 1 and joins_runs(update):
             self._runs(loop, update, mine)
+        elif condition == TRUE and self._is_rolled and passes_over(update):
+            self._runs_apart(loop, update, mine)
         else:
             self._each(loop, joined, lambda turn: ())
         self._exchange(combiner, parts, self.share.lanes)
@@ -154,6 +156,21 @@ class _Lanes(RowWarps):
             return (Store(Ref(run.name, (element.number,)), own.value(value, element)),)
 
         self._each(loop, kept, lambda turn: joined_run(update.combiner, run, mine, self.own.names))
+
+    def _runs_apart(self, loop: Loop, update: Accumulate, mine: tuple[Ref, ...]) -> None:
+        """Each lane joins its own elements, those of a few turns at once; where a row ends before,
+        what changes nothing."""
+        own, value = self.own, update.values[0]
+        run = own.local("run", value.dtype, (IN_FLIGHT,), Space.REGISTER)
+        none = COMBINERS[update.combiner].identity[0](value.dtype)
+
+        def kept(turn: Expr, part: Expr) -> Block:
+            at = Ref(run.name, (part,))
+            element = own.value(value, Element(loop.axis, turn, ZERO, {}))
+            return (Store(at, const(none, value.dtype)), *self._guard(turn, (Store(at, element),)))
+
+        joined = joined_run(update.combiner, run, mine, own.names)
+        self.lane_body += self._rolled(kept, joined)
 
     def _exchange(self, combiner: str, parts: list[Buffer], count: int) -> None:
         """Lanes of so many join their parts: all of them have the whole then."""
@@ -226,22 +243,35 @@ class _Lanes(RowWarps):
 
         self.lane_body += self._turns(run)
 
+    @property
+    def _is_rolled(self) -> bool:
+        """Whether only a few turns are written out: of many, in which nothing is kept."""
+        kept = self.own.held or self.rows.locals
+        return not kept and self.share.turns > 2 * IN_FLIGHT
+
     def _turns(self, body_at: Callable[[Expr], Block]) -> Block:
         """A body in all turns of a lane, where there is something for it."""
-        share, names = self.share, self.own.names
+        if self._is_rolled:
+            return self._rolled(lambda turn, part: self._guard(turn, body_at(turn)), ())
+        turn = self.own.names.fresh("turn", "$")
+        body = self._guard(var(turn), body_at(var(turn)))
+        return (Loop(turn, ZERO, index(self.share.turns), body, Kind.UNROLL),)
 
-        def guarded(turn: Expr) -> Block:
-            inside = turn * share.together + self.own.place < share.runs
-            whole = share.turns * share.together == share.runs
-            return _guarded(all_of(self.in_row(), TRUE if whole else inside), body_at(turn))
-
-        turn = names.fresh("turn", "$")
-        if self.own.held or self.rows.locals or share.turns <= 2 * IN_FLIGHT:
-            return (Loop(turn, ZERO, index(share.turns), guarded(var(turn)), Kind.UNROLL),)
-        part = names.fresh("part", "$")
-        body = guarded(var(turn) * IN_FLIGHT + var(part))
+    def _rolled(self, body_at: Callable[[Expr, Expr], Block], then: Block) -> Block:
+        """A body in a few turns at once, something `then`, and so on in the turns after them."""
+        turn, part = (self.own.names.fresh(name, "$") for name in ("turn", "part"))
+        body = body_at(var(turn) * IN_FLIGHT + var(part), var(part))
         inner = Loop(part, ZERO, index(IN_FLIGHT), body, Kind.UNROLL)
-        return (Loop(turn, ZERO, index(-(-share.turns // IN_FLIGHT)), (inner,)),)
+        return (Loop(turn, ZERO, index(-(-self.share.turns // IN_FLIGHT)), (inner, *then)),)
+
+    def _guard(self, turn: Expr, body: Block) -> Block:
+        """A body where a lane has something in a turn."""
+        share = self.share
+        inside = turn * share.together + self.own.place < share.runs
+        whole = share.turns * share.together == share.runs
+        if self._is_rolled and share.turns % IN_FLIGHT:
+            whole = False
+        return _guarded(all_of(self.in_row(), TRUE if whole else inside), body)
 
 
 def _guarded(condition: Expr, body: Block) -> Block:

@@ -22,7 +22,7 @@ from .work import body_of, iterations
 
 PIECE = 4096  # elements that are worth a block
 LONG = 16 * PIECE  # elements of a row, or of a sum, that are worth more launches
-RUN = 64  # elements: pieces begin at multiples of it, for accesses of neighbours
+RUN = 16  # elements: pieces begin at multiples of it, for accesses of neighbours
 
 
 def in_pieces(rows: Rows, gpu: Gpu) -> Kernel | None:

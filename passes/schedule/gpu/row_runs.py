@@ -24,6 +24,11 @@ def joins_runs(update: Accumulate) -> bool:
     return others == _SINGLE.get(update.combiner)
 
 
+def passes_over(update: Accumulate) -> bool:
+    """Whether a run may hold, in places of elements that are not there, what changes no state."""
+    return update.combiner == "softmax" and joins_runs(update)
+
+
 def joined_run(combiner: str, run: Buffer, targets: tuple[Ref, ...], names: Names) -> Block:
     """Join the elements in registers to states."""
     (width,) = run.shape
