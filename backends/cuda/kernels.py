@@ -31,7 +31,7 @@ from .c_names import (
 )
 from .expressions import Expressions
 from .instructions import LANE
-from .shared_memory import SharedMemory
+from .shared_memory import SHARED_BYTES, SharedMemory
 from .statements import INDENT, Statements, unrolled_axes
 from .tensor_maps import TensorMap, maps_of
 
@@ -127,7 +127,7 @@ class _Emitter:
             *(f"// {line}" for line in comment),
             f"// {shapes}",
             f"// {prod(grid)} blocks of {prod(block)} threads",
-            f'extern "C" __global__ void __launch_bounds__({prod(block)})',
+            f'extern "C" __global__ void __launch_bounds__({prod(block)}{self._blocks_with_room})',
             f"{name}({params})",
             "{",
             *(f"{INDENT}{line}" for line in self._inside()),
@@ -142,6 +142,12 @@ class _Emitter:
             self.shared.asked_bytes,
             tuple(self.statements.maps),
         )
+
+    @property
+    def _blocks_with_room(self) -> str:
+        """That there will be two blocks, where shared memory has no room for a third: the compiler
+        would spill registers for that."""
+        return ", 2" if SHARED_BYTES // 3 < self.shared.asked_bytes <= SHARED_BYTES // 2 else ""
 
     @property
     def _has_lanes(self) -> bool:

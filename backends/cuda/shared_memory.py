@@ -12,6 +12,7 @@ from ...tile.alignment import WIDEST, alignment_of
 from ...tile.nodes import Buffer, Kernel, Space
 
 STATIC_BYTES = 48 << 10  # of arrays
+SHARED_BYTES = 228 << 10  # of the multiprocessors that have most
 
 Places: TypeAlias = Mapping[str, int]
 
