@@ -230,8 +230,19 @@ def choose_warpgroup_tile(
         best = replace(best, stages=best.stages - 1)
     if best.groups > 1:  # one block has a multiprocessor to itself
         best = replace(best, blocks=gpu.multiprocessors)
-    before = sum(LAUNCH + count / (_MEMORY_BYTES * gpu.multiprocessors) for count in moved)
-    return best if times[0] + before <= times[1] else None
+    return best if times[0] + _before(moved, gpu) <= times[1] else None
+
+
+def is_worth_moving(sizes: Sizes, dtype: DType, gpu: Gpu, moved: Sequence[int]) -> bool:
+    """Whether kernels that move so many bytes each, after which operands are copied while warps
+    multiply, pay: a product that computes operands on their way takes about twice its time."""
+    cut = choose_warp_tile(sizes, dtype, gpu)
+    return _before(moved, gpu) <= _cycles(cut, sizes, dtype.bytes, gpu)
+
+
+def _before(moved: Sequence[int], gpu: Gpu) -> float:
+    """The time of kernels that move so many bytes each."""
+    return sum(LAUNCH + count / (_MEMORY_BYTES * gpu.multiprocessors) for count in moved)
 
 
 _AnyCut = TypeVar("_AnyCut", bound=Cut)

@@ -24,10 +24,16 @@ from ....tile.tree import Names, accesses, nest, var
 from ....types import DTYPES, f32
 from .contraction import Contraction, Operand, count, narrow_type
 from .product_threads import by_tiles
-from .product_tiles import Sizes, choose_tile, choose_warp_tile, choose_warpgroup_tile
+from .product_tiles import (
+    Sizes,
+    choose_tile,
+    choose_warp_tile,
+    choose_warpgroup_tile,
+    is_worth_moving,
+)
 from .product_warpgroups import by_warpgroups, can_use_warpgroups
 from .product_warps import by_warps
-from .rounding import made_ready
+from .rounding import MadeReady, made_ready
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,19 @@ def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
     )
     narrow = narrow_type(contraction)
     if narrow is None:
-        tile = choose_tile(sizes, contraction.total.dtype, gpu)
-        return _in_parts(contraction, tile.splits, lambda part: by_tiles(part, tile))
+        plain = choose_tile(sizes, contraction.total.dtype, gpu)
+        return _in_parts(contraction, plain.splits, lambda part: by_tiles(part, plain))
     ready = made_ready(contraction)
     group_tile = choose_warpgroup_tile(sizes, narrow, gpu, ready.moved_bytes)
     if group_tile is not None and can_use_warpgroups(ready.contraction):
         cut = group_tile
         made = _in_parts(ready.contraction, cut.splits, lambda part: by_warpgroups(part, cut))
-        return replace(made, before=ready.kernels, buffers=(*ready.buffers, *made.buffers))
-    warp_tile = choose_warp_tile(sizes, narrow, gpu)
-    return _in_parts(contraction, warp_tile.splits, lambda part: by_warps(part, warp_tile))
+    else:
+        if narrow == f32 or not is_worth_moving(sizes, narrow, gpu, ready.moved_bytes):
+            ready = MadeReady(contraction)
+        tile = choose_warp_tile(sizes, narrow, gpu)
+        made = _in_parts(ready.contraction, tile.splits, lambda part: by_warps(part, tile))
+    return replace(made, before=ready.kernels, buffers=(*ready.buffers, *made.buffers))
 
 
 def rounded(contraction: Contraction, factors: str) -> Contraction:

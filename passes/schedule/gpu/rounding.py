@@ -27,8 +27,8 @@ class MadeReady:
     """The contraction of factors that are ready, and the kernels that make them so."""
 
     contraction: Contraction
-    kernels: tuple[Kernel, ...]
-    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
 
     @property
     def moved_bytes(self) -> tuple[int, ...]:

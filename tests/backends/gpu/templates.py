@@ -145,15 +145,20 @@ def linear_tf32(x: Value, w: Value, b: Value) -> Value:
     return ml.relu(x @ ml.transpose(w, perm=(1, 0)) + b)
 
 
+@ml.function(f32[2048, 2048], f32[2048, 2048])
+def product_rounded(x: Value, w: Value) -> Value:
+    return x @ w
+
+
 # What factors are rounded to, where that is not "f32".
-FACTORS = {"product_tf32": "tf32", "linear_tf32": "tf32"}
+FACTORS = {"product_tf32": "tf32", "linear_tf32": "tf32", "product_rounded": "bf16"}
 
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
     softmax_wide, softmax_long, softmax_few, layer_norm_wide, layer_norm_long, variances,
     added, transposed, transposed_bf16, summed,
-    product_tf32, linear_tf32,
+    product_tf32, linear_tf32, product_rounded,
     attention_bf16, attention_f32, attention_f16, attention_decode, attention_gradient,
     attended_f32_gradient,
 )  # fmt: skip

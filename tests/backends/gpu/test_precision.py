@@ -152,6 +152,23 @@ def test_computed_factors_are_written_in_half_the_width(precision: str, tmp_path
     assert np.abs(found - exact).max() <= 4 * ERRORS[precision] * np.abs(exact).max()
 
 
+@ml.function(f32[640, 200], f32[200, 640])
+def rounded_before(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@needs_shim
+def test_factors_are_rounded_once_where_copying_them_pays(tmp_path: Path) -> None:
+    compiled = Compiled.of(
+        rounded_before, tmp_path, target=card("sm_80", multiprocessors=1, factors="bf16")
+    )
+    *before, kernel = compiled.source.program.kernels
+    assert ["_round" in made.name for made in before] == [True, True]
+    assert "call @copy_bf16x8(left" in str(kernel) and "call @copy_bf16x8(right" in str(kernel)
+    arrays = arrays_for(rounded_before)
+    check(compiled(*arrays)[0], rounded_before, arrays, "bf16")
+
+
 def test_constant_factors_of_tf32_are_turned_when_the_program_is_built() -> None:
     w = arrays_for(turned_before)[1]
     target = card(multiprocessors=1, factors="tf32")

@@ -211,7 +211,7 @@ def residual(x: Value, w: Value, b: Value, more: Value) -> Value:
     return ml.relu(x @ w + b) + more
 
 
-@ml.function(f32[130, 96], f32[96, 136], f32[136], f32[130, 136])
+@ml.function(f32[130, 96], f32[96, 144], f32[144], f32[130, 144])
 def residual_f32(x: Value, w: Value, b: Value, more: Value) -> Value:
     return ml.relu(x @ w + b) + more
 
