@@ -24,6 +24,8 @@ from mlir_lite.tile.uses import turns_of
 from mlir_lite.types import Array
 
 from .examples import arrays_for
+from .group_cases import CASES as GROUP_CASES
+from .group_cases import run_case
 from .on_shim import executable_on
 from .shim_card import ShimCard
 from .templates import FACTORS, TEMPLATES
@@ -35,16 +37,19 @@ UNITS = 8  # of rounding, relative to the largest result, that an error may be i
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 TF32 = 2.0**-10  # ten bits of the factors are kept
 
+PRODUCTS = {case.name: case for case in GROUP_CASES}
 FUNCTIONS: Mapping[str, Function] = {fn.name: fn for fn in TEMPLATES}
 
 
 @dataclass(frozen=True)
 class About:
-    """The card, the target whose code it gets, and whether torch knows it."""
+    """The card, the target whose code it gets, whether torch knows it, and whether it has products
+    of warpgroups."""
 
     name: str
     target: str
     has_torch: bool
+    has_warpgroups: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ def device_of(kind: str) -> Device:
 def about(kind: str) -> About:
     """What is here."""
     device = device_of(kind)
-    return About(device.name, nearest_card(device.capability), has_card_torch())
+    gpu = _target(kind).gpu
+    has_warpgroups = gpu is not None and gpu.warpgroup_products
+    return About(device.name, _target(kind).name, has_card_torch(), has_warpgroups)
 
 
 def bandwidth(kind: str) -> float:
@@ -144,6 +151,12 @@ def wrappers(kind: str, file: Path) -> str:
     wrong = [case.name for case in CASES if not case.agrees(stand_in[case.name], found[case.name])]
     differ = f"the CPU's stand-ins differ in {', '.join(wrong)}" if wrong else "as on the CPU"
     return f"{len(CASES)} cases in {file.name}: {differ}"
+
+
+def is_exact(kind: str, case: str) -> bool:
+    """Whether a product of warpgroups is what it must be."""
+    product = PRODUCTS[case]
+    return np.array_equal(run_case(device_of(kind), product, _target(kind)), product.exact())
 
 
 def _target(kind: str, factors: str = "f32") -> Target:

@@ -46,6 +46,7 @@ class Report:
     copy_bandwidth: float | None = None
     peaks: dict[str, ProductPeak] = field(default_factory=dict)
     wrappers: str = ""
+    products: dict[str, bool] = field(default_factory=dict)  # of warpgroups: whether exact
     lines: list[Line] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # beside those of functions
@@ -55,9 +56,8 @@ class Report:
     @property
     def is_right(self) -> bool:
         """Whether nothing failed and nothing is wrong."""
-        return not self.failures and all(
-            line.verdict in ("yes", "not known") for line in self.lines
-        )
+        right = all(line.verdict in ("yes", "not known") for line in self.lines)
+        return right and not self.failures and all(self.products.values())
 
     def markdown(self) -> str:
         head = (
@@ -75,12 +75,17 @@ class Report:
                 "",
                 *(f"- {what}" for what in self._ceilings()),
                 f"- wrappers: {self.wrappers or 'not asked'}",
+                *([f"- products of warpgroups: {self._exact()}"] if self.products else []),
                 "",
                 *(f"| {' | '.join(cells)} |" for cells in every),
                 "",
                 *self._problems(),
             ]
         )
+
+    def _exact(self) -> str:
+        wrong = [name for name, exact in self.products.items() if not exact]
+        return f"**wrong** in {', '.join(wrong)}" if wrong else f"{len(self.products)} exact"
 
     def _ceilings(self) -> Iterator[str]:
         if self.copy_bandwidth is not None:

@@ -3,7 +3,8 @@
   python -m gpu.on_card --output results
 
 1. Every wrapper of the card's assembler: its results are kept, as what the CPU's stand-ins are held
-   against (with --record in the golden files, else beside the table).
+   against (with --record in the golden files, else beside the table); products of warpgroups, which
+   must be exact.
 2. What the card does at best: its own copies, products of large matrices of each kind of factors.
 3. Every example and kernel template: its time by the card's clock, on arrays that take turns,
    beside torch (so cuBLAS and cuDNN) where there is one that knows the card; and its error against
@@ -35,17 +36,21 @@ from . import card_jobs as jobs
 from .card_report import Line, Report, write
 from .card_worker import Apart, JobError, Worker
 from .examples import EXAMPLES
+from .group_cases import CASES as GROUP_CASES
 from .templates import TEMPLATES, attention_gradient
 from .wrapper_cases import GOLDEN
 
 T = TypeVar("T")
 FACTORS = ("f32", "tf32", "bf16", "f16")
 JOB_SECONDS = 60.0  # that a job may take
+PRODUCT_SECONDS = 20.0  # that a product of warpgroups may take
+MOST_FAILURES = 3  # of them, before the others are left out
 LEAST_SECONDS = 10.0  # that there must be left for one
 REFERENCE_FLOPS = 5e9  # a second, of the reference in float64
 # Torch has a kernel for it, which the gradient's own operations are not.
 NO_TWINS = (attention_gradient.name,)
 SHIM_SIZE = 64  # of large matrices, on the CPU
+SHIM_STEP = 9  # which products of warpgroups it does
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Session:
     start: float
     end: float
     has_torch: bool
+    has_warpgroups: bool
 
     @property
     def left(self) -> float:
@@ -90,6 +96,21 @@ def ceilings(session: Session, wrappers: Path) -> Iterator[None]:
         peak = session.ask(report.failures, f"products of {factors}", job)
         if peak is not None:
             report.peaks[factors] = peak
+        yield
+
+
+def products(session: Session) -> Iterator[None]:
+    """Each product of warpgroups. Where several fail, so would the others."""
+    report, before = session.report, len(session.report.failures)
+    cases = GROUP_CASES[:: SHIM_STEP if session.kind == "shim" else 1]
+    for case in cases:
+        if len(report.failures) - before == MOST_FAILURES:
+            report.left_out.append(f"{case.name} and what comes after it")
+            break
+        job = partial(jobs.is_exact, session.kind, case.name)
+        exact = session.ask(report.failures, case.name, job, PRODUCT_SECONDS)
+        if exact is not None:
+            report.products[case.name] = exact
         yield
 
 
@@ -136,6 +157,8 @@ def beside(session: Session, line: Line, runtime: str) -> None:
 def work_on(session: Session, functions: Sequence[Function], wrappers: Path) -> Iterator[None]:
     """Do it all, a step at a time."""
     yield from ceilings(session, wrappers)
+    if session.has_warpgroups:
+        yield from products(session)
     for fn in functions:
         yield from look_at(session, fn)
     for line in session.report.lines:
@@ -149,13 +172,14 @@ def look(worker: Worker, args: Namespace, functions: Sequence[Function]) -> tupl
     about = worker.do(partial(jobs.about, args.device), JOB_SECONDS)
     report = Report(about.name, about.target, date.today().isoformat())
     end = start + args.seconds
-    session = Session(worker, args.device, report, start, end, about.has_torch)
+    session = Session(
+        worker, args.device, report, start, end, about.has_torch, about.has_warpgroups
+    )
     wrappers = GOLDEN if args.record else args.output / "wrappers.npz"
-    place = write(report, args.output)
     for _ in work_on(session, functions, wrappers):
         report.seconds = time.monotonic() - start
-        place = write(report, args.output)
-    return report, place
+        write(report, args.output)
+    return report, write(report, args.output)
 
 
 def arguments(argv: Sequence[str]) -> Namespace:

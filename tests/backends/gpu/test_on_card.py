@@ -23,6 +23,8 @@ from .card_jobs import Times
 from .card_report import Line, Report
 from .card_worker import Apart, Here, JobError
 from .examples import EXAMPLES, picked
+from .group_cases import CASES as GROUP_CASES
+from .group_cases import GroupCase
 from .shim import needs_shim
 from .torch_shim import put_torch_on_a_card
 from .wrapper_cases import CASES
@@ -52,6 +54,7 @@ def told(
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_card, "SHIM_SIZE", 32)
+    monkeypatch.setattr(on_card, "GROUP_CASES", ())
     monkeypatch.setattr("mlir_lite.backends.cuda.timing._COPY_BYTES", 1 << 16)
     monkeypatch.setattr(card_jobs, "has_card_torch", lambda: False)
 
@@ -91,6 +94,35 @@ def test_functions_are_held_against_ceilings(
     assert line["share"] == pytest.approx(share)
     assert line["gflops"] is None and line["others"] == {}
     assert text.count("ceiling of ") == 5
+
+
+@needs_shim
+def test_products_of_warpgroups_are_exact_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_card, "GROUP_CASES", GROUP_CASES[:5])
+    monkeypatch.setattr(on_card, "SHIM_STEP", 4)
+    found, text, report = told(tmp_path, monkeypatch, ())
+    assert report.is_right and list(found["products"].values()) == [True, True]
+    assert "- products of warpgroups: 2 exact\n" in text
+
+    monkeypatch.setattr(GroupCase, "exact", lambda case: case.factors()[0])
+    found, text, report = told(tmp_path, monkeypatch, ())
+    assert not report.is_right
+    assert f"- products of warpgroups: **wrong** in {', '.join(found['products'])}\n" in text
+
+
+@needs_shim
+def test_after_three_products_that_fail_the_others_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_card, "GROUP_CASES", GROUP_CASES[:5])
+    monkeypatch.setattr(on_card, "SHIM_STEP", 1)
+    monkeypatch.setattr(card_jobs, "run_case", lambda *given: 1 / 0)
+    found, text, report = told(tmp_path, monkeypatch, ())
+    assert found["products"] == {} and not report.is_right
+    assert text.count(": ZeroDivisionError: division by zero\n") == 3
+    assert f"- {GROUP_CASES[3].name} and what comes after it\n" in text
 
 
 def test_the_limit_is_that_of_memory_or_of_products() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mlir_lite.backends.cuda.nvrtc import compile_source
 from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.expr import FUNCTIONS
 from mlir_lite.tile.program import Program
 from mlir_lite.types import Array
 
@@ -32,6 +33,13 @@ def test_conversions_are_those_of_other_libraries(found: dict[str, Array]) -> No
             halves = found[case.name].view(np.uint16).reshape(-1, 2)
             np.testing.assert_array_equal(halves[:, 0], bits, case.name)
             np.testing.assert_array_equal(halves[:, 1], bits, case.name)
+
+
+@needs_shim
+def test_factors_are_rounded_as_the_function_says(found: dict[str, Array]) -> None:
+    (case,) = (case for case in CASES if case.name == "rounded_tf32")
+    wanted = FUNCTIONS["tf32"].evaluate(case.input().view(np.float32))
+    np.testing.assert_array_equal(found[case.name].view(np.float32), wanted)
 
 
 @needs_shim

@@ -106,19 +106,30 @@ def _narrow(kind: str) -> list[WrapperCase]:
     to = f"for (int i = 0; i < 16; ++i) r[i] = {kind}_bits(f[i]) | {kind}_bits((double)f[i]) << 16;"
     back = f"for (int i = 0; i < 16; ++i) g[i] = {kind}_value((unsigned short)(w[i] >> 16));"
     pairs = f"narrow_{kind}(r, f); narrow_{kind}(r + 4, f + 8);"
+    loads = f"load_{kind}<4>(g, (const unsigned short*)&x[lane * 16]);"
+    stores = f"store_{kind}<4>((unsigned short*)&other[lane * 16], f);"
     return [
         WrapperCase(f"product_{kind}", product, finite, _FLOATS_OUT, ulps=64),
         WrapperCase(f"sums_{kind}", sums, finite, _FLOATS_OUT, ulps=64),
         WrapperCase(f"to_{kind}", to, "f32", _WORDS_OUT),
         WrapperCase(f"from_{kind}", back, "words", _FLOATS_OUT),
         WrapperCase(f"pairs_{kind}", pairs, "f32", _WORDS_OUT),
+        WrapperCase(f"loads_{kind}", loads, finite, _FLOATS_OUT),
+        WrapperCase(f"stores_{kind}", stores, "f32", _OTHER_OUT),
     ]
 
+
+_TF32 = "for (int i = 0; i < 16; ++i) f[i] = to_tf32(f[i]);"
 
 CASES: tuple[WrapperCase, ...] = (
     *map(_copies, (4, 8, 16)),
     WrapperCase("matrices", "load_matrices(r, &tile[lane * 16]);", "words", _WORDS_OUT),
     WrapperCase("turned", "load_matrices_turned(r, &tile[lane * 16]);", "words", _WORDS_OUT),
+    WrapperCase("matrices_f32", "load_matrices_f32(g, &tile[lane * 16]);", "f32", _FLOATS_OUT),
+    WrapperCase("rounded_tf32", f"{_TF32}\n    for (int i = 0; i < 16; ++i) g[i] = f[i];", "f32",
+                _FLOATS_OUT),
+    WrapperCase("product_tf32", f"{_TF32}\n    for (int i = 0; i < 4; ++i) g[i] = (float)i;\n"
+                "    mma_tf32(g, f, f + 4);", "f32", _FLOATS_OUT, ulps=64),
     *_narrow("bf16"),
     *_narrow("f16"),
     WrapperCase("runs", "quad_runs<4>(g, f);", "f32", _FLOATS_OUT),

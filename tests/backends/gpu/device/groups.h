@@ -180,6 +180,12 @@ SHIM_WRAPPER void bulk_4d(
     int at[5] = {at0, at1, at2, at3};
     shim_bulk(to, map, at, barrier);
 }
+SHIM_WRAPPER void bulk_5d(
+    void* to, const TensorMap* map, int at0, int at1, int at2, int at3, int at4, long long* barrier)
+{
+    int at[5] = {at0, at1, at2, at3, at4};
+    shim_bulk(to, map, at, barrier);
+}
 SHIM_WRAPPER int shim_bring_oldest()
 {
     if (!shim_box_number) return 0;
