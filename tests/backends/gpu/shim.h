@@ -21,7 +21,7 @@
 
 #define __global__
 #define __device__
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("cuda_shared"), aligned(16)))
 #define __align__(n)
 #define __syncthreads() shim_barrier(__LINE__)
