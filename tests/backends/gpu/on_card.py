@@ -7,9 +7,9 @@
    must be exact.
 2. What the card does at best: its own copies, products of large matrices of each kind of factors.
 3. Every example and kernel template: its time by the card's clock, on arrays that take turns,
-   beside torch (so cuBLAS and cuDNN) where there is one that knows the card; and its error against
-   float64, beside what its precision allows.
-4. The templates by torch.compile, as far as there is time.
+   beside torch (so cuBLAS and cuDNN) where there is one that knows the card.
+4. Their errors against float64, beside what their precision allows.
+5. Their times by torch.compile, as far as there is time.
 
 The table is written as Markdown and JSON, named by the day and the card. Work is done in another
 process: what hangs or fails is said in the table, and the others go on. So is what the time is too
@@ -114,23 +114,22 @@ def products(session: Session) -> Iterator[None]:
         yield
 
 
-def look_at(session: Session, fn: Function) -> Iterator[None]:
-    """The time and the error of a function, and its time by torch."""
-    line = Line(fn.name)
-    session.report.lines.append(line)
-    times = session.ask(
-        line.failures, f"times of {fn.name}", partial(jobs.times, session.kind, fn.name)
-    )
+def time_it(session: Session, line: Line) -> None:
+    """The time of a function, and by torch."""
+    job = partial(jobs.times, session.kind, line.name)
+    times = session.ask(line.failures, f"times of {line.name}", job)
     if times is not None:
         note_times(session.report, line, times)
-    yield
     beside(session, line, "torch")
-    reference = JOB_SECONDS + matrix_flops(fn) / REFERENCE_FLOPS
-    check = partial(jobs.checked, session.kind, fn.name)
-    checked = session.ask(line.failures, f"error of {fn.name}", check, reference)
+
+
+def check_it(session: Session, line: Line, flops: int) -> None:
+    """The error of a function."""
+    seconds = JOB_SECONDS + flops / REFERENCE_FLOPS
+    job = partial(jobs.checked, session.kind, line.name)
+    checked = session.ask(line.failures, f"error of {line.name}", job, seconds)
     if checked is not None:
         line.error, line.allowed = checked.error, checked.allowed
-    yield
 
 
 def note_times(report: Report, line: Line, times: jobs.Times) -> None:
@@ -159,9 +158,16 @@ def work_on(session: Session, functions: Sequence[Function], wrappers: Path) -> 
     yield from ceilings(session, wrappers)
     if session.has_warpgroups:
         yield from products(session)
-    for fn in functions:
-        yield from look_at(session, fn)
-    for line in session.report.lines:
+    work = {fn.name: matrix_flops(fn) for fn in functions}
+    lines = [Line(name) for name in work]
+    for line in lines:
+        session.report.lines.append(line)
+        time_it(session, line)
+        yield
+    for line in sorted(lines, key=lambda line: work[line.name]):  # those last that may take long
+        check_it(session, line, work[line.name])
+        yield
+    for line in lines:
         beside(session, line, "torch-compile")
         yield
 
