@@ -55,7 +55,7 @@ class KeyLaunch:
                 *unit.summed("of_values", arrived, stage),
                 *unit.product("toward", values, arrived, stage),
                 self._changes(along, stage),
-                *unit.summed("of_keys", queries, stage),
+                *unit.summed("of_keys", queries, stage, again=True),
             )
 
         *_, of_keys, of_values = given.naive.params

@@ -86,7 +86,7 @@ class LaneUnit:
     def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
         return (scored(self.own, name, self._row, rows, columns, stage),)
 
-    def summed(self, name: str, terms: Staged, stage: Expr) -> Block:
+    def summed(self, name: str, terms: Staged, stage: Expr, *, again: bool = False) -> Block:
         def kept(row: Row) -> Block:
             def one(at: tuple[Expr, ...], column: Expr) -> Block:
                 place = Ref(self.weights.name, (row.place, column))
@@ -94,9 +94,9 @@ class LaneUnit:
 
             return self.scores_of(row, one)
 
-        # Lanes may still read what the last product was of.
+        # Lanes may still read what the product before was of; those of the last step do not.
         return (
-            Sync("warp"),
+            *((Sync("warp"),) if again else ()),
             self.by_row(kept),
             Sync("warp"),
             added(self.own, name, self._row, self.weights, terms, stage),

@@ -71,8 +71,9 @@ class Unit(Protocol):
     def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
         """`name[i, j] = sum over k of rows[i, k] * columns[j, k]`, of a stage of the columns."""
 
-    def summed(self, name: str, terms: Staged, stage: Expr) -> Block:
-        """`name[i, e] += sum over k of scores[i, k] * terms[k, e]`, of a stage of the terms."""
+    def summed(self, name: str, terms: Staged, stage: Expr, *, again: bool = False) -> Block:
+        """`name[i, e] += sum over k of scores[i, k] * terms[k, e]`, of a stage of the terms;
+        perhaps `again` in a step."""
 
     def maxima(self) -> Block:
         """`own` = the largest score of each row."""

@@ -85,7 +85,7 @@ class WarpUnit:
     def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
         return product(self.own, name, rows, columns, self._first_row, stage)
 
-    def summed(self, name: str, terms: Staged, stage: Expr) -> Block:
+    def summed(self, name: str, terms: Staged, stage: Expr, *, again: bool = False) -> Block:
         return (*narrowed(self.own, self.dtype), *summed(self.own, name, terms, stage))
 
     def maxima(self) -> Block:

@@ -15,15 +15,18 @@ from typing import Any
 
 import pytest
 
-from mlir_lite import Function
+from mlir_lite import Function, bf16, f32
 from mlir_lite.target import Target
-from mlir_lite.types import Array
+from mlir_lite.types import Array, DType
 
 from . import examples, test_columns, test_memory_bound, test_ordered, test_rows
 from . import test_convolutions as convolutions
 from . import test_products as products
 from .compiled import Compiled, card
 from .shim import needs_shim, sanitizer_library, unit_text
+from .test_attention import Case
+from .test_attention import arrays_for as attention_arrays
+from .test_attention_gradients import gradients_of
 
 pytestmark = needs_shim
 
@@ -44,6 +47,13 @@ class Subject:
         return f"{self.fn.name}_{self.winograd}"
 
 
+def attended(dtype: DType, *, gradients: bool = False) -> Subject:
+    """Causal attention over several blocks, or its gradients."""
+    rows, keys = (150, 200) if dtype == bf16 else (70, 96)
+    case = Case((rows, 16), (keys, 16), 16, dtype, causal=True)
+    return Subject(gradients_of(case) if gradients else case.function(), attention_arrays)
+
+
 def subjects(
     arrays_for: Callable[[Function], list[Array]], *fns: Function, **more: Any
 ) -> tuple[Subject, ...]:
@@ -56,6 +66,8 @@ TEMPLATES = {
     "direct convolution": (Subject(convolutions.layer(3, 1), convolutions.arrays_for), 4),
     "narrow convolution": (Subject(convolutions.first_layer, convolutions.arrays_for), 3),
     "winograd": (Subject(convolutions.block, convolutions.arrays_for, winograd=2), 2),
+    "attention": (attended(bf16), 6),
+    "attention by lanes": (attended(f32), 6),
     "transpose": (Subject(test_memory_bound.turned_halves, test_memory_bound.arrays_for), 1),
     "scatter": (Subject(test_ordered.histogram, test_ordered.arrays_for), 3),
     "running totals": (
@@ -84,6 +96,7 @@ ALL = (
     *subjects(test_columns.arrays_for, *test_columns.CASES),
     *subjects(test_rows.arrays_for, *test_rows.CASES, *test_rows.CHANNELS),
     *subjects(test_rows.arrays_for, *test_rows.LONG, target=test_rows.SMALL),
+    *(attended(dtype, gradients=True) for dtype in (bf16, f32)),
 )  # fmt: skip
 
 
