@@ -154,6 +154,22 @@ def test_a_bias_is_an_argument_of_its_product(fn: Function, is_argument: bool) -
     assert any("torch.add(" in call for call in calls(fn)) is not is_argument
 
 
+@ml.function(f32[3, 4])
+def turned(x: Value) -> Value:
+    return ml.transpose(x)
+
+
+@ml.function(f32[4])
+def repeated(x: Value) -> Value:
+    return ml.broadcast(x, (3, 4))
+
+
+@pytest.mark.parametrize("fn", [turned, repeated, images_last], ids=lambda fn: fn.name)
+def test_results_are_no_views(fn: Function) -> None:
+    for result in to_torch(fn)(*map(tensor_of, _arrays(fn))):
+        assert result.is_contiguous()
+
+
 def test_all_that_is_missing_is_told_at_once() -> None:
     def turn(state: Value, row: Value) -> tuple[Value, Value]:
         kept = ml.random.bernoulli(0, (3,))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from torch import fx
 
 from ...errors import UnsupportedError
-from ...ir import Function, Node, Op
+from ...ir import Function, Node, Op, Value
 from ...location import UNKNOWN
 from ...ops.group import ungrouped
 from ...ops.table import TABLE
@@ -29,7 +29,7 @@ from . import (
     reductions,
     windows,
 )
-from .site import Call, Site, Tensors
+from .site import Call, Site, Tensor, Tensors
 
 _ROOMS = (
     elementwise, movement, reductions, networks, contractions, attention, windows, linear_algebra,
@@ -63,7 +63,17 @@ def _exported(fn: Function, device: str, missing: dict[str, None]) -> fx.GraphMo
             missing[_with_place(str(error), node)] = None
             made = site.params(node.results)  # in its place, to find what else is missing
         site.values.update(zip(node.results, made, strict=True))
-    return site.finish(fn.name, [site.values[result] for result in plain.results])
+    return site.finish(fn.name, [_own(site.values[result], result) for result in plain.results])
+
+
+def _own(tensor: Tensor, value: Value) -> Tensor:
+    """A result as ours are, in row-major order: where torch may have given a view, which would
+    leave the work to whoever reads it."""
+    op = value.op
+    if op is None:
+        return tensor
+    viewed = type(op) in movement.CALLS or op.attributes.get("layout", "nchw") != "nchw"
+    return tensor.contiguous() if viewed else tensor
 
 
 def _call(site: Site, node: Node) -> Tensors:

@@ -35,7 +35,7 @@ REPEAT = {"card": 20, "shim": 2}  # samples of a time
 SHIM_CACHE = 1 << 12  # bytes: what the CPU, in a card's place, runs again and again is little
 UNITS = 8  # of rounding, relative to the largest result, that an error may be in a turn of a loop
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-TF32 = 2.0**-10  # ten bits of the factors are kept
+ROUNDED = {"tf32": 2.0**-10, "f16": 2.0**-10, "bf16": 2.0**-7}  # what factors lose
 
 PRODUCTS = {case.name: case for case in GROUP_CASES}
 FUNCTIONS: Mapping[str, Function] = {fn.name: fn for fn in TEMPLATES}
@@ -139,7 +139,7 @@ def checked(kind: str, name: str) -> Checked:
     unit = max(EPSILON.get(result.dtype.name, 0.0) for result in every)
     return Checked(
         largest_error(every, run_reference(fn, wide)),
-        units * (max(unit, TF32) if factors == "tf32" else unit),
+        units * max(unit, ROUNDED.get(factors, 0.0)),
     )
 
 

@@ -37,7 +37,7 @@ from .card_report import Line, Report, write
 from .card_worker import Apart, JobError, Worker
 from .examples import EXAMPLES
 from .group_cases import CASES as GROUP_CASES
-from .templates import TEMPLATES, attention_gradient
+from .templates import TEMPLATES
 from .wrapper_cases import GOLDEN
 
 T = TypeVar("T")
@@ -47,8 +47,7 @@ PRODUCT_SECONDS = 20.0  # that a product of warpgroups may take
 MOST_FAILURES = 3  # of them, before the others are left out
 LEAST_SECONDS = 10.0  # that there must be left for one
 REFERENCE_FLOPS = 5e9  # a second, of the reference in float64
-# Torch has a kernel for it, which the gradient's own operations are not.
-NO_TWINS = (attention_gradient.name,)
+GRADIENT = "_grad"  # torch has kernels for gradients, which the operations of one are not
 SHIM_SIZE = 64  # of large matrices, on the CPU
 SHIM_STEP = 9  # which products of warpgroups it does
 
@@ -145,7 +144,7 @@ def note_times(report: Report, line: Line, times: jobs.Times) -> None:
 
 def beside(session: Session, line: Line, runtime: str) -> None:
     """The time of a function by torch, where there is one."""
-    if not session.has_torch or line.name in NO_TWINS:
+    if not session.has_torch or line.name.endswith(GRADIENT):
         return
     job = partial(jobs.torch_seconds, session.kind, runtime, line.name)
     taken = session.ask(session.report.not_compared, f"{runtime} of {line.name}", job)

@@ -22,7 +22,7 @@ from . import card_jobs, on_card
 from .card_jobs import Times
 from .card_report import Line, Report
 from .card_worker import Apart, Here, JobError
-from .examples import EXAMPLES, picked
+from .examples import EXAMPLES, linear, picked
 from .group_cases import CASES as GROUP_CASES
 from .group_cases import GroupCase
 from .shim import needs_shim
@@ -165,6 +165,19 @@ def test_what_there_is_no_time_for_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert "Left out for want of time:\n\n- wrappers\n- copies\n" in text
     assert "- times of doubled\n" in text and "- error of doubled\n" in text
     assert found["lines"][0]["verdict"] == "not known" and report.is_right
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    ("factors", "allowed"), [("f32", 2.0**-20), ("tf32", 2.0**-7), ("bf16", 2.0**-4)]
+)
+def test_what_factors_lose_is_allowed(
+    factors: str, allowed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card_jobs, "FUNCTIONS", {"linear": linear})
+    monkeypatch.setattr(card_jobs, "FACTORS", {"linear": factors})
+    found = card_jobs.checked("shim", "linear")
+    assert 0 < found.error <= found.allowed == allowed
 
 
 @pytest.fixture
