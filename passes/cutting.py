@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from ..ir import Builder, Constant, Function, Node, Value, parameter, users_of
 from ..ops.broadcast import Broadcast
+from ..ops.cast import Cast
+from ..ops.checkpoint import Barrier
 from ..ops.constant import constant
 from ..ops.table import TABLE
+from ..types import bf16, f16, f32
 from .faults import fault_operands
 
 
@@ -83,7 +86,7 @@ class Cutting:
         return found
 
     def with_repetitions(self, nodes: list[Node]) -> list[Node]:
-        """The nodes and, right before the first that reads it, each broadcast, which every group
+        """The nodes and, right before the first that reads it, each repetition, which every group
         does for itself; not those whose data is checked before the group runs."""
         needed: dict[Node, None] = {}
         checked = {value for node in nodes for value in self.checked[node]}
@@ -103,14 +106,22 @@ class Cutting:
 
 
 def is_repetition(node: Node) -> bool:
-    """A broadcast costs nothing inside of the kernel that reads it."""
-    return isinstance(node.op, Broadcast) and bool(node.results[0].type.elements)
+    """What costs nothing inside of the kernel that reads it: a broadcast, and narrow elements in
+    memory widened."""
+    if not node.results or not node.results[0].type.elements:
+        return False
+    match node.op:
+        case Broadcast():
+            return True
+        case Cast(x=Value(op=Barrier() | Constant()) as x, dtype=dtype):
+            return dtype == f32 and x.dtype in (bf16, f16)
+    return False
 
 
 def repeated(value: Value) -> Value:
-    """What a broadcast repeats; other values as they are."""
-    while value.node is not None and isinstance(value.op, Broadcast) and is_repetition(value.node):
-        value = value.op.x
+    """What a broadcast repeats, or what is widened; other values as they are."""
+    while value.node is not None and is_repetition(value.node):
+        (value,) = value.node.op.operands
     return value
 
 

@@ -68,6 +68,27 @@ def test_what_a_kernel_computes_is_rounded_there() -> None:
     )
 
 
+def test_factors_of_several_products_are_there_once() -> None:
+    w = weight(64, 64)
+
+    @ml.function(f32[2, 64], f32[2, 64], f32[64, 64])
+    def both(x: Value, y: Value, w: Value) -> tuple[Value, Value]:
+        wave = ml.sin(x)
+        return wave @ w, (wave + y) @ w
+
+    @ml.function(f32[2, 64], f32[64, 64], f32[64, 64])
+    def same(x: Value, w: Value, v: Value) -> tuple[Value, Value]:
+        wave = ml.sin(x)
+        return wave @ w, wave @ v
+
+    first = narrow_factors(both.bind({"w": w}), target=rounding("bf16"))
+    # The wave is a term of a sum too, which is not to be of what is rounded.
+    kept = ["sin", "cast", "matmul", "add"]
+    assert operations(first) == [*kept, "cast", "barrier", "cast", "matmul"]
+    second = narrow_factors(same, target=rounding("bf16"))
+    assert operations(second) == ["sin", "cast", "barrier", "cast", "matmul", "matmul"]
+
+
 def test_a_result_of_the_function_is_not_rounded() -> None:
     expect(
         partial(narrow_factors, target=rounding("f16")),
