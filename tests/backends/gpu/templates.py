@@ -3,6 +3,8 @@ figures, beside that of the odd small examples."""
 
 from __future__ import annotations
 
+import numpy as np
+
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32
 
@@ -42,6 +44,20 @@ def conv_f32(x: Value, w: Value) -> Value:
 @ml.function(bf16[16, 64, 56, 56], bf16[64, 64, 3, 3])
 def conv_bf16(x: Value, w: Value) -> Value:
     return ml.conv2d(x, w, padding=1)
+
+
+# Constants, of which Winograd's rounding errors are known.
+FILTERS = np.random.default_rng(0).standard_normal((256, 256, 3, 3)).astype(np.float32) / 48
+
+
+@ml.function(f32[32, 256, 14, 14])
+def conv_winograd(x: Value) -> Value:
+    return ml.conv2d(x, FILTERS, padding=1)
+
+
+@ml.function(f32[16, 56, 56, 128], f32[128, 1, 3, 3])
+def depthwise(x: Value, w: Value) -> Value:
+    return ml.conv(x, w, padding=1, groups=128, layout="nhwc")
 
 
 @ml.function(f32[4096, 4096])
@@ -156,6 +172,7 @@ FACTORS = {"product_tf32": "tf32", "linear_tf32": "tf32", "product_rounded": "bf
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
+    conv_winograd, depthwise,
     softmax_wide, softmax_long, softmax_few, layer_norm_wide, layer_norm_long, variances,
     added, transposed, transposed_bf16, summed,
     product_tf32, linear_tf32, product_rounded,
