@@ -173,14 +173,14 @@ class AttentionBlocks:
     @property
     def _whole(self) -> Expr:
         """How many of the first blocks of keys every row of the block sees as they are."""
-        if self.is_scaled_first or (self.op.causal and len(self.rows) > 1):
+        only_diagonal = len(self.rows) > 1 or count(self.rows) <= self.op.rows
+        if self.is_scaled_first or (self.op.causal and only_diagonal):
             return index(0)
         keys, columns = self.keys.shape[-2], self.op.columns
         if not self.op.causal and keys % columns == 0:
             return self.steps
-        whole: Expr = index(keys // columns)
-        if self.op.causal:
-            whole = apply("min", whole, (self.first_row + 1) // columns)
+        every: Expr = index(keys // columns)
+        whole = apply("min", every, (self.first_row + 1) // columns) if self.op.causal else every
         part = apply("max", index(0), apply("min", self.steps, whole - self.first_step))
         return whole if self.op.parts == 1 else part
 

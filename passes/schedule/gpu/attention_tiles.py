@@ -1,4 +1,16 @@
-"""How attention is cut for a card: queries of a block, keys at a time, parts of the keys."""
+"""How attention is cut for a card: queries of a block, keys at a time, parts of the keys.
+
+Where warps multiply, a multiprocessor has two blocks of four warps, an eighth of the warps it
+could have. A warp of 32 queries of depth 64 has 64 registers of sums, as many of scores and 32 of
+queries: some 215 of the 255 that a thread may have, and twice 128 threads fill the 65536 there
+are. A third block leaves 168, which is 16 queries a warp: then each fragment of keys and values
+is loaded for one product instead of two. A load of four matrices takes four cycles of shared
+memory (512 bytes, 128 a cycle), a product eight of one of four tensor cores (A100): a step of 64
+keys has 128 products and 8 of totals, 1088 cycles, beside 32 loads in each of four warps, 512
+cycles; of 16 queries it would be as many cycles for half the products. The latency of products is
+hidden without more warps: a score's four wait for each other, but those of sixteen fragments of
+scores do not. At depth 128 the sums of 16 queries take those registers, so warps have 16.
+"""
 
 from __future__ import annotations
 

@@ -207,6 +207,25 @@ PRODUCTS = {
 }
 
 
+# Of attention, where softmax takes five instructions a score, and a score two products of depth 64
+# for 32 queries a warp; what is rarely done is counted too: sums that shrink.
+ATTENTION = {
+    ("attention_bf16", "blocked_attention_kernel"): ("HMMA", 0.22),
+    ("attention_f16", "blocked_attention_kernel"): ("HMMA", 0.26),
+    ("attention_f32", "blocked_attention_kernel"): ("FFMA", 0.9),
+    ("attention_grad", "blocked_attention_gradient_1_kernel"): ("HMMA", 0.26),
+    ("attention_grad", "blocked_attention_gradient_2_kernel"): ("HMMA", 0.26),
+    ("attended_f32_grad", "blocked_attention_gradient_1_kernel"): ("FFMA", 0.85),
+    ("attended_f32_grad", "blocked_attention_gradient_2_kernel"): ("FFMA", 0.85),
+}
+
+
+def test_main_loops_of_attention_multiply(rows: Rows) -> None:
+    seen = {(template, kernel): row for (template, _, kernel), row in rows.items()}
+    for key, (name, least) in ATTENTION.items():
+        assert seen[key].share(name) >= least, key
+
+
 def test_main_loops_of_products_multiply(rows: Rows) -> None:
     before = re.compile(r"_(turn|round)(_\d+)?_kernel$")  # what is done to factors
     kernels = {key: row for key, row in rows.items() if "matmul" in key[2]}

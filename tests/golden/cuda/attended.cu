@@ -134,7 +134,6 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     const int warp = threadIdx.x / 32;
     const int first_row = 0;
     const int steps = smaller<int>(2, (first_row + 63) / 64 + 1);
-    const int whole = smaller<int>(1, (first_row + 1) / 64);
     const int b0 = block;
     {
         #pragma unroll
@@ -177,7 +176,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     for (int i_4 = 0; i_4 < 2; ++i_4) {
         load_matrices(&a[i_4 * 4], &queries_1[warp * 512 + lane_ / 8 % 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 / 2 ^ lane_ % 8 / 2) * 8 ^ i_4 * 16]);
     }
-    for (int step = 0; step < whole; ++step) {
+    for (int step = 0; step < steps; ++step) {
         cp_async_wait<0>();
         __syncthreads();
         const int first_key_1 = step * 64 + 64;
@@ -192,6 +191,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
             }
         }
         cp_async_commit();
+        const int key = step * 64;
         {
             #pragma unroll
             for (int j_1 = 0; j_1 < 8; ++j_1) {
@@ -213,32 +213,47 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
             }
         }
         {
+            const int lane_8 = lane_;
             #pragma unroll
             for (int j_3 = 0; j_3 < 2; ++j_3) {
-                own[j_3] = -infinity();
+                const int row = first_row + warp * 16 + j_3 * 8 + lane_8 / 4;
+                #pragma unroll
+                for (int i_10 = 0; i_10 < 8; ++i_10) {
+                    #pragma unroll
+                    for (int j_4 = 0; j_4 < 2; ++j_4) {
+                        const int key_1 = key + i_10 * 8 + lane_8 % 4 * 2 + j_4;
+                        scores[i_10 * 4 + j_3 * 2 + j_4] = key_1 < 90 && key_1 <= row ? scores[i_10 * 4 + j_3 * 2 + j_4] : -infinity();
+                    }
+                }
+            }
+        }
+        {
+            #pragma unroll
+            for (int j_5 = 0; j_5 < 2; ++j_5) {
+                own[j_5] = -infinity();
             }
         }
         #pragma unroll
-        for (int j_4 = 0; j_4 < 8; ++j_4) {
-            maxima_f32(&own[0], &scores[j_4 * 4]);
+        for (int j_6 = 0; j_6 < 8; ++j_6) {
+            maxima_f32(&own[0], &scores[j_6 * 4]);
         }
         quad_maxima_f32(&own[0]);
         {
             if (own[0] * 0.2944889f - top[0] > 8.0f || own[1] * 0.2944889f - top[1] > 8.0f) {
                 #pragma unroll
-                for (int j_5 = 0; j_5 < 2; ++j_5) {
-                    const float top_1 = own[j_5] * 0.2944889f > top[j_5] ? own[j_5] * 0.2944889f : top[j_5];
-                    const float rate = exp2f(top[j_5] - top_1);
-                    top[j_5] = top_1;
+                for (int j_7 = 0; j_7 < 2; ++j_7) {
+                    const float top_1 = own[j_7] * 0.2944889f > top[j_7] ? own[j_7] * 0.2944889f : top[j_7];
+                    const float rate = exp2f(top[j_7] - top_1);
+                    top[j_7] = top_1;
                     #pragma unroll
-                    for (int i_13 = 0; i_13 < 2; ++i_13) {
-                        total[j_5 * 2 + i_13] = total[j_5 * 2 + i_13] * rate;
+                    for (int i_15 = 0; i_15 < 2; ++i_15) {
+                        total[j_7 * 2 + i_15] = total[j_7 * 2 + i_15] * rate;
                     }
                     #pragma unroll
-                    for (int i_14 = 0; i_14 < 2; ++i_14) {
+                    for (int i_16 = 0; i_16 < 2; ++i_16) {
                         #pragma unroll
-                        for (int j_6 = 0; j_6 < 2; ++j_6) {
-                            sums[i_14 * 4 + j_5 * 2 + j_6] = sums[i_14 * 4 + j_5 * 2 + j_6] * rate;
+                        for (int j_8 = 0; j_8 < 2; ++j_8) {
+                            sums[i_16 * 4 + j_7 * 2 + j_8] = sums[i_16 * 4 + j_7 * 2 + j_8] * rate;
                         }
                     }
                 }
@@ -246,159 +261,46 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         }
         {
             #pragma unroll
-            for (int j_7 = 0; j_7 < 8; ++j_7) {
+            for (int j_9 = 0; j_9 < 8; ++j_9) {
                 #pragma unroll
                 for (int k_1 = 0; k_1 < 4; ++k_1) {
-                    scores[j_7 * 4 + k_1] = scores[j_7 * 4 + k_1] * 0.2944889f - top[k_1 / 2];
+                    scores[j_9 * 4 + k_1] = scores[j_9 * 4 + k_1] * 0.2944889f - top[k_1 / 2];
                 }
             }
         }
         #pragma unroll
-        for (int j_8 = 0; j_8 < 8; ++j_8) {
-            powers_f32(&scores[j_8 * 4], &scores[j_8 * 4]);
-        }
-        #pragma unroll
-        for (int i_17 = 0; i_17 < 4; ++i_17) {
-            narrow_bf16(&weights[i_17 * 4], &scores[i_17 * 8]);
-        }
-        #pragma unroll
-        for (int i_18 = 0; i_18 < 4; ++i_18) {
-            row_sums_bf16(&total[0], &weights[i_18 * 4]);
+        for (int j_10 = 0; j_10 < 8; ++j_10) {
+            powers_f32(&scores[j_10 * 4], &scores[j_10 * 4]);
         }
         #pragma unroll
         for (int i_19 = 0; i_19 < 4; ++i_19) {
-            load_matrices_turned(&b[0], &values_1[step * 1024 + i_19 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
-            #pragma unroll
-            for (int j_11 = 0; j_11 < 2; ++j_11) {
-                mma_bf16(&sums[j_11 * 4], &weights[i_19 * 4], &b[j_11 * 2]);
-            }
-        }
-    }
-    for (int step_1 = whole; step_1 < steps; ++step_1) {
-        cp_async_wait<0>();
-        __syncthreads();
-        const int first_key_2 = step_1 * 64 + 64;
-        if (step_1 + 1 < steps) {
-            {
-                const int lane_11 = lane_;
-                #pragma unroll
-                for (int e_5 = 0; e_5 < 2; ++e_5) {
-                    cp_async_16(&keys_1[step_1 * 2048 + e_5 * 1024 + warp * 256 + lane_11 / 4 * 32 + (lane_11 % 4 ^ lane_11 / 4 / 2) * 8 + 2048], &(&keys[b0 * 2160 + warp * 192 + first_key_2 * 24 + lane_11 / 4 * 24 + lane_11 % 4 * 8])[e_5 * 768], first_key_2 + e_5 * 32 + warp * 8 + lane_11 / 4 < 90 && lane_11 % 4 * 8 < 24 ? 16 : 0);
-                }
-                cp_async_16(&values_1[step_1 * 1024 + warp * 256 + lane_11 / 2 * 16 + (lane_11 % 2 ^ lane_11 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + warp * 256 + first_key_2 * 16 + lane_11 / 2 * 16 + lane_11 % 2 * 8], first_key_2 + warp * 16 + lane_11 / 2 < 90 ? 16 : 0);
-            }
-        }
-        cp_async_commit();
-        const int key_1 = step_1 * 64;
-        {
-            #pragma unroll
-            for (int j_12 = 0; j_12 < 8; ++j_12) {
-                #pragma unroll
-                for (int k_2 = 0; k_2 < 4; ++k_2) {
-                    scores[j_12 * 4 + k_2] = 0.0f;
-                }
-            }
+            narrow_bf16(&weights[i_19 * 4], &scores[i_19 * 8]);
         }
         #pragma unroll
-        for (int i_23 = 0; i_23 < 2; ++i_23) {
-            #pragma unroll
-            for (int i_24 = 0; i_24 < 4; ++i_24) {
-                load_matrices(&b[0], &keys_1[i_24 * 512 + (step_1 * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_23 * 16)]);
-                #pragma unroll
-                for (int j_13 = 0; j_13 < 2; ++j_13) {
-                    mma_bf16(&scores[i_24 * 8 + j_13 * 4], &a[i_23 * 4], &b[j_13 * 2]);
-                }
-            }
-        }
-        {
-            const int lane_14 = lane_;
-            #pragma unroll
-            for (int j_14 = 0; j_14 < 2; ++j_14) {
-                const int row = first_row + warp * 16 + j_14 * 8 + lane_14 / 4;
-                #pragma unroll
-                for (int i_27 = 0; i_27 < 8; ++i_27) {
-                    #pragma unroll
-                    for (int j_15 = 0; j_15 < 2; ++j_15) {
-                        const int key_2 = key_1 + i_27 * 8 + lane_14 % 4 * 2 + j_15;
-                        scores[i_27 * 4 + j_14 * 2 + j_15] = key_2 < 90 && key_2 <= row ? scores[i_27 * 4 + j_14 * 2 + j_15] : -infinity();
-                    }
-                }
-            }
-        }
-        {
-            #pragma unroll
-            for (int j_16 = 0; j_16 < 2; ++j_16) {
-                own[j_16] = -infinity();
-            }
+        for (int i_20 = 0; i_20 < 4; ++i_20) {
+            row_sums_bf16(&total[0], &weights[i_20 * 4]);
         }
         #pragma unroll
-        for (int j_17 = 0; j_17 < 8; ++j_17) {
-            maxima_f32(&own[0], &scores[j_17 * 4]);
-        }
-        quad_maxima_f32(&own[0]);
-        {
-            if (own[0] * 0.2944889f - top[0] > 8.0f || own[1] * 0.2944889f - top[1] > 8.0f) {
-                #pragma unroll
-                for (int j_18 = 0; j_18 < 2; ++j_18) {
-                    const float top_2 = own[j_18] * 0.2944889f > top[j_18] ? own[j_18] * 0.2944889f : top[j_18];
-                    const float rate_1 = exp2f(top[j_18] - top_2);
-                    top[j_18] = top_2;
-                    #pragma unroll
-                    for (int i_32 = 0; i_32 < 2; ++i_32) {
-                        total[j_18 * 2 + i_32] = total[j_18 * 2 + i_32] * rate_1;
-                    }
-                    #pragma unroll
-                    for (int i_33 = 0; i_33 < 2; ++i_33) {
-                        #pragma unroll
-                        for (int j_19 = 0; j_19 < 2; ++j_19) {
-                            sums[i_33 * 4 + j_18 * 2 + j_19] = sums[i_33 * 4 + j_18 * 2 + j_19] * rate_1;
-                        }
-                    }
-                }
-            }
-        }
-        {
+        for (int i_21 = 0; i_21 < 4; ++i_21) {
+            load_matrices_turned(&b[0], &values_1[step * 1024 + i_21 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
             #pragma unroll
-            for (int j_20 = 0; j_20 < 8; ++j_20) {
-                #pragma unroll
-                for (int k_3 = 0; k_3 < 4; ++k_3) {
-                    scores[j_20 * 4 + k_3] = scores[j_20 * 4 + k_3] * 0.2944889f - top[k_3 / 2];
-                }
-            }
-        }
-        #pragma unroll
-        for (int j_21 = 0; j_21 < 8; ++j_21) {
-            powers_f32(&scores[j_21 * 4], &scores[j_21 * 4]);
-        }
-        #pragma unroll
-        for (int i_36 = 0; i_36 < 4; ++i_36) {
-            narrow_bf16(&weights[i_36 * 4], &scores[i_36 * 8]);
-        }
-        #pragma unroll
-        for (int i_37 = 0; i_37 < 4; ++i_37) {
-            row_sums_bf16(&total[0], &weights[i_37 * 4]);
-        }
-        #pragma unroll
-        for (int i_38 = 0; i_38 < 4; ++i_38) {
-            load_matrices_turned(&b[0], &values_1[step_1 * 1024 + i_38 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
-            #pragma unroll
-            for (int j_24 = 0; j_24 < 2; ++j_24) {
-                mma_bf16(&sums[j_24 * 4], &weights[i_38 * 4], &b[j_24 * 2]);
+            for (int j_13 = 0; j_13 < 2; ++j_13) {
+                mma_bf16(&sums[j_13 * 4], &weights[i_21 * 4], &b[j_13 * 2]);
             }
         }
     }
     {
-        const int lane_18 = lane_;
+        const int lane_12 = lane_;
         #pragma unroll
-        for (int j_25 = 0; j_25 < 2; ++j_25) {
-            const int row_1 = first_row + warp * 16 + j_25 * 8 + lane_18 / 4;
+        for (int j_14 = 0; j_14 < 2; ++j_14) {
+            const int row_1 = first_row + warp * 16 + j_14 * 8 + lane_12 / 4;
             #pragma unroll
-            for (int i_42 = 0; i_42 < 2; ++i_42) {
+            for (int i_25 = 0; i_25 < 2; ++i_25) {
                 #pragma unroll
-                for (int j_26 = 0; j_26 < 2; ++j_26) {
-                    const int column = i_42 * 8 + lane_18 % 4 * 2 + j_26;
+                for (int j_15 = 0; j_15 < 2; ++j_15) {
+                    const int column = i_25 * 8 + lane_12 % 4 * 2 + j_15;
                     if (row_1 < 37) {
-                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_42 * 4 + j_25 * 2 + j_26] / total[j_25 * 2]));
+                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_25 * 4 + j_14 * 2 + j_15] / total[j_14 * 2]));
                     }
                 }
             }
