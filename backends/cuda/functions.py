@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from .joins import JOINS
+
 _TEXTS = """
 template <class T>
 __device__ inline T smaller(T a, T b)
@@ -227,47 +229,6 @@ __device__ inline double gelu(double x)
     return wide * 0.5 * erfc(wide * -0.7071067811865476);
 }
 
-// The better of two values with its index: NaN wins, then the earlier index.
-template <class T, class I>
-__device__ inline void join_argmax(T& best, I& at, T value, long long place)
-{
-    bool nan = best != best, other = value != value;
-    bool wins = nan != other ? other : best == value || nan ? place < at : value > best;
-    if (wins) { best = value; at = I(place); }
-}
-
-template <class T, class I>
-__device__ inline void join_argmin(T& best, I& at, T value, long long place)
-{
-    bool nan = best != best, other = value != value;
-    bool wins = nan != other ? other : best == value || nan ? place < at : value < best;
-    if (wins) { best = value; at = I(place); }
-}
-
-__device__ inline float exponential(float x) { return expf(x); }
-
-__device__ inline double exponential(double x) { return exp(x); }
-
-// The maximum, and the sum of exp(x - maximum): equal maxima, infinite ones too, add their sums.
-template <class T, class U>
-__device__ inline void join_softmax(T& most, U& sum, T other, U more)
-{
-    T shrinks = most == other ? T(1) : exponential(most < other ? most - other : other - most);
-    sum = most >= other ? sum + more * shrinks : sum * shrinks + more;
-    most = larger(most, other);
-}
-
-// The mean, the sum of squared distances from it, and how many elements there are.
-template <class T, class U, class V>
-__device__ inline void join_moments(T& mean, U& squares, V& count, T other, U more, V others)
-{
-    V both = count + others;
-    T share = others / (both == V(0) ? V(1) : both), gap = other - mean;
-    mean += gap * share;
-    squares += more + gap * gap * count * share;
-    count = both;
-}
-
 // Philox-4x32-10: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
 __device__ inline long long philox(long long seed, long long stream, long long place)
 {
@@ -308,4 +269,4 @@ def _split(text: str) -> Mapping[str, str]:
     return found
 
 
-FUNCTIONS = _split(_TEXTS)
+FUNCTIONS = {**_split(_TEXTS), **_split(JOINS)}
