@@ -45,6 +45,7 @@ class Options:
 
     verify: Verify = "structure"
     winograd: str | int = "auto"
+    strassen: str = "auto"
     precision: str = "f32"
     passes: tuple[Step, ...] | None = None  # instead of the target's own pipeline
     observe: Observer | None = None  # sees every pass's record and the function after it
@@ -61,7 +62,7 @@ class Options:
     def deciding(self) -> tuple[object, ...]:
         """What of this, beside the target's figures, decides the result."""
         steps = None if self.passes is None else tuple(map(str, self.passes))
-        return self.winograd, self.precision, steps
+        return self.winograd, self.strassen, self.precision, steps
 
 
 def backend_of(
@@ -97,7 +98,12 @@ def steps_of(options: Options, target: Target) -> tuple[Step, ...]:
     if target.gpu is not None:
         return cuda_pipeline(target, winograd=options.winograd)
     check_precision(options.precision, target)
-    return cpu_pipeline(target, winograd=options.winograd, precision=options.precision)
+    return cpu_pipeline(
+        target,
+        winograd=options.winograd,
+        strassen=options.strassen,
+        precision=options.precision,
+    )
 
 
 def report_for(fn: Function, target: str, options: Options) -> str:

@@ -37,6 +37,7 @@ def compile(
     *,
     verify: Verify | None = None,
     winograd: str | int = "auto",
+    strassen: str = "auto",
     precision: str = "f32",
     passes: Sequence[Step] | None = None,
     observe: Observer | None = None,
@@ -51,8 +52,9 @@ def compile(
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
-    "off", 2 or 4. `dump` is a folder that gets a numbered file for the IR after each pass. `tune`
-    is a record of measured choices that `ml.tune` made on this machine, or its file.
+    "off", 2 or 4, `strassen` "auto" or "off". `dump` is a folder that gets a numbered file for the
+    IR after each pass. `tune` is a record of measured choices that `ml.tune` made on this machine,
+    or its file.
 
     `precision` is what factors of f32 products are rounded to; sums of them stay f32. "f32" rounds
     nothing. "bf16" lets products and convolutions by constants, on cards all of them, multiply bf16
@@ -71,7 +73,9 @@ def compile(
     steps = None if passes is None else tuple(passes)
     folder = dump_folder() if dump is None else Path(dump)
     tuning = Tuning() if tune is None else tune if isinstance(tune, Tuning) else read_tuning(tune)
-    options = Options(verify or verify_level(), winograd, precision, steps, observe, folder, tuning)
+    options = Options(
+        verify or verify_level(), winograd, strassen, precision, steps, observe, folder, tuning
+    )
     fn = fn.donating({**fn.donated, **donate}) if donate else fn
     return Executable(fn, target, threads, options)
 

@@ -1,8 +1,11 @@
-"""The report of a compilation: how each convolution is computed, why, and how accurate it is; and
-the memory that the program takes.
+"""The report of a compilation: how each convolution and each product by a constant is computed,
+why, and how accurate that is; and the memory that the program takes.
 
   where          convolution                   algorithm  direct  winograd2  winograd4    error
   model.py:8     1x56x56x64 -> 64, 3x3         winograd4  224256      …          …      2.2e-06
+
+  where          product       algorithm        whole   halves    error
+  model.py:12    128x768x3072  halves 64x64   9508864  8655052  4.2e-07
 """
 
 from __future__ import annotations
@@ -23,11 +26,14 @@ from .passes.algorithms import (
 )
 from .passes.manager import run_passes
 from .passes.pipelines import Step
+from .passes.schedule.strassen_cost import StrassenBlock, cycles_by_block, whole_cycles
+from .passes.strassen import LIMIT, Product, applies, plan_products, sizes_of
 from .target import Target
 from .text import bytes_text, table
 from .tile.program import Program, Role
 
 HEADER = ("where", "convolution", "algorithm", *ALGORITHMS, "error", "")
+PRODUCT_HEADER = ("where", "product", "algorithm", "whole", "halves", "error", "")
 LEGEND = (
     "cycles of one core as predicted by algorithm; error of the chosen one, relative to the\n"
     "largest output, measured against f64 on a sample"
@@ -48,17 +54,48 @@ def memory_report(fn: Function, program: Program, constants: Mapping[str, Consta
 
 
 def report_of(fn: Function, steps: Sequence[Step], target: Target) -> str:
-    """The report of convolutions for a function and the passes it is compiled with."""
-    place = next((place for place, step in enumerate(steps) if step.name == "winograd"), None)
-    if place is None:
+    """The report of algorithms for a function and the passes it is compiled with."""
+    names = [step.name for step in steps]
+    if "winograd" not in names:
         return "no algorithms are chosen: there is no pass 'winograd'\n"
-    step = steps[place]
-    choice = step.options.get("choice", "auto")
+    place = names.index("winograd")
+    choice = steps[place].options.get("choice", "auto")
     assert isinstance(choice, (str, int))
     errors = Errors()
     before = run_passes(fn, steps[:place], verify="off")
     layers = plan_convolutions(before, errors, target=target, choice=choice)
-    return convolution_report(layers, errors, target)
+    shown = convolution_report(layers, errors, target)
+    if "strassen" not in names or steps[names.index("strassen")].options.get("choice") == "off":
+        return shown
+    products = product_report(plan_products(before, target), target)
+    return f"{shown}\n{products}" if products else shown
+
+
+def product_report(products: Sequence[Product], target: Target) -> str:
+    """A line for each product by a constant matrix that has halves; empty if there is none."""
+    costs = [(entry, cycles_by_block(sizes_of(entry.product), target)) for entry in products
+             if applies(entry.product)]
+    rows = [_product_row(entry, cycles, target) for entry, cycles in costs if cycles]
+    if not rows:
+        return ""
+    right = range(PRODUCT_HEADER.index("algorithm") + 1, len(PRODUCT_HEADER) - 1)
+    return f"{table([PRODUCT_HEADER, *rows], right=right)}\n"
+
+
+def _product_row(
+    entry: Product, cycles: Mapping[StrassenBlock, float], target: Target
+) -> Sequence[str]:
+    sizes = sizes_of(entry.product)
+    missed = entry.block is None and entry.error is not None
+    return (
+        str(entry.location),
+        f"{sizes.rows}x{sizes.depth}x{sizes.columns}",
+        "whole" if entry.block is None else f"halves {entry.block}",
+        f"{whole_cycles(sizes, target):.0f}",
+        f"{min(cycles.values()):.0f}",
+        "-" if entry.error is None else f"{entry.error:.1e}",
+        f"not in halves: beyond {LIMIT:.1e}" if missed else "",
+    )
 
 
 def convolution_report(layers: Sequence[Layer], errors: Errors, target: Target) -> str:

@@ -15,6 +15,7 @@
     conv-to-gemm      pointwise convolutions are matrix products
     precision         f32 products by constants in bf16, if that is allowed
     winograd          3×3 convolutions by fewer multiplications
+    strassen          products by large constant matrices by fewer multiplications
     pack-invariants   weights of loops in panels
     orient            products transposed where that copies less
     pack-constants    weights in panels
@@ -58,6 +59,7 @@ from .precision import precision as precision_pass
 from .prune_loops import prune_loops
 from .regions import in_regions
 from .sink import sink
+from .strassen import strassen as strassen_pass
 from .winograd import winograd
 
 GraphPass = Callable[..., Function]  # (function, *, options) -> function
@@ -84,6 +86,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "precision": precision_pass,
         "prune-loops": prune_loops,
         "sink": sink,
+        "strassen": strassen_pass,
         "winograd": winograd,
     }
 )
@@ -113,7 +116,11 @@ class Step:
 
 
 def cpu_pipeline(
-    target: Target, *, winograd: str | int = "auto", precision: str = "f32"
+    target: Target,
+    *,
+    winograd: str | int = "auto",
+    strassen: str = "auto",
+    precision: str = "f32",
 ) -> tuple[Step, ...]:
     """From any function of static sizes to groups ready for `lower`."""
     narrow = Step("precision", {"target": target, "choice": precision, "winograd": winograd})
@@ -121,6 +128,7 @@ def cpu_pipeline(
         *preparing_steps(target),
         *((narrow,) if precision != "f32" else ()),
         Step("winograd", {"target": target, "choice": winograd}),
+        Step("strassen", {"target": target, "choice": strassen}),
         Step("pack-invariants", {"target": target}),
         Step("orient", {"target": target}),
         Step("constant-fold"),

@@ -21,7 +21,7 @@ from dataclasses import replace
 from ..target import Target
 from ..text import fresh_name
 from ..tile.instructions import prefetch_name
-from ..tile.nodes import Block, Call, Kernel, Kind, Loop, Stmt, map_blocks
+from ..tile.nodes import Block, Call, Kernel, Kind, Loop, Space, Stmt, map_blocks
 from ..tile.program import CallStep, LoopStep, Program, Step, calls_of
 
 _FEWEST_TURNS = 4
@@ -75,7 +75,10 @@ def _is_dealt(kernel: Kernel) -> bool:
 
 
 def _silent(kernel: Kernel, params: Collection[str]) -> Kernel:
-    """The kernel without requests for these parameters."""
+    """The kernel without requests for these parameters. One of blocks keeps its own: the few rows
+    that meet a matrix there do not hide how the next one arrives."""
+    if any(buffer.space is Space.SHARED for buffer in kernel.locals):
+        return kernel
 
     def visit(block: Block) -> Block:
         return tuple(map_blocks(stmt, visit) for stmt in block if not _asks(stmt, kernel, params))

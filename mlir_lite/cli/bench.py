@@ -127,6 +127,7 @@ def _measure(
         threads,
         verify=args.verify,
         winograd=winograd(args),
+        strassen=args.strassen,
         precision=args.precision,
         tune=args.tune,
     )

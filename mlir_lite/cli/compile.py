@@ -55,8 +55,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def add_compile_arguments(parser: ArgumentParser) -> None:
-    """`--target`, `--winograd`, `--precision`, `--verify` and `--tune`."""
+    """`--target`, `--winograd`, `--strassen`, `--precision`, `--verify` and `--tune`."""
     add_target_arguments(parser)
+    parser.add_argument(
+        "--strassen", choices=("auto", "off"), default="auto",
+        help="for products by constants, as seven of their halves: where it pays (auto), or never",
+    )  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="f32",
         help="bf16: products by constants multiply bf16 where the machine has an instruction; "
@@ -84,10 +88,11 @@ def add_target_arguments(parser: ArgumentParser) -> None:
 
 
 def options(args: Namespace) -> Options:
-    """What `--winograd`, `--precision`, `--verify` and `--tune` say."""
+    """What the arguments of `add_compile_arguments` say."""
     return Options(
         verify=args.verify or verify_level(),
         winograd=winograd(args),
+        strassen=args.strassen,
         precision=args.precision,
         dump=dump_folder(),
         tuning=Tuning() if args.tune is None else read_tuning(args.tune),

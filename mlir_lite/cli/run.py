@@ -63,6 +63,7 @@ def run(args: Namespace) -> int:
         args.threads,
         verify=args.verify,
         winograd=winograd(args),
+        strassen=args.strassen,
         precision=args.precision,
         tune=args.tune,
     )

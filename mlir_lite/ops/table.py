@@ -76,6 +76,7 @@ from .slice import OPS as SLICE
 from .softmax import OPS as SOFTMAX
 from .statistics import OPS as STATISTICS
 from .statistics import var
+from .strassen import OPS as STRASSEN
 from .trigonometry import OPS as TRIGONOMETRY
 from .unary import OPS as UNARY
 from .unary import absolute, negative
@@ -116,6 +117,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     DOTS,
     WINOGRAD,
     WINOGRAD_BLOCKED,
+    STRASSEN,
     POOL,
     WINDOW_SUM,
     WINDOW_TAPS,

@@ -165,7 +165,8 @@ def distinct(
 
     `inner` are the names bound in the loop's body. In some dimension, or in the flat memory, the
     indices of iteration `a` lie in `f * a + outer + [low, high]` with one `f` and `outer` for
-    all, and |f| > high - low. Where `a // q` and `a % q` stand apart, both must separate so.
+    all, and no `f * (a - b)` leads from one such interval to another. Where `a // q` and `a % q`
+    stand apart, both must separate so.
     """
     return separated(axis, dimensions_of(indices, shape), inner, bounds)
 
@@ -260,13 +261,27 @@ def _separates(
     if len(seen) != 1:
         return False
     ((factor, _),) = seen
-    if max(highs) - min(lows) < abs(factor):
+    first, last = bounds_of(target, bounds)
+    if first == last or not factor:
+        return first == last
+    limits = set(zip(lows, highs, strict=True))
+    meetings = (
+        _reaches(abs(factor), last - first, low - most, high - least)
+        for low, high in limits
+        for least, most in limits
+    )
+    if not any(meetings):
         return True
     # `f * target + little + steps * anything`: different targets leave different remainders.
     little = max(most for _, most in near) - min(least for least, _ in near)
-    first, last = bounds_of(target, bounds)
     reach = abs(factor) * (last - first)
-    return first == last or (little < abs(factor) and reach + little < steps)
+    return little < abs(factor) and reach + little < steps
+
+
+def _reaches(step: int, steps: int, low: int, high: int) -> bool:
+    """Does some number of steps, at least one and at most `steps`, end within [low, high]?"""
+    number = max(1, -(-low // step))
+    return number <= steps and number * step <= high
 
 
 class Dependences:

@@ -44,6 +44,9 @@ from .register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
 LONGEST_SUM = 640  # terms that are added one by one: the error of more would be seen
 SEGMENT = 512
+# In blocks: what follows adds up several of these sums, whose errors are those of larger numbers.
+LONGEST_IN_BLOCK = 128
+SEGMENT_IN_BLOCK = 128
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
@@ -77,10 +80,14 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     if product.panel and panels_first(sizes, tile, target):
         rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
         kernel = _prefetch(kernel, product, rounds, target)
+    if nest.around and _is_far(kernel, product, target):
+        kernel = _prefetch_matrices(kernel, nest, product)
     if sizes.depth >= ASKING_DEPTH:
         kernel = prefetch_epilogue(kernel, product.reduction[0], _read_once(kernel, nest, product))
     if len(product.reduction) == 1:
-        kernel = sum_in_segments(kernel, product.reduction[0], LONGEST_SUM, SEGMENT)
+        longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
+        segment = SEGMENT_IN_BLOCK if nest.around else SEGMENT
+        kernel = sum_in_segments(kernel, product.reduction[0], longest, segment)
     kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")
     return _share(kernel, sharers) if shared else kernel
 
@@ -192,6 +199,25 @@ def _prefetch(
     if not any(loops_of(kernel, axis) for axis in rounds):
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
     return prefetch_next(kernel, *place, rounds) if 2 * panel <= target.l2_bytes else kernel
+
+
+def _is_far(kernel: Kernel, product: Product, target: Target) -> bool:
+    """Whether the right operands of all blocks together leave the nearest caches."""
+    buffer = kernel.buffers[product.right.buffer]
+    size = prod(buffer.memory_shape) * buffer.dtype.bytes
+    return buffer in kernel.params and size > target.l2_bytes
+
+
+def _prefetch_matrices(kernel: Kernel, nest: Nest, product: Product) -> Kernel:
+    """Ask for the next of several matrices while all rows of a block go through this one, and for
+    the rows that meet it: another core may have written them."""
+    several = [axis for axis in nest.axes if axis in product.right_axes and axis != product.n]
+    if product.panel or not several:
+        return kernel
+    rows = (f"{product.m}.o",)
+    for buffer in (product.right.buffer, product.left.buffer):
+        kernel = prefetch_next(kernel, buffer, several[-1], product.reduction[0], rows)
+    return kernel
 
 
 def _read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:

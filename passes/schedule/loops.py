@@ -100,25 +100,25 @@ def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
 
 
 def share(
-    kernel: Kernel, target: Target, ordered: frozenset[str] = frozenset()
+    kernel: Kernel, target: Target, ordered: frozenset[str] = frozenset(), saved: float = 0.0
 ) -> Kernel:
-    """Deal those outermost loops to the threads whose work is worth it; iterations of the axes
-    `ordered` must follow one another."""
+    """Deal those outermost loops to the threads whose work is worth it, with the cycles `saved` in
+    kernels that follow; iterations of the axes `ordered` must follow one another."""
 
     def dealt(stmt: Stmt) -> Stmt:
         if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL or extent_of(stmt) <= 1:
             return stmt
         if stmt.axis in ordered or not iterations_are_private(kernel, stmt):
             return stmt
-        worth = worth_threads(work_cycles(kernel.with_body((stmt,))), target)
+        worth = worth_threads(work_cycles(kernel.with_body((stmt,))) + saved, target)
         return replace(stmt, kind=Kind.PARALLEL) if worth else stmt
 
     return kernel.with_body(tuple(map(dealt, kernel.body)))
 
 
-def share_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
+def share_nest(kernel: Kernel, nest: Nest, target: Target, saved: float = 0.0) -> Kernel:
     """Deal the outermost loops of a nest to the threads; one of several is dealt out with them."""
-    return share(kernel, target) if nest.alone else kernel
+    return share(kernel, target, saved=saved) if nest.alone else kernel
 
 
 def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:

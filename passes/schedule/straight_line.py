@@ -8,11 +8,13 @@ from ...target import Target
 from ...tile.interior import split_interior
 from ...tile.loops import reorder, vectorise
 from ...tile.nodes import Kernel, Let, Store
+from ...tile.prefetch import LINE_BYTES
 from ...tile.staging import counted_place, stage_stores
 from .analysis import Nest
 from .loops import best_axis, lanes_of, share_nest
 
 SET_SPAN = 4096  # addresses that far apart share a set of the nearest cache
+FETCH_CYCLES = 8  # for a line of another core's cache, when many are on their way
 WAYS = 8  # lines that a set has room for
 
 
@@ -32,7 +34,15 @@ def schedule_straight_line(kernel: Kernel, nest: Nest, target: Target) -> Kernel
         kernel = stage_stores(kernel, axis, padding=lanes)
     if others:
         kernel = split_interior(kernel, others[-1])
-    return share_nest(vectorise(kernel, axis, lanes), nest, target)
+    return share_nest(vectorise(kernel, axis, lanes), nest, target, _fetching(kernel))
+
+
+def _fetching(kernel: Kernel) -> float:
+    """Cycles in which threads that go on with the results would fetch them from the cache of the
+    one that wrote them all."""
+    written = (param for param in kernel.params if param.name in kernel.outputs)
+    lines = sum(buffer.elements * buffer.dtype.bytes for buffer in written) / LINE_BYTES
+    return FETCH_CYCLES * lines
 
 
 def stores_collide(kernel: Kernel, nest: Nest) -> bool:

@@ -50,6 +50,23 @@ def test_weights_that_stay_in_the_cache_are_not_asked_for() -> None:
     assert not any(asking(lowered(lstm(16), 32 << 20)))
 
 
+def test_products_of_halves_ask_in_loops_too() -> None:
+    weight = np.random.default_rng(0).standard_normal((512, 1024)).astype("f4") / 32
+
+    @ml.function(f32[16, 64, 1024], f32[512, 1024], f32[1024, 512])
+    def steps(xs: Value, w: Value, back: Value) -> Value:
+        def step(h: Value, x: Value) -> tuple[Value, Value]:
+            return (x + h @ w) @ back, h
+
+        _, states = ml.scan(step, ml.zeros((64, 512)), xs)
+        assert isinstance(states, Value)
+        return states
+
+    program = lowered(steps.bind({"w": weight, "back": weight.T.copy()}), 32 << 20)
+    products = [kernel for kernel in program.kernels if "strassen_matmul" in kernel.name]
+    assert products and all("prefetch_f32(panels[n, p, 0" in str(kernel) for kernel in products)
+
+
 @pytest.mark.parametrize("steps, l3_bytes", [(16, 1 << 20), (2, 32 << 20)])
 def test_weights_that_do_not_stay_or_are_read_twice_are(steps: int, l3_bytes: int) -> None:
     assert any(asking(lowered(lstm(steps), l3_bytes)))
