@@ -57,9 +57,12 @@ def kernel_name(kernel: Kernel) -> str:
     return f"{identifier(kernel.name).rstrip('_')}_kernel"
 
 
-def emit_kernel(kernel: Kernel, comment: tuple[str, ...] = ()) -> CudaKernel:
-    """The source of one kernel. `UnsupportedError` where it is not of the form of a launch."""
-    return _Emitter.of(kernel).emit(comment)
+def emit_kernel(
+    kernel: Kernel, comment: tuple[str, ...] = (), shared_bytes: int = SHARED_BYTES
+) -> CudaKernel:
+    """The source of one kernel, for multiprocessors with so much shared memory. `UnsupportedError`
+    where it is not of the form of a launch."""
+    return _Emitter.of(kernel).emit(comment, shared_bytes)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class _Emitter:
             kernel, blocks, threads, warps, body, statements, SharedMemory.of(kernel)
         )
 
-    def emit(self, comment: tuple[str, ...]) -> CudaKernel:
+    def emit(self, comment: tuple[str, ...], shared_bytes: int) -> CudaKernel:
         grid, block = _sizes(self.blocks), _sizes(self.threads)
         if self._has_lanes:
             block = (prod(map(extent_of, self.warps)) * _together(self.warps), 1, 1)
@@ -123,11 +126,12 @@ class _Emitter:
             for param in self.kernel.params
         )
         name = kernel_name(self.kernel)
+        limits = f"{prod(block)}{self._blocks_with_room(shared_bytes)}"
         lines = [
             *(f"// {line}" for line in comment),
             f"// {shapes}",
             f"// {prod(grid)} blocks of {prod(block)} threads",
-            f'extern "C" __global__ void __launch_bounds__({prod(block)}{self._blocks_with_room})',
+            f'extern "C" __global__ void __launch_bounds__({limits})',
             f"{name}({params})",
             "{",
             *(f"{INDENT}{line}" for line in self._inside()),
@@ -143,11 +147,11 @@ class _Emitter:
             tuple(self.statements.maps),
         )
 
-    @property
-    def _blocks_with_room(self) -> str:
+    def _blocks_with_room(self, shared_bytes: int) -> str:
         """That there will be two blocks, where shared memory has no room for a third: the compiler
         would spill registers for that."""
-        return ", 2" if SHARED_BYTES // 3 < self.shared.asked_bytes <= SHARED_BYTES // 2 else ""
+        asked = self.shared.asked_bytes
+        return ", 2" if asked and shared_bytes // asked == 2 else ""
 
     @property
     def _has_lanes(self) -> bool:

@@ -25,6 +25,7 @@ from ...tile.program import (
 from .functions import FUNCTIONS
 from .group_wrappers import SPECIFIC
 from .kernels import CudaKernel, emit_kernel
+from .shared_memory import SHARED_BYTES
 from .wrappers import WRAPPERS, needed
 
 
@@ -41,8 +42,9 @@ class CudaSource:
         """The kernels that the program calls; `UnsupportedError` for what CUDA cannot do."""
         comments = _comments(program)
         used = {call.kernel for call in program.calls}
+        shared = SHARED_BYTES if target.gpu is None else target.gpu.shared_bytes
         kernels = {
-            kernel.name: emit_kernel(kernel, comments[kernel.name])
+            kernel.name: emit_kernel(kernel, comments[kernel.name], shared)
             for kernel in program.kernels
             if kernel.name in used
         }
