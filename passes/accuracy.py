@@ -28,7 +28,7 @@ from .schedule.gemm import LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK
 
 SIDE = 8  # outputs along each side of an image: whole tiles of 2 and of 4
 CHANNELS = 32  # outputs of each pixel
-STRASSEN_ROWS = 64  # of a sample of products
+STRASSEN_ROWS = 32  # of a sample of products
 ROWS = SIDE * SIDE  # sums of other convolutions, of each kind of numbers
 # The error of a whole layer is the largest of up to millions, that of a sample of some thousands:
 # in layers of 32 to 512 channels it was 0.8 to 1.5 times as large (once 2.0: 512 channels, 7 by 7).

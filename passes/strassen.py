@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from ..errors import InputError, check
-from ..ir import Constant, Function, Value, rewrite, rewrite_all
+from ..ir import Constant, ConstantData, Function, Value, rewrite, rewrite_all
 from ..ir.rewrite import Pattern
 from ..location import Location
 from ..ops.matmul import Matmul
@@ -57,9 +57,9 @@ def strassen(fn: Function, *, target: Target, choice: str = "auto") -> Function:
 
 def plan_products(fn: Function, target: Target) -> tuple[Product, ...]:
     """All products of a function in order."""
-    errors: dict[object, float] = {}
+    planner = _Planner(target)
     return tuple(
-        _planned(node.op, node.location, errors, target)
+        planner.planned(node.op, node.location)
         for node in fn.nodes
         if isinstance(node.op, Matmul)
     )
@@ -71,18 +71,31 @@ def sizes_of(op: Matmul) -> ProductSizes:
     return ProductSizes(prod(rows), depth, op.rhs.type.static_shape[-1], f32)
 
 
-def _planned(
-    op: Matmul, location: Location, errors: dict[object, float], target: Target
-) -> Product:
-    block = strassen_block(sizes_of(op), target) if applies(op) else None
-    if block is None:
-        return Product(op, location)
-    assert isinstance(op.rhs.op, Constant)
-    data = op.rhs.op.value
-    if data.key() not in errors:  # those of the same matrix are measured once
-        errors[data.key()] = strassen_error(data.array())
-    error = errors[data.key()]
-    return Product(op, location, block if error <= LIMIT else None, error)
+@dataclass
+class _Planner:
+    """What is found of sizes and of matrices: those that are the same are looked at once."""
+
+    target: Target
+    blocks: dict[ProductSizes, StrassenBlock | None] = field(default_factory=dict)
+    errors: dict[object, float] = field(default_factory=dict)
+
+    def planned(self, op: Matmul, location: Location) -> Product:
+        block = self._block(sizes_of(op)) if applies(op) else None
+        if block is None:
+            return Product(op, location)
+        assert isinstance(op.rhs.op, Constant)
+        error = self._error(op.rhs.op.value)
+        return Product(op, location, block if error <= LIMIT else None, error)
+
+    def _block(self, sizes: ProductSizes) -> StrassenBlock | None:
+        if sizes not in self.blocks:
+            self.blocks[sizes] = strassen_block(sizes, self.target)
+        return self.blocks[sizes]
+
+    def _error(self, matrix: ConstantData) -> float:
+        if matrix.key() not in self.errors:
+            self.errors[matrix.key()] = strassen_error(matrix.array())
+        return self.errors[matrix.key()]
 
 
 def applies(op: Matmul) -> bool:
