@@ -36,7 +36,7 @@ class KeyBlocks:
         batch = tuple(
             Loop(names.fresh(loop.axis, "$"), loop.start, loop.stop, ()) for loop in of.axes[:-1]
         )
-        block, first = names.fresh("block", "$"), var(names.fresh("first.row", "$"))
+        block, first = names.fresh("block", "$"), var(names.fresh("first.key", "$"))
         counts = (names.fresh(name, "$") for name in ("steps", "partly"))
         return KeyBlocks(of, block, first, batch, *counts)
 

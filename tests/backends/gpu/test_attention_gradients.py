@@ -132,7 +132,7 @@ PLANTED: Mapping[str, tuple[str, str]] = {
     "logarithms of other queries": (r"- (logs_\d)\[step", r"- \1[1 + step"),
     "no sums along rows": (r"- (along_\d)\[(?!step)", r"- 0.0f * \1["),
     "no sums along columns": (r"- (along_\d)\[step", r"- 0.0f * \1[step"),
-    "keys that are not masked": (r"- first_row / 64 \+ 1", "- first_row / 64"),
+    "keys that are not masked": (r"- first_key / 64 \+ 1", "- first_key / 64"),
     "changes of other keys": (r"narrow_f16\(&weights\[\w+ \* 4\]", "narrow_f16(&weights[0]"),
 }
 
