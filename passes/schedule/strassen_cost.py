@@ -20,6 +20,7 @@ TILE_CYCLES = 80  # to begin and to end a register tile's sums, as measured
 SEGMENT_CYCLES = 60  # and each of their segments
 WORTH = 0.95  # of the whole product's cycles: what gains less is not worth its memory
 FEWEST_ROWS = 16  # of a block: fewer do not hide how the panels arrive
+FEWEST_TERMS = 192  # of a sum: in fewer the ends of register tiles weigh too much
 FEWEST_PANELS = 4  # are dealt out evenly enough
 BETWEEN = 4  # a part of the second cache that the products of a block may take
 
@@ -49,7 +50,7 @@ def strassen_block(whole: ProductSizes, target: Target) -> StrassenBlock | None:
 def cycles_by_block(whole: ProductSizes, target: Target) -> dict[StrassenBlock, float]:
     """The cycles of a product's halves in each block that there may be."""
     has_halves = whole.rows % 2 == whole.depth % 2 == whole.columns % 2 == 0
-    if target.gpu is not None or not has_halves:
+    if target.gpu is not None or not has_halves or whole.depth // 2 < FEWEST_TERMS:
         return {}
     blocks = _blocks(whole.rows // 2, whole.depth // 2, whole.columns // 2, target)
     return {block: strassen_cycles(whole, block, target) for block in blocks}
