@@ -92,8 +92,9 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
 )
 
 
-# Passes that change what a function computes: they do not reach into its regions by themselves.
-_WHOLE = frozenset({"autodiff"})
+# A pass that changes what a function computes, and one for which loops make a difference: they see
+# to its regions themselves.
+_WHOLE = frozenset({"autodiff", "strassen"})
 
 
 @dataclass(frozen=True)

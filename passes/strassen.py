@@ -23,6 +23,7 @@ from ..ops.table import TABLE
 from ..target import Target
 from ..types import f32
 from .accuracy import strassen_error
+from .regions import in_regions
 from .schedule.register_tiles import ProductSizes
 from .schedule.strassen_cost import StrassenBlock, strassen_block
 
@@ -47,17 +48,23 @@ def strassen(fn: Function, *, target: Target, choice: str = "auto") -> Function:
     check(choice in ("auto", "off"), f"strassen is auto or off, not {choice}", InputError)
     if choice == "off":
         return fn
-    planned = plan_products(fn, target)
-    for entry in planned:
-        if entry.block is None and entry.error is not None:
-            _LOG.info("%s: not in halves: %s", entry.location, entry.error)
-    blocks = iter([entry.block for entry in planned])
-    return rewrite_all(fn, [_as_planned(blocks)], TABLE, fuel=1)
+
+    def rewritten(part: Function) -> Function:
+        planned = plan_products(part, target, in_loop=part.params != fn.params)
+        for entry in planned:
+            if entry.block is None and entry.error is not None:
+                _LOG.info("%s: not in halves: %s", entry.location, entry.error)
+        blocks = iter([entry.block for entry in planned])
+        return rewrite_all(part, [_as_planned(blocks)], TABLE, fuel=1)
+
+    return in_regions(fn, rewritten)
 
 
-def plan_products(fn: Function, target: Target) -> tuple[Product, ...]:
-    """All products of a function in order."""
-    planner = _Planner(target)
+def plan_products(
+    fn: Function, target: Target, *, in_loop: bool = False
+) -> tuple[Product, ...]:
+    """All products of a function, which a loop may run again and again, in order."""
+    planner = _Planner(target, in_loop)
     return tuple(
         planner.planned(node.op, node.location)
         for node in fn.nodes
@@ -76,6 +83,7 @@ class _Planner:
     """What is found of sizes and of matrices: those that are the same are looked at once."""
 
     target: Target
+    in_loop: bool
     blocks: dict[ProductSizes, StrassenBlock | None] = field(default_factory=dict)
     errors: dict[object, float] = field(default_factory=dict)
 
@@ -89,7 +97,7 @@ class _Planner:
 
     def _block(self, sizes: ProductSizes) -> StrassenBlock | None:
         if sizes not in self.blocks:
-            self.blocks[sizes] = strassen_block(sizes, self.target)
+            self.blocks[sizes] = strassen_block(sizes, self.target, in_loop=self.in_loop)
         return self.blocks[sizes]
 
     def _error(self, matrix: ConstantData) -> float:

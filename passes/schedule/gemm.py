@@ -209,15 +209,14 @@ def _is_far(kernel: Kernel, product: Product, target: Target) -> bool:
 
 
 def _prefetch_matrices(kernel: Kernel, nest: Nest, product: Product) -> Kernel:
-    """Ask for the next of several matrices while all rows of a block go through this one, and for
-    the rows that meet it: another core may have written them."""
+    """Ask for the next of several matrices while all rows of a block go through this one."""
     several = [axis for axis in nest.axes if axis in product.right_axes and axis != product.n]
     if product.panel or not several:
         return kernel
     rows = (f"{product.m}.o",)
-    for buffer in (product.right.buffer, product.left.buffer):
-        kernel = prefetch_next(kernel, buffer, several[-1], product.reduction[0], rows)
-    return kernel
+    return prefetch_next(
+        kernel, product.right.buffer, several[-1], product.reduction[0], rows
+    )
 
 
 def _read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:

@@ -19,7 +19,8 @@ LEFT_SPEED = 128  # bytes of the left factors a cycle, which each panel meets ag
 TILE_CYCLES = 80  # to begin and to end a register tile's sums, as measured
 SEGMENT_CYCLES = 60  # and each of their segments
 WORTH = 0.95  # of the whole product's cycles: what gains less is not worth its memory
-FEWEST_ROWS = 16  # of a block: fewer do not hide how the panels arrive
+FEWEST_ROWS = 48  # of a block: fewer do not hide how the panels arrive from memory
+FEWEST_IN_LOOP = 16  # where the last turn has left them in a cache
 FEWEST_TERMS = 192  # of a sum: in fewer the ends of register tiles weigh too much
 FEWEST_PANELS = 4  # are dealt out evenly enough
 BETWEEN = 4  # a part of the second cache that the products of a block may take
@@ -36,10 +37,12 @@ class StrassenBlock:
         return f"{self.height}x{self.width}"
 
 
-def strassen_block(whole: ProductSizes, target: Target) -> StrassenBlock | None:
+def strassen_block(
+    whole: ProductSizes, target: Target, *, in_loop: bool = False
+) -> StrassenBlock | None:
     """The block in which a product in f32 takes the least time by seven of its halves; None where
     it takes less as a whole."""
-    blocks = cycles_by_block(whole, target)
+    blocks = cycles_by_block(whole, target, FEWEST_IN_LOOP if in_loop else FEWEST_ROWS)
     if not blocks:
         return None
     worth: dict[StrassenBlock | None, float] = {None: WORTH * whole_cycles(whole, target)}
@@ -47,21 +50,25 @@ def strassen_block(whole: ProductSizes, target: Target) -> StrassenBlock | None:
     return decide(whole, "halves", worth, target)
 
 
-def cycles_by_block(whole: ProductSizes, target: Target) -> dict[StrassenBlock, float]:
-    """The cycles of a product's halves in each block that there may be."""
+def cycles_by_block(
+    whole: ProductSizes, target: Target, fewest: int = FEWEST_ROWS
+) -> dict[StrassenBlock, float]:
+    """The cycles of a product's halves in each block of so many rows that there may be."""
     has_halves = whole.rows % 2 == whole.depth % 2 == whole.columns % 2 == 0
     if target.gpu is not None or not has_halves or whole.depth // 2 < FEWEST_TERMS:
         return {}
-    blocks = _blocks(whole.rows // 2, whole.depth // 2, whole.columns // 2, target)
+    blocks = _blocks(whole.rows // 2, whole.depth // 2, whole.columns // 2, fewest, target)
     return {block: strassen_cycles(whole, block, target) for block in blocks}
 
 
-def _blocks(rows: int, depth: int, columns: int, target: Target) -> Iterator[StrassenBlock]:
+def _blocks(
+    rows: int, depth: int, columns: int, fewest: int, target: Target
+) -> Iterator[StrassenBlock]:
     """Blocks of half a result, the largest first, whose products and factors the second cache has
     room for."""
     lanes, size = target.lanes(f32), f32.bytes
     for width in (vectors * lanes for vectors in range(MOST_VECTORS, 0, -1)):
-        for count in range(1, rows // FEWEST_ROWS + 1):
+        for count in range(1, rows // fewest + 1):
             height = rows // count
             products = PRODUCTS * height * width * size
             factors = (2 * width + height) * depth * size  # the next panel's, too

@@ -125,22 +125,29 @@ def test_what_follows_is_computed_with_the_sums() -> None:
 def test_a_step_of_a_loop_may_be_halved() -> None:
     weight = normal(512, 512) / 32
 
-    @ml.function(f32[3, 96, 512], f32[512, 512])
+    @ml.function(f32[3, 64, 512], f32[512, 512])
     def steps(xs: Value, w: Value) -> Value:
         def step(h: Value, x: Value) -> tuple[Value, Value]:
             h = ml.tanh(x + h @ w)
             return h, h
 
-        _, states = ml.scan(step, ml.zeros((96, 512)), xs)
+        _, states = ml.scan(step, ml.zeros((64, 512)), xs)
         assert isinstance(states, Value)
         return states
 
-    xs = normal(3, 96, 512)
+    xs = normal(3, 64, 512)
     fn = steps.bind({"w": weight})
     halved, whole = ml.compile(fn, threads=1), ml.compile(fn, threads=1, strassen="off")
     assert "strassen_matmul" in halved.stages["fused"]
     assert "strassen_matmul" not in whole.stages["fused"]
     np.testing.assert_allclose(halved(xs), whole(xs), atol=2e-6)
+
+
+def test_few_rows_are_halved_only_where_a_loop_leaves_the_panels_in_a_cache() -> None:
+    sizes = ProductSizes(32, 512, 2048, f32)
+    assert strassen_block(sizes, cpu()) is None
+    block = strassen_block(sizes, cpu(), in_loop=True)
+    assert block is not None and block.height == 16
 
 
 def test_blocks_hold_whole_rows_and_stay_in_the_second_cache() -> None:
