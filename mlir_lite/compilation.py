@@ -45,7 +45,7 @@ class Options:
 
     verify: Verify = "structure"
     winograd: str | int = "auto"
-    strassen: str = "auto"
+    strassen: str = "off"
     precision: str = "f32"
     passes: tuple[Step, ...] | None = None  # instead of the target's own pipeline
     observe: Observer | None = None  # sees every pass's record and the function after it

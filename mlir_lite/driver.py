@@ -37,7 +37,7 @@ def compile(
     *,
     verify: Verify | None = None,
     winograd: str | int = "auto",
-    strassen: str = "auto",
+    strassen: str = "off",
     precision: str = "f32",
     passes: Sequence[Step] | None = None,
     observe: Observer | None = None,
@@ -52,9 +52,12 @@ def compile(
 
     `threads` defaults to the processors this process may use. `verify="each-pass"` also runs the
     interpreter after every pass and names the pass that changed a result. `winograd` is "auto",
-    "off", 2 or 4, `strassen` "auto" or "off". `dump` is a folder that gets a numbered file for the
-    IR after each pass. `tune` is a record of measured choices that `ml.tune` made on this machine,
-    or its file.
+    "off", 2 or 4. `dump` is a folder that gets a numbered file for the IR after each pass. `tune`
+    is a record of measured choices that `ml.tune` made on this machine, or its file.
+
+    `strassen="auto"` lets products by large constant matrices be seven products of their halves
+    where that is faster and loses at most 8 eps of the largest result. Rows then come in pairs: one
+    that is infinite or NaN makes its other NaN, and both are rounded as the larger one is.
 
     `precision` is what factors of f32 products are rounded to; sums of them stay f32. "f32" rounds
     nothing. "bf16" lets products and convolutions by constants, on cards all of them, multiply bf16

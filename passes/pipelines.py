@@ -15,7 +15,7 @@
     conv-to-gemm      pointwise convolutions are matrix products
     precision         f32 products by constants in bf16, if that is allowed
     winograd          3×3 convolutions by fewer multiplications
-    strassen          products by large constant matrices by fewer multiplications
+    strassen          products by large constants by fewer multiplications, if that is allowed
     pack-invariants   weights of loops in panels
     orient            products transposed where that copies less
     pack-constants    weights in panels
@@ -120,7 +120,7 @@ def cpu_pipeline(
     target: Target,
     *,
     winograd: str | int = "auto",
-    strassen: str = "auto",
+    strassen: str = "off",
     precision: str = "f32",
 ) -> tuple[Step, ...]:
     """From any function of static sizes to groups ready for `lower`."""

@@ -2,8 +2,10 @@
 
     matmul(x, w)  ->  strassen_matmul(strassen_input(x), strassen_panels(w))
 
-Where the choice is left to the compiler that must be worth it by the cost model, and accurate by
-measurement on the very matrix: it takes an eighth less time at most, and 7/4 of the memory.
+That must be worth it by the cost model, and accurate by measurement on the very matrix: it takes an
+eighth less time at most, and 7/4 of the memory. It is done only if that is allowed, as rows of the
+left factor come in pairs, half of all rows apart: an infinite one makes its other NaN, and the
+smaller one is rounded as the larger.
 """
 
 from __future__ import annotations

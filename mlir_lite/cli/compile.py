@@ -58,8 +58,8 @@ def add_compile_arguments(parser: ArgumentParser) -> None:
     """`--target`, `--winograd`, `--strassen`, `--precision`, `--verify` and `--tune`."""
     add_target_arguments(parser)
     parser.add_argument(
-        "--strassen", choices=("auto", "off"), default="auto",
-        help="for products by constants, as seven of their halves: where it pays (auto), or never",
+        "--strassen", choices=("auto", "off"), default="off",
+        help="products by constants as seven of their halves: where it pays (auto), or never",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="f32",

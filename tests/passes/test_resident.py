@@ -34,7 +34,7 @@ def lstm(steps: int) -> Function:
 
 def lowered(fn: Function, l3_bytes: int, given: Target = TARGET) -> Program:
     target = replace(given, l3_bytes=l3_bytes)
-    for step in cpu_pipeline(target):
+    for step in cpu_pipeline(target, strassen="auto"):
         fn = step.run(fn)
     return lower(fn, target).program
 

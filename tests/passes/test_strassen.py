@@ -85,6 +85,22 @@ def test_none_is_halved_when_that_is_off() -> None:
     assert strassen(fn, target=cpu(), choice="off") is fn
 
 
+def test_none_is_halved_without_being_asked() -> None:
+    run = ml.compile(by_constant((128,), normal(768, 768)), threads=1)
+    assert "strassen_matmul" not in run.stages["fused"]
+
+
+def test_rows_come_in_pairs() -> None:
+    """What the option costs, and why it is one."""
+    x = normal(128, 768)
+    x[3] = np.inf
+    fn = by_constant((128,), normal(768, 768))
+    halved, whole = ml.compile(fn, threads=1, strassen="auto"), ml.compile(fn, threads=1)
+    finite = np.isfinite(np.stack([halved(x), whole(x)])).all(-1)
+    assert set(np.flatnonzero(~finite[0])) == {3, 3 + 64}
+    assert set(np.flatnonzero(~finite[1])) == {3}
+
+
 def test_another_choice_is_refused() -> None:
     fn = by_constant((128,), normal(768, 768))
     with pytest.raises(InputError, match="strassen is auto or off, not 2"):
@@ -108,7 +124,7 @@ def test_the_error_is_measured_on_the_matrix() -> None:
 
 def test_measured_errors_are_those_of_machine_code() -> None:
     weight, x = normal(768, 768), normal(128, 768)
-    run = ml.compile(by_constant((128,), weight), threads=1)
+    run = ml.compile(by_constant((128,), weight), threads=1, strassen="auto")
     assert "strassen_matmul" in run.stages["fused"]
     exact = x.astype(np.float64) @ weight.astype(np.float64)
     error = np.abs(run(x) - exact).max() / np.abs(exact).max()
@@ -117,7 +133,7 @@ def test_measured_errors_are_those_of_machine_code() -> None:
 
 def test_what_follows_is_computed_with_the_sums() -> None:
     fn = by_constant((2, 64), normal(768, 768), lambda y: ml.relu(y + 1.0))
-    fused = run_passes(fn, cpu_pipeline(cpu()), verify="off")
+    fused = run_passes(fn, cpu_pipeline(cpu(), strassen="auto"), verify="off")
     (group,) = [node.op for node in fused.nodes if isinstance(node.op, Group)]
     assert {"strassen_matmul", "add", "relu"} <= set(names(group.region))
 
@@ -137,7 +153,7 @@ def test_a_step_of_a_loop_may_be_halved() -> None:
 
     xs = normal(3, 64, 512)
     fn = steps.bind({"w": weight})
-    halved, whole = ml.compile(fn, threads=1), ml.compile(fn, threads=1, strassen="off")
+    halved, whole = ml.compile(fn, threads=1, strassen="auto"), ml.compile(fn, threads=1)
     assert "strassen_matmul" in halved.stages["fused"]
     assert "strassen_matmul" not in whole.stages["fused"]
     np.testing.assert_allclose(halved(xs), whole(xs), atol=2e-6)
@@ -178,6 +194,6 @@ def test_cards_multiply_whole() -> None:
 def test_results_do_not_depend_on_threads() -> None:
     weight, x = normal(512, 1024), normal(192, 512)
     fn = by_constant((192,), weight)
-    one, two = ml.compile(fn, threads=1), ml.compile(fn, threads=2)
+    one, two = (ml.compile(fn, threads=count, strassen="auto") for count in (1, 2))
     assert "strassen_matmul" in one.stages["fused"]
     np.testing.assert_array_equal(one(x), two(x))
