@@ -36,6 +36,7 @@ from ..tile.nodes import (
     Stmt,
     Store,
 )
+from ..tile.tree import var
 from ..types import Array, DType, TensorType, static
 from .body import computing_type
 from .join import stack
@@ -44,7 +45,7 @@ from .promote import check_kind, check_same_dtype
 from .reduce import widened
 from .shape import transpose
 from .slice import slice_axes
-from .winograd_kernel import axis, loops
+from .winograd_kernel import loops
 
 PRODUCTS = 7
 
@@ -104,7 +105,7 @@ class StrassenInput(Op):
         x = Buffer("x", dtype, self.x.type.static_shape)
         out = Buffer("out", dtype, self.infer().static_shape)
         _, rows, columns = out.shape
-        i, c = axis("i"), axis("c")
+        i, c = var("i"), var("c")
         quarters = []
         for down, across in product((0, 1), repeat=2):
             place = (*_unravelled(i + down * rows, x.shape[:-1]), c + across * columns)
@@ -183,6 +184,7 @@ class StrassenMatmul(Op):
         check(many == number == PRODUCTS, f"takes {PRODUCTS} products, not {many} and {number}")
         check(k == inner, f"{k} columns meet {inner} rows")
         check(prod(self.rows) == 2 * m, f"{self.rows} are not {2 * m} rows")
+        check(width > 0 < self.height, f"blocks of {self.height} rows in panels of {width} columns")
         fits = self.columns % 2 == 0 and -(-self.columns // 2 // width) == count
         check(fits, f"{self.columns} columns in twice {count} panels of {width}")
         check(m % self.height == 0, f"blocks of {self.height} rows do not make {m}")
@@ -216,9 +218,9 @@ class StrassenMatmul(Op):
 
     def _products(self, points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Stmt:
         """`for p, i, j: products[p, i, j] = sum over k of points[p, i, k] * panels[p, k, j]`."""
-        p, i, j, k = (axis(name) for name in "pijk")
-        left = Load(points.dtype, points.name, (p, axis("m") * self.height + i, k))
-        right = Load(panels.dtype, panels.name, (axis("n"), p, k, j))
+        p, i, j, k = (var(name) for name in "pijk")
+        left = Load(points.dtype, points.name, (p, var("m") * self.height + i, k))
+        right = Load(panels.dtype, panels.name, (var("n"), p, k, j))
         term = cast(left, total.dtype) * cast(right, total.dtype)
         update = Accumulate("sum", (Ref(total.name, ()),), (term,))
         body: Block = (
@@ -231,9 +233,9 @@ class StrassenMatmul(Op):
     def _sums(self, products: Buffer, out: Buffer) -> Stmt:
         """`for r, c: out[.., ..] = sums of products[.., r, c]`, a quarter of the result each."""
         _, height, width = products.shape
-        r, c = axis("r"), axis("c")
+        r, c = var("r"), var("c")
         half = (prod(self.rows) // 2, self.columns // 2)
-        row, column = axis("m") * height + r, axis("n") * width + c
+        row, column = var("m") * height + r, var("n") * width + c
         loads = [Load(products.dtype, products.name, (index(p), r, c)) for p in range(PRODUCTS)]
         code, names = _named("m", loads)
         for quarter, coefficients in enumerate(RESULT):
@@ -250,7 +252,7 @@ class StrassenMatmul(Op):
 def _between(name: str, dtype: DType, shape: tuple[int, ...]) -> Buffer:
     """A buffer for what one nest leaves for the next, its matrices a cache line further apart, so
     that their elements of one place are not all in the same few sets of the nearest cache."""
-    places = tuple(axis(name) for name in ("p", "i", "j"))
+    places = tuple(var(name) for name in ("p", "i", "j"))
     many, rows, columns = shape
     lines = (many, rows + 1, columns)
     layout = Layout(tuple(place.name for place in places), places, lines)

@@ -9,10 +9,12 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.errors import InputError
+from mlir_lite.errors import InputError, MlirLiteError
 from mlir_lite.ir import parameter
+from mlir_lite.ir.parser import parse
 from mlir_lite.ops.group import Group
 from mlir_lite.ops.strassen import LEFT, RESULT, RIGHT, StrassenMatmul
+from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.accuracy import strassen_error
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cpu_pipeline
@@ -72,7 +74,7 @@ def test_what_would_not_gain_or_has_no_halves_stays_whole(
     rows: int, inner: int, columns: int
 ) -> None:
     fn = by_constant((rows,), normal(inner, columns))
-    assert strassen(fn, target=cpu()) is fn or names(strassen(fn, target=cpu())) == names(fn)
+    assert names(strassen(fn, target=cpu())) == names(fn)
 
 
 def test_a_product_of_two_parameters_stays_whole() -> None:
@@ -128,6 +130,7 @@ def test_measured_errors_are_those_of_machine_code() -> None:
     assert "strassen_matmul" in run.stages["fused"]
     exact = x.astype(np.float64) @ weight.astype(np.float64)
     error = np.abs(run(x) - exact).max() / np.abs(exact).max()
+    # The largest errors of samples vary: of 16, 32 and 64 rows they were 6.7, 8.6 and 4.6e-7.
     assert 0.3 * strassen_error(weight) < error < 2 * strassen_error(weight)
 
 
@@ -156,7 +159,8 @@ def test_a_step_of_a_loop_may_be_halved() -> None:
     halved, whole = ml.compile(fn, threads=1, strassen="auto"), ml.compile(fn, threads=1)
     assert "strassen_matmul" in halved.stages["fused"]
     assert "strassen_matmul" not in whole.stages["fused"]
-    np.testing.assert_allclose(halved(xs), whole(xs), atol=2e-6)
+    # States are at most 1: 8 eps for each of the two ways.
+    np.testing.assert_allclose(halved(xs), whole(xs), rtol=0, atol=2 * 8 * 2.0**-23)
 
 
 def test_few_rows_are_halved_only_where_a_loop_leaves_the_panels_in_a_cache() -> None:
@@ -183,6 +187,16 @@ def test_the_next_matrix_is_asked_for_where_they_come_from_far(inner: int, asks:
     )
     text = str(schedule(op.kernel("product"), cpu()))
     assert ("call @prefetch_f32(panels[n, p, 0, " in text) == asks
+
+
+def test_a_block_without_rows_is_refused() -> None:
+    text = """
+        func @f(%u: tensor<7x2x2xf32>, %v: tensor<1x7x2x4xf32>) -> tensor<4x8xf32> {
+          %0 = strassen_matmul %u, %v {rows = [4], columns = 8, height = 0} : tensor<4x8xf32>
+          return %0
+        }"""
+    with pytest.raises(MlirLiteError, match="blocks of 0 rows in panels of 4 columns"):
+        parse(text, TABLE)
 
 
 def test_cards_multiply_whole() -> None:

@@ -15,7 +15,7 @@ def nvrtc() -> Binary:
     try:
         return compile_source('extern "C" __global__ void empty() {}', "sm_80")
     except UnsupportedError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # it says what is missing, and how to install it
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +24,4 @@ def disassembler(nvrtc: Binary) -> None:
     try:
         sass_text(nvrtc)
     except UnsupportedError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # it says what is missing, and how to install it
