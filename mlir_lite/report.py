@@ -79,7 +79,7 @@ def product_report(products: Sequence[Product], target: Target) -> str:
     if not rows:
         return ""
     right = range(PRODUCT_HEADER.index("algorithm") + 1, len(PRODUCT_HEADER) - 1)
-    return f"{table([PRODUCT_HEADER, *rows], right=right)}\n"
+    return f"{table([PRODUCT_HEADER, *rows], right=right)}\n\n{LEGEND}\n"
 
 
 def _product_row(

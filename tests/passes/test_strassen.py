@@ -199,6 +199,14 @@ def test_a_block_without_rows_is_refused() -> None:
         parse(text, TABLE)
 
 
+def test_the_report_says_of_each_product_how_it_is_multiplied() -> None:
+    report = ml.compile(by_constant((128,), normal(768, 768)), strassen="auto").report
+    (line,) = [line for line in report.splitlines() if "128x768x768" in line]
+    whole, halves, error = line.split()[-3:]
+    assert "halves 64x64" in line and int(halves) < int(whole) and float(error) <= LIMIT
+    assert "cycles of one core as predicted" in report
+
+
 def test_cards_multiply_whole() -> None:
     card = named_target("cuda:sm_90")
     assert card is not None
