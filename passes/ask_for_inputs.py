@@ -15,9 +15,10 @@ from dataclasses import replace
 from ..expr import Apply, Cast, Const, Expr, Load
 from ..target import Target
 from ..text import fresh_name
-from ..tile.nodes import Kernel, Store, walk
+from ..tile.nodes import Kernel, Store
 from ..tile.prefetch import prefetch_streams
 from ..tile.program import CallStep, Program, Role, Step, calls_of
+from ..tile.traverse import walk
 from .schedule.memory_cost import STREAM_AHEAD
 
 

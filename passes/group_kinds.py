@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..expr import Expr
 from ..ir import Function
-from ..tile.nodes import Kernel, Space, Store, walk
+from ..tile.nodes import Kernel, Space, Store
+from ..tile.traverse import walk
 from ..tile.tree import var
 from .handmade import brings_kernel
 from .schedule.analysis import as_product, nests_of

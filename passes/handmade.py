@@ -18,18 +18,8 @@ from ..ops.blocked_attention import BlockedAttention
 from ..ops.table import TABLE
 from ..target import Gpu
 from ..tile.nests import renamed
-from ..tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    Kernel,
-    Let,
-    Ref,
-    Stmt,
-    Store,
-    map_blocks,
-    walk,
-)
+from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Let, Ref, Stmt, Store
+from ..tile.traverse import map_blocks, walk
 from ..tile.tree import Names, accesses
 from .naive import naive_kernel
 from .schedule.analysis import nests_of

@@ -21,8 +21,9 @@ from dataclasses import replace
 from ..target import Target
 from ..text import fresh_name
 from ..tile.instructions import prefetch_name
-from ..tile.nodes import Block, Call, Kernel, Kind, Loop, Space, Stmt, map_blocks
+from ..tile.nodes import Block, Call, Kernel, Kind, Loop, Space, Stmt
 from ..tile.program import CallStep, LoopStep, Program, Step, calls_of
+from ..tile.traverse import map_blocks
 
 _FEWEST_TURNS = 4
 _SHARE = 2  # of the third cache, for what is read again and again

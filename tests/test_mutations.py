@@ -39,7 +39,8 @@ from mlir_lite.passes.schedule import gemm, loops, recipes, schedule, windows
 from mlir_lite.passes.uniform import uniform
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel, run_program
-from mlir_lite.tile.nodes import Block, If, Kernel, Loop, Stmt, Store, map_blocks
+from mlir_lite.tile.nodes import Block, If, Kernel, Loop, Stmt, Store
+from mlir_lite.tile.traverse import map_blocks
 from mlir_lite.tile.tree import accesses
 from mlir_lite.tile.verify import verify_kernel, verify_program
 from mlir_lite.types import Array

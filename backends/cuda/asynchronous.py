@@ -12,7 +12,8 @@ from typing import TypeAlias
 from ...errors import UnsupportedError, check
 from ...tile.barriers import ARRIVE
 from ...tile.instructions import INSTRUCTIONS
-from ...tile.nodes import Async, Call, Kernel, Wait, Window, walk
+from ...tile.nodes import Async, Call, Kernel, Wait, Window
+from ...tile.traverse import walk
 from .tensor_maps import BULK
 
 PRODUCT = "wgmma_"  # what the names of products of warpgroups begin with

@@ -16,8 +16,9 @@ from math import prod
 from ...errors import UnsupportedError, check
 from ...expr.nodes import Const
 from ...tile.dependence import static_bounds
-from ...tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Space, walk
+from ...tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Space
 from ...tile.threads import WARP
+from ...tile.traverse import walk
 from ...tile.tree import extent_of, names_read
 from ...tile.warpgroups import THREADS
 from .asynchronous import groups_of

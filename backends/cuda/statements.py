@@ -29,8 +29,8 @@ from ...tile.nodes import (
     Store,
     Sync,
     Wait,
-    walk,
 )
+from ...tile.traverse import walk
 from ...tile.tree import extent_of
 from .asynchronous import Groups, Work, box_bytes, boxes_of, work_of, write_begun, write_wait
 from .c_names import value_type

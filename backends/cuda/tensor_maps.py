@@ -17,7 +17,8 @@ from ...errors import UnsupportedError, check
 from ...expr.simplify import linear
 from ...tile.bulk import BOX_ALIGNMENT, ROW_BYTES, box_layout
 from ...tile.instructions import INSTRUCTIONS
-from ...tile.nodes import Block, Buffer, Call, walk
+from ...tile.nodes import Block, Buffer, Call
+from ...tile.traverse import walk
 from ...types import DType
 
 BULK = "bulk_"  # what the names of copies of boxes begin with

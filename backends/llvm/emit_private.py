@@ -12,22 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...expr import INDEX, Const, Expr, Load, Var, rewrite_expr, vars_of
-from ...tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    Call,
-    Kernel,
-    Kind,
-    Loop,
-    Ref,
-    Stmt,
-    Store,
-    map_blocks,
-    map_expressions,
-    walk,
-)
+from ...tile.nodes import Accumulate, Block, Buffer, Call, Kernel, Kind, Loop, Ref, Stmt, Store
 from ...tile.scopes import initialises_first
+from ...tile.traverse import map_blocks, map_expressions, walk
 from ...tile.tree import accesses
 
 

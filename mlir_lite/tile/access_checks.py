@@ -41,21 +41,10 @@ from .dependence import (
 from .evaluate import Frame, evaluate
 from .inline import Scope
 from .machine import bounded, limits
-from .nodes import (
-    Await,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Loop,
-    Space,
-    Stmt,
-    Store,
-    Sync,
-    expressions_of,
-)
+from .nodes import Await, Block, Buffer, If, Kernel, Loop, Space, Stmt, Store, Sync
 from .printer import print_kernel
 from .scopes import PARALLEL_KINDS, constant_limits, inner_blocks, scoped, targets_of, walk_scoped
+from .traverse import expressions_of
 
 ENUMERATED = 1 << 20  # iterations gone through one by one, at most
 

@@ -15,7 +15,8 @@ from ..expr import Apply, Bounds, Const, Expr, Var, simplify, substitute_vars
 from ..expr.simplify import linear_sum
 from .dependence import plain_lets, static_bounds
 from .instructions import INSTRUCTIONS
-from .nodes import Buffer, Call, Kernel, Space, walk
+from .nodes import Buffer, Call, Kernel, Space
+from .traverse import walk
 
 WIDEST = 16  # bytes that one thread of a card reads or writes at once
 

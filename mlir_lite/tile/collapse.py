@@ -9,21 +9,8 @@ from dataclasses import replace
 
 from ..expr import Const, Expr, Load, index, rewrite_expr, vars_of
 from .loops import extent_limits
-from .nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Loop,
-    Ref,
-    Stmt,
-    Store,
-    expressions_of,
-    map_blocks,
-    map_expressions,
-    walk,
-)
+from .nodes import Accumulate, Block, Buffer, If, Kernel, Loop, Ref, Stmt, Store
+from .traverse import expressions_of, map_blocks, map_expressions, walk
 from .tree import accesses, base, extent_of, map_refs, tidy, var
 
 

@@ -19,22 +19,8 @@ from ..expr.nodes import loads_of
 from ..types import Array
 from .evaluate import Frame, evaluate
 from .instructions import INSTRUCTIONS
-from .nodes import (
-    Accumulate,
-    Block,
-    Call,
-    Extern,
-    If,
-    Kernel,
-    Let,
-    Loop,
-    Proc,
-    Stmt,
-    Store,
-    blocks_of,
-    expressions_of,
-    walk,
-)
+from .nodes import Accumulate, Block, Call, Extern, If, Kernel, Let, Loop, Proc, Stmt, Store
+from .traverse import blocks_of, expressions_of, walk
 
 _FUSED = 2  # operations in a fused multiply-add
 

@@ -7,8 +7,9 @@ from math import prod
 
 from ..expr import Bounds, Expr, Load, index, simplify, substitute_vars
 from .instructions import prefetch_name
-from .nodes import Block, Call, Kernel, Loop, Stmt, Store, Window, substitute_block, walk
+from .nodes import Block, Call, Kernel, Loop, Stmt, Store, Window
 from .prefetch import LINE_BYTES
+from .traverse import substitute_block, walk
 from .tree import Names, base, copy_block, extent_of, rewrite_loops, tidy, var
 
 

@@ -26,10 +26,8 @@ from .nodes import (
     Stmt,
     Store,
     Window,
-    map_blocks,
-    map_expressions,
-    walk,
 )
+from .traverse import map_blocks, map_expressions, walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from ..expr import Bounds, Expr, all_of, simplify
 from .loops import condition_points, extent_limits
-from .nodes import Block, If, Kernel, Loop, map_expressions
+from .nodes import Block, If, Kernel, Loop
+from .traverse import map_expressions
 from .tree import Names, chain, copy_block, rewrite_loops, tidy, var
 
 

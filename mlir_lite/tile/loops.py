@@ -23,21 +23,8 @@ from ..expr import (
     vars_of,
     walk_expr,
 )
-from .nodes import (
-    Block,
-    If,
-    Kernel,
-    Kind,
-    Let,
-    Loop,
-    Space,
-    Stmt,
-    blocks_of,
-    expressions_of,
-    map_blocks,
-    substitute_block,
-    walk,
-)
+from .nodes import Block, If, Kernel, Kind, Let, Loop, Space, Stmt
+from .traverse import blocks_of, expressions_of, map_blocks, substitute_block, walk
 from .tree import (
     Names,
     accesses,

@@ -9,19 +9,8 @@ from dataclasses import replace
 
 from ..errors import VerifyError, check
 from ..expr import Expr, Load, index, rewrite_expr
-from .nodes import (
-    Block,
-    Buffer,
-    Call,
-    Kernel,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    map_blocks,
-    map_expressions,
-    substitute_block,
-)
+from .nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space, Stmt
+from .traverse import map_blocks, map_expressions, substitute_block
 from .tree import (
     Names,
     accesses,

@@ -6,17 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..expr import Bounds, Expr, Load, index
-from .nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    Kernel,
-    Loop,
-    Ref,
-    Space,
-    Store,
-    substitute_block,
-)
+from .nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Store
+from .traverse import substitute_block
 from .tree import (
     Names,
     base,

@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..expr import Bounds, Expr, apply, index
-from .nodes import Block, If, Kernel, Let, Loop, Stmt, map_blocks, substitute_block
+from .nodes import Block, If, Kernel, Let, Loop, Stmt
+from .traverse import map_blocks, substitute_block
 from .tree import Names, base, copy_block, extent_of, rewrite_loops, tidy, var
 
 

@@ -20,19 +20,8 @@ from ..expr import (
     vars_of,
 )
 from .instructions import prefetch_name
-from .nodes import (
-    Block,
-    Buffer,
-    Call,
-    Kernel,
-    Kind,
-    Loop,
-    Stmt,
-    Window,
-    expressions_of,
-    map_blocks,
-    walk,
-)
+from .nodes import Block, Buffer, Call, Kernel, Kind, Loop, Stmt, Window
+from .traverse import expressions_of, map_blocks, walk
 from .tree import base, chain, extent_of, has_constant_limits, var
 
 LINE_BYTES = 64  # what a cache is filled by

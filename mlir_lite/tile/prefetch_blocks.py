@@ -8,20 +8,8 @@ from dataclasses import replace
 
 from ..expr import apply, index, loads_of, simplify, substitute_vars, vars_of
 from .instructions import prefetch_name
-from .nodes import (
-    Block,
-    Call,
-    Kernel,
-    Kind,
-    Loop,
-    Stmt,
-    Store,
-    Window,
-    expressions_of,
-    map_blocks,
-    substitute_block,
-    walk,
-)
+from .nodes import Block, Call, Kernel, Kind, Loop, Stmt, Store, Window
+from .traverse import expressions_of, map_blocks, substitute_block, walk
 from .tree import Names, extent_of, has_constant_limits, var
 
 

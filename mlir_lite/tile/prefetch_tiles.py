@@ -11,20 +11,9 @@ from math import prod
 
 from ..expr import Expr, apply, index, loads_of, simplify, substitute_vars, vars_of
 from .instructions import prefetch_name
-from .nodes import (
-    Block,
-    Call,
-    Kernel,
-    Kind,
-    Loop,
-    Stmt,
-    Window,
-    expressions_of,
-    map_blocks,
-    substitute_block,
-    walk,
-)
+from .nodes import Block, Call, Kernel, Kind, Loop, Stmt, Window
 from .prefetch import LINE_BYTES, counted, reduction_of
+from .traverse import expressions_of, map_blocks, substitute_block, walk
 from .tree import Names, base, chain, extent_of, has_constant_limits, nest, var
 
 AT_ONCE = 8  # requests that leave room for other misses of the nearest cache

@@ -26,22 +26,8 @@ from ..expr import (
     rewrite_expr,
     vars_of,
 )
-from .nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Kind,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    map_blocks,
-    map_expressions,
-    walk,
-)
+from .nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from .traverse import map_blocks, map_expressions, walk
 from .tree import (
     Names,
     accesses,

@@ -15,23 +15,8 @@ from ..expr.nodes import Const
 from ..types import Array
 from .evaluate import Frame, evaluate
 from .inline import External, Scope, inline_calls
-from .nodes import (
-    Accumulate,
-    Await,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Kind,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    blocks_of,
-    expressions_of,
-    map_blocks,
-)
+from .nodes import Accumulate, Await, Block, Buffer, If, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from .traverse import blocks_of, expressions_of, map_blocks
 
 THREAD_KINDS = (Kind.THREAD, Kind.WARP, Kind.WARPGROUP, Kind.LANE)
 PARALLEL_KINDS = (Kind.PARALLEL, Kind.BLOCK, *THREAD_KINDS)

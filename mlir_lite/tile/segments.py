@@ -11,22 +11,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from ..expr import Bounds, Expr, Load, const, index, vars_of
-from .nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    expressions_of,
-    map_blocks,
-    substitute_block,
-    walk,
-)
+from .nodes import Accumulate, Block, Buffer, If, Kernel, Loop, Ref, Space, Stmt, Store
+from .traverse import expressions_of, map_blocks, substitute_block, walk
 from .tree import Names, base, copy_block, extent_of, has_constant_limits, rewrite_loops, var
 
 Around: TypeAlias = Loop | If

@@ -16,21 +16,8 @@ from ..expr import (
     simplify,
     substitute_vars,
 )
-from .nodes import (
-    Block,
-    Buffer,
-    Kernel,
-    Kind,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    expressions_of,
-    rewrite_block,
-    substitute_block,
-    walk,
-)
+from .nodes import Block, Buffer, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from .traverse import expressions_of, rewrite_block, substitute_block, walk
 from .tree import Names, accesses, base, chain, extent_of, nest, rewrite_loops, var
 
 

@@ -8,19 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..expr import Bounds, Const, Expr, Load, index
-from .nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    Kernel,
-    Kind,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    substitute_block,
-)
+from .nodes import Accumulate, Block, Buffer, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from .traverse import substitute_block
 from .tree import (
     Names,
     base,

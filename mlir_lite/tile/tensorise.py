@@ -6,18 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from ..expr import Apply, Cast, Expr, Load, affine, index, simplify
 from .instructions import Instruction
-from .nodes import (
-    Accumulate,
-    Block,
-    Call,
-    Kernel,
-    Kind,
-    Loop,
-    Stmt,
-    Window,
-    map_blocks,
-    substitute_block,
-)
+from .nodes import Accumulate, Block, Call, Kernel, Kind, Loop, Stmt, Window
+from .traverse import map_blocks, substitute_block
 from .tree import extent_of, has_constant_limits, var
 
 _COMMUTATIVE = frozenset({"add", "mul"})

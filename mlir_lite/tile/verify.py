@@ -40,12 +40,10 @@ from .nodes import (
     Space,
     Stmt,
     Store,
-    blocks_of,
-    expressions_of,
-    walk,
 )
 from .plan_checks import live_bytes, verify_program
 from .scopes import THREAD_KINDS, buffers_in, constant_limits, inner_blocks, targets_of, walk_scoped
+from .traverse import blocks_of, expressions_of, walk
 
 __all__ = ["live_bytes", "verify_kernel", "verify_program"]
 

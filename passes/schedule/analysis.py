@@ -18,18 +18,8 @@ from ...expr import (
 )
 from ...expr.simplify import factor_of, linear_sum
 from ...tile.instructions import Instruction, dot_instruction
-from ...tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    Kernel,
-    Loop,
-    Stmt,
-    Store,
-    blocks_of,
-    expressions_of,
-    walk,
-)
+from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Stmt, Store
+from ...tile.traverse import blocks_of, expressions_of, walk
 from ...tile.tree import accesses, chain, extent_of, has_constant_limits
 from ...types import DType
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...target import Target
-from ...tile.nodes import Kernel, Stmt, Store, map_blocks
+from ...tile.nodes import Kernel, Stmt, Store
 from ...tile.prefetch import prefetch_streams
+from ...tile.traverse import map_blocks
 from ...tile.tree import accesses
 from .analysis import work_cycles
 from .loops import moved_bytes

@@ -21,10 +21,11 @@ from ...tile.loops import (
     vectorise,
 )
 from ...tile.nests import iterations_are_private
-from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, walk
+from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt
 from ...tile.partials import cut_reduction, interleave
 from ...tile.prefetch import prefetch_streams
 from ...tile.reductions import sink, split_accumulator
+from ...tile.traverse import walk
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles
 from .cost import worth_threads

@@ -10,9 +10,10 @@ from ...expr import Const, vars_of
 from ...target import Target
 from ...tile.dependence import Dependences, Mode
 from ...tile.loops import mark, vectorise
-from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Space, Store, walk
+from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Space, Store
 from ...tile.reductions import sink
 from ...tile.scopes import scoped
+from ...tile.traverse import walk
 from ...tile.tree import accesses, extent_of, has_constant_limits
 from .analysis import nests_of, vector_cost
 from .loops import collapse_all, innermost_loops, lanes_of, share

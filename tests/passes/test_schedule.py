@@ -22,7 +22,8 @@ from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile, fits_registers
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
-from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop, walk
+from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop
+from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.tree import extent_of, loops_of
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array

@@ -20,7 +20,8 @@ from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.passes.schedule import schedule
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_kernel
-from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop, walk
+from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop
+from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array, DType
 

@@ -11,7 +11,8 @@ from mlir_lite.ops.elementwise import emit
 from mlir_lite.passes.schedule.cost import inner_tile
 from mlir_lite.passes.schedule.register_tiles import ProductSizes
 from mlir_lite.target import Target
-from mlir_lite.tile.nodes import Accumulate, Kind, Loop, walk
+from mlir_lite.tile.nodes import Accumulate, Kind, Loop
+from mlir_lite.tile.traverse import walk
 
 from .test_schedule import LANES, around, check
 

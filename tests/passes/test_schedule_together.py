@@ -6,7 +6,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.tile.nodes import Kind, Loop, walk
+from mlir_lite.tile.nodes import Kind, Loop
+from mlir_lite.tile.traverse import walk
 
 from .test_schedule import LANES, around, check
 

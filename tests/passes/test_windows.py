@@ -20,7 +20,8 @@ from mlir_lite.passes.schedule.window_cost import (
     window_tile,
 )
 from mlir_lite.target import Target
-from mlir_lite.tile.nodes import If, Kernel, Kind, Loop, walk
+from mlir_lite.tile.nodes import If, Kernel, Kind, Loop
+from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.tree import base
 
 from .test_schedule import LANES, TARGETS, check

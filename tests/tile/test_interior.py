@@ -6,7 +6,8 @@ import numpy as np
 
 from mlir_lite.expr import Apply, Expr, all_of, const, select, walk_expr
 from mlir_lite.tile.interior import split_interior
-from mlir_lite.tile.nodes import Block, Buffer, If, Kernel, Let, expressions_of, walk
+from mlir_lite.tile.nodes import Block, Buffer, If, Kernel, Let
+from mlir_lite.tile.traverse import expressions_of, walk
 from mlir_lite.tile.tree import tidy
 from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import f32

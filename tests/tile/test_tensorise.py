@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mlir_lite.tile.instructions import INSTRUCTIONS
-from mlir_lite.tile.nodes import Call, Kernel, walk
+from mlir_lite.tile.nodes import Call, Kernel
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.tensorise import tensorise
+from mlir_lite.tile.traverse import walk
 
 from .stepping import expect_step
 

@@ -6,8 +6,9 @@ import pytest
 
 from mlir_lite.errors import VerifyError
 from mlir_lite.expr import vars_of
-from mlir_lite.tile.nodes import Kernel, Loop, Stmt, Store, walk
+from mlir_lite.tile.nodes import Kernel, Loop, Stmt, Store
 from mlir_lite.tile.parser import parse_kernel
+from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.tree import (
     Names,
     accesses,

@@ -14,22 +14,9 @@ from itertools import takewhile
 
 from ....expr import Expr, index
 from ....tile.dependence import Dependences, Mode
-from ....tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Kind,
-    Let,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    map_blocks,
-    walk,
-)
+from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Stmt
 from ....tile.scopes import scoped, targets_of
+from ....tile.traverse import map_blocks, walk
 from ....tile.tree import Names, accesses, chain, extent_of, has_constant_limits, var
 from ....types import DType
 from .barriers import Meeting, Shares, own_elements

@@ -12,20 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ....expr import COMBINERS, Expr, Load, const, index
-from ....tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kind,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    map_blocks,
-    walk,
-)
+from ....tile.nodes import Accumulate, Block, Buffer, If, Kind, Loop, Ref, Space, Stmt, Store
+from ....tile.traverse import map_blocks, walk
 from ....tile.tree import Names, extent_of, has_constant_limits, var
 from ....types import DType
 

@@ -24,8 +24,8 @@ from ....tile.nodes import (
     Store,
     Sync,
     Window,
-    substitute_block,
 )
+from ....tile.traverse import substitute_block
 from ....tile.tree import Names, accesses, extent_of, nest, tidy, var
 from ....tile.warps import LANES
 from .columns import Columns

@@ -23,21 +23,9 @@ from ....expr import (
 from ....expr.simplify import Linear, factor_of, linear_sum
 from ....tile.alignment import WIDEST, alignment_of
 from ....tile.dependence import Dependences, Mode
-from ....tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Let,
-    Loop,
-    Ref,
-    Space,
-    Stmt,
-    Store,
-    walk,
-)
+from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Let, Loop, Ref, Space, Stmt, Store
 from ....tile.scopes import scoped
+from ....tile.traverse import walk
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits, var
 from ....tile.warps import NARROW
 from ....types import DType, f32

@@ -12,19 +12,8 @@ from dataclasses import dataclass, replace
 
 from ....expr import Expr, Load, index
 from ....target import Gpu
-from ....tile.nodes import (
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Kind,
-    Let,
-    Loop,
-    Ref,
-    Space,
-    Store,
-    substitute_block,
-)
+from ....tile.nodes import Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Store
+from ....tile.traverse import substitute_block
 from ....tile.tree import (
     Names,
     chain,

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from ....expr import Const, Expr, Load
 from ....tile.alignment import WIDEST
-from ....tile.nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space, rewrite_block, walk
+from ....tile.nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space
+from ....tile.traverse import rewrite_block, walk
 from ....tile.tree import accesses, map_refs
 
 

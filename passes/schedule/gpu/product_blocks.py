@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from ....expr import Expr, Load, Var, all_of, apply, index, rewrite_expr, substitute_vars
-from ....tile.nodes import Block, If, Kind, Let, Loop, Stmt, map_expressions
+from ....tile.nodes import Block, If, Kind, Let, Loop, Stmt
+from ....tile.traverse import map_expressions
 from ....tile.tree import Names, var
 from .contraction import Contraction, Operand, count
 from .grid import axes_at

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ....expr import Expr, Load, rewrite_expr, substitute_vars
-from ....tile.nodes import Block, Buffer, map_expressions
+from ....tile.nodes import Block, Buffer
+from ....tile.traverse import map_expressions
 from ....tile.tree import extent_of, var
 from .product_blocks import Blocks
 from .product_boxes import Boxed

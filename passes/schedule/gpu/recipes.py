@@ -13,9 +13,10 @@ from ....target import Gpu
 from ....tile.alignment import WIDEST, with_needed_alignment
 from ....tile.collapse import collapse_alike
 from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
-from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt, map_blocks, walk
+from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt
 from ....tile.reductions import lift_guards
 from ....tile.scopes import THREAD_KINDS
+from ....tile.traverse import map_blocks, walk
 from ....tile.tree import tidy, without_unread
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together

@@ -29,8 +29,8 @@ from ....tile.nodes import (
     Store,
     Sync,
     Window,
-    map_own,
 )
+from ....tile.traverse import map_own
 from ....tile.tree import Names, var
 from ....tile.warps import LANES, shuffle_name
 from .row_registers import ZERO, Element, Registers

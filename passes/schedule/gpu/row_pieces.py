@@ -14,7 +14,8 @@ from math import prod
 
 from ....expr import TRUE, all_of, index, substitute_vars
 from ....target import Gpu
-from ....tile.nodes import Accumulate, Block, If, Kernel, Loop, Space, Store, substitute_block, walk
+from ....tile.nodes import Accumulate, Block, If, Kernel, Loop, Space, Store
+from ....tile.traverse import substitute_block, walk
 from ....tile.tree import Names, chain, extent_of, has_constant_limits, var
 from .row_segments import Pieces, Segments
 from .rows import Rows

@@ -12,22 +12,9 @@ from functools import cached_property
 
 from ....expr import Bounds, Expr, Load, index, loads_of, rewrite_expr, substitute_vars, vars_of
 from ....tile.dependence import static_bounds
-from ....tile.nodes import (
-    Accumulate,
-    Block,
-    Buffer,
-    If,
-    Kernel,
-    Let,
-    Loop,
-    Space,
-    Stmt,
-    Store,
-    expressions_of,
-    map_expressions,
-    walk,
-)
+from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Let, Loop, Space, Stmt, Store
 from ....tile.scopes import loads_in
+from ....tile.traverse import expressions_of, map_expressions, walk
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits, nest, var
 from ..analysis import stride, updates
 from .wide import is_wide, sure_loads

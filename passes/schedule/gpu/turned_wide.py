@@ -36,8 +36,8 @@ from ....tile.nodes import (
     Store,
     Sync,
     Window,
-    substitute_block,
 )
+from ....tile.traverse import substitute_block
 from ....tile.tree import Names, extent_of, tidy, var
 from ....tile.warps import LANES
 from .grid import axes_at

@@ -46,9 +46,8 @@ from ....tile.nodes import (
     Stmt,
     Store,
     Window,
-    expressions_of,
-    map_expressions,
 )
+from ....tile.traverse import expressions_of, map_expressions
 from ....tile.tree import Names, accesses, var
 from ..analysis import stride
 
