@@ -11,7 +11,7 @@ from math import prod
 
 from ..errors import PassError, check
 from ..expr import FUNCTIONS, INDEX, Apply, Const, Expr, Load, Reduce, Var, walk_expr
-from ..expr.nodes import children
+from ..expr.traverse import children
 from ..ir import Op, Value
 from ..types import TensorType
 

@@ -27,7 +27,7 @@ from ..expr import (
     rewrite_expr,
     substitute_vars,
 )
-from ..expr.nodes import children
+from ..expr.traverse import children
 from ..ir import Constant, Function, Node, Value, users_of
 from ..text import fresh_name
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ...errors import VerifyError
 from ...expr import Const, Expr, Load, Var, index, simplify, substitute_vars, vars_of
-from ...expr.nodes import children
+from ...expr.traverse import children
 from ...tile.nodes import Buffer
 from .emit_calls import BoundWindow
 from .emit_scalar import Scalars

@@ -20,17 +20,12 @@ from .nodes import (
     boolean,
     cast,
     const,
-    contains_reduce,
     index,
-    loads_of,
-    rewrite_expr,
     select,
-    substitute_vars,
     to_index,
-    vars_of,
-    walk_expr,
 )
 from .simplify import Bounds, affine, bounds_of, simplify
+from .traverse import contains_reduce, loads_of, rewrite_expr, substitute_vars, vars_of, walk_expr
 
 __all__ = [
     "COMBINERS",

@@ -9,20 +9,8 @@ from collections.abc import Iterable, Mapping
 from operator import is_not
 from typing import TypeAlias
 
-from .nodes import (
-    FALSE,
-    INDEX,
-    TRUE,
-    Apply,
-    Const,
-    Expr,
-    Var,
-    apply,
-    children,
-    index,
-    vars_of,
-    with_children,
-)
+from .nodes import FALSE, INDEX, TRUE, Apply, Const, Expr, Var, apply, index
+from .traverse import children, vars_of, with_children
 
 # Inclusive limits of each variable.
 Bounds: TypeAlias = Mapping[str, tuple[int, int]]

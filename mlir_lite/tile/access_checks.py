@@ -25,8 +25,8 @@ from ..expr import (
     substitute_vars,
     vars_of,
 )
-from ..expr.nodes import children
 from ..expr.simplify import from_linear, linear
+from ..expr.traverse import children
 from ..types import Array
 from .conditions import conditional_bounds
 from .dependence import (

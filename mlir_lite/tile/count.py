@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..expr import FUNCTIONS, INDEX, Apply, Expr, Load, vars_of, walk_expr
-from ..expr.nodes import loads_of
+from ..expr.traverse import loads_of
 from ..types import Array
 from .evaluate import Frame, evaluate
 from .instructions import INSTRUCTIONS

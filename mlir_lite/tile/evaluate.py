@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import VerifyError
 from ..expr import COMBINERS, FUNCTIONS, Apply, Cast, Const, Expr, Load, Reduce, Var, cast_array
-from ..expr.nodes import loads_of
+from ..expr.traverse import loads_of
 from ..types import Array, DType
 from .nodes import Accumulate, Block, Buffer, Ref
 

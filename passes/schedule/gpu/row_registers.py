@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ....expr import Expr, Load, index, substitute_vars
-from ....expr.nodes import children, with_children
+from ....expr.traverse import children, with_children
 from ....tile.copies import load_name, store_name
 from ....tile.nodes import Buffer, Call, Ref, Space, Stmt, Store, Window
 from ....tile.tree import Names, var

@@ -28,7 +28,7 @@ from ....expr import (
     substitute_vars,
     vars_of,
 )
-from ....expr.nodes import children, with_children
+from ....expr.traverse import children, with_children
 from ....tile.alignment import WIDEST, alignment_of, place_divisor
 from ....tile.copies import load_name, store_name
 from ....tile.dependence import static_bounds
