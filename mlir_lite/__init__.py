@@ -27,7 +27,7 @@ from .errors import RunError as RunError
 from .errors import TypeRuleError as TypeRuleError
 from .errors import UnsupportedError as UnsupportedError
 from .errors import VerifyError as VerifyError
-from .types import Dim as Dim
+from .sizes import Dim as Dim
 from .types import DType as DType
 from .types import TensorType as TensorType
 from .types import bf16 as bf16

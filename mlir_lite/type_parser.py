@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from .errors import TypeRuleError
+from .sizes import Dim, Quotient, Shape, Size
 from .text import MAX_DIGITS, Cursor, nearest
-from .types import DTYPES, Dim, DType, Quotient, Shape, Size, TensorType, bool_, u8
+from .types import DTYPES, DType, TensorType, bool_, u8
 
 # MLIR's own names for two of the types are read as well.
 SPELLINGS: Mapping[str, DType] = {**DTYPES, "i1": bool_, "ui8": u8}

@@ -15,8 +15,9 @@ from ..ir import Constant, Function
 from ..location import Location
 from ..ops.conv import Conv
 from ..ops.winograd_transform import POINTS
+from ..sizes import static
 from ..target import Target
-from ..types import f32, static
+from ..types import f32
 from .accuracy import direct_error, winograd_error
 from .schedule.conv_sizes import ConvSizes
 from .schedule.winograd_cost import algorithm_cycles, choose_algorithm

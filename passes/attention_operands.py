@@ -10,8 +10,8 @@ from ..ops.arithmetic import Divide, Multiply
 from ..ops.attention import Attention
 from ..ops.matmul import Matmul
 from ..ops.shape import Transpose
+from ..sizes import static
 from ..target import Target
-from ..types import static
 from .uniform import uniform
 
 

@@ -11,8 +11,9 @@ from ..ops.conv import Conv
 from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.windows import batch_of, channels_of, spatial_of
+from ..sizes import static
 from ..target import Target
-from ..types import DType, f32, static
+from ..types import DType, f32
 from .schedule.register_tiles import (
     FMAS_PER_CYCLE,
     ProductSizes,

@@ -19,7 +19,8 @@ from ..ops.select import Clip, Where
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..ops.unary import Negative, square
-from ..types import f32, product
+from ..sizes import product
+from ..types import f32
 from .gelu import GELU
 from .join_pads import join_pads
 from .uniform import uniform

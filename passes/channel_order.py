@@ -13,8 +13,9 @@ from ..ops.conv import Conv
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.pool import Pool
 from ..ops.table import TABLE
+from ..sizes import static
 from ..target import Target
-from ..types import f32, static
+from ..types import f32
 from .schedule.window_cost import MOST_TAPS, ConvShape, order_cycles, transpose_cycles
 
 

@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from ..expr import INDEX, Expr, Var, index, loads_of
 from ..ir import Op, Value
+from ..sizes import Shape, static
 from ..tile.nodes import Block, Buffer, If, Kernel, Loop, Ref, Store
 from ..tile.tree import tidy
-from ..types import Shape, static
 from .bodies import Recorded
 
 STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into

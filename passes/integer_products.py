@@ -23,8 +23,9 @@ from ..ops.reduce import sum as sum_
 from ..ops.shape import reshape
 from ..ops.slice import pad
 from ..ops.table import TABLE
+from ..sizes import Size
 from ..target import Target
-from ..types import Size, f32, i8, i32, u8
+from ..types import f32, i8, i32, u8
 from .narrow_products import summed_together
 from .quantised import Quantised, centred, depends_on_constants, dequantised, known
 from .requantise import divide_before_scaling, pool_of_quantised

@@ -17,9 +17,10 @@ from ..ops.matmul import Matmul
 from ..ops.shape import Transpose, transpose
 from ..ops.slice import Pad, pad
 from ..ops.windows import order_of
+from ..sizes import static
 from ..target import Target
 from ..tile.instructions import dot_instruction
-from ..types import DType, static
+from ..types import DType
 from .schedule.cost import panel_width
 from .schedule.register_tiles import ProductSizes
 from .schedule.window_cost import worth_reading_first

@@ -33,8 +33,8 @@ from ..ops.shape import Transpose, reshape, transpose
 from ..ops.slice import pad, slice_axes
 from ..ops.table import TABLE
 from ..ops.windows import order_of
+from ..sizes import static
 from ..target import Target
-from ..types import static
 from .narrow_products import pack_conv_dots, pack_matmul_dots
 from .schedule.cost import PACKED_ROWS, panel_width
 from .schedule.register_tiles import ProductSizes

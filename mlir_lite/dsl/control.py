@@ -18,7 +18,8 @@ from ..errors import check
 from ..ir import Op, Operand, Value, current_builder
 from ..ops.control import Cond, Scan, WhileLoop
 from ..ops.promote import as_value
-from ..types import DType, Size, bool_
+from ..sizes import Size
+from ..types import DType, bool_
 from .region import merged, trace
 from .structure import filled, form_text, leaves, same_form, values_of
 

@@ -14,7 +14,8 @@ from ..errors import InputError, check
 from ..ir import Builder, Function, Value, parameter
 from ..ir.arguments import unknown_names
 from ..ops.table import TABLE
-from ..types import Dim, Size, TensorType, substitute
+from ..sizes import Dim, Size, substitute
+from ..types import TensorType
 from .inputs import named_arrays
 
 NO_VALUES: Mapping[str, ArrayLike] = {}

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError, check
-from ..types import TensorType, names_of
+from ..sizes import names_of
+from ..types import TensorType
 from .arguments import checked_array, unknown_names
 from .constant import INLINE_BYTES, ConstantData
 from .constant_op import Constant

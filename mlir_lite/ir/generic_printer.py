@@ -22,8 +22,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..errors import VerifyError, check
 from ..location import UNKNOWN, Location
+from ..sizes import Dim
 from ..text import Writer, float_text, is_identifier, quote, with_point
-from ..types import Dim, DType, TensorType, bool_, u8
+from ..types import DType, TensorType, bool_, u8
 from .constant import ConstantData
 from .dense import dense_text
 from .function import Function

@@ -16,8 +16,9 @@ from functools import cached_property
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar, dataclass_transform
 
 from ..expr import Expr
+from ..sizes import Shape
 from ..tile.nodes import Kernel
-from ..types import Array, Shape, TensorType
+from ..types import Array, TensorType
 from .constant import ConstantData
 from .current import current_builder
 from .value import Value

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..location import UNKNOWN, Location
+from ..sizes import Dim
 from ..text import Writer, float_text, location_text, name_text, quote
-from ..types import Dim, DType, TensorType
+from ..types import DType, TensorType
 from .constant import ConstantData
 from .dense import dense_text
 from .function import Function

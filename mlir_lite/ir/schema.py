@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
-from ..types import Dim, DType
+from ..sizes import Dim
+from ..types import DType
 from .constant import ConstantData
 from .function import Function
 from .op import Op, attribute_key

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import TypeRuleError, check
 from ..location import UNKNOWN, Location
-from ..types import DType, Shape, Size, TensorType
+from ..sizes import Shape, Size
+from ..types import DType, TensorType
 from .current import current_builder
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..errors import check
 from ..ir import Op, Value, constructor, op
+from ..sizes import Shape
 from ..tile.nodes import Buffer, Kernel
-from ..types import Array, Shape, TensorType, bool_
+from ..types import Array, TensorType, bool_
 from .attention_kernel import AttentionKernel, AttentionSizes
 from .body import computing_type
 from .broadcast import broadcast_shapes, common_shape, shape_text

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, index
 from ..ir import Element, Op, Value, constructor, op
-from ..types import Array, Shape, Size, TensorType, static
+from ..sizes import Shape, Size, static
+from ..types import Array, TensorType
 from .body import Indices
 
 

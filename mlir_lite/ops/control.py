@@ -26,7 +26,8 @@ from ..ir import (
     parameter,
     run_reference,
 )
-from ..types import Array, Dim, TensorType, bool_
+from ..sizes import Dim
+from ..types import Array, TensorType, bool_
 from .regions import check_region, types_text
 from .residuals import joint, saving_step, unsaved
 from .reverse_loop import Loop, backward, backward_branches

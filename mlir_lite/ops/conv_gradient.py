@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import UnsupportedError, check
 from ..expr import Expr, cast, index
 from ..ir import Element, Op, Value, current_builder, op
-from ..types import Array, Size, TensorType, static
+from ..sizes import Size, static
+from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
 from .elementwise import Gradients, emit
 from .promote import check_kind, check_same_dtype

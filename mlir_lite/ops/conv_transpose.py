@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, cast, index
 from ..ir import Element, Op, Operand, Value, op
-from ..types import Array, Size, TensorType, static
+from ..sizes import Size, static
+from ..types import Array, TensorType
 from .body import Indices, computing_type, guarded, reduce_over
 from .conv import add_channels
 from .conv_gradient import convolved, weight_gradient

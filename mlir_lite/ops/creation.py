@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, cast
 from ..ir import Op, Scalar, Value, constructor, op
-from ..types import Array, DType, Size, TensorType, f32, i64, static
+from ..sizes import Size, static
+from ..types import Array, DType, TensorType, f32, i64
 from .body import Indices
 from .broadcast import broadcast
 from .cast import cast as cast_value

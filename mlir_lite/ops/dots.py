@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, cast
 from ..ir import Element, Op, Value, constructor, op
-from ..types import Array, DType, TensorType, bf16, ceil_div, f32, i8, i32, u8
+from ..sizes import ceil_div
+from ..types import Array, DType, TensorType, bf16, f32, i8, i32, u8
 from .body import Indices, guarded, reduce_over
 from .conv import convolve
 from .windows import (

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, cast, index
 from ..ir import Element, Op, Operand, Value, op
-from ..types import Array, TensorType, bool_, i64, product, u8
+from ..sizes import product
+from ..types import Array, TensorType, bool_, i64, u8
 from .axes import check_axis, normal_axis
 from .body import Indices, computing_type, reduce_over
 from .elementwise import emit

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import UnsupportedError, check
 from ..ir import Key, Value
-from ..types import Dim, Size, ceil_div, i64
+from ..sizes import Dim, Size, ceil_div
+from ..types import i64
 from .cast import cast
 from .index import gather, gather_nd
 from .join import stack

@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, boolean, index, to_index
 from ..ir import Element, Op, Operand, Scalar, Value, op
-from ..types import Array, DType, Shape, TensorType, f32, i64
+from ..sizes import Shape
+from ..types import Array, DType, TensorType, f32, i64
 from .axes import check_axis, normal_axis
 from .body import Indices, outside, wrapped
 from .broadcast import broadcast

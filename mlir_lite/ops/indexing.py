@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import check
 from ..ir import Value
-from ..types import Size
+from ..sizes import Size
 from .axes import check_axis
 from .broadcast import shape_text
 from .promote import check_kind

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, select
 from ..ir import Element, Op, Operand, Value, op
-from ..types import Array, Size, TensorType
+from ..sizes import Size
+from ..types import Array, TensorType
 from .axes import check_axis, normal_axis
 from .body import Indices
 from .broadcast import shape_text

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..errors import check
 from ..ir import Operand, Value
-from ..types import Size, f32
+from ..sizes import Size
+from ..types import f32
 from .broadcast import broadcast, common_shape, shape_text
 from .elementwise import emit, emit_all
 from .linalg_check import check_matrices

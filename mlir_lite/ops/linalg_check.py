@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import RunError, check
 from ..ir import Value
-from ..types import Array, Shape, f32, f64
+from ..sizes import Shape
+from ..types import Array, f32, f64
 from .shape import reshape
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import UnsupportedError, check
 from ..ir import Op, Value, op
-from ..types import Array, Size, TensorType, i64
+from ..sizes import Size
+from ..types import Array, TensorType, i64
 from .cast import cast
 from .compare import greater
 from .creation import eye, ones_like, zeros_like

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr
 from ..ir import Element, Op, Value, op
+from ..sizes import Shape
 from ..tile.nodes import Buffer, Kernel, Store
-from ..types import Array, Shape, TensorType
+from ..types import Array, TensorType
 from .body import Indices
 from .linalg_check import check_matrices
 from .linalg_kernel import (

@@ -13,7 +13,8 @@ from ..errors import check
 from ..expr import Expr, cast
 from ..ir import Element, Op, Value, constructor, op
 from ..memory import aligned_empty
-from ..types import Array, TensorType, ceil_div
+from ..sizes import ceil_div
+from ..types import Array, TensorType
 from .body import Indices, computing_type, guarded, reduce_over
 from .conv import convolve
 from .promote import check_kind, check_same_dtype

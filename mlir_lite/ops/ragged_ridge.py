@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import RunError, check
 from ..expr import Expr, to_index
 from ..ir import Element, Op, Operand, Value, op
+from ..sizes import Shape
 from ..tile.nodes import Buffer, Kernel
-from ..types import Array, Shape, TensorType, f32, f64, i32
+from ..types import Array, TensorType, f32, f64, i32
 from .body import Indices, outside
 from .elementwise import emit_all
 from .indexing import OUT_OF_RANGE

@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import check
 from ..expr import FUNCTIONS, Expr, apply, cast, const, index, select
 from ..ir import Element, Op, Operand, Value, op
-from ..types import Array, DType, Size, TensorType, bf16, f16, f32, f64, i32, i64, static
+from ..sizes import Size, static
+from ..types import Array, DType, TensorType, bf16, f16, f32, f64, i32, i64
 from .body import Indices
 from .cast import cast as cast_value
 from .compare import bitwise_and, less, right_shift

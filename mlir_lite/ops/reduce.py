@@ -15,7 +15,8 @@ import numpy as np
 
 from ..expr import COMBINERS, Expr, cast, const
 from ..ir import Axes, Element, Op, Operand, Scalar, Value, current_builder, op
-from ..types import Array, DType, Shape, TensorType, bool_, f64, i64, product
+from ..sizes import Shape, product
+from ..types import Array, DType, TensorType, bool_, f64, i64
 from .axes import check_axes, normal_axes, permuted_axes
 from .body import Indices, computing_type, reduce_over
 from .broadcast import broadcast

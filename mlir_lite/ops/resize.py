@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import TypeRuleError, check
 from ..expr import Const, Expr, apply, cast, const, index, select
 from ..ir import ConstantData, Element, Op, Operand, Value, op
-from ..types import Array, DType, Shape, Size, TensorType, static
+from ..sizes import Shape, Size, static
+from ..types import Array, DType, TensorType
 from .body import Indices, clamped, computing_type, reduce_over
 from .cast import cast as cast_value
 from .constant import constant

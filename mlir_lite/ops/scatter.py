@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import check
 from ..expr import INDEX, Expr, Load, Var, all_of, boolean, index, select, to_index
 from ..ir import Element, Op, Operand, Value, current_builder, op
+from ..sizes import Shape
 from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Loop, Ref, Stmt, Store
-from ..types import Array, Shape, TensorType
+from ..types import Array, TensorType
 from .axes import normal_axis
 from .body import Indices, inside, outside
 from .broadcast import shape_text

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..ir import Value
-from ..types import i64, product
+from ..sizes import product
+from ..types import i64
 from .cast import cast
 from .compare import equal
 from .creation import full, iota

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, index
 from ..ir import Axes, Element, Op, Operand, Value, op
-from ..types import Array, Dim, Quotient, Shape, Size, TensorType, product, static
+from ..sizes import Dim, Quotient, Shape, Size, product, static
+from ..types import Array, TensorType
 from .axes import normal_axes, normal_axis
 from .body import Indices
 from .broadcast import broadcast, shape_text

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import UnsupportedError, check
 from ..expr import Expr, apply, index, select
 from ..ir import Axes, Element, Op, Operand, Scalar, Value, op
-from ..types import Array, Shape, Size, TensorType, static
+from ..sizes import Shape, Size, static
+from ..types import Array, TensorType
 from .axes import normal_axes, normal_axis
 from .body import Indices, guarded
 from .constant import fitting

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ..ir import Axes, Op, Operand, Value, op
-from ..types import Array, static
+from ..sizes import static
+from ..types import Array
 from .axes import normal_axes
 from .compare import isfinite
 from .elementwise import Gradients, emit

@@ -22,6 +22,7 @@ from ..errors import check
 from ..expr import Expr, Load, Var, cast, const, index
 from ..ir import Op, Value, constructor, op
 from ..memory import aligned_empty
+from ..sizes import static
 from ..tile.nodes import (
     Accumulate,
     Block,
@@ -37,7 +38,7 @@ from ..tile.nodes import (
     Store,
 )
 from ..tile.tree import var
-from ..types import Array, DType, TensorType, static
+from ..types import Array, DType, TensorType
 from .body import computing_type
 from .join import stack
 from .panels import pack_columns

@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, all_of, cast, const, index, select
 from ..ir import Element, Op, Value, constructor, op
-from ..types import Array, Shape, TensorType, ceil_div, i32, static
+from ..sizes import Shape, ceil_div, static
+from ..types import Array, TensorType, i32
 from .body import Indices, computing_type, reduce_over
 from .elementwise import Gradients
 from .promote import check_kind

@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, all_of, const, select
 from ..ir import Element, Scalar
-from ..types import Array, Shape, Size, TensorType, ceil_div, static
+from ..sizes import Shape, Size, ceil_div, static
+from ..types import Array, TensorType
 from .body import Indices
 
 T = TypeVar("T")

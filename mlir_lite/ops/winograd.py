@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, Load, index
 from ..ir import ConstantData, Op, Value, constructor, op
+from ..sizes import ceil_div, static
 from ..tile.nodes import Buffer, Kernel, Ref
-from ..types import Array, TensorType, ceil_div, static
+from ..types import Array, TensorType
 from .body import computing_type
 from .cast import cast as cast_value
 from .constant import constant

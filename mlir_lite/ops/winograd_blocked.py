@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, Load, cast, const, index
 from ..ir import Op, Value, constructor, op
+from ..sizes import ceil_div, static
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Layout, Loop, Ref, Space, Stmt, Store
-from ..types import Array, DType, TensorType, ceil_div, static
+from ..types import Array, DType, TensorType
 from .body import computing_type
 from .promote import check_kind, check_same_dtype
 from .reduce import widened

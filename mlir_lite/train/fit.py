@@ -22,7 +22,8 @@ from ..dsl.nn import Module
 from ..errors import InputError, check
 from ..ir import Value
 from ..ops import argmax, cast, equal, mean
-from ..types import Array, Dim, TensorType, dtype_of, f32
+from ..sizes import Dim
+from ..types import Array, TensorType, dtype_of, f32
 from .batches import Batches, Transform
 from .clipping import Clipping
 from .history import History

@@ -8,7 +8,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Dim, Function, InputError, TypeRuleError, Value, f32, i64
 from mlir_lite.dsl import solve_sizes
-from mlir_lite.types import size
+from mlir_lite.sizes import size
 
 N = Dim.named("n")
 

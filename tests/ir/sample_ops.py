@@ -10,7 +10,8 @@ import numpy as np
 from mlir_lite.errors import check
 from mlir_lite.ir import Builder, ConstantData, Function, Op, OpTable, Value, op, parameter
 from mlir_lite.location import UNKNOWN, Location
-from mlir_lite.types import Dim, DType, Size, TensorType, bf16, bool_, f32, u8
+from mlir_lite.sizes import Dim, Size
+from mlir_lite.types import DType, TensorType, bf16, bool_, f32, u8
 
 
 @op

@@ -11,7 +11,8 @@ from mlir_lite.ir.parser import parse, parse_functions
 from mlir_lite.ir.printer import print_function, print_generic
 from mlir_lite.ir.resources import resources_of
 from mlir_lite.location import Location
-from mlir_lite.types import Array, Dim, bf16, f16, f32, i8
+from mlir_lite.sizes import Dim
+from mlir_lite.types import Array, bf16, f16, f32, i8
 
 from .sample_ops import (
     HERE,

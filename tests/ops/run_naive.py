@@ -14,9 +14,10 @@ import numpy as np
 
 from mlir_lite.expr import INDEX, Expr, Load, Var, index
 from mlir_lite.ir import Op, Value, result_types
+from mlir_lite.sizes import static
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Block, Buffer, Kernel, Kind, Loop, Ref, Store
-from mlir_lite.types import Array, TensorType, dtype_of, static
+from mlir_lite.types import Array, TensorType, dtype_of
 
 from .sample import Argument, Sample
 

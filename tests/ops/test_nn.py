@@ -15,7 +15,8 @@ from mlir_lite.ops.group import Group
 from mlir_lite.ops.pool import AveragePool, MaxPool
 from mlir_lite.ops.resize import ResizeLinear, ResizeNearest
 from mlir_lite.ops.table import TABLE
-from mlir_lite.types import Dim, Size, TensorType, f16, f32, i64
+from mlir_lite.sizes import Dim, Size
+from mlir_lite.types import TensorType, f16, f32, i64
 
 from .run_naive import Operand
 from .sample import normal

@@ -26,7 +26,8 @@ from ...ops import (
     where,
 )
 from ...ops.slice import slice_axis
-from ...types import DType, Size, TensorType, f32
+from ...sizes import Size
+from ...types import DType, TensorType, f32
 from .activations import Dropout
 from .initialisers import fan_in_uniform, filled, xavier_uniform
 from .linear import Linear

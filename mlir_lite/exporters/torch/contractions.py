@@ -15,7 +15,7 @@ from ...ops.conv_transpose import ConvTranspose
 from ...ops.matmul import Matmul
 from ...ops.promote import product_type
 from ...ops.windows import spatial_of
-from ...types import static
+from ...sizes import static
 from .arrays import TORCH_TYPES
 from .layouts import channels_first, in_layout, padded
 from .site import Call, Tensor, with_op

@@ -20,7 +20,7 @@ from ...ops.creation import Iota
 from ...ops.cumulative import Cumprod, Cumsum
 from ...ops.join import Concat
 from ...ops.slice import Pad, Slice
-from ...types import static
+from ...sizes import static
 from .site import Call, Site, Tensor, plain, with_op
 
 _REDUCTIONS = {"add": "sum", "mul": "prod", "min": "amin", "max": "amax"}

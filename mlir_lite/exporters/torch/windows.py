@@ -14,7 +14,8 @@ from ...ir import Op
 from ...ops.pool import AveragePool, MaxPool, Pool
 from ...ops.resize import Interpolation, Resize, ResizeCubic, ResizeLinear, ResizeNearest
 from ...ops.windows import Padding, channels_of, spatial_of
-from ...types import Array, static
+from ...sizes import static
+from ...types import Array
 from .layouts import added, channels_first, in_layout
 from .site import Call, Site, Tensor
 

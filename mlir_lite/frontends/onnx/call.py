@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, Function, Node, Scalar, Value, run_reference
-from ...types import Array, DType, Shape, Size
+from ...sizes import Shape, Size
+from ...types import Array, DType
 from .model import Attribute, OnnxGraph, OnnxNode
 from .sizes import MAX_KNOWN, Operand, Sizes, as_value
 

@@ -12,7 +12,8 @@ from ... import ops
 from ...dsl.control import cond, scan, while_loop
 from ...errors import ParseError, TypeRuleError, UnsupportedError, check
 from ...ir import Value
-from ...types import Size, TensorType, bool_, i64
+from ...sizes import Size
+from ...types import TensorType, bool_, i64
 from .call import Call, Results, ValueNeeded, constant_value
 from .model import OnnxGraph
 from .sizes import Operand, Sizes, as_value, number

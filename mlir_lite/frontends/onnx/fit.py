@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TypeAlias
 
 from ...errors import UnsupportedError
-from ...types import Dim, Quotient, Shape, Size
+from ...sizes import Dim, Quotient, Shape, Size
 
 Equation: TypeAlias = tuple[Size, Size]
 

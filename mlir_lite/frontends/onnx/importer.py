@@ -14,7 +14,8 @@ from ...errors import ParseError, TypeRuleError, UnsupportedError, check
 from ...ir import Builder, ConstantData, Function, Value, current_builder, parameter
 from ...location import Location
 from ...ops.table import TABLE
-from ...types import Shape, TensorType
+from ...sizes import Shape
+from ...types import TensorType
 from .call import Call, ValueNeeded
 from .fit import Equation, SizesDiffer, aligned, beside
 from .model import OnnxFile, OnnxGraph, OnnxInput, OnnxNode

@@ -8,7 +8,7 @@ from ... import ops
 from ...errors import ParseError, check
 from ...ops.promote import as_value as lift
 from ...ops.slice import slice_axis
-from ...types import Size
+from ...sizes import Size
 from .call import Call, Results
 from .sizes import Operand, Sizes, as_value, is_short, normal_axis, number
 from .weights import element_type

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from ... import ops
 from ...errors import ParseError, check
 from ...ir import Constant, Scalar, Value
-from ...types import DType, Size, bool_, f32, f64
+from ...sizes import Size
+from ...types import DType, bool_, f32, f64
 from .call import Call, Reader, Results
 from .sizes import (
     Operand,

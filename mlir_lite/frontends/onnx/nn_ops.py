@@ -12,7 +12,7 @@ from ...errors import ParseError, check
 from ...expr import COMBINERS
 from ...ir import Value
 from ...ops.slice import slice_axes
-from ...types import Shape, Size, ceil_div, static
+from ...sizes import Shape, Size, ceil_div, static
 from .call import Call, Results
 from .sizes import number
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import Value
-from ...types import Size, f32
+from ...sizes import Size
+from ...types import f32
 from .call import Call, Results
 from .sizes import normal_axis, number
 

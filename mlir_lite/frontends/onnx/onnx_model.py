@@ -11,7 +11,8 @@ import numpy as np
 
 from ...errors import InputError, UnsupportedError, check
 from ...ir import ConstantData, Function
-from ...types import Array, Dim, Shape, Size, size, substitute
+from ...sizes import Dim, Shape, Size, size, substitute
+from ...types import Array
 from .call import ValueNeeded
 from .fit import SizesDiffer
 from .importer import identifier, import_graph, unique

@@ -7,7 +7,8 @@ import numpy as np
 from ... import ops
 from ...errors import UnsupportedError, check
 from ...ir import Value
-from ...types import DType, Size, f32, i32, u8
+from ...sizes import Size
+from ...types import DType, f32, i32, u8
 from .call import Call, Results
 from .nn_ops import convolution
 from .sizes import normal_axis

@@ -8,7 +8,8 @@ from typing import Protocol
 from ... import ops
 from ...errors import ParseError, check
 from ...ir import Axes, Value
-from ...types import Size, bool_, i64, product
+from ...sizes import Size, product
+from ...types import bool_, i64
 from .call import Call, Reader, Results
 from .math_ops import cast_to
 from .shape_ops import axes_of

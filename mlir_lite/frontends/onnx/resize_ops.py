@@ -18,7 +18,7 @@ from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import Value
 from ...ops.sampling import rational, sampling
-from ...types import Dim, Shape, Size
+from ...sizes import Dim, Shape, Size
 from .call import Call, Results
 from .sizes import normal_axis, number
 

@@ -17,7 +17,8 @@ from ...ops.broadcast import broadcast_shapes
 from ...ops.constant import constant as constant_value
 from ...ops.promote import as_value as lift
 from ...ops.slice import slice_axes
-from ...types import Array, Dim, Shape, Size, dtype_of, f32, i64, product, static
+from ...sizes import Dim, Shape, Size, product, static
+from ...types import Array, dtype_of, f32, i64
 from .call import Call, Results
 from .fit import SizesDiffer
 from .sizes import (

@@ -15,7 +15,8 @@ import numpy as np
 
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, Value, current_builder
-from ...types import Array, Dim, DType, Quotient, Shape, Size, bool_, product
+from ...sizes import Dim, Quotient, Shape, Size, product
+from ...types import Array, DType, bool_
 
 # Larger tensors are data, not shapes.
 MAX_KNOWN = 1024

@@ -18,7 +18,7 @@ from mlir_lite.frontends.onnx.sizes import (
     reshape_target,
     window,
 )
-from mlir_lite.types import Dim, Size, substitute
+from mlir_lite.sizes import Dim, Size, substitute
 
 N, M = Dim.named("n"), Dim.named("m")
 

@@ -1,0 +1,227 @@
+"""Sizes of tensors: integers, and what is known by name only, in a normal form.
+
+Sizes that are found on different ways compare equal, and arithmetic that ends in a number gives
+one: `(2 * n + 4) // 2 - n` is 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from .errors import check
+
+# Far above what a network's sizes are: squaring one twenty times must not fill the memory.
+_MOST_FACTORS = 64
+_MOST_TERMS = 1024
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A size known by name only: a sum of products of atoms, in a normal form.
+
+    `terms` maps each product (a sorted tuple of atoms) to its integer factor; an atom is a name
+    or a quotient. Arithmetic that ends in a constant gives a Python `int`, never a `Dim`.
+    """
+
+    terms: tuple[tuple[tuple[Atom, ...], int], ...]
+
+    @staticmethod
+    def named(name: str) -> Dim:
+        check(name.isidentifier(), f"the size name {name!r} is not an identifier")
+        return Dim((((name,), 1),))
+
+    @staticmethod
+    def _make(terms: Mapping[tuple[Atom, ...], int]) -> Size:
+        kept = {atoms: factor for atoms, factor in terms.items() if factor}
+        if not kept:
+            return 0
+        if set(kept) == {()}:
+            return kept[()]
+        check(len(kept) <= _MOST_TERMS, f"a size is a sum of more than {_MOST_TERMS} terms")
+        return Dim(tuple(sorted(kept.items(), key=lambda term: (str(term[0]), term[1]))))
+
+    @staticmethod
+    def _terms(value: Size) -> Mapping[tuple[Atom, ...], int]:
+        return dict(value.terms) if isinstance(value, Dim) else {(): value}
+
+    def __add__(self, other: Size) -> Size:
+        total = dict(self.terms)
+        for atoms, factor in Dim._terms(other).items():
+            total[atoms] = total.get(atoms, 0) + factor
+        return Dim._make(total)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Size:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        return self + (other * -1)
+
+    def __rsub__(self, other: Size) -> Size:
+        return (self * -1) + other
+
+    def __mul__(self, other: Size) -> Size:
+        product: dict[tuple[Atom, ...], int] = {}
+        factors = Dim._terms(other)
+        few = len(self.terms) * len(factors) <= _MOST_TERMS
+        check(few, f"a size is a product of sums that has more than {_MOST_TERMS} terms")
+        for left, a in self.terms:
+            for right, b in factors.items():
+                small = len(left) + len(right) <= _MOST_FACTORS
+                check(small, f"a size is a product of more than {_MOST_FACTORS} factors")
+                atoms = tuple(sorted(left + right, key=str))
+                product[atoms] = product.get(atoms, 0) + a * b
+        return Dim._make(product)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Size) -> Size:
+        if isinstance(other, int):
+            check(other != 0, f"the size {self} is divided by zero")
+            return self._divide_by_number(other)
+        if self == other:
+            return 1
+        exact = self._divide_exactly(other)
+        return Dim((((Quotient(self, other),), 1),)) if exact is None else exact
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        return Dim((((Quotient(other, self),), 1),))
+
+    def __mod__(self, other: Size) -> Size:
+        return self - (self // other) * other
+
+    def _divide_by_number(self, by: int) -> Size:
+        """Multiples of the number leave the floor division: `(8n + m + 5) // 4` is
+        `2n + 1 + (m + 1) // 4`; and a quotient of a quotient is one: `(n//2 + 1) // 2` is
+        `(n + 2) // 4`. So sizes found on different ways compare equal."""
+        whole: dict[tuple[Atom, ...], int] = {}
+        rest: dict[tuple[Atom, ...], int] = {}
+        for atoms, factor in self.terms:
+            if factor % by == 0:
+                whole[atoms] = factor // by
+            elif not atoms:
+                whole[atoms], rest[atoms] = divmod(factor, by)
+            else:
+                rest[atoms] = factor
+        left, multiple = Dim._make(rest), Dim._make(whole)
+        if isinstance(left, int):
+            return left // by + multiple
+        inner = left - rest.get((), 0)
+        match inner:
+            case Dim(terms=(((Quotient(numerator=top, denominator=int(bottom)),), 1),)) if (
+                bottom > 0 and by > 0
+            ):
+                return (top + rest.get((), 0) * bottom) // (bottom * by) + multiple
+        return Dim((((Quotient(left, by),), 1),)) + multiple
+
+    def _divide_exactly(self, other: Dim) -> Size | None:
+        if len(other.terms) != 1:
+            return None
+        atoms, by = other.terms[0]
+        quotient: dict[tuple[Atom, ...], int] = {}
+        for left, factor in self.terms:
+            rest = list(left)
+            for atom in atoms:
+                if atom not in rest:
+                    return None
+                rest.remove(atom)
+            if factor % by:
+                return None
+            quotient[tuple(rest)] = factor // by
+        return Dim._make(quotient)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The named sizes it depends on."""
+        found: set[str] = set()
+        for atoms, _ in self.terms:
+            for atom in atoms:
+                if isinstance(atom, str):
+                    found.add(atom)
+                else:
+                    found |= names_of(atom.numerator) | names_of(atom.denominator)
+        return frozenset(found)
+
+    def substitute(self, sizes: Mapping[str, Size]) -> Size:
+        """The size with the names in `sizes` replaced."""
+        total: Size = 0
+        for atoms, factor in self.terms:
+            product: Size = factor
+            for atom in atoms:
+                if isinstance(atom, str):
+                    product = product * sizes.get(atom, Dim.named(atom))
+                else:
+                    top = substitute(atom.numerator, sizes)
+                    product = product * (top // substitute(atom.denominator, sizes))
+            total = total + product
+        return total
+
+    def __str__(self) -> str:
+        text = ""
+        for atoms, factor in self.terms:
+            sign = "-" if factor < 0 else "+" if text else ""
+            digits = [str(abs(factor))] if abs(factor) != 1 or not atoms else []
+            text += sign + "*".join(digits + [str(atom) for atom in atoms])
+        return text
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """An atom of a `Dim`: a floor division that does not come out."""
+
+    numerator: Size
+    denominator: Size
+
+    def __str__(self) -> str:
+        return f"(({self.numerator})/({self.denominator}))"
+
+
+Atom: TypeAlias = str | Quotient
+Size: TypeAlias = int | Dim
+Shape: TypeAlias = tuple[Size, ...]
+
+
+def size(value: int | str | Dim) -> Size:
+    """A size from what a user writes: a number, a name, or a size."""
+    if isinstance(value, str):
+        return Dim.named(value)
+    if isinstance(value, Dim):
+        return value
+    check(
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0,
+        f"a size is a non-negative integer or a name, not {value!r}",
+    )
+    return int(value)
+
+
+def names_of(value: Size) -> frozenset[str]:
+    return value.names if isinstance(value, Dim) else frozenset()
+
+
+def substitute(value: Size, sizes: Mapping[str, Size]) -> Size:
+    return value.substitute(sizes) if isinstance(value, Dim) else value
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    total: Size = 1
+    for entry in sizes:
+        total = total * entry
+    return total
+
+
+def ceil_div(value: Size, by: int) -> Size:
+    return (value + (by - 1)) // by
+
+
+def static(shape: Sequence[Size]) -> tuple[int, ...]:
+    """The sizes as integers; `TypeRuleError` where one is only a name."""
+    sizes = tuple([entry for entry in shape if isinstance(entry, int)])
+    if len(sizes) != len(shape):
+        named = next(entry for entry in shape if not isinstance(entry, int))
+        check(False, f"the size {named} is not known; give it a value first")
+    return sizes
