@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from .errors import TypeRuleError
+from .lexer import MAX_DIGITS, Cursor
 from .sizes import Dim, Quotient, Shape, Size
-from .text import MAX_DIGITS, Cursor, nearest
+from .text import nearest
 from .types import DTYPES, DType, TensorType, bool_, u8
 
 # MLIR's own names for two of the types are read as well.

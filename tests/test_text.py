@@ -7,9 +7,10 @@ import math
 import pytest
 
 from mlir_lite.errors import ParseError
+from mlir_lite.lexer import Cursor
 from mlir_lite.location import UNKNOWN, Location
 from mlir_lite.sizes import Dim, Size
-from mlir_lite.text import Cursor, Writer, location_text, name_text, nearest, quote, unquote
+from mlir_lite.text import Writer, location_text, name_text, nearest, quote, unquote
 from mlir_lite.type_parser import parse_size, parse_tensor_type
 from mlir_lite.types import TensorType, bool_, f32, u8
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from argparse import ArgumentParser, Namespace
 
 from ..errors import InputError, check
@@ -52,5 +53,5 @@ def _description(cls: type[Op]) -> str:
 
 def _attribute(entry: AttributeField) -> str:
     hint = entry.hint.__name__ if isinstance(entry.hint, type) else str(entry.hint)
-    short = hint.replace("mlir_lite.types.", "").replace("typing.", "")
+    short = re.sub(r"\b(?:\w+\.)+", "", hint)  # without the modules of its types
     return f"attribute, {short}" + (", has a default" if entry.has_default else "")

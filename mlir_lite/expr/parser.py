@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from ..text import Cursor, Token, nearest
+from ..lexer import Cursor, Token
+from ..text import nearest
 from ..types import DTYPES, DType, bool_
 from .combiners import COMBINERS
 from .functions import FUNCTIONS

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ParseError
+from ..lexer import Source
 from ..passes.allocation import Lifetime
-from ..text import Source
 
 _COLUMNS = ("id", "lower", "upper", "size")
 # The offset of a solved instance says nothing about the problem.

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import MlirLiteError
+from ..lexer import Cursor, Token
 from ..location import Location
-from ..text import Cursor, Token, nearest
+from ..text import nearest
 from ..types import TensorType
 from .builder import OpTable
 from .constant import ConstantData, InMemory

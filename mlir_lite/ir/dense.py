@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 from ..errors import InputError, check
-from ..text import Cursor, float_text, with_point
+from ..lexer import Cursor
+from ..text import float_text, with_point
 from ..types import Array, DType, TensorType
 
 Element: TypeAlias = int | float | bool

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ..text import Cursor
+from ..lexer import Cursor
 from ..type_parser import SPELLINGS, expect_tensor_type, parse_size
 from ..types import TensorType
 from .assemble import ConstantText, Read

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from ..lexer import Cursor, Token
 from ..location import UNKNOWN
-from ..text import Cursor, Token
 from ..type_parser import expect_tensor_type
 from ..types import TensorType
 from .assemble import Assembler, OpText, Read, Scope

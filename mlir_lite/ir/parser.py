@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import ParseError, check
+from ..lexer import Cursor
 from ..location import UNKNOWN
-from ..text import Cursor
 from ..type_parser import SPELLINGS, expect_size, expect_tensor_type
 from ..types import TensorType
 from .assemble import Assembler, ConstantText, OpText, Read, Scope

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..expr import INDEX
 from ..expr.parser import ExprParser, expect_combiner, expect_dtype
-from ..text import Cursor, Token
+from ..lexer import Cursor, Token
 from ..types import DType, bool_
 from .nodes import (
     Accumulate,

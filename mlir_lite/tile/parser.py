@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ..lexer import Cursor
 from ..location import UNKNOWN, Location
-from ..text import Cursor, nearest
+from ..text import nearest
 from ..type_parser import expect_tensor_type
 from .kernel_parser import KernelParser, comma_list
 from .nodes import Kernel
