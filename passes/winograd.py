@@ -14,7 +14,7 @@ that computes all three for a block of tiles after the other:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..ir import Function, Value, current_builder, rewrite, rewrite_all
@@ -66,6 +66,19 @@ def _as_planned(algorithms: Iterator[str]) -> Pattern:
     return choose_algorithm
 
 
+def in_stages(
+    conv: Conv, tile: int, multiply: Callable[[Value, Value], Value | None]
+) -> Value | None:
+    """The three stages one after the other, the products of points by filters as `multiply` gives
+    them in f32; None where it gives none."""
+    sizes = sizes_of(conv)
+    points = winograd_input(conv.x, tile, conv.padding)
+    products = multiply(points, winograd_filter(conv.weight, tile))
+    if products is None:
+        return None
+    return winograd_output(products, tile, (sizes.batch, sizes.height, sizes.width))
+
+
 def write_out(target: Target) -> Pattern:
     @rewrite(Conv)
     def write_stages(op: Conv) -> Value | None:
@@ -76,9 +89,7 @@ def write_out(target: Target) -> Pattern:
         tile, sizes = TILES[op.algorithm], sizes_of(op)
         block = winograd_block(sizes, tile, target)
         if block is None:
-            points = winograd_input(op.x, tile, op.padding)
-            products = matmul(points, winograd_filter(op.weight, tile))
-            return winograd_output(products, tile, (sizes.batch, sizes.height, sizes.width))
+            return in_stages(op, tile, matmul)
         tiles = block.rows * block.columns
         problem = ProductSizes(tiles, sizes.inner, sizes.outer, f32, points_of(tile))
         width = panel_width(problem, target)

@@ -64,6 +64,24 @@ def test_a_convolution_is_as_near_as_its_factors() -> None:
 
 
 @NATIVE
+def test_winograds_factors_may_be_rounded() -> None:
+    """That loses less than twice as much as to round the factors of the convolution itself."""
+    w, x = random(256, 256, 3, 3), np.maximum(random(1, 256, 14, 13), 0)
+    fn = ml.function(f32[1, 256, 14, 13])(lambda x: ml.conv(x, w, padding=1))
+    wide = ml.function(ml.f64[1, 256, 14, 13])(lambda x: ml.conv(x, exact(w), padding=1))
+    want = ml.compile(wide)(exact(x))
+    runs = [
+        ml.compile(fn, precision="bf16", threads=threads, winograd=choice)
+        for threads, choice in ((1, "auto"), (2, "auto"), (1, "off"))
+    ]
+    assert [("winograd_input" in run.stages["fused"]) for run in runs] == [True, True, False]
+    one, two, direct = (np.asarray(run(x)) for run in runs)
+    np.testing.assert_array_equal(one, two)
+    lost, usual = (np.sqrt(np.mean((have - want) ** 2)) for have in (one, direct))
+    assert usual < lost < 2 * usual
+
+
+@NATIVE
 def test_the_values_between_are_rounded_where_they_are_made() -> None:
     """No pass over memory for it, and half the memory for weights."""
     first, second, bias = random(64, 256), random(256, 32), random(256)

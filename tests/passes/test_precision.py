@@ -147,6 +147,17 @@ def test_fewer_multiplications_may_beat_narrower_ones() -> None:
     assert "dot_conv" in operations(precision(of_size(56, 64), target=TARGET, winograd="off"))
 
 
+@pytest.mark.parametrize(("size", "channels"), [(14, 256), (7, 512)])
+def test_fewer_multiplications_may_be_narrow_too(size: int, channels: int) -> None:
+    """Small images in many channels: the factors of Winograd's algorithm are what is rounded."""
+    fn = of_size(size, channels)
+    got = operations(precision(fn, target=TARGET))
+    assert [name for name in got if name.startswith(("cast", "dot", "winograd"))] == [
+        "winograd_input", "winograd_filter", "cast", "cast", "dot_matmul", "winograd_output",
+    ]  # fmt: skip
+    assert "dot_conv" in operations(precision(fn, target=TARGET, winograd="off"))
+
+
 def test_an_algorithm_that_was_asked_for_stays() -> None:
     got = precision(of_size(7, 16, "winograd2"), target=TARGET)
     (conv,) = (node.op for node in got.nodes if isinstance(node.op, Conv))
