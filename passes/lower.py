@@ -20,6 +20,7 @@ from .ask_for_inputs import ask_for_inputs
 from .donate import donate
 from .lower_control import lower_control
 from .lowering import Lowering, is_computed, root_of
+from .previous_rows import previous_rows
 from .resident import resident
 
 
@@ -54,7 +55,7 @@ def lower(fn: Function, target: Target) -> Lowered:
         results,
         low.faults,
     )
-    for change in (resident, ask_for_inputs):
+    for change in (resident, previous_rows, ask_for_inputs):
         program, variants = change(program, target)
         for new, old in variants.items():
             low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)

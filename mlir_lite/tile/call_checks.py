@@ -137,9 +137,15 @@ class CallChecks:
         """The first turns and the last stand for all; each turn writes what its views say."""
         if step.count < 1 or step.name in turns:
             raise self.fail(f"the loop '{step.name}' turns {step.count} times", number)
-        self.counts[step.name] = step.count
         for turn in sorted({0, 1, step.count - 1} & set(range(step.count))):
+            if turn > 1:
+                self.note_turns(step, turn, turns)
             self.check_steps(step.body, number, {**turns, step.name: turn})
+        self.note_turns(step, step.count, turns)
+
+    def note_turns(self, step: LoopStep, count: int, turns: Turns) -> None:
+        """Remember what so many turns of a loop write."""
+        self.counts[step.name] = count
         for call in calls_of(step.body):
             kernel = self.kernels[call.kernel]
             for param, view in zip(kernel.params, call.args, strict=True):

@@ -12,7 +12,7 @@ from mlir_lite.expr import Expr, apply, const, index
 from mlir_lite.tile.in_place import is_elementwise
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.nodes import Buffer, If, Kernel, Let, Space, Stmt
-from mlir_lite.tile.program import CallStep, Memory, Program, Role, Slot, View
+from mlir_lite.tile.program import CallStep, LoopStep, Memory, Program, Role, Slot, View
 from mlir_lite.tile.verify import live_bytes, verify_program
 from mlir_lite.types import f32, i64
 
@@ -283,3 +283,15 @@ def test_element_by_element(name: str) -> None:
 def test_not_element_by_element(name: str) -> None:
     x, y = NOT_IN_PLACE[name].params
     assert not is_elementwise(NOT_IN_PLACE[name], x, y)
+
+
+def test_a_turn_reads_what_the_turns_before_it_have_written() -> None:
+    def rows(read: int) -> Program:
+        given, there = View("x"), (("turn", SIZE),)
+        body = (CallStep("same", (View("out", read, there), View("out", SIZE, there))),)
+        steps = (CallStep("same", (given, View("out"))), LoopStep("turn", 6, body))
+        slots = (Slot("x", f32[SIZE], Role.PARAMETER), Slot("out", f32[7, SIZE], Role.RESULT))
+        return Program("rows", (SAME,), slots, steps, ("x",), ("out",))
+
+    verify_program(rows(0))
+    rejects(rows(SIZE), "'x' reads 'out' before it is written")
