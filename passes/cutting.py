@@ -13,6 +13,7 @@ from ..ops.cast import Cast
 from ..ops.checkpoint import Barrier
 from ..ops.constant import constant
 from ..ops.table import TABLE
+from ..ops.tf32 import Tf32Cut
 from ..types import bf16, f16, f32
 from .faults import fault_operands
 
@@ -106,8 +107,8 @@ class Cutting:
 
 
 def is_repetition(node: Node) -> bool:
-    """What costs nothing inside of the kernel that reads it: a broadcast, and narrow elements in
-    memory widened."""
+    """What costs nothing inside of the kernel that reads it: a broadcast, and rounded elements in
+    memory as the floats that they are."""
     if not node.results or not node.results[0].type.elements:
         return False
     match node.op:
@@ -115,6 +116,8 @@ def is_repetition(node: Node) -> bool:
             return True
         case Cast(x=Value(op=Barrier() | Constant()) as x, dtype=dtype):
             return dtype == f32 and x.dtype in (bf16, f16)
+        case Tf32Cut(x=Value(op=Barrier() | Constant())):
+            return True
     return False
 
 

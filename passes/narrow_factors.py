@@ -1,33 +1,34 @@
 """narrow-factors: factors of f32 products in the form that a card multiplies, where that costs
-nothing: rounded to half the width if the precision allows it, constants when the program is built,
-others where they are computed; constants of TF32 with their terms side by side.
+nothing: rounded if the precision allows it, constants when the program is built, others where they
+are computed or brought into another order; constants of TF32 with their terms side by side.
 
 matmul %x, %w        ->  matmul %x, cast(%w.bf16) {dtype = f32}
 matmul relu(%x), %w  ->  matmul cast(barrier(cast(relu(%x)) {dtype = bf16})) {dtype = f32}, %w
-matmul %x, %w        ->  matmul %x, transpose(%w.turned) {perm = [1, 0]}
+matmul relu(%x), %w  ->  matmul tf32_cut(barrier(tf32(relu(%x)))), %w
+matmul %x, %w        ->  matmul %x, transpose(tf32_cut(%w.turned)) {perm = [1, 0]}
 
-What is left of it is done where the factor is read. One that something else uses than products, or
-for TF32 than one, stays as it is, rather than being there twice.
+What is left of it is done before the product or where the factor is read. One that something else
+uses than products stays as it is, rather than being there twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..ir import Builder, Constant, Function, Node, Op, Value, users_of
+from ..ir import Builder, Constant, Function, Op, Value, users_of
 from ..ops.cast import Cast, cast
 from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
 from ..ops.elementwise import Elementwise, emit
 from ..ops.matmul import Matmul
-from ..ops.panels import PanelConv, PanelMatmul
+from ..ops.panels import PackFilters, PanelConv, PanelMatmul
 from ..ops.shape import Transpose, transpose
 from ..ops.table import TABLE
+from ..ops.tf32 import Tf32, Tf32Cut
 from ..target import Gpu, Target
 from ..types import f32
 from .constant_fold import as_constant
 
-_PRODUCTS = (Matmul, PanelMatmul, Conv, PanelConv)
+_CONVOLUTIONS = (Conv, PanelConv)
+_PRODUCTS = (Matmul, PanelMatmul, *_CONVOLUTIONS)
 _TOGETHER = 4  # terms of TF32 that are copied at once
 
 
@@ -36,8 +37,12 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
     gpu = target.gpu
     if gpu is None or gpu.factors == "f32":
         return fn
-    used, most = users_of(fn), 1 if gpu.narrow_factors is None else len(fn.nodes)
-    multiplied = {value for value in used if _are_products(used[value], most)} - set(fn.results)
+    used, narrow = users_of(fn), gpu.narrow_factors is not None
+    multiplied = {
+        value
+        for value, nodes in used.items()
+        if all(_is_product(node.op, narrow) for node in nodes)
+    } - set(fn.results)
     builder = Builder(TABLE)
     values: dict[Value, Value] = dict(zip(fn.params, fn.params, strict=True))
     ready: dict[Value, Value] = {}
@@ -57,8 +62,10 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
     return builder.remade(fn, [values[result] for result in fn.results])
 
 
-def _are_products(nodes: Sequence[Node], most: int) -> bool:
-    return len(nodes) <= most and all(isinstance(node.op, _PRODUCTS) for node in nodes)
+def _is_product(op: Op, narrow: bool) -> bool:
+    """Whether an operation rounds its factors: those of a vector only if they are `narrow` then."""
+    is_of_vector = isinstance(op, Matmul) and op.lhs.shape[-2] == 1
+    return isinstance(op, _PRODUCTS) and (narrow or not is_of_vector)
 
 
 def _replaced(op: Op, factor: Value, ready: Value) -> Op:
@@ -67,20 +74,42 @@ def _replaced(op: Op, factor: Value, ready: Value) -> Op:
 
 def _ready(op: Op, factor: Value, gpu: Gpu) -> Value:
     """A factor of a product as the card multiplies it."""
-    dtype = gpu.narrow_factors
-    match factor.op:
-        case Constant() if dtype is not None:
-            return cast(as_constant(Cast(factor, dtype)), f32)
-        case Constant() if isinstance(op, Matmul) and op.rhs is factor and _is_turned(op):
-            perm = (*range(factor.rank - 2), factor.rank - 1, factor.rank - 2)
-            return transpose(as_constant(Transpose(factor, perm)), perm)
-        case Elementwise() | Matmul() | PanelMatmul() | Conv() | PanelConv() if dtype is not None:
-            # The barrier parts the kernel that computes it from the one that reads it.
-            return cast(emit(Barrier(cast(factor, dtype))), f32)
-    return factor
+    turned = gpu.narrow_factors is None and _is_turned(op, factor)
+    perm = (*range(factor.rank - 2), factor.rank - 1, factor.rank - 2)
+    if isinstance(factor.op, Constant):
+        stored = as_constant(Transpose(factor, perm)) if turned else factor
+        made = _read(as_constant(_rounding(stored, gpu)))
+    elif _is_written(op, factor.op):
+        turned = turned and isinstance(factor.op, PackFilters)  # which reads what it is given so
+        written = transpose(factor, perm) if turned else factor
+        # The barrier parts the kernel that computes it from the one that reads it.
+        made = _read(emit(Barrier(emit(_rounding(written, gpu)))))
+    else:
+        return factor
+    return transpose(made, perm) if turned else made
 
 
-def _is_turned(op: Matmul) -> bool:
-    """Whether terms are to be neighbours: not of a vector, which goes along the columns."""
-    terms = op.rhs.shape[-2]
-    return isinstance(terms, int) and terms % _TOGETHER == 0 and op.lhs.shape[-2] != 1
+def _rounding(factor: Value, gpu: Gpu) -> Op:
+    return Tf32(factor) if gpu.narrow_factors is None else Cast(factor, gpu.narrow_factors)
+
+
+def _read(rounded: Value) -> Value:
+    """What is multiplied of a rounded factor in memory."""
+    return emit(Tf32Cut(rounded)) if rounded.dtype == f32 else cast(rounded, f32)
+
+
+def _is_written(op: Op, factor: Op) -> bool:
+    """Whether a kernel writes a factor in any case. A transpose may be done where it is read, but
+    not where windows read it many times."""
+    if isinstance(factor, Transpose):
+        return isinstance(op, _CONVOLUTIONS)
+    return isinstance(factor, (Elementwise, PackFilters, *_PRODUCTS))
+
+
+def _is_turned(op: Op, factor: Value) -> bool:
+    """Whether terms, which a factor has before its columns, are to be neighbours."""
+    match op:
+        case Matmul(rhs=right) | PanelConv(panels=right):
+            terms = factor.shape[-2]
+            return right is factor and isinstance(terms, int) and terms % _TOGETHER == 0
+    return False

@@ -133,6 +133,12 @@ __device__ inline float to_tf32_even(float x)
     return __int_as_float((bits + 0xfff + (bits >> 13 & 1)) & ~0x1fff);
 }
 
+// A number with ten bits after its first, the rest cut off.
+__device__ inline float cut_to_tf32(float x)
+{
+    return x != x ? x : __int_as_float(__float_as_int(x) & ~0x1fff);
+}
+
 // Sums of fragments side by side: each lane gets neighbours of the one whose number is its own
 // among as many, two from each of so many lanes, where it had two of every fragment.
 template <int count>

@@ -132,6 +132,15 @@ def _tf32(ops: Primitives, x: Value, *, to_even: bool = False) -> Value:
     return Value(finite.select(near, vec).name, x.dtype, x.lanes)
 
 
+def _tf32_cut(ops: Primitives, x: Value) -> Value:
+    """What is below a step left out; a NaN stays one."""
+    vec = Vec(Shape(ops.out, "f64" if x.dtype == f64 else "f32", x.lanes), x.name)
+    drop = vec.shape.mantissa_bits - 10
+    near = ((vec.bits() >> drop) << drop).as_float()
+    number = vec.fabs() <= float("inf")
+    return Value(number.select(near, vec).name, x.dtype, x.lanes)
+
+
 def _square_root(ops: Primitives, x: Value) -> Value:
     return ops.intrinsic("sqrt", x)
 
@@ -159,6 +168,7 @@ EXACT_RULES: Mapping[str, FloatRule] = {
     "trunc": _trunc,
     "tf32": _tf32,
     "tf32_even": partial(_tf32, to_even=True),
+    "tf32_cut": _tf32_cut,
     "truncmod": _truncated_modulo,
 }
 ROUNDED_RULES: Mapping[str, FloatRule] = {

@@ -124,6 +124,13 @@ def _ten_bits(x: Array, *, to_even: bool) -> Array:
     return np.where(np.isfinite(x), near.view(x.dtype), x)
 
 
+def _tf32_cut(x: Array) -> Array:
+    """Ten bits of the mantissa are kept; a NaN stays one."""
+    drop = {"f2": 0, "f4": 13, "f8": 42}[x.dtype.str[1:]]
+    whole = x.view(f"u{x.dtype.itemsize}")
+    return np.where(np.isnan(x), x, (whole >> drop << drop).view(x.dtype))
+
+
 def _select(condition: Array, then: Array, otherwise: Array) -> Array:
     return np.where(condition, then, otherwise)
 
@@ -163,6 +170,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("round", 1, _rounded, "Nearest integer, halves to even."),
     _f("tf32", 1, _tf32, "Nearest number with 10 bits after its first, halves away from zero."),
     _f("tf32_even", 1, _tf32_even, "As `tf32`, but halves to even."),
+    _f("tf32_cut", 1, _tf32_cut, "Cut off after 10 bits, as cards read it; of `tf32`: itself."),
     _f("floor", 1, np.floor, "Largest integer not above."),
     _f("ceil", 1, np.ceil, "Smallest integer not below."),
     _f("trunc", 1, np.trunc, "Integer part."),

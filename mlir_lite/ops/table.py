@@ -77,6 +77,7 @@ from .softmax import OPS as SOFTMAX
 from .statistics import OPS as STATISTICS
 from .statistics import var
 from .strassen import OPS as STRASSEN
+from .tf32 import OPS as TF32
 from .trigonometry import OPS as TRIGONOMETRY
 from .unary import OPS as UNARY
 from .unary import absolute, negative
@@ -97,6 +98,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     COMPARE,
     SELECT,
     CAST,
+    TF32,
     BROADCAST,
     SHAPE,
     SLICE,

@@ -14,6 +14,7 @@ from mlir_lite.ops.compare import LeftShift, RightShift
 from mlir_lite.ops.elementwise import Binary, Unary
 from mlir_lite.ops.gate import Gelu, QuickGelu
 from mlir_lite.ops.select import Clip, Where
+from mlir_lite.ops.tf32 import Tf32, Tf32Cut
 from mlir_lite.types import DTYPES, DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8
 
 from .sample import Sample, normal, special, special_pairs
@@ -70,6 +71,18 @@ def _unary() -> Iterator[Sample]:
             yield Sample("in the domain", cls, (inside,), smooth=True)
             if cls not in _POSITIVE:
                 yield Sample("below zero", cls, (-inside,), smooth=True)
+
+
+def _rounded() -> Iterator[Sample]:
+    """Steps, halves between them and what is beside those; NaN of other bits than the usual."""
+    steps = 1 + np.array([0, 0.5, 0.25, 0.75, 1, 1.5], np.float32) * np.float32(2**-10)
+    payloads = np.array([0x7FC00001, 0x7FFFFFFF, 0xFFFFFFFF], np.uint32)
+    for cls in (Tf32, Tf32Cut):
+        for shape in _SHAPES:
+            yield Sample(f"f32 {shape}", cls, (normal(shape, f32),))
+        yield Sample("special values", cls, (special(f32),))
+        yield Sample("halves", cls, (np.concatenate([steps, -steps, steps * 2**-130]),))
+        yield Sample("other NaN", cls, (payloads.view(np.float32),))
 
 
 def _binary() -> Iterator[Sample]:
@@ -138,6 +151,7 @@ def _casts() -> Iterator[Sample]:
 
 ELEMENTWISE: tuple[Sample, ...] = (
     *_unary(),
+    *_rounded(),
     *_binary(),
     *_with_attributes(),
     *_shifts(),

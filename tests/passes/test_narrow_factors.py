@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +11,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
+from mlir_lite.expr import FUNCTIONS
 from mlir_lite.ir import Constant
 from mlir_lite.passes.narrow_factors import narrow_factors
 from mlir_lite.target import Target, named_target
@@ -116,11 +118,73 @@ def test_terms_of_tf32_are_side_by_side() -> None:
             func @f(%x: tensor<2x4xf32>) -> tensor<2x2xf32> {
               %0 = constant {value = dense<[[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 6.0, 8.0]]>} \
 : tensor<2x4xf32>
-              %1 = transpose %0 {perm = [1, 0]} : tensor<4x2xf32>
-              %2 = matmul %x, %1 : tensor<2x2xf32>
-              return %2
+              %1 = tf32_cut %0 : tensor<2x4xf32>
+              %2 = transpose %1 {perm = [1, 0]} : tensor<4x2xf32>
+              %3 = matmul %x, %2 : tensor<2x2xf32>
+              return %3
             }""",
     )
+
+
+def test_what_a_kernel_computes_is_rounded_to_tf32_there() -> None:
+    expect(
+        partial(narrow_factors, target=rounding("tf32")),
+        before="""
+            func @f(%x: tensor<2x3xf32>, %w: tensor<3x4xf32>) -> tensor<2x4xf32> {
+              %0 = round %x : tensor<2x3xf32>
+              %1 = matmul %0, %w : tensor<2x4xf32>
+              return %1
+            }""",
+        after="""
+            func @f(%x: tensor<2x3xf32>, %w: tensor<3x4xf32>) -> tensor<2x4xf32> {
+              %0 = round %x : tensor<2x3xf32>
+              %1 = tf32 %0 : tensor<2x3xf32>
+              %2 = barrier %1, _ : tensor<2x3xf32>
+              %3 = tf32_cut %2 : tensor<2x3xf32>
+              %4 = matmul %3, %w : tensor<2x4xf32>
+              return %4
+            }""",
+    )
+
+
+def test_what_windows_read_is_rounded_where_its_order_changes() -> None:
+    expect(
+        partial(narrow_factors, target=rounding("tf32")),
+        before="""
+            func @f(%x: tensor<1x4x5xf32>, %w: tensor<2x4x1xf32>) -> tensor<1x5x2xf32> {
+              %0 = round %x : tensor<1x4x5xf32>
+              %1 = round %w : tensor<2x4x1xf32>
+              %2 = transpose %0 {perm = [0, 2, 1]} : tensor<1x5x4xf32>
+              %3 = pack_filters %1 {width = 2} : tensor<1x1x4x2xf32>
+              %4 = panel_conv %2, %3 {channels = 2, strides = [1], dilations = [1]} \
+: tensor<1x5x2xf32>
+              return %4
+            }""",
+        after="""
+            func @f(%x: tensor<1x4x5xf32>, %w: tensor<2x4x1xf32>) -> tensor<1x5x2xf32> {
+              %0 = round %x : tensor<1x4x5xf32>
+              %1 = round %w : tensor<2x4x1xf32>
+              %2 = transpose %0 {perm = [0, 2, 1]} : tensor<1x5x4xf32>
+              %3 = pack_filters %1 {width = 2} : tensor<1x1x4x2xf32>
+              %4 = tf32 %2 : tensor<1x5x4xf32>
+              %5 = barrier %4, _ : tensor<1x5x4xf32>
+              %6 = tf32_cut %5 : tensor<1x5x4xf32>
+              %7 = transpose %3 {perm = [0, 1, 3, 2]} : tensor<1x1x2x4xf32>
+              %8 = tf32 %7 : tensor<1x1x2x4xf32>
+              %9 = barrier %8, _ : tensor<1x1x2x4xf32>
+              %10 = tf32_cut %9 : tensor<1x1x2x4xf32>
+              %11 = transpose %10 {perm = [0, 1, 3, 2]} : tensor<1x1x4x2xf32>
+              %12 = panel_conv %6, %11 {channels = 2, strides = [1], dilations = [1]} \
+: tensor<1x5x2xf32>
+              return %12
+            }""",
+    )
+
+
+def test_terms_that_are_not_copied_together_stay_where_they_are() -> None:
+    w = weight(15, 64)
+    fn = ml.function(f32[2, 15])(lambda x: x @ w)
+    assert operations(narrow_factors(fn, target=rounding("tf32"))) == ["tf32_cut", "matmul"]
 
 
 def product(*shape: int) -> Function:
@@ -130,20 +194,29 @@ def product(*shape: int) -> Function:
 
 @pytest.mark.parametrize(
     ("fn", "factors"),
-    [(product(2, 16), "f32"), (product(1, 16), "tf32"), (product(2, 15), "tf32")],
-    ids=["true f32", "a vector", "terms that are not copied together"],
+    [(product(2, 16), "f32"), (product(1, 16), "tf32")],
+    ids=["true f32", "a vector"],
 )
 def test_what_stays_as_it_is(fn: Function, factors: str) -> None:
     assert str(narrow_factors(fn, target=rounding(factors))) == str(fn)
 
 
-def test_a_large_factor_is_rounded_when_the_program_is_built() -> None:
+@pytest.mark.parametrize(
+    ("factors", "wanted", "operations_left"),
+    [
+        ("f16", lambda w: w.astype(np.float16), ["cast", "matmul"]),
+        ("tf32", lambda w: FUNCTIONS["tf32"].evaluate(w).T, ["tf32_cut", "transpose", "matmul"]),
+    ],
+)
+def test_a_large_factor_is_rounded_when_the_program_is_built(
+    factors: str, wanted: Callable[[Array], Array], operations_left: list[str]
+) -> None:
     w = weight(64, 64)
     fn = ml.function(f32[2, 64])(lambda x: x @ w)
-    made = narrow_factors(fn, target=rounding("f16"))
-    assert operations(made) == ["cast", "matmul"]
+    made = narrow_factors(fn, target=rounding(factors))
+    assert operations(made) == operations_left
     (data,) = (node.op.value for node in made.nodes if isinstance(node.op, Constant))
-    np.testing.assert_array_equal(data.array(), w.astype(np.float16))
+    np.testing.assert_array_equal(data.array(), wanted(w))
 
 
 def test_a_factor_that_is_used_otherwise_too_is_there_once() -> None:

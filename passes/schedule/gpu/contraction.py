@@ -282,6 +282,6 @@ def _bare(factor: Expr) -> Expr | None:
     match factor:
         case Cast(value=value) if value.dtype in NARROW:
             return value
-        case Apply(function="tf32", args=(value,)):
+        case Apply(function="tf32" | "tf32_cut", args=(value,)):
             return value
     return None

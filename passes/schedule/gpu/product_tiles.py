@@ -27,6 +27,7 @@ SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)  # parts of a sum: each is written to memory
 # Of a multiprocessor, in elements or bytes a cycle; the same for all cards since 2020, roughly.
 MULTIPLY_ADDS = 128  # of f32
 _FRAGMENT_MULTIPLY_ADDS = 1024
+_ROUNDING = 2  # instructions that round an element to TF32, NaN left alone
 _SHARED_BYTES = 128
 _MEMORY_BYTES = 32  # from beyond it, all of them at once
 _BUSY = 256  # threads that keep its arithmetic busy
@@ -133,6 +134,7 @@ class WarpTile:
     stages: int = WARP_STAGES
     splits: int = 1
     element_bytes: int = 2
+    late: tuple[bool, bool] = (False, False)  # which operands each warp rounds for itself
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -160,11 +162,15 @@ class WarpTile:
 
     @property
     def cycles(self) -> float:
-        """Arithmetic, and half of the reads of shared memory, which go on beside it."""
-        rows, columns = self.fragments
-        reads = prod(self.warps) * (rows * ROWS + columns * COLUMNS) * self.element_bytes
+        """Arithmetic, and half of the reads of shared memory and of what lanes round, which go on
+        beside it."""
+        rows, columns = (
+            count * size for count, size in zip(self.fragments, (ROWS, COLUMNS), strict=True)
+        )
+        reads = prod(self.warps) * (rows + columns) * self.element_bytes / _SHARED_BYTES
+        rounded = prod(self.warps) * (rows * self.late[0] + columns * self.late[1])
         arithmetic = prod(self.sides) / _FRAGMENT_MULTIPLY_ADDS * (self.element_bytes / 2)
-        return arithmetic + reads / _SHARED_BYTES / 2
+        return arithmetic + (reads + rounded * _ROUNDING / MULTIPLY_ADDS) / 2
 
     def in_parts(self, splits: int) -> Self:
         return replace(self, splits=splits)
@@ -204,12 +210,14 @@ def choose_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> Tile:
     return tile
 
 
-def choose_warp_tile(sizes: Sizes, dtype: DType, gpu: Gpu) -> WarpTile:
+def choose_warp_tile(
+    sizes: Sizes, dtype: DType, gpu: Gpu, late: tuple[bool, bool] = (False, False)
+) -> WarpTile:
     """The tile of fragments that takes the least time by estimate; of wider elements fewer terms,
-    so that it takes the same memory."""
+    so that it takes the same memory. Warps round the operands that are `late`."""
     size = dtype.bytes
     tiles = [
-        replace(tile, depth=tile.depth * tile.element_bytes // size, element_bytes=size)
+        replace(tile, depth=tile.depth * tile.element_bytes // size, element_bytes=size, late=late)
         for tile in _WARP_TILES
     ]
     return _least(_allowed(tiles, gpu), sizes, size, gpu)
@@ -233,11 +241,17 @@ def choose_warpgroup_tile(
     return best if times[0] + _before(moved, gpu) <= times[1] else None
 
 
-def is_worth_moving(sizes: Sizes, dtype: DType, gpu: Gpu, moved: Sequence[int]) -> bool:
+def is_worth_moving(
+    sizes: Sizes, dtype: DType, gpu: Gpu, moved: Sequence[int], late: tuple[bool, bool]
+) -> bool:
     """Whether kernels that move so many bytes each, after which operands are copied while warps
-    multiply, pay: a product that computes operands on their way takes about twice its time."""
-    cut = choose_warp_tile(sizes, dtype, gpu)
-    return _before(moved, gpu) <= _cycles(cut, sizes, dtype.bytes, gpu)
+    multiply, pay: a product that computes operands on their way takes about twice its time. Of
+    TF32 operands are copied anyway, but warps would round those that are `late`."""
+    after = _cycles(choose_warp_tile(sizes, dtype, gpu), sizes, dtype.bytes, gpu)
+    if dtype != f32:
+        return _before(moved, gpu) <= after
+    instead = _cycles(choose_warp_tile(sizes, dtype, gpu, late), sizes, dtype.bytes, gpu)
+    return _before(moved, gpu) <= instead - after
 
 
 def _before(moved: Sequence[int], gpu: Gpu) -> float:

@@ -1,6 +1,6 @@
 """The tiles of a product of narrow elements, multiplied by warps: fragments of sixteen rows, eight
-columns and sixteen terms, that all threads of a warp hold and multiply together. Of f32 that is to
-be rounded to TF32 there are eight terms, and each lane rounds what it has of them.
+columns and sixteen terms, that all threads of a warp hold and multiply together. Of TF32 there are
+eight terms; what is not rounded before it is in shared memory each lane rounds where it has it.
 
     block: warp: {async tiles {lane: left, right <- step 0};  ..
       for step: {wait tiles;  sync;  async tiles {lane: left, right <- step + 2};
@@ -11,6 +11,7 @@ be rounded to TF32 there are eight terms, and each lane rounds what it has of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,6 +39,7 @@ from .fragment_results import FragmentSums, finished
 from .product_blocks import Blocks, steps_of, unrolled
 from .product_operand import Staged
 from .product_tiles import WarpTile
+from .rounding import is_rounded_late
 from .warp_tiles import GROUP, brought, lanes, load_fragments, swizzled
 from .wide import Computed
 
@@ -176,35 +178,48 @@ class _Tiling:
     def _loaded(
         self, name: str, side: Staged, fragment: Buffer, stage: Expr, first: Expr
     ) -> Block:
-        """A warp's fragments of an operand. No instruction turns f32: lanes read theirs."""
-        turned, axis = not side.has_terms_last, self.blocks.axis("f")
-        if self.dtype == f32 and turned:
-            return (self._rounded(name, fragment, side, stage, first),)
-        load = load_fragments(
-            side.tiles, fragment, name, self._own(side), stage, first, axis, turned=turned
+        """A warp's fragments of an operand, rounded if they are not yet."""
+        own = self.blocks.contraction
+        late = is_rounded_late(own.left if name == "left" else own.right)
+        return (
+            self._brought_there(name, side, fragment, stage, first),
+            *((self._rounded(fragment),) if late else ()),
         )
-        return (load, self._rounded(name, fragment)) if self.dtype == f32 else (load,)
 
-    def _rounded(
-        self,
-        name: str,
-        fragment: Buffer,
-        side: Staged | None = None,
-        stage: Expr = ZERO,
-        first: Expr = ZERO,
+    def _brought_there(
+        self, name: str, side: Staged, fragment: Buffer, stage: Expr, first: Expr
     ) -> Stmt:
-        """Each lane's elements of f32 fragments rounded; if a side is given, read from its tiles,
-        where terms are the rows."""
+        """A warp's fragments of an operand. No instruction turns f32: lanes read theirs."""
+        turned = not side.has_terms_last
+        if self.dtype != f32 or not turned:
+            axis, row = self.blocks.axis("f"), self._own(side)
+            return load_fragments(
+                side.tiles, fragment, name, row, stage, first, axis, turned=turned
+            )
+        place = left_place if name == "left" else right_place
+
+        def one(lane: Expr, f: Expr, e: Expr) -> Expr:
+            row, term = place(f32, lane, e, ZERO)
+            row = self._own(side) + f * (ROWS if name == "left" else COLUMNS) + row
+            return Load(f32, side.tiles.name, (stage, first + term, row))
+
+        return self._by_lanes(fragment, one)
+
+    def _rounded(self, fragment: Buffer) -> Stmt:
+        """Each lane's elements of f32 fragments rounded."""
+
+        def one(lane: Expr, f: Expr, e: Expr) -> Expr:
+            return apply("tf32", Load(f32, fragment.name, (f, lane, e)))
+
+        return self._by_lanes(fragment, one)
+
+    def _by_lanes(self, fragment: Buffer, element: Callable[[Expr, Expr, Expr], Expr]) -> Stmt:
+        """Each lane's elements of fragments."""
         lane, f, e = (self.blocks.axis(axis) for axis in ("lane", "f", "e"))
         count, _, size = fragment.shape
-        at = (var(f), var(lane), var(e))
-        value = Load(f32, fragment.name, at)
-        if side is not None:
-            place = left_place if name == "left" else right_place
-            row, term = place(f32, var(lane), var(e), ZERO)
-            row = self._own(side) + var(f) * (ROWS if name == "left" else COLUMNS) + row
-            value = Load(f32, side.tiles.name, (stage, first + term, row))
-        store = Store(Ref(fragment.name, at), apply("tf32", value))
+        store = Store(
+            Ref(fragment.name, (var(f), var(lane), var(e))), element(var(lane), var(f), var(e))
+        )
         return lanes(lane, unrolled(f, count, unrolled(e, size, store)))
 
     # Results
@@ -223,7 +238,8 @@ def _staged(
     ends: int,
     names: Names,
 ) -> Staged:
-    operand = narrowed(operand)
+    bare = narrowed(operand)
+    operand = bare if bare.plain is not None or bare.value.dtype != f32 else operand
     dtype, along = operand.value.dtype, contraction.runs_along_terms(operand)
     shape = (tile.stages, *(sizes if along else sizes[::-1]))
     # Eight lanes load rows that follow each other; of f32 that lies turned four read every row.

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ....expr import Cast, Load, apply, cast, const, index, loads_of
+from ....expr import Apply, Cast, Load, apply, cast, const, index, loads_of
 from ....target import Gpu
 from ....tile.alignment import WIDEST
 from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
@@ -33,7 +33,7 @@ from .product_tiles import (
 )
 from .product_warpgroups import by_warpgroups, can_use_warpgroups
 from .product_warps import by_warps
-from .rounding import MadeReady, made_ready
+from .rounding import MadeReady, is_rounded_late, made_ready
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,22 @@ def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
     if narrow is None:
         plain = choose_tile(sizes, contraction.total.dtype, gpu)
         return _in_parts(contraction, plain.splits, lambda part: by_tiles(part, plain))
-    ready = made_ready(contraction)
+    ready = made_ready(contraction, rounds_tf32=False)
     group_tile = choose_warpgroup_tile(sizes, narrow, gpu, ready.moved_bytes)
     if group_tile is not None and can_use_warpgroups(ready.contraction):
         cut = group_tile
         made = _in_parts(ready.contraction, cut.splits, lambda part: by_warpgroups(part, cut))
     else:
-        if narrow == f32 or not is_worth_moving(sizes, narrow, gpu, ready.moved_bytes):
+        ready = made_ready(contraction, rounds_tf32=True)
+        if not is_worth_moving(sizes, narrow, gpu, ready.moved_bytes, _late(contraction)):
             ready = MadeReady(contraction)
-        tile = choose_warp_tile(sizes, narrow, gpu)
+        tile = choose_warp_tile(sizes, narrow, gpu, _late(ready.contraction))
         made = _in_parts(ready.contraction, tile.splits, lambda part: by_warps(part, tile))
     return replace(made, before=ready.kernels, buffers=(*ready.buffers, *made.buffers))
+
+
+def _late(contraction: Contraction) -> tuple[bool, bool]:
+    return is_rounded_late(contraction.left), is_rounded_late(contraction.right)
 
 
 def rounded(contraction: Contraction, factors: str) -> Contraction:
@@ -91,7 +96,7 @@ def _may_round(operand: Operand, factors: str) -> bool:
 
 def _rounded(operand: Operand, factors: str) -> Operand:
     value = operand.value
-    if isinstance(value, Cast):
+    if isinstance(value, Cast) or (isinstance(value, Apply) and value.function == "tf32_cut"):
         return operand
     if factors == "tf32":
         return replace(operand, value=apply("tf32", value))

@@ -6,20 +6,24 @@ that reads them: rounded to a narrow type, or turned, where warpgroups know one 
           for m: for n: {..  for k: acc += f32(x.bf16[m, k]) * f32(w[n, k]) ..}
 
     for m: for n: {..  for k: acc += tf32(x[m, k]) * tf32(w[k, n]) ..}
-      ->  for n: for k: w.turned[n, k] = w[k, n]
-          for m: for n: {..  for k: acc += tf32(x[m, k]) * tf32(w.turned[n, k]) ..}
+      ->  for n: for k: w.turned[n, k] = tf32(w[k, n])
+          for m: for n: {..  for k: acc += tf32(x[m, k]) * tf32_cut(w.turned[n, k]) ..}
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ....expr import Apply, Cast, Expr, Load, Var, apply, cast, index, loads_of
 from ....tile.alignment import WIDEST
 from ....tile.nodes import Buffer, Kernel, Loop, Ref, Space, Store
 from ....tile.tree import Names, accesses, nest, var
 from ....types import f32
-from .contraction import Contraction, Operand, narrowed
+from ..analysis import stride
+from .contraction import Contraction, Operand
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,14 @@ class MadeReady:
         )
 
 
-def made_ready(contraction: Contraction) -> MadeReady:
-    """The contraction with its f32 factors rounded, or turned, before it."""
+def made_ready(contraction: Contraction, *, rounds_tf32: bool) -> MadeReady:
+    """The contraction with its f32 factors rounded, or turned, before it; those of TF32 need no
+    rounding where the engine that copies them does it."""
     names = Names(contraction.kernel)
     kernels: list[Kernel] = []
     sides: list[Operand] = []
     for side in (contraction.left, contraction.right):
-        made = _rounded(contraction, side, names) or _turned(contraction, side, names)
+        made = _made_ready(contraction, side, names, rounds_tf32)
         if made is not None:
             side, kernel = made
             kernels.append(kernel)
@@ -60,43 +65,61 @@ def made_ready(contraction: Contraction) -> MadeReady:
     return MadeReady(changed, tuple(kernels), buffers)
 
 
-def _rounded(
-    contraction: Contraction, side: Operand, names: Names
+def is_rounded_late(operand: Operand) -> bool:
+    """Whether an operand is copied as it lies in memory, to be rounded to TF32 after that."""
+    match operand.value:
+        case Apply(function="tf32", args=(Load(),)):
+            return True
+    return False
+
+
+def _made_ready(
+    contraction: Contraction, side: Operand, names: Names, rounds_tf32: bool
 ) -> tuple[Operand, Kernel] | None:
-    """An element of an f32 array rounded to a narrow type, if that is what a factor is."""
-    match narrowed(side).value:
-        case Cast(value=Load(dtype=source) as load, dtype=dtype) if source == f32:
-            pass
+    """An element of an f32 array rounded to a narrow type, or to TF32, if that is what a factor is,
+    and not there yet; of TF32 whose neighbours are those of other rows out of an array whose last
+    axes have changed places."""
+    match side.value:
+        case Cast(value=Cast(value=Load(dtype=source) as load, dtype=dtype)) if source == f32:
+            name, turned = str(dtype), False
+        case Apply(function="tf32" | "tf32_cut" as name, args=(Load() as load,)):
+            dtype, turned = f32, _is_to_turn(contraction, side, load)
+            if not turned and (name == "tf32_cut" or not rounds_tf32):
+                return None
         case _:
             return None
     array = contraction.kernel.buffers[load.buffer]
     if not _is_plain(array):
         return None
-    made = Buffer(names.fresh(f"{array.name}.{dtype}"), dtype, array.shape, alignment=WIDEST)
+    shape = _swapped(array.shape) if turned else array.shape
+    made_name = f"{array.name}.{'turned' if turned else name}"
+    made = Buffer(names.fresh(made_name), dtype, shape, alignment=WIDEST)
     at = _axes(made, names)
-    element = cast(Load(f32, array.name, at), dtype)
-    kernel = _kernel(f"{contraction.kernel.name}_round", array, made, at, element)
-    return replace(side, value=cast(Load(dtype, made.name, load.indices), f32)), kernel
+    element: Expr = Load(f32, array.name, _swapped(at) if turned else at)
+    read = name
+    if dtype != f32:
+        element = cast(element, dtype)
+    elif rounds_tf32 and name == "tf32":
+        element, read = apply("tf32", element), "tf32_cut"
+    step = "turn" if turned else "round"
+    kernel = _kernel(f"{contraction.kernel.name}_{step}", array, made, at, element)
+    ready = Load(dtype, made.name, _swapped(load.indices) if turned else load.indices)
+    value = apply(read, ready) if dtype == f32 else cast(ready, f32)
+    return replace(side, value=value), kernel
 
 
-def _turned(contraction: Contraction, side: Operand, names: Names) -> tuple[Operand, Kernel] | None:
-    """An element of an f32 array that is rounded to TF32, its neighbours those of other rows, out
-    of an array whose last axes have changed places."""
-    match side.value:
-        case Apply(function="tf32", args=(Load() as load,)):
-            pass
-        case _:
-            return None
+def _is_to_turn(contraction: Contraction, side: Operand, load: Load) -> bool:
+    """Whether terms will be neighbours where the last axes of an array have changed places."""
     array = contraction.kernel.buffers[load.buffer]
-    if not _is_plain(array) or len(array.shape) < 2 or contraction.runs_along_terms(side):
-        return None
-    shape = (*array.shape[:-2], *array.shape[:-3:-1])
-    made = Buffer(names.fresh(f"{array.name}.turned"), f32, shape, alignment=WIDEST)
-    at = _axes(made, names)
-    element = Load(f32, array.name, (*at[:-2], *at[:-3:-1]))
-    kernel = _kernel(f"{contraction.kernel.name}_turn", array, made, at, element)
-    indices = (*load.indices[:-2], *load.indices[:-3:-1])
-    return replace(side, value=apply("tf32", Load(f32, made.name, indices))), kernel
+    if len(array.shape) < 2 or contraction.runs_along_terms(side):
+        return False
+    turned = replace(array, shape=_swapped(array.shape))
+    return stride(turned, _swapped(load.indices), contraction.terms[-1].axis) == 1
+
+
+def _swapped(axes: tuple[_T, ...]) -> tuple[_T, ...]:
+    """The last two have changed places."""
+    return (*axes[:-2], *axes[:-3:-1])
 
 
 def _is_plain(array: Buffer) -> bool:

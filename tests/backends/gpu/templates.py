@@ -151,9 +151,22 @@ attended_f32_gradient = ml.grad(
 )
 
 
-@ml.function(f32[2048, 2048], f32[2048, 2048])
+@ml.function(f32[4096, 4096], f32[4096, 4096])
 def product_tf32(x: Value, w: Value) -> Value:
     return x @ w
+
+
+WEIGHTS = np.random.default_rng(0).standard_normal((2, 2048, 2048)).astype(np.float32)
+
+
+@ml.function(f32[4096, 2048])
+def layers_tf32(x: Value) -> Value:
+    return ml.relu(x @ WEIGHTS[0]) @ WEIGHTS[1]
+
+
+@ml.function(f32[16, 64, 56, 56], f32[64, 64, 3, 3])
+def conv_tf32(x: Value, w: Value) -> Value:
+    return ml.conv2d(x, w, padding=1)
 
 
 @ml.function(f32[2048, 2048], f32[2048, 2048], f32[2048])
@@ -167,7 +180,10 @@ def product_rounded(x: Value, w: Value) -> Value:
 
 
 # What factors are rounded to, where that is not "f32".
-FACTORS = {"product_tf32": "tf32", "linear_tf32": "tf32", "product_rounded": "bf16"}
+FACTORS = {
+    **dict.fromkeys(("product_tf32", "layers_tf32", "conv_tf32", "linear_tf32"), "tf32"),
+    "product_rounded": "bf16",
+}
 
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
@@ -175,7 +191,7 @@ TEMPLATES: tuple[Function, ...] = (
     conv_winograd, depthwise,
     softmax_wide, softmax_long, softmax_few, layer_norm_wide, layer_norm_long, variances,
     added, transposed, transposed_bf16, summed,
-    product_tf32, linear_tf32, product_rounded,
+    product_tf32, layers_tf32, conv_tf32, linear_tf32, product_rounded,
     attention_bf16, attention_f32, attention_f16, attention_decode, attention_gradient,
     attended_f32_gradient,
 )  # fmt: skip

@@ -140,6 +140,55 @@ def two_layers(x: Value, w: Value, b: Value, v: Value) -> Value:
 
 
 @needs_shim
+def test_computed_factors_are_rounded_where_they_are_written(tmp_path: Path) -> None:
+    target = card("sm_80", factors="tf32")
+    arrays = arrays_for(two_layers)
+    weights = dict(zip("wbv", arrays[1:], strict=True))
+    compiled = Compiled.of(two_layers.bind(weights), tmp_path, target=target)
+    first, second = map(str, compiled.source.program.kernels)
+    assert [" = tf32(" in kernel for kernel in (first, second)] == [True, False]
+    assert "call @mma_tf32" in second
+    (found,) = all_orders(compiled, arrays[:1])
+    (exact,) = run_reference(two_layers, [array.astype(np.float64) for array in arrays])
+    assert np.abs(found - exact).max() <= 4 * ERRORS["tf32"] * np.abs(exact).max()
+
+
+@ml.function(f32[1152, 24], f32[24, 1024])
+def outer(x: Value, w: Value) -> Value:
+    return x @ w
+
+
+@needs_shim
+def test_factors_of_tf32_are_rounded_once_where_that_pays(tmp_path: Path) -> None:
+    target = card("sm_80", multiprocessors=1, factors="tf32")
+    compiled = Compiled.of(outer, tmp_path, target=target)
+    *before, kernel = compiled.source.program.kernels
+    assert [made.name for made in before] == ["matmul_round", "matmul_turn"]
+    assert [" = tf32(" in str(made) for made in (*before, kernel)] == [True, True, False]
+    for made in (*before, kernel):
+        verify_kernel(made)
+    arrays = arrays_for(outer)
+    (found,) = all_orders(compiled, arrays)
+    check(found, outer, arrays, "tf32")
+
+
+@needs_shim
+@pytest.mark.parametrize("computed", [False, True], ids=["by lanes", "beforehand"])
+def test_infinities_and_nan_are_what_they_are(computed: bool, tmp_path: Path) -> None:
+    x, one = arrays_for(by_identity)[0], np.eye(128, dtype=np.float32)
+    nan = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000], np.uint32).view(np.float32)
+    x[:6, 0] = [np.inf, -np.inf, *nan, 3.4028235e38]
+    turned = ml.function(f32[64, 128])(lambda x: -x @ one)
+    fn, given = (turned, [-x]) if computed else (by_identity, [x, one])
+    compiled = Compiled.of(fn, tmp_path, target=card("sm_80", factors="tf32"))
+    (found,) = all_orders(compiled, given)
+    wanted = FUNCTIONS["tf32"].evaluate(x)
+    np.testing.assert_array_equal(found[:, 0], wanted[:, 0])  # the largest number is infinite
+    np.testing.assert_array_equal(found[6:], wanted[6:])
+    assert np.isnan(found[:6, 1:]).all()  # as they are times zero
+
+
+@needs_shim
 @pytest.mark.parametrize("precision", ["bf16", "f16"])
 def test_computed_factors_are_written_in_half_the_width(precision: str, tmp_path: Path) -> None:
     compiled = Compiled.of(two_layers, tmp_path, target=card(factors=precision))
