@@ -79,7 +79,7 @@ def _ready(op: Op, factor: Value, gpu: Gpu) -> Value:
     if isinstance(factor.op, Constant):
         stored = as_constant(Transpose(factor, perm)) if turned else factor
         made = _read(as_constant(_rounding(stored, gpu)))
-    elif _is_written(op, factor.op):
+    elif factor.op is not None and _is_written(op, factor.op):
         turned = turned and isinstance(factor.op, PackFilters)  # which reads what it is given so
         written = transpose(factor, perm) if turned else factor
         # The barrier parts the kernel that computes it from the one that reads it.
