@@ -161,7 +161,7 @@ WEIGHTS = np.random.default_rng(0).standard_normal((2, 2048, 2048)).astype(np.fl
 
 @ml.function(f32[4096, 2048])
 def layers_tf32(x: Value) -> Value:
-    return ml.relu(x @ WEIGHTS[0]) @ WEIGHTS[1]
+    return ml.matmul(ml.relu(ml.matmul(x, WEIGHTS[0])), WEIGHTS[1])
 
 
 @ml.function(f32[16, 64, 56, 56], f32[64, 64, 3, 3])

@@ -147,7 +147,7 @@ def test_tiles_in_another_order_than_boxes_have_no_source() -> None:
 
 def test_factors_of_f32_are_made_ready_before_they_are_multiplied() -> None:
     text = RIGHT_TURNED.replace("x: bf16", "x: f32").replace("f32(x[m, k])", "f32(bf16(x[m, k]))")
-    once = made_ready(contraction_of(text))
+    once = made_ready(contraction_of(text), rounds_tf32=False)
     (rounding,) = once.kernels
     assert can_use_warpgroups(once.contraction)
     kernel = by_warpgroups(once.contraction, TILE)
@@ -177,7 +177,7 @@ kernel @both_turned(%x: f32[2, 100, 72], %w: f32[2, 100, 40], %y: out f32[2, 72,
 def test_factors_of_f32_are_turned_once_where_their_terms_are_not_neighbours() -> None:
     contraction = contraction_of(BOTH_TURNED)
     assert not can_use_warpgroups(contraction)
-    ready = made_ready(contraction)
+    ready = made_ready(contraction, rounds_tf32=False)
     assert can_use_warpgroups(ready.contraction)
     kernel = by_warpgroups(ready.contraction, WarpgroupTile(1, 1, 64, dtype=f32))
     verify_kernel(kernel)
