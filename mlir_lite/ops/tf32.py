@@ -9,12 +9,11 @@ from __future__ import annotations
 from ..errors import check
 from ..ir import op
 from ..types import TensorType, f32
-from .elementwise import unary
-from .unary import StepFunction
+from .elementwise import UnaryFunction, unary
 
 
 @op
-class _OfFloats(StepFunction):
+class _OfFloats(UnaryFunction):
     def infer(self) -> TensorType:
         check(self.x.dtype == f32, f"{self.name} is for f32, not {self.x.type}")
         return self.x.type
