@@ -36,7 +36,7 @@ _LOWERED = {
     *("winograd_filter", "winograd_input", "winograd_output"),
     *("strassen_input", "strassen_panels", "strassen_matmul"),
     *("winograd_conv", "pack_columns", "panel_matmul", "pack_filters", "panel_conv", "lu_solve"),
-    *("dot_matmul", "dot_conv", "pack_dots", "pack_dot_filters"),
+    *("dot_matmul", "dot_conv", "pack_dots", "pack_dot_filters", "tf32", "tf32_cut"),
     *("cholesky_factor", "eigh_factor", "lu_factor", "qr_factor", "svd_factor", "substitution"),
 }
 
