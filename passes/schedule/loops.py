@@ -22,7 +22,7 @@ from ...tile.loops import (
     vectorise,
 )
 from ...tile.nests import iterations_are_private
-from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, Store, walk
+from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, Store
 from ...tile.partials import cut_reduction, interleave
 from ...tile.prefetch import prefetch_streams
 from ...tile.reductions import sink, split_accumulator
