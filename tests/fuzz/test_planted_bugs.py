@@ -16,7 +16,7 @@ from mlir_lite.ops.elementwise import Gradients
 from mlir_lite.ops.slice import Slice
 from mlir_lite.ops.unary import Square
 from mlir_lite.passes import canonicalize as canonicalize_module
-from mlir_lite.types import static
+from mlir_lite.sizes import static
 
 from .checking import check, wrong
 from .programs import FAMILIES, LOOSE, SMOOTH, Families, Program, random_program
