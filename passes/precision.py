@@ -3,10 +3,15 @@
 matmul(x, w)  ->  dot_matmul(cast(x) {dtype = bf16}, pack_dots(cast(w) {dtype = bf16}))
 
 Sums stay in f32, and so does all else. Each factor is rounded by 2**-8 of it at most, so that a
-result may be off by 2**-7 of the sum of its products' sizes, however many there are. It takes half
-the time, and half the memory for weights. Where that pays for 3×3 convolutions, it is the factors
-of Winograd's algorithm that are rounded, with tiles of 2, which loses 1.3 to 1.8 times as much
-(in layers of 64 to 512 channels).
+result may be off by 2**-7 of the sum of its products' sizes, however many there are; what is too
+small to be a normal number is 0, as it is to the instruction. It takes half the time, and half the
+memory for weights. Where that pays for 3×3 convolutions, it is the factors of Winograd's algorithm
+that are rounded, with tiles of 2, which loses 1.3 to 1.8 times as much (in layers of 64 to 512
+channels).
+
+A convolution by groups multiplies f32, but what it alone reads is kept in bf16:
+
+conv(relu(y), w) {groups = 96}  ->  conv(cast(barrier(cast(relu(y)) {dtype = bf16})), w)
 """
 
 from __future__ import annotations
@@ -15,13 +20,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..errors import InputError, UnsupportedError, check
-from ..ir import Function, Value, current_builder, rewrite, rewrite_all
+from ..ir import Function, Value, current_builder, rewrite, rewrite_all, users_of
 from ..ir.rewrite import Pattern
 from ..ops.cast import cast
+from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
+from ..ops.elementwise import Elementwise, emit
 from ..ops.matmul import Matmul
 from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
+from ..ops.unary import flush
 from ..target import Target
 from ..types import bf16, f32
 from .algorithms import TILES, Errors, Layer, cycles_of, plan_convolutions, sizes_of
@@ -47,7 +55,8 @@ def precision(
     if choice == "f32" or together is None:
         return fn
     layers = plan_convolutions(fn, Errors(), target=target, choice=winograd)
-    patterns = [narrow_matmul(target), narrow_conv(target, together, iter(layers))]
+    places = zip(layers, _read_once(fn), strict=True)
+    patterns = [narrow_matmul(target), narrow_conv(target, together, places)]
     return rewrite_all(fn, patterns, TABLE, fuel=1)
 
 
@@ -83,19 +92,24 @@ def narrow_matmul(target: Target) -> Pattern:
     return narrow
 
 
-def narrow_conv(target: Target, together: int, layers: Iterator[Layer]) -> Pattern:
-    """The layers are a function's convolutions in order, `together` the products in a sum."""
+def narrow_conv(
+    target: Target, together: int, layers: Iterator[tuple[Layer, bool]]
+) -> Pattern:
+    """The layers are a function's convolutions in order, each with whether its input is computed
+    for it alone; `together` are the products in a sum."""
 
     @rewrite(Conv)
     def narrow(op: Conv) -> Value | None:
         """conv(x, w)  ->  dot_conv(cast(x), pack_dot_filters(cast(w))), or with an algorithm"""
-        layer = next(layers)
+        layer, alone = next(layers)
         algorithm = _narrow_algorithm(layer, together, target)
         if algorithm == "f32":
             written = replace(op, algorithm=layer.algorithm)
             return None if written == op else current_builder().emit(written)[0]
         if op.x.dtype != f32 or not depends_on_constants(op.weight):
             return None
+        if op.groups != 1:
+            return emit(replace(op, x=_kept_narrow(op.x))) if alone else None
         if algorithm in TILES:
             return in_stages(op, TILES[algorithm], multiply)
         return conv_by_dots(op, _narrow(op.x), _narrow(op.weight), f32, target)
@@ -106,6 +120,18 @@ def narrow_conv(target: Target, together: int, layers: Iterator[Layer]) -> Patte
     return narrow
 
 
+def _read_once(fn: Function) -> list[bool]:
+    """Whether what each convolution reads is computed element by element, for nothing else."""
+    users = users_of(fn)
+    return [
+        isinstance(node.op.x.op, Elementwise)
+        and len(users[node.op.x]) == 1
+        and node.op.x not in fn.results
+        for node in fn.nodes
+        if isinstance(node.op, Conv)
+    ]
+
+
 def _narrow(x: Value) -> Value:
     """`x` in bf16, rounded where it is computed: before it is seen in another shape or order."""
     match x.op:
@@ -113,7 +139,12 @@ def _narrow(x: Value) -> Value:
             return reshape(_narrow(inner), shape)
         case Transpose(x=inner, perm=perm):
             return transpose(_narrow(inner), perm)
-    return cast(x, bf16)
+    return cast(x if depends_on_constants(x) else flush(x), bf16)
+
+
+def _kept_narrow(x: Value) -> Value:
+    """`x` rounded where it is computed, and widened where it is read."""
+    return cast(emit(Barrier(_narrow(x))), f32)
 
 
 def _narrow_algorithm(layer: Layer, together: int, target: Target) -> str:

@@ -93,7 +93,7 @@ def test_the_values_between_are_rounded_where_they_are_made() -> None:
     plain, narrow = ml.compile(mlp), ml.compile(mlp, precision="bf16")
     assert "bf16" not in plain.stages["fused"]
     labels = [step.label for step in narrow.program.calls]
-    assert labels == ["cast", "dot_matmul broadcast add relu cast", "dot_matmul"]
+    assert labels == ["flush cast", "dot_matmul broadcast add relu flush cast", "dot_matmul"]
     assert weight_bytes(plain) == 2 * weight_bytes(narrow)
     assert any(slot.type.dtype == bf16 and slot.role is Role.ARENA for slot in narrow.program.slots)
 

@@ -125,6 +125,11 @@ __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
 __device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
 
+// A zero of its sign instead of a subnormal number.
+__device__ inline float flushed(float x) { return fabsf(x) < 0x1p-126f ? x * 0.0f : x; }
+
+__device__ inline double flushed(double x) { return fabs(x) < 0x1p-1022 ? x * 0.0 : x; }
+
 // The nearest number with ten bits after its first, halves to even.
 __device__ inline float to_tf32_even(float x)
 {

@@ -71,14 +71,15 @@ FLOAT_CALLS: Mapping[str, str] = {
     "floordiv": "floored_quotient",
     "sigmoid": "sigmoid",
     "gelu": "gelu",
+    "flush": "flushed",
     "tf32": "to_tf32",
     "tf32_even": "to_tf32_even",
     "tf32_cut": "cut_to_tf32",
 }
 EXACT = frozenset(
     (
-        "tf32", "tf32_even", "tf32_cut", "min", "max", "neg", "abs", "sign", "round", "floor",
-        "ceil", "trunc", "truncmod",
+        "flush", "tf32", "tf32_even", "tf32_cut", "min", "max", "neg", "abs", "sign", "round",
+        "floor", "ceil", "trunc", "truncmod",
     )
 )  # fmt: skip
 ROUNDINGS: Mapping[str, str] = {"f16": "to_f16", "bf16": "to_bf16"}

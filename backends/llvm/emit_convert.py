@@ -121,8 +121,22 @@ def _round_halves(x: Vec) -> Vec:
     lowered = out.define(f"sub {lanes} {halves}, {least}")
     chosen = f"{lanes} {lowered}, {lanes} {halves}"
     halves = out.define(f"select {x.shape.mask_type} {small.name}, {chosen}")
-    bits = out.define(f"zext {lanes} {halves} to {x.shape.int_type}")
+    return _widened_halves(x, halves)
+
+
+def _widened_halves(x: Vec, halves: str) -> Vec:
+    """The bits of numbers of bf16, as many as those of `x`, as f32."""
+    lanes = vector_type("i16", x.shape.width)
+    bits = x.shape.out.define(f"zext {lanes} {halves} to {x.shape.int_type}")
     return (Ints(x.shape, bits) << 16).as_float()
+
+
+def round_flushed(out: ScopedText, value: Value) -> Value | None:
+    """An f32 rounded to bf16, subnormal numbers to zero, in one instruction; None without it."""
+    x = Vec(Shape(out, "f32", value.lanes), value.name)
+    if not x.shape.has_halves:
+        return None
+    return Value(_widened_halves(x, x.normal_halves()).name, bf16, value.lanes)
 
 
 def _round_bits(x: Vec, dropped: int) -> Vec:

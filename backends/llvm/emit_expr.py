@@ -14,7 +14,8 @@ from typing import TypeAlias
 from ...errors import VerifyError
 from ...expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of
 from ...expr.simplify import linear
-from ...types import bool_, i32
+from ...types import bf16, bool_, f32, i32
+from .emit_convert import round_flushed
 from .emit_frame import Frame, has_loads
 from .emit_index import Indices
 from .emit_memory import Memory
@@ -65,6 +66,8 @@ class Evaluator:
                 return self._variable(expr)
             case Load():
                 return self.memory.load(expr)
+            case Cast(value=Apply(function="flush", args=(x,)), dtype=dtype) if dtype == bf16:
+                return self._flushed(self.evaluate(x), expr)
             case Cast():
                 return self.frame.scalars.convert(self.evaluate(expr.value), expr.dtype)
             case Apply():
@@ -74,6 +77,12 @@ class Evaluator:
                     return self._select(expr)
                 return self._apply(expr)
         raise VerifyError(f"no machine code for {type(expr).__name__} here")
+
+    def _flushed(self, value: Value, expr: Cast) -> Value:
+        """A number rounded to bf16 without its subnormal ones, by one instruction if there is."""
+        scalars = self.frame.scalars
+        done = round_flushed(scalars.out, value) if value.dtype == f32 else None
+        return done or scalars.convert(scalars.apply("flush", value), expr.dtype)
 
     def together(self, *values: Value) -> tuple[Value, ...]:
         """Values of as many lanes each."""

@@ -141,6 +141,13 @@ def _tf32_cut(ops: Primitives, x: Value) -> Value:
     return Value(number.select(near, vec).name, x.dtype, x.lanes)
 
 
+def _flush(ops: Primitives, x: Value) -> Value:
+    """A product with zero keeps the sign."""
+    least = ops.same(2.0**-1022 if x.dtype == f64 else 2.0**-126, x)
+    small = ops.test("fcmp olt", ops.intrinsic("fabs", x), least)
+    return ops.select(small, ops.binary("fmul", x, ops.same(0.0, x)), x)
+
+
 def _square_root(ops: Primitives, x: Value) -> Value:
     return ops.intrinsic("sqrt", x)
 
@@ -163,6 +170,7 @@ EXACT_RULES: Mapping[str, FloatRule] = {
     "abs": _magnitude,
     "sign": _sign,
     "round": _round,
+    "flush": _flush,
     "floor": _floor,
     "ceil": _ceil,
     "trunc": _trunc,

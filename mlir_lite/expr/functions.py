@@ -131,6 +131,13 @@ def _tf32_cut(x: Array) -> Array:
     return np.where(np.isnan(x), x, (whole >> drop << drop).view(x.dtype))
 
 
+def _flush(x: Array) -> Array:
+    if x.dtype.kind in "iub":
+        raise TypeError(f"no number of {x.dtype} is subnormal")
+    least = np.finfo(np.float64 if x.dtype == np.float64 else np.float32).tiny
+    return np.where(np.abs(x) < least, x * x.dtype.type(0), x)
+
+
 def _select(condition: Array, then: Array, otherwise: Array) -> Array:
     return np.where(condition, then, otherwise)
 
@@ -171,6 +178,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("tf32", 1, _tf32, "Nearest number with 10 bits after its first, halves away from zero."),
     _f("tf32_even", 1, _tf32_even, "As `tf32`, but halves to even."),
     _f("tf32_cut", 1, _tf32_cut, "Cut off after 10 bits, as cards read it; of `tf32`: itself."),
+    _f("flush", 1, _flush, "Itself; a zero of its sign below 2**-126, of f64 below 2**-1022."),
     _f("floor", 1, np.floor, "Largest integer not above."),
     _f("ceil", 1, np.ceil, "Smallest integer not below."),
     _f("trunc", 1, np.trunc, "Integer part."),

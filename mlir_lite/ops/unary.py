@@ -58,6 +58,19 @@ class Round(StepFunction):
 
 
 @op
+class Flush(UnaryFunction):
+    """`x`; a zero of its sign where it is subnormal: below 2**-126, of f64 below 2**-1022.
+
+    Machines do so when they multiply bf16, and round f32 to bf16 faster so.
+    """
+
+    function = "flush"
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return (dy,)
+
+
+@op
 class Floor(StepFunction):
     """The largest integer not above."""
 
@@ -216,6 +229,7 @@ negative = unary(Negative)
 absolute = unary(Absolute)
 sign = unary(Sign)
 round = unary(Round)
+flush = unary(Flush)
 floor = unary(Floor)
 ceil = unary(Ceil)
 trunc = unary(Trunc)
@@ -237,6 +251,7 @@ OPS: tuple[type[Op], ...] = (
     Absolute,
     Sign,
     Round,
+    Flush,
     Floor,
     Ceil,
     Trunc,

@@ -55,7 +55,8 @@ def test_both_factors_are_rounded_and_the_sum_is_not() -> None:
     )
     wanted = ml.parse(
         text.format(
-            """%1 = cast %x {dtype = bf16} : tensor<2x3xbf16>
+            """%f = flush %x : tensor<2x3xf32>
+               %1 = cast %f {dtype = bf16} : tensor<2x3xbf16>
                %2 = cast %0 {dtype = bf16} : tensor<3x1xbf16>
                %3 = pad %1 {low = [0, 0], high = [0, 1], mode = "constant", value = 0.0} \
 : tensor<2x4xbf16>
@@ -102,7 +103,7 @@ def test_a_convolution_of_single_pixels() -> None:
 def test_rounding_comes_before_another_shape() -> None:
     """So that it is done where the values are computed."""
     fn = ml.function(f32[4, 6])(lambda x: ml.relu(x).reshape(2, 12) @ random(12, 8))
-    assert operations(narrowed(fn))[:3] == ["relu", "cast", "reshape"]
+    assert operations(narrowed(fn))[:4] == ["relu", "flush", "cast", "reshape"]
 
 
 STAYS = {
@@ -156,6 +157,23 @@ def test_fewer_multiplications_may_be_narrow_too(size: int, channels: int) -> No
         "winograd_input", "winograd_filter", "cast", "cast", "dot_matmul", "winograd_output",
     ]  # fmt: skip
     assert "dot_conv" in operations(precision(fn, target=TARGET, winograd="off"))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_only_a_depthwise_convolution_reads_is_kept_narrow(*, alone: bool) -> None:
+    """Of what others read there would be two."""
+    taps = random(8, 1, 3, 3)
+
+    @ml.function(f32[1, 8, 6, 6])
+    def fn(x: Value) -> Value:
+        made = ml.relu(x)
+        y = ml.conv(made, taps, padding=1, groups=8)
+        return y if alone else y + made
+
+    got = operations(narrowed(fn))
+    assert [name for name in got if name in ("flush", "cast", "barrier")] == (
+        ["flush", "cast", "barrier", "cast"] if alone else []
+    )
 
 
 def test_an_algorithm_that_was_asked_for_stays() -> None:

@@ -11,6 +11,7 @@ from ...ir import Op, Value
 from ...ops import activation, arithmetic, compare, gate, select, trigonometry, unary
 from ...ops.cast import Cast
 from ...ops.losses import BinaryCrossEntropy
+from ...types import f64
 from .arrays import TORCH_TYPES
 from .site import Call, Tensor, plain, with_op
 
@@ -150,6 +151,11 @@ def _shrink(op: activation.Shrink, x: Tensor) -> Tensor:
     return torch.where(x < -op.threshold, x + op.bias, above)
 
 
+def _flush(op: unary.Flush, x: Tensor) -> Tensor:
+    least = torch.finfo(torch.float64 if op.x.dtype == f64 else torch.float32).tiny
+    return torch.where(torch.abs(x) < least, x * 0, x)
+
+
 def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
@@ -172,6 +178,7 @@ CALLS: Mapping[type[Op], Call] = {
     activation.Celu: with_op(lambda op, x: F.celu(x, op.alpha)),
     activation.HardSigmoid: with_op(lambda op, x: torch.clamp(x * op.alpha + op.beta, 0, 1)),
     activation.Shrink: with_op(_shrink),
+    unary.Flush: with_op(_flush),
     gate.Gelu: with_op(lambda op, x: F.gelu(x, approximate=op.approximate)),
     gate.QuickGelu: with_op(lambda op, x: x * torch.sigmoid(x * op.alpha)),
     BinaryCrossEntropy: plain(_binary_cross_entropy),

@@ -11,6 +11,7 @@ from mlir_lite.backends.llvm.emit_kernel import emit_kernel
 from mlir_lite.backends.llvm.emit_program import module_text
 from mlir_lite.backends.llvm.jit import assembly
 from mlir_lite.backends.llvm.machine import Machine
+from mlir_lite.expr import FUNCTIONS
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.types import Array
@@ -114,7 +115,11 @@ kernel @round(%x: f32[4096, 16], %y: out bf16[4096, 16]) {
 HALVES = frozenset(("vpdpbf16ps",))  # a machine that multiplies them rounds to them, too
 
 
-def test_numbers_of_every_size_are_rounded_to_halves() -> None:
+FLUSHED = ROUND.replace("bf16(x[i, l])", "bf16(flush(x[i, l]))")
+
+
+@pytest.mark.parametrize("kernel", [ROUND, FLUSHED], ids=["all", "normal"])
+def test_numbers_of_every_size_are_rounded_to_halves(kernel: str) -> None:
     """Subnormal ones too, which the instruction itself takes for zero."""
     if not native_instructions(Machine.host()) >= HALVES:
         pytest.skip("this machine has no vcvtneps2bf16")
@@ -122,17 +127,20 @@ def test_numbers_of_every_size_are_rounded_to_halves() -> None:
     high = np.arange(0, 1 << 16, 2, dtype=np.uint32)[:, None] << 16 | np.uint32(1 << 16)
     bits = np.concatenate([high, high | 0x7FFF, high | 0x8000, high ^ 0x1_8000, high | 0x8001], 1)
     x = np.resize(bits, (bits.size // 65536 + 1, 4096, 16)).view(np.float32)
-    code = Compiled(emit_kernel(parse_kernel(ROUND), HOST, instructions=HALVES), Machine.host())
+    code = Compiled(emit_kernel(parse_kernel(kernel), HOST, instructions=HALVES), Machine.host())
     for part in x:
         found = np.zeros(part.shape, ml_dtypes.bfloat16)
         code(part, found)
         with np.errstate(all="ignore"):
-            wanted = part.astype(ml_dtypes.bfloat16)
+            given = FUNCTIONS["flush"].evaluate(part) if kernel == FLUSHED else part
+            wanted = given.astype(ml_dtypes.bfloat16)
         same = found.view(np.uint16) == wanted.view(np.uint16)
         assert (same | np.isnan(part) & np.isnan(found.astype(np.float32))).all()
 
 
 def test_rounding_to_halves_is_one_instruction() -> None:
-    text = emit_kernel(parse_kernel(ROUND), HOST, instructions=HALVES)
-    code = assembly(module_text([text]), Machine.named("sapphirerapids"))
-    assert sum(line.strip().startswith("vcvtneps2bf16") for line in code.splitlines()) == 1
+    for kernel, others in ((ROUND, True), (FLUSHED, False)):
+        text = emit_kernel(parse_kernel(kernel), HOST, instructions=HALVES)
+        code = assembly(module_text([text]), Machine.named("sapphirerapids"))
+        assert sum(line.strip().startswith("vcvtneps2bf16") for line in code.splitlines()) == 1
+        assert ("vptestnm" in code) == others  # that subnormal numbers take
