@@ -126,7 +126,9 @@ def _ten_bits(x: Array, *, to_even: bool) -> Array:
 
 def _tf32_cut(x: Array) -> Array:
     """Ten bits of the mantissa are kept; a NaN stays one."""
-    drop = {"f2": 0, "f4": 13, "f8": 42}[x.dtype.str[1:]]
+    drop = {"f2": 0, "f4": 13, "f8": 42}.get(x.dtype.str[1:])
+    if drop is None:
+        raise TypeError(f"no mantissa in {x.dtype}")
     whole = x.view(f"u{x.dtype.itemsize}")
     return np.where(np.isnan(x), x, (whole >> drop << drop).view(x.dtype))
 
