@@ -12,6 +12,7 @@ from ..ops.broadcast import Broadcast
 from ..ops.cast import Cast
 from ..ops.checkpoint import Barrier
 from ..ops.constant import constant
+from ..ops.shape import Reshape
 from ..ops.table import TABLE
 from ..ops.tf32 import Tf32Cut
 from ..types import bf16, f16, f32
@@ -114,11 +115,17 @@ def is_repetition(node: Node) -> bool:
     match node.op:
         case Broadcast():
             return True
-        case Cast(x=Value(op=Barrier() | Constant()) as x, dtype=dtype):
+        case Cast(x=x, dtype=dtype) if _is_in_memory(x):
             return dtype == f32 and x.dtype in (bf16, f16)
-        case Tf32Cut(x=Value(op=Barrier() | Constant())):
-            return True
+        case Tf32Cut(x=x):
+            return _is_in_memory(x)
     return False
+
+
+def _is_in_memory(value: Value) -> bool:
+    while isinstance(value.op, Reshape):
+        value = value.op.x
+    return isinstance(value.op, (Barrier, Constant))
 
 
 def repeated(value: Value) -> Value:

@@ -14,13 +14,14 @@ uses than products stays as it is, rather than being there twice.
 from __future__ import annotations
 
 from ..ir import Builder, Constant, Function, Op, Value, users_of
+from ..ops.blocked_attention import BlockedAttention
 from ..ops.cast import Cast, cast
 from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
 from ..ops.elementwise import Elementwise, emit
 from ..ops.matmul import Matmul
 from ..ops.panels import PackFilters, PanelConv, PanelMatmul
-from ..ops.shape import Transpose, transpose
+from ..ops.shape import Reshape, Transpose, reshape, transpose
 from ..ops.table import TABLE
 from ..ops.tf32 import Tf32, Tf32Cut
 from ..target import Gpu, Target
@@ -29,6 +30,7 @@ from .constant_fold import as_constant
 
 _CONVOLUTIONS = (Conv, PanelConv)
 _PRODUCTS = (Matmul, PanelMatmul, *_CONVOLUTIONS)
+_COMPUTED = (Elementwise, PackFilters, BlockedAttention, *_PRODUCTS)
 _TOGETHER = 4  # terms of TF32 that are copied at once
 
 
@@ -43,6 +45,8 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
         for value, nodes in used.items()
         if all(_is_product(node.op, narrow) for node in nodes)
     } - set(fn.results)
+    # What is seen in another shape alone is rounded before that.
+    viewed = {value for value, nodes in used.items() if len(nodes) == 1} - set(fn.results)
     builder = Builder(TABLE)
     values: dict[Value, Value] = dict(zip(fn.params, fn.params, strict=True))
     ready: dict[Value, Value] = {}
@@ -55,7 +59,8 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
                         continue
                     factor = values[value]
                     if value not in ready:
-                        ready[value] = _ready(op, factor, gpu)
+                        is_view = isinstance(value.op, Reshape) and value.op.x in viewed
+                        ready[value] = _ready(op, factor, gpu, is_view=is_view)
                     op = _replaced(op, factor, ready[value])
                 results = builder.again(node, op)
             values.update(zip(node.results, results, strict=True))
@@ -72,8 +77,8 @@ def _replaced(op: Op, factor: Value, ready: Value) -> Op:
     return op.map_operands(lambda value: ready if value is factor else value)
 
 
-def _ready(op: Op, factor: Value, gpu: Gpu) -> Value:
-    """A factor of a product as the card multiplies it."""
+def _ready(op: Op, factor: Value, gpu: Gpu, *, is_view: bool) -> Value:
+    """A factor of a product as the card multiplies it; perhaps a view of what has no other use."""
     turned = gpu.narrow_factors is None and _is_turned(op, factor)
     perm = (*range(factor.rank - 2), factor.rank - 1, factor.rank - 2)
     if isinstance(factor.op, Constant):
@@ -82,11 +87,18 @@ def _ready(op: Op, factor: Value, gpu: Gpu) -> Value:
     elif factor.op is not None and _is_written(op, factor.op):
         turned = turned and isinstance(factor.op, PackFilters)  # which reads what it is given so
         written = transpose(factor, perm) if turned else factor
-        # The barrier parts the kernel that computes it from the one that reads it.
-        made = _read(emit(Barrier(emit(_rounding(written, gpu)))))
+        made = _read(_kept(written, gpu))
+    elif is_view and isinstance(factor.op, Reshape) and isinstance(factor.op.x.op, _COMPUTED):
+        return _read(reshape(_kept(factor.op.x, gpu), factor.op.shape))
     else:
         return factor
     return transpose(made, perm) if turned else made
+
+
+def _kept(factor: Value, gpu: Gpu) -> Value:
+    """A factor that is rounded by the kernel that computes it, which a barrier parts from the one
+    that reads it."""
+    return emit(Barrier(emit(_rounding(factor, gpu))))
 
 
 def _rounding(factor: Value, gpu: Gpu) -> Op:
@@ -103,7 +115,7 @@ def _is_written(op: Op, factor: Op) -> bool:
     not where windows read it many times."""
     if isinstance(factor, Transpose):
         return isinstance(op, _CONVOLUTIONS)
-    return isinstance(factor, (Elementwise, PackFilters, *_PRODUCTS))
+    return isinstance(factor, _COMPUTED)
 
 
 def _is_turned(op: Op, factor: Value) -> bool:

@@ -147,6 +147,47 @@ def test_what_a_kernel_computes_is_rounded_to_tf32_there() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("factors", "rounding_", "read"),
+    [("tf32", "tf32 %0", "tf32_cut"), ("bf16", "cast %0 {dtype = bf16}", "cast")],
+)
+def test_what_is_seen_in_another_shape_is_rounded_before_that(
+    factors: str, rounding_: str, read: str
+) -> None:
+    kept = f"tensor<4x3x2x{'f32' if factors == 'tf32' else factors}>"
+    seen = kept.replace("3x2x", "6x")
+    options = "" if factors == "tf32" else " {dtype = f32}"
+    expect(
+        partial(narrow_factors, target=rounding(factors)),
+        before="""
+            func @f(%x: tensor<4x3x2xf32>, %w: tensor<6x2xf32>) -> tensor<4x2xf32> {
+              %0 = round %x : tensor<4x3x2xf32>
+              %1 = reshape %0 {shape = [4, 6]} : tensor<4x6xf32>
+              %2 = matmul %1, %w : tensor<4x2xf32>
+              return %2
+            }""",
+        after=f"""
+            func @f(%x: tensor<4x3x2xf32>, %w: tensor<6x2xf32>) -> tensor<4x2xf32> {{
+              %0 = round %x : tensor<4x3x2xf32>
+              %1 = {rounding_} : {kept}
+              %2 = barrier %1, _ : {kept}
+              %3 = reshape %2 {{shape = [4, 6]}} : {seen}
+              %4 = {read} %3{options} : tensor<4x6xf32>
+              %5 = matmul %4, %w : tensor<4x2xf32>
+              return %5
+            }}""",
+    )
+
+
+def test_what_is_seen_in_two_shapes_is_not_rounded() -> None:
+    @ml.function(f32[4, 3, 2], f32[6, 16])
+    def fn(x: Value, w: Value) -> Value:
+        wave = ml.sin(x)
+        return ml.reshape(wave, (4, 6)) @ w + ml.sum(wave)
+
+    assert "tf32" not in operations(narrow_factors(fn, target=rounding("tf32")))
+
+
 def test_what_windows_read_is_rounded_where_its_order_changes() -> None:
     expect(
         partial(narrow_factors, target=rounding("tf32")),

@@ -153,6 +153,26 @@ def test_computed_factors_are_rounded_where_they_are_written(tmp_path: Path) -> 
     assert np.abs(found - exact).max() <= 4 * ERRORS["tf32"] * np.abs(exact).max()
 
 
+@ml.function(f32[1, 2, 24, 16], f32[1, 2, 40, 16], f32[1, 2, 40, 16], f32[32, 24])
+def attended(q: Value, k: Value, v: Value, w: Value) -> Value:
+    heads = ml.transpose(ml.attention(q, k, v), perm=(0, 2, 1, 3))
+    return ml.reshape(heads, (24, 32)) @ w
+
+
+@needs_shim
+@each_precision
+def test_attention_rounds_what_is_projected(precision: str, tmp_path: Path) -> None:
+    compiled = Compiled.of(attended, tmp_path, target=card("sm_80", factors=precision))
+    *_, attention, product = compiled.source.program.kernels
+    assert attention.name.startswith("blocked_attention_")
+    assert product.params[0].dtype.name == ("f32" if precision == "tf32" else precision)
+    assert product.name.startswith("tf32_cut_" if precision == "tf32" else "cast_")
+    arrays = arrays_for(attended)
+    (found,) = all_orders(compiled, arrays)
+    (exact,) = run_reference(attended, [array.astype(np.float64) for array in arrays])
+    assert np.abs(found - exact).max() <= 8 * ERRORS[precision] * np.abs(exact).max()
+
+
 @ml.function(f32[1152, 24], f32[24, 1024])
 def outer(x: Value, w: Value) -> Value:
     return x @ w
