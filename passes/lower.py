@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..errors import UnsupportedError, check
 from ..ir import Constant, ConstantData, Function, Node
@@ -17,6 +18,7 @@ from ..ops.shape import Reshape
 from ..target import Target
 from ..tile.program import Program, Role, View
 from .ask_for_inputs import ask_for_inputs
+from .beside import beside
 from .donate import donate
 from .lower_control import lower_control
 from .lowering import Lowering, is_computed, root_of
@@ -55,8 +57,9 @@ def lower(fn: Function, target: Target) -> Lowered:
         results,
         low.faults,
     )
-    for change in (resident, previous_rows, ask_for_inputs):
-        program, variants = change(program, target)
+    placed = partial(beside, naive=low.naive)
+    for change in (resident, previous_rows, placed, ask_for_inputs):
+        program, variants = change(program, target=target)
         for new, old in variants.items():
             low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
     if fn.donated:

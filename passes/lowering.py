@@ -48,6 +48,7 @@ class Lowering:
     wishes: dict[Value, tuple[Value, View]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     kernels: dict[object, Launches] = field(default_factory=dict)
+    naive: dict[str, Kernel] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     faults: dict[int, Fault] = field(default_factory=dict)
     constants: dict[str, ConstantData] = field(default_factory=dict)
@@ -247,6 +248,7 @@ class Lowering:
             own = tuple(replace(made, name=self.fresh(made.name)) for made in work.kernels)
             work = replace(work, kernels=own)
         self.kernels[key] = work
+        self.naive[kernel.name] = kernel
         for made in work.kernels:
             self.shares.update((made.name, *pair) for pair in sharing_pairs(made))
         return work

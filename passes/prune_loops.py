@@ -33,13 +33,11 @@ def prune_loops(fn: Function) -> Function:
     """Drop what loops and branches carry, take and give without need."""
     if not any(isinstance(node.op, ControlOp) for node in fn.nodes):
         return fn
-    plans, needed = _plans(fn)
+    plans = _plans(fn)
     builder = Builder(TABLE)
     values: dict[Value, Value] = {param: param for param in fn.params}
     with builder.active():
         for node in fn.nodes:
-            if needed.isdisjoint(node.results):  # it may read what a loop before no longer gives
-                continue
             plan = plans.get(node)
             if plan is None:
                 new = builder.again(node, node.op.map_operands(values.__getitem__))
@@ -54,9 +52,8 @@ def prune_loops(fn: Function) -> Function:
     return builder.remade(fn, results)
 
 
-def _plans(fn: Function) -> tuple[dict[Node, Pruned], set[Value]]:
-    """What becomes of each loop and branch that is needed, the last first, and all values that
-    are needed then."""
+def _plans(fn: Function) -> dict[Node, Pruned]:
+    """What becomes of each loop and branch that is needed, the last first."""
     plans: dict[Node, Pruned] = {}
     needed = set(fn.results)
     for node in reversed(fn.nodes):
@@ -70,7 +67,7 @@ def _plans(fn: Function) -> tuple[dict[Node, Pruned], set[Value]]:
         plans[node] = plan
         needed.update(plan.op.operands)
         needed.update(entry for entry in plan.sources if isinstance(entry, Value))
-    return plans, needed
+    return plans
 
 
 def _pruned(op: Op, wanted: Sequence[bool]) -> Pruned | None:

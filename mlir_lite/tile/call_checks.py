@@ -138,13 +138,13 @@ class CallChecks:
         if step.count < 1 or step.name in turns:
             raise self.fail(f"the loop '{step.name}' turns {step.count} times", number)
         for turn in sorted({0, 1, step.count - 1} & set(range(step.count))):
-            if turn > 1:
+            if turn > 1:  # of the turns between nothing else is known
                 self.note_turns(step, turn, turns)
             self.check_steps(step.body, number, {**turns, step.name: turn})
         self.note_turns(step, step.count, turns)
 
     def note_turns(self, step: LoopStep, count: int, turns: Turns) -> None:
-        """Remember what so many turns of a loop write."""
+        """Remember what the first `count` turns of a loop write, where any does."""
         self.counts[step.name] = count
         for call in calls_of(step.body):
             kernel = self.kernels[call.kernel]

@@ -56,7 +56,7 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     """Tile a naive matrix product for registers, caches and threads."""
     m = product.m or ""
     outer = [axis for axis in nest.axes if axis not in (m, product.n)]
-    sizes = _sizes(kernel, nest, product)
+    sizes = product_sizes(kernel, nest, product)
     tile = choose_tile(sizes, target)
     step = product_cycles(sizes.rows, sizes.columns, tile, sizes.latency)
     cycles = step * sizes.depth * prod(map(nest.extent, outer))
@@ -92,7 +92,21 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     return _share(kernel, sharers) if shared else kernel
 
 
-def _sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
+def schedule_in_tiles(kernel: Kernel, nest: Nest, product: Product, tile: Tile) -> Kernel:
+    """The product in tiles of all its rows, which its panels hold whole ones of; they are dealt to
+    threads whatever that costs."""
+    m, n = product.m or "", product.n
+    kernel = reorder(kernel, [n, m])
+    kernel = split(kernel, n, product.panel or nest.extent(n))
+    columns = f"{n}.i" if loops_of(kernel, f"{n}.i") else n
+    kernel = split(kernel, columns, tile.columns)
+    kernel = cut_rows(kernel, m, nest.extent(m), tile)
+    kernel = _in_registers(kernel, m, columns, tile, (f"{n}.o", f"{columns}.o"))
+    kernel = flatten(kernel, f"{n}.o", f"{columns}.o")
+    return _share(kernel, [f"{n}.o.f", f"{n}.o", f"{columns}.o"])
+
+
+def product_sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
     """The problem that a nest is, as the cost model sees it."""
     outer = [axis for axis in nest.axes if axis not in (product.m, product.n)]
     windows = [axis for axis in outer if axis not in product.right_axes]

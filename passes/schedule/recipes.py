@@ -25,10 +25,10 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
         return kernel  # written as it is to run
     if kernel.externs:
         return schedule_external(kernel, target)
-    return use_dots(privatise(_scheduled(_prepared(kernel), target)), target)
+    return use_dots(privatise(_scheduled(prepared(kernel), target)), target)
 
 
-def _prepared(kernel: Kernel) -> Kernel:
+def prepared(kernel: Kernel) -> Kernel:
     """A naive kernel as the recipes expect it."""
     return lift_guards(privatise_in_blocks(tidy(kernel)))
 

@@ -15,7 +15,7 @@ from mlir_lite.passes.lower import lower
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.target import Target
 from mlir_lite.tile.parser import parse_program
-from mlir_lite.tile.program import LoopStep, Program
+from mlir_lite.tile.program import LoopStep, Program, calls_of
 
 TARGET = cpu_target("cpu:avx512", 1)[0]
 
@@ -41,8 +41,8 @@ def lowered(fn: Function, l3_bytes: int, given: Target = TARGET) -> Program:
 
 def asking(program: Program) -> list[bool]:
     """Whether each kernel that the loop calls asks ahead for weights, its second operand."""
-    (loop,) = (step for step in program.steps if isinstance(step, LoopStep))
-    names = {step.kernel for step in loop.body if hasattr(step, "kernel")}
+    loops = tuple(step for step in program.steps if isinstance(step, LoopStep))
+    names = {call.kernel for call in calls_of(loops)}
     return ["prefetch_f32(x1" in str(kernel) for kernel in program.kernels if kernel.name in names]
 
 

@@ -1,1 +1,0 @@
-"""Random programs over all families of operations, judged against float64; see `maker`."""
