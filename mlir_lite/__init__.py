@@ -15,7 +15,9 @@ alone costs little.
 
 from __future__ import annotations
 
+import sys as _sys
 from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING
 
 from .errors import InputError as InputError
@@ -116,6 +118,20 @@ if not TYPE_CHECKING:
         found = getattr(module, name)
         globals()[name] = found
         return found
+
+    class _Package(_ModuleType):
+        """This package, in which `tile` is the operation: the import of the room that is called
+        so, of Tile IR, would put the room in its place."""
+
+        @property
+        def tile(self) -> object:
+            return _import_module(".ops", __name__).tile
+
+        @tile.setter
+        def tile(self, room: object) -> None:
+            pass
+
+    _sys.modules[__name__].__class__ = _Package
 
     def __dir__() -> list[str]:
         operations = _import_module(".ops", __name__).__all__

@@ -64,7 +64,7 @@ def packed_product(op: Matmul, target: Target) -> Value | None:
     if batch and op.lhs.shape[:-2] != tuple(batch):
         return None
     rows = prod(op.lhs.type.static_shape[len(batch) : -1])
-    if not rows or not columns:
+    if 0 in (rows, depth, columns):
         return None
     if target.gpu is not None and columns % target.lanes(op.rhs.dtype) == 0:
         return None  # one panel, as it stands

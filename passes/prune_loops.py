@@ -33,11 +33,13 @@ def prune_loops(fn: Function) -> Function:
     """Drop what loops and branches carry, take and give without need."""
     if not any(isinstance(node.op, ControlOp) for node in fn.nodes):
         return fn
-    plans = _plans(fn)
+    plans, needed = _plans(fn)
     builder = Builder(TABLE)
     values: dict[Value, Value] = {param: param for param in fn.params}
     with builder.active():
         for node in fn.nodes:
+            if needed.isdisjoint(node.results):  # it may read what a loop before no longer gives
+                continue
             plan = plans.get(node)
             if plan is None:
                 new = builder.again(node, node.op.map_operands(values.__getitem__))
@@ -52,8 +54,9 @@ def prune_loops(fn: Function) -> Function:
     return builder.remade(fn, results)
 
 
-def _plans(fn: Function) -> dict[Node, Pruned]:
-    """What becomes of each loop and branch that is needed, the last first."""
+def _plans(fn: Function) -> tuple[dict[Node, Pruned], set[Value]]:
+    """What becomes of each loop and branch that is needed, the last first, and all values that
+    are needed then."""
     plans: dict[Node, Pruned] = {}
     needed = set(fn.results)
     for node in reversed(fn.nodes):
@@ -67,7 +70,7 @@ def _plans(fn: Function) -> dict[Node, Pruned]:
         plans[node] = plan
         needed.update(plan.op.operands)
         needed.update(entry for entry in plan.sources if isinstance(entry, Value))
-    return plans
+    return plans, needed
 
 
 def _pruned(op: Op, wanted: Sequence[bool]) -> Pruned | None:

@@ -1,9 +1,11 @@
 """What `import mlir_lite as ml` offers."""
 
+from importlib import import_module
+
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import ops
+from mlir_lite import f32, ops
 
 NAMES = [
     *("function", "compile", "evaluate", "from_onnx", "parse", "resources_of", "specialise", "nn"),
@@ -21,9 +23,14 @@ def test_a_name_is_there_and_listed(name: str) -> None:
 
 
 def test_operations_are_those_of_ops() -> None:
-    # `mlir_lite.tile` is the Tile IR, so that the operation is only in `ops`.
-    names = set(ops.__all__) - {"tile"}
-    assert all(getattr(ml, name) is getattr(ops, name) for name in names)
+    assert all(getattr(ml, name) is getattr(ops, name) for name in ops.__all__)
+
+
+def test_the_room_of_tile_ir_does_not_hide_the_operation() -> None:
+    """Compiling imports `mlir_lite.tile`, which Python then sets as an attribute of the package."""
+    import_module("mlir_lite.tile.nodes")
+    repeated = ml.function(f32[2])(lambda x: ml.tile(x, (3,)))
+    assert repeated.result_types == (f32[6],)
 
 
 def test_what_is_not_there() -> None:

@@ -23,7 +23,7 @@ from .emit_accesses import Site, access_sites
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Frame
-from .emit_private import privatise
+from .emit_private import check_sums, privatise
 from .emit_registers import Registers, unit_lanes
 from .emit_scalar import Scalars
 from .emit_statements import Statements
@@ -114,6 +114,7 @@ def emit_kernel(
     `instructions` what the machine has of `tile/instructions.py`.
     """
     kernel = privatise(kernel)
+    check_sums(kernel)
     callees = Callees(kernel)
     kernel = replace(kernel, locals=kernel.locals + callees.locals())
     parts = tuple(_parts(kernel.body, callees))

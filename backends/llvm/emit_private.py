@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ...expr import INDEX, Const, Expr, Load, Var, rewrite_expr, vars_of
+from ...errors import VerifyError
+from ...expr import INDEX, Const, Expr, Load, Var, loads_of, rewrite_expr, vars_of
 from ...tile.nodes import Accumulate, Block, Buffer, Call, Kernel, Kind, Loop, Ref, Stmt, Store
 from ...tile.scopes import initialises_first
-from ...tile.traverse import map_blocks, map_expressions, walk
+from ...tile.traverse import expressions_of, map_blocks, map_expressions, walk
 from ...tile.tree import accesses
 
 
@@ -42,6 +43,29 @@ def privatise(kernel: Kernel) -> Kernel:
 
     body = tuple(visit(stmt) for stmt in kernel.body)
     return replace(kernel, body=body, locals=(*kernel.locals, *added)) if added else kernel
+
+
+def check_sums(kernel: Kernel) -> None:
+    """`VerifyError` for a vector loop that adds all lanes to one element and uses it otherwise:
+    lane after lane that has a meaning, of all at once it is the sum of all lanes."""
+    for loop in walk(kernel.body):
+        if not isinstance(loop, Loop) or loop.kind is not Kind.VECTOR:
+            continue
+        added = {
+            (target.buffer, target.indices)
+            for stmt in walk(loop.body)
+            if isinstance(stmt, Accumulate)
+            for target in stmt.targets
+            if not any(loop.axis in vars_of(part) for part in target.indices)
+        }
+        for stmt in walk(loop.body) if added else ():
+            loads = (load for expr in expressions_of(stmt) for load in loads_of(expr))
+            used = {(load.buffer, load.indices) for load in loads}
+            if isinstance(stmt, Store):
+                used.add((stmt.target.buffer, stmt.target.indices))
+            for buffer, _ in sorted(used & added, key=lambda place: place[0]):
+                message = f"all lanes of '{loop.axis}' are summed in one element of '{buffer}'"
+                raise VerifyError(f"{message}, which each uses, in the kernel '{kernel.name}'")
 
 
 def _is_private(local: Buffer, loop: Loop) -> bool:

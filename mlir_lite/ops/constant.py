@@ -27,8 +27,10 @@ def fitting(number: Scalar, dtype: DType) -> Scalar:
 
 
 def scalar_constant(number: Scalar, dtype: DType) -> Value:
-    """A tensor of rank 0 holding a number."""
-    return constant(ConstantData.of(np.asarray(fitting(number, dtype)).astype(dtype.numpy)))
+    """A tensor of rank 0 holding a number; one beyond the range of floats is infinite."""
+    with np.errstate(over="ignore"):
+        array = np.asarray(fitting(number, dtype)).astype(dtype.numpy)
+    return constant(ConstantData.of(array))
 
 
 OPS: tuple[type[Op], ...] = (Constant,)

@@ -153,16 +153,33 @@ class ConvTranspose(Op):
         return found, exact
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
-        seen = self._seen(dy)
+        unseen, geometry = self._reached()
+        seen = self._without(unseen, dy)
         kernel = self.weight.type.static_shape[2:]
-        return convolved(self, seen, self.weight), weight_gradient(self, seen, self.x, kernel)
+        return convolved(geometry, seen, self.weight), weight_gradient(
+            geometry, seen, self.x, kernel
+        )
 
-    def _seen(self, y: Value) -> Value:
-        """The result without the whole steps that its output padding adds: no element of `x`
-        reaches them, but a convolution would have windows there."""
-        extra = zip(self.output_padding, self.strides, strict=True)
-        cut = [padding // stride * stride for padding, stride in extra]
-        sizes = zip(spatial_of(y.shape, self.layout), cut, strict=True)
+    def _reached(self) -> tuple[list[int], ConvTranspose]:
+        """How much of the result's high ends to leave out, and the geometry of the convolution
+        that then has a window for each element of `x`.
+
+        Whole steps of output padding would give it further windows. They end in what no element
+        of `x` reaches, as far as the padding does not cut that off itself.
+        """
+        unseen, padding = [], []
+        for extra, stride, (low, high) in zip(
+            self.output_padding, self.strides, self.padding, strict=True
+        ):
+            steps = extra // stride * stride
+            cut = min(steps, max(0, extra - high))
+            unseen.append(cut)
+            padding.append((low, high - (steps - cut)))
+        return unseen, dataclasses.replace(self, padding=tuple(padding))
+
+    def _without(self, unseen: Sequence[int], y: Value) -> Value:
+        """The result without these many elements at the high ends."""
+        sizes = zip(spatial_of(y.shape, self.layout), unseen, strict=True)
         channels = channels_of(y.shape, self.layout)
         batch, left = batch_of(y.shape, self.layout), [size - less for size, less in sizes]
         kept = shape_in(batch, channels, left, self.layout)

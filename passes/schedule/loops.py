@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 
+from ...expr import vars_of
 from ...target import Target
 from ...tile.collapse import collapse
 from ...tile.loops import (
@@ -21,7 +22,7 @@ from ...tile.loops import (
     vectorise,
 )
 from ...tile.nests import iterations_are_private
-from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt
+from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, Store
 from ...tile.partials import cut_reduction, interleave
 from ...tile.prefetch import prefetch_streams
 from ...tile.reductions import sink, split_accumulator
@@ -199,6 +200,10 @@ def vector_rows(kernel: Kernel, block: Block, lanes: int) -> Kernel:
         if not has_constant_limits(loop) or loop.kind is not Kind.SERIAL:
             continue
         extent = extent_of(loop)
+        if _hands_on(kernel, loop):  # a mask would have to be around all statements at once
+            kernel = split(kernel, axis, lanes, tail=Tail.CUT)
+            kernel = mark(kernel, f"{axis}.i", Kind.VECTOR) if lanes > 1 else kernel
+            continue
         kernel = vectorise(kernel, axis, lanes)
         if extent // lanes >= 2 * PARTS:
             kernel = split(kernel, f"{axis}.o", PARTS, tail=Tail.CUT)
@@ -206,6 +211,20 @@ def vector_rows(kernel: Kernel, block: Block, lanes: int) -> Kernel:
             kernel = split_accumulator(kernel, (f"{axis}.o.i", f"{axis}.i"))
         kernel = split_accumulator(kernel, (f"{axis}.i",))
     return kernel
+
+
+def _hands_on(kernel: Kernel, loop: Loop) -> bool:
+    """Whether statements hand on to later ones what is an iteration's own: of rows of one element.
+
+    for i: {acc = -inf;  acc max= x[i];  t = exp(x[i] - acc);  y[i] = t * t}
+    """
+    local = {buffer.name for buffer in kernel.locals}
+    return any(
+        isinstance(stmt, Store)
+        and stmt.target.buffer in local
+        and loop.axis not in set().union(*map(vars_of, stmt.target.indices))
+        for stmt in walk(loop.body)
+    )
 
 
 def innermost_loops(block: Block) -> list[Loop]:

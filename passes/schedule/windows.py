@@ -91,7 +91,7 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
     pieces = [f"{lane}.o", f"{lane}.i"]
     for axis in reversed(within):
         kernel = distribute(kernel, axis, pieces)
-        pieces = [axis]
+        pieces = [axis, *pieces]  # of a tile of one row or column its loop has vanished
     kernel = reorder(kernel, [f"{lane}.o", *within, f"{lane}.i"])
     kernel = cut_conditions(kernel, (f"{lane}.o",))
     for axis in (*within, *(loop.axis for loop in nest.reductions[0][1:])):

@@ -77,7 +77,8 @@ def _panels() -> Iterator[Sample]:
 
 def _softmaxes() -> Iterator[Sample]:
     for cls in (Softmax, LogSoftmax):
-        for shape, axis in (((1,), 0), ((3, 17), 1), ((3, 17), 0), ((2, 3, 5), 1), ((0, 3), 1)):
+        lengths = ((1,), 0), ((3, 17), 1), ((3, 17), 0), ((2, 3, 5), 1), ((0, 3), 1)
+        for shape, axis in (*lengths, ((13, 1), 1), ((1, 31), 0), ((7, 1, 1, 5), 1)):
             yield Sample(
                 f"{shape} along {axis}",
                 lambda x, cls=cls, axis=axis: cls(x, axis),

@@ -50,6 +50,8 @@ def test_a_product_of_parameters_stays() -> None:
 
 def test_an_empty_product_stays() -> None:
     assert operations(packed(product(0, 4))) == ["matmul"]
+    no_terms = ml.function(f32[3, 0])(lambda x: x @ random(0, 4))
+    assert operations(packed(no_terms)) == ["matmul"]
 
 
 @pytest.mark.parametrize("padding", [0, 1])

@@ -115,3 +115,41 @@ def test_a_while_loop_keeps_the_states_its_condition_reads() -> None:
               return %0, %x
             }""",
     )
+
+
+def test_what_only_a_dropped_operand_was_made_of_goes_too() -> None:
+    """The square reads a result that its own loop, of a chain of two, no longer gives."""
+    expect(
+        prune_loops,
+        before="""
+            func @f(%xs: tensor<8x4xf32>, %h: tensor<4xf32>) -> tensor<4xf32> {
+              %0, %1 = scan [%h], [%xs], [] {length = 8}
+                  @step(%state: tensor<4xf32>, %x: tensor<4xf32>) {
+                %0 = add %state, %x : tensor<4xf32>
+                return %0, %0
+              } : tensor<4xf32>, tensor<8x4xf32>
+              %2 = square %1 : tensor<8x4xf32>
+              %3, %4 = scan [%0], [%xs, %2], [] {length = 8}
+                  @step(%state: tensor<4xf32>, %x: tensor<4xf32>, %y: tensor<4xf32>) {
+                %0 = sin %state : tensor<4xf32>
+                %1 = add %0, %x : tensor<4xf32>
+                return %1, %y
+              } : tensor<4xf32>, tensor<8x4xf32>
+              return %3
+            }""",
+        after="""
+            func @f(%xs: tensor<8x4xf32>, %h: tensor<4xf32>) -> tensor<4xf32> {
+              %0 = scan [%h], [%xs], [] {length = 8}
+                  @step(%state: tensor<4xf32>, %x: tensor<4xf32>) {
+                %0 = add %state, %x : tensor<4xf32>
+                return %0
+              } : tensor<4xf32>
+              %1 = scan [%0], [%xs], [] {length = 8}
+                  @step(%state: tensor<4xf32>, %x: tensor<4xf32>) {
+                %0 = sin %state : tensor<4xf32>
+                %1 = add %0, %x : tensor<4xf32>
+                return %1
+              } : tensor<4xf32>
+              return %1
+            }""",
+    )

@@ -68,6 +68,13 @@ def test_strides_and_dilations(lanes: int) -> None:
 
 
 @LANES
+def test_a_last_column_and_a_last_channel_alone(lanes: int) -> None:
+    """Neither has a loop: what is one of both is a piece of its own in the loop over rows."""
+    for width in (9, 17, 33):
+        check(depthwise((9, width), lanes + 1, (2, 2)), lanes)
+
+
+@LANES
 @pytest.mark.parametrize("padding", EDGES, ids=str)
 def test_vectors_along_the_rows_of_a_channel(lanes: int, padding: Padding) -> None:
     for size in ((3, lanes), (9, 2 * lanes + 1), (17, 3 * lanes - 1)):
