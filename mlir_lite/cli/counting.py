@@ -45,7 +45,8 @@ def _count(shape: Sequence[object]) -> int:
 
 @dataclass(frozen=True)
 class StepWork:
-    """What a step does: operations, and distinct bytes read and written.
+    """What a step does in all of its `turns`: operations, and bytes read and written, of each turn
+    distinct ones.
 
     `arena_bytes` of them are of intermediates, the others of what lies outside of the arena.
     """
@@ -54,10 +55,16 @@ class StepWork:
     bytes_read: int
     bytes_written: int
     arena_bytes: int
+    turns: int = 1
 
     @property
     def bytes(self) -> int:
         return self.bytes_read + self.bytes_written
+
+    @property
+    def bytes_at_once(self) -> int:
+        """Those of one turn, which a cache may hold until the next."""
+        return self.bytes // self.turns
 
     def repeated(self, turns: int) -> StepWork:
         """The work of so many turns."""
@@ -66,6 +73,7 @@ class StepWork:
             self.bytes_read * turns,
             self.bytes_written * turns,
             self.arena_bytes * turns,
+            self.turns * turns,
         )
 
 

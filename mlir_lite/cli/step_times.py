@@ -79,7 +79,7 @@ def time_steps(executable: Timed, arrays: Sequence[Array], repeat: int) -> StepT
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a profile: a step, or all steps of one kernel.
+    """One line of a profile: a step, or all steps of one kernel, which ran `count` times.
 
     The machine needs at least `compute_seconds` for the arithmetic and `data_seconds` for the
     bytes, most of which lie in `place`.
@@ -139,7 +139,7 @@ def step_lines(program: Program, seconds: Sequence[float], ceilings: Ceilings) -
 def _line(
     step: CallStep, seconds: float, work: StepWork, ceilings: Ceilings, *, cold: bool
 ) -> Line:
-    place, rate = ceilings.bandwidth(work.bytes)
+    place, rate = ceilings.bandwidth(work.bytes_at_once)
     from_memory = work.bytes - work.arena_bytes if cold else 0
     warm_seconds = (work.bytes - from_memory) / rate
     cold_seconds = from_memory / ceilings.memory
@@ -147,7 +147,7 @@ def _line(
         step.kernel,
         step.label,
         "" if step.location == UNKNOWN else str(step.location),
-        1,
+        work.turns,
         seconds,
         work.operations,
         work.bytes,
@@ -170,7 +170,7 @@ def _together(lines: Sequence[Line]) -> Line:
     slowest = max(lines, key=lambda line: line.seconds)
     return replace(
         slowest,
-        count=len(lines),
+        count=sum(line.count for line in lines),
         seconds=sum(line.seconds for line in lines),
         operations=sum(line.operations for line in lines),
         bytes=sum(line.bytes for line in lines),

@@ -76,6 +76,18 @@ def test_data_outside_of_the_arena_come_from_memory_where_the_caches_cannot_hold
     assert twice.share == pytest.approx((64 / 20e9 + 64 / 100e9) / 1e-6)
 
 
+def test_turns_of_a_loop_find_what_the_last_one_read_in_a_cache() -> None:
+    """Together they read far more than the caches hold, each of them 128 bytes."""
+    turns = 1 << 20
+    steps = "  call @rows(%table, %x, %a)\n  call @twice(%a, %a, %y)\n"
+    loop = f"  loop turn in 0..{turns} {{\n    call @rows(%table, %x, %a)\n  }}\n"
+    small = GATHER.replace("65536", "16").replace("i * 1000", "i * 10")
+    program = parse_program(small.replace(steps, loop + "  call @twice(%a, %a, %y)\n"))
+    rows, _ = step_lines(program, [1.0, 1e-6], CEILINGS)
+    assert (rows.count, rows.place) == (turns, "L2")
+    assert rows.data_seconds == pytest.approx(turns * 192 / 100e9)
+
+
 def test_a_product_counts_as_its_function_says() -> None:
     product = ml.parse(
         "func @f(%x: tensor<96x40xf32>, %y: tensor<40x64xf32>) -> tensor<96x64xf32> {\n"
