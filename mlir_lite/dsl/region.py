@@ -36,7 +36,9 @@ def trace(
     name: str, body: Callable[..., object], parts: Sequence[tuple[str, object]]
 ) -> Traced:
     """Trace `body`, called on values of the types that stand in the named structures `parts`."""
-    builder = Builder(current_builder().table, locate=True)
+    outer = current_builder()
+    builder = Builder(outer.table, locate=True)
+    builder.location = outer.location  # an importer says where the whole region comes from
     params: list[Value] = []
     given: list[object] = []
     for part, entry in parts:

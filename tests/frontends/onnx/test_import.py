@@ -14,6 +14,7 @@ from mlir_lite.errors import InputError, ParseError, UnsupportedError
 from mlir_lite.frontends.onnx import OnnxModel, from_onnx
 from mlir_lite.interpreter import evaluate
 from mlir_lite.ir import Function
+from mlir_lite.ops.control import Scan
 from mlir_lite.types import Array
 
 
@@ -101,6 +102,16 @@ def test_a_name_leads_from_a_node_to_the_file() -> None:
     proto.graph.node[0].name = "/encoder/act"
     first, second = from_onnx(proto).nodes
     assert (str(first.location), str(second.location)) == ("<model>:/encoder/act", "<model>:y")
+
+
+def test_operations_in_the_loop_of_a_layer_have_its_location() -> None:
+    weights = [("w", np.ones((1, 4, 3), "f4")), ("r", np.ones((1, 4, 4), "f4"))]
+    proto = model(graph("y = RNN <hidden_size = 4> (x, w, r)", "float[5, 1, 3] x"), weights)
+    proto.graph.node[0].name = "/layer/RNN"
+    fn = from_onnx(proto)
+    (loop,) = (node for node in fn.nodes if isinstance(node.op, Scan))
+    assert isinstance(loop.op, Scan)
+    assert {str(node.location) for node in loop.op.step.nodes} == {"<model>:/layer/RNN"}
 
 
 def test_metadata_and_outputs_are_read() -> None:
