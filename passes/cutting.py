@@ -13,6 +13,7 @@ from ..ops.cast import Cast
 from ..ops.checkpoint import Barrier
 from ..ops.constant import constant
 from ..ops.shape import Reshape
+from ..ops.slice import Slice
 from ..ops.table import TABLE
 from ..ops.tf32 import Tf32Cut
 from ..types import bf16, f16, f32
@@ -66,6 +67,12 @@ class Cutting:
             if result in self.fn.results
             or any(user not in inside for user in self.final_users(result))
         ]
+
+    def only_slices(self, made: list[Node], nodes: list[Node]) -> bool:
+        """Whether some nodes read the one thing that others give, and that in slices."""
+        given = self.given(made)
+        users = [node for node in nodes if any(value in given for value in node.op.operands)]
+        return len(given) == 1 < len(users) and all(isinstance(node.op, Slice) for node in users)
 
     def taken(self, nodes: list[Node]) -> tuple[list[Value], list[Value]]:
         """The values that some nodes take from elsewhere, and among the operands the numbers."""

@@ -2,7 +2,7 @@
 
 A merge is tried by making the naive kernel of what it would give, and kept if that needs no large
 intermediate: either everything is computed in its user's place (elementwise chains, epilogues), or
-all nests run row by row (softmax, norms).
+all nests run row by row (softmax, norms), or a product's by blocks of its columns (gates).
 """
 
 from __future__ import annotations
@@ -12,13 +12,7 @@ from math import prod
 
 from ..errors import PassError
 from ..expr import contains_reduce
-from ..ir import (
-    Builder,
-    Constant,
-    Function,
-    Node,
-    Value,
-)
+from ..ir import Builder, Constant, Function, Node, Value
 from ..ops.checkpoint import Barrier
 from ..ops.group import Group
 from ..ops.shape import Reshape
@@ -29,7 +23,7 @@ from ..tile.nodes import Kernel, Space
 from ..tile.reductions import lift_guards
 from .bodies import Body, reads_of, record_body
 from .cutting import Cutting, is_repetition, repeated
-from .group_kinds import is_scattered, kind_of
+from .group_kinds import GATES, is_scattered, kind_of
 from .handmade import brings_kernel, region_kernel
 from .naive import naive_kernel
 from .regions import region_key
@@ -40,6 +34,7 @@ from .schedule.analysis import (
     sums_columns,
     work_cycles,
 )
+from .schedule.gated import gates_of
 from .schedule.gpu import holds_rows, is_as_fast
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
@@ -85,6 +80,7 @@ class _Fusion:
             self.part_of[node] = number
             if node in self.bodies:
                 self._merge(node)
+        self._merge_gates()
         return self._emit()
 
     def _fusible(self, node: Node) -> bool:
@@ -111,6 +107,15 @@ class _Fusion:
                 kind = self._joined_kind(producer, mine)
                 if kind:
                     self._join(producer, mine, kind)
+
+    def _merge_gates(self) -> None:
+        """Join products with what reads all parts of their columns: once that is in one place."""
+        for consumer in sorted(self.parts):
+            for producer in sorted(self.parts[consumer].inputs):
+                made, nodes = self.parts[producer].nodes, self.parts[consumer].nodes
+                slices = self.cutting.only_slices(made, nodes)
+                if slices and self._joined_kind(producer, consumer) == GATES:
+                    self._join(producer, consumer, GATES)
 
     def _joined_kind(self, producer: int, consumer: int) -> str:
         """What a kernel of two parts would be; empty where they should not be one."""
@@ -192,6 +197,8 @@ class _Fusion:
             if len(heavy) > 1 or is_scattered(kernel):
                 return False
             return self._still_fast(kernel, heavy[0])
+        if self.card is None and gates_of(kernel) is not None:
+            return True
         if heavy:
             return False
         if any(sums_columns(kernel, nest) for nest in nests):

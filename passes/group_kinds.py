@@ -9,6 +9,9 @@ from ..tile.traverse import walk
 from ..tile.tree import var
 from .handmade import brings_kernel
 from .schedule.analysis import as_product, nests_of
+from .schedule.gated import gates_of
+
+GATES = "gates"  # of a product and what its columns' parts become (see `schedule/gated.py`)
 
 
 def kind_of(region: Function, kernel: Kernel) -> str:
@@ -16,6 +19,8 @@ def kind_of(region: Function, kernel: Kernel) -> str:
     handmade = [node.op.name for node in region.nodes if brings_kernel(node.op)]
     if handmade:
         return handmade[0]
+    if gates_of(kernel) is not None:
+        return GATES
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return "rows"

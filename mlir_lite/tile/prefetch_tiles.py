@@ -4,14 +4,26 @@ their results, or by the next tile.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from math import prod
+from types import MappingProxyType
 
-from ..expr import Expr, apply, index, loads_of, simplify, substitute_vars, vars_of
+from ..expr import (
+    INDEX,
+    Expr,
+    Load,
+    Var,
+    apply,
+    index,
+    loads_of,
+    simplify,
+    substitute_vars,
+    vars_of,
+)
 from .instructions import prefetch_name
-from .nodes import Block, Call, Kernel, Kind, Loop, Stmt, Window
+from .nodes import Block, Call, Kernel, Kind, Loop, Stmt, Store, Window
 from .prefetch import LINE_BYTES, counted, reduction_of
 from .traverse import expressions_of, map_blocks, substitute_block, walk
 from .tree import Names, base, chain, extent_of, has_constant_limits, nest, var
@@ -19,9 +31,20 @@ from .tree import Names, base, chain, extent_of, has_constant_limits, nest, var
 AT_ONCE = 8  # requests that leave room for other misses of the nearest cache
 
 
-def prefetch_epilogue(kernel: Kernel, reduction: str, buffers: Collection[str]) -> Kernel:
+# The place of the element that a tile stores, in what is read `later`.
+STORED = tuple(Var(INDEX, f"stored{place}") for place in range(8))
+
+
+def prefetch_epilogue(
+    kernel: Kernel,
+    reduction: str,
+    buffers: Collection[str],
+    later: Mapping[str, Sequence[Load]] = MappingProxyType({}),
+) -> Kernel:
     """While a tile is summed up, ask for its elements of these `buffers`, which are read when that
-    is done: a few vectors at once, more one by one over the steps, so that no request waits.
+    is done: a few vectors at once, more one by one over the steps, so that no request waits. Of
+    what the tile stores to a buffer, `later` tells what is read together with the element at
+    `STORED`.
 
     acc[m.i] = 0;  for k: acc[m.i] += ..;  unroll m.i: vector n.i: y[m, n] = x[m, n] + acc[m.i]
       ->  acc[m.i] = 0;  for k: {prefetch(x[k * M / K, n.o]);  acc[m.i] += ..};  ..
@@ -39,7 +62,7 @@ def prefetch_epilogue(kernel: Kernel, reduction: str, buffers: Collection[str]) 
                 continue
             # What follows the sums of another tile is asked for during those.
             epilogue = tuple(takewhile(lambda part: not sums(part), block[place + 1 :]))
-            requests = tuple(_requests(epilogue, buffers, names))
+            requests = tuple(_requests(epilogue, buffers, later, names))
             if _count(requests) <= AT_ONCE:
                 result += (*requests, stmt)
             else:
@@ -49,26 +72,40 @@ def prefetch_epilogue(kernel: Kernel, reduction: str, buffers: Collection[str]) 
     return kernel.with_body(visit(kernel.body))
 
 
-def _requests(epilogue: Block, buffers: Collection[str], names: Names) -> Iterator[Stmt]:
+def _requests(
+    epilogue: Block,
+    buffers: Collection[str],
+    later: Mapping[str, Sequence[Load]],
+    names: Names,
+) -> Iterator[Stmt]:
     """Requests for what the vector loops of an epilogue read, in copies of the loops around."""
     for stmt in epilogue:
         match stmt:
             case Loop(kind=Kind.VECTOR):
-                yield from _of_vector(stmt, buffers)
+                yield from _of_vector(stmt, buffers, later)
             case Loop(kind=Kind.UNROLL, axis=axis, start=start, stop=stop, body=body):
-                inner = tuple(_requests(body, buffers, names))
+                inner = tuple(_requests(body, buffers, later, names))
                 if inner:
                     copy = names.copy(axis)
                     moved = substitute_block(inner, {axis: var(copy)})
                     yield Loop(copy, start, stop, moved, Kind.UNROLL)
 
 
-def _of_vector(lanes: Loop, buffers: Collection[str]) -> Iterator[Stmt]:
+def _of_vector(
+    lanes: Loop, buffers: Collection[str], later: Mapping[str, Sequence[Load]]
+) -> Iterator[Stmt]:
     """Requests for the first elements of the vectors that are read along these lanes."""
     start = {lanes.axis: lanes.start}
     expressions = (expr for stmt in walk(lanes.body) for expr in expressions_of(stmt))
-    for load in dict.fromkeys(load for expr in expressions for load in loads_of(expr)):
-        if load.buffer in buffers and lanes.axis in vars_of(load.indices[-1]):
+    loads = [load for expr in expressions for load in loads_of(expr) if load.buffer in buffers]
+    for stmt in walk(lanes.body):
+        if isinstance(stmt, Store):
+            stored = {part.name: at for part, at in zip(STORED, stmt.target.indices, strict=False)}
+            for load in later.get(stmt.target.buffer, ()):
+                at = tuple(substitute_vars(part, stored) for part in load.indices)
+                loads.append(replace(load, indices=at))
+    for load in dict.fromkeys(loads):
+        if lanes.axis in vars_of(load.indices[-1]):
             place = tuple(simplify(substitute_vars(part, start), {}) for part in load.indices)
             yield Call(prefetch_name(load.dtype), (Window(load.buffer, place),))
 

@@ -13,9 +13,11 @@ outermost: `parallel n.o: for m.o: ..`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 
-from ...expr import loads_of, vars_of
+from ...expr import Load, loads_of, vars_of
 from ...target import Target
 from ...tile.first_use import copy_at_first_use
 from ...tile.loops import (
@@ -52,11 +54,21 @@ AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 
 
-def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
-    """Tile a naive matrix product for registers, caches and threads."""
+def schedule_product(
+    kernel: Kernel,
+    nest: Nest,
+    product: Product,
+    target: Target,
+    *,
+    whole: ProductSizes | None = None,
+    later: Mapping[str, Sequence[Load]] = MappingProxyType({}),
+) -> Kernel:
+    """Tile a naive matrix product for registers, caches and threads; one that is a part of a
+    `whole` problem, as suits that. `later` is what is read when the product is done (see
+    `prefetch_epilogue`)."""
     m = product.m or ""
     outer = [axis for axis in nest.axes if axis not in (m, product.n)]
-    sizes = product_sizes(kernel, nest, product)
+    sizes = whole or product_sizes(kernel, nest, product)
     tile = choose_tile(sizes, target)
     step = product_cycles(sizes.rows, sizes.columns, tile, sizes.latency)
     cycles = step * sizes.depth * prod(map(nest.extent, outer))
@@ -83,7 +95,8 @@ def schedule_product(kernel: Kernel, nest: Nest, product: Product, target: Targe
     if nest.around and _is_far(kernel, product, target):
         kernel = _prefetch_matrices(kernel, nest, product)
     if sizes.depth >= ASKING_DEPTH:
-        kernel = prefetch_epilogue(kernel, product.reduction[0], _read_once(kernel, nest, product))
+        once = _read_once(kernel, nest, product)
+        kernel = prefetch_epilogue(kernel, product.reduction[0], once, later)
     if len(product.reduction) == 1:
         longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
         segment = SEGMENT_IN_BLOCK if nest.around else SEGMENT

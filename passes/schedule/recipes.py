@@ -13,6 +13,7 @@ from .blocked import is_blocked, schedule_blocked
 from .dots import use_dots
 from .external import schedule_external
 from .far import for_memory
+from .gated import gates_of, schedule_gated
 from .ordered import ordered_axes, schedule_ordered
 from .rows import schedule_rows
 from .single import collapse_nest, schedule_nest
@@ -36,6 +37,9 @@ def prepared(kernel: Kernel) -> Kernel:
 def _scheduled(kernel: Kernel, target: Target) -> Kernel:
     if not kernel.body:  # of an empty array
         return kernel
+    gates = gates_of(kernel)
+    if gates is not None:
+        return schedule_gated(kernel, gates, target)
     ordered = ordered_axes(kernel)
     if is_blocked(kernel, ordered):
         return schedule_blocked(kernel, ordered, target)
