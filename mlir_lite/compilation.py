@@ -23,6 +23,7 @@ from .backends.reference import ReferenceBackend
 from .environment import Verify
 from .errors import InputError, check
 from .ir import Function
+from .memory import return_freed
 from .passes.dump import DumpFolder, both, new_folder
 from .passes.lower import Lowered, lower
 from .passes.manager import Observer, run_passes
@@ -193,12 +194,9 @@ def _kept_or_made(
     kept = warm.find(name, fn)
     seconds = {"find": time.perf_counter() - start}
     if kept is None:
-        watch = warm.Watch.on(fn)
-        _, _, lowered, program, taken = lower_for(watch.function, target, options)
-        seconds |= taken
-        kept = warm.Kept(backend.image(program, seconds), lowered.constants)
-        with base.timed_as(seconds, "keep"):
-            warm.keep(name, watch, kept)
+        kept = _made(fn, backend, target, options, name, seconds)
+        gc.collect()  # the nodes of all stages, before the weights are made
+        return_freed()
 
     # What only a reader wants is made anew: it is the same, and a start need not wait for it.
     @cache
@@ -214,6 +212,24 @@ def _kept_or_made(
         stages=_stages(fn, target, options, lambda: again()[0]),
         seconds=seconds,
     )
+
+
+def _made(
+    fn: Function,
+    backend: CpuBackend,
+    target: str,
+    options: Options,
+    name: str,
+    seconds: dict[str, float],
+) -> warm.Kept:
+    """Compile up to the texts of machine code, and keep what that gave under a `name`."""
+    watch = warm.Watch.on(fn)
+    _, _, lowered, program, taken = lower_for(watch.function, target, options)
+    seconds |= taken
+    kept = warm.Kept(backend.image(program, seconds), lowered.constants)
+    with base.timed_as(seconds, "keep"):
+        warm.keep(name, watch, kept)
+    return kept
 
 
 def _stages(

@@ -8,6 +8,7 @@ import ctypes
 import mmap
 import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 from .types import Array
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-_HUGE = 2 << 20  # below this an ordinary allocation wastes less
+HUGE_PAGE = 2 << 20  # below this an ordinary allocation wastes less
 
 
 def aligned_bytes(count: int) -> Array:
     """An uninitialised byte array at a multiple of `ALIGNMENT`."""
-    if count >= _HUGE:
+    if count >= HUGE_PAGE:
         return _huge_pages(count)
     whole = np.empty(count + ALIGNMENT, np.uint8)
     start = -whole.ctypes.data % ALIGNMENT
@@ -31,21 +32,33 @@ def aligned_bytes(count: int) -> Array:
 def _huge_pages(count: int) -> Array:
     """Bytes from the start of a huge page on: of private memory, since shared memory has none.
     What does not fill a huge page lies in ordinary ones."""
-    size = count + _HUGE
+    size = count + HUGE_PAGE
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         block = mmap.mmap(-1, size)
     else:
         block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     whole = np.frombuffer(block, np.uint8)
-    start = -whole.ctypes.data % _HUGE
+    start = -whole.ctypes.data % HUGE_PAGE
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        block.madvise(mmap.MADV_HUGEPAGE, start, count // _HUGE * _HUGE)
+        block.madvise(mmap.MADV_HUGEPAGE, start, count // HUGE_PAGE * HUGE_PAGE)
     return whole[start : start + count]
 
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """An uninitialised array at a multiple of `ALIGNMENT`."""
     return aligned_bytes(prod(shape) * dtype.itemsize).view(dtype).reshape(tuple(shape))
+
+
+def side_by_side(arrays: Sequence[tuple[Sequence[int], np.dtype[Any]]]) -> list[Array]:
+    """Uninitialised arrays of these shapes, each at a multiple of `ALIGNMENT`, in one block: huge
+    pages hold together what none of them would fill."""
+    sizes = [prod(shape) * dtype.itemsize for shape, dtype in arrays]
+    ends = list(accumulate(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes))
+    block = aligned_bytes(ends[-1] if ends else 0)
+    return [
+        block[start : start + size].view(dtype).reshape(tuple(shape))
+        for start, size, (shape, dtype) in zip([0, *ends], sizes, arrays, strict=False)
+    ]
 
 
 def aligned_copy(array: Array) -> Array:

@@ -24,6 +24,7 @@ from .lower_control import lower_control
 from .lowering import Lowering, is_computed, root_of
 from .previous_rows import previous_rows
 from .resident import resident
+from .share_moves import share_moves
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def lower(fn: Function, target: Target) -> Lowered:
         low.faults,
     )
     placed = partial(beside, naive=low.naive)
-    for change in (resident, previous_rows, placed, ask_for_inputs):
+    for change in (resident, previous_rows, placed, ask_for_inputs, share_moves):
         program, variants = change(program, target=target)
         for new, old in variants.items():
             low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
-from ...memory import aligned_copy, return_freed
+from ...memory import HUGE_PAGE, aligned_copy, return_freed, side_by_side
 from ...target import Target, named_target
 from ...tile.program import Program
 from ...types import Array, TensorType
@@ -170,7 +170,8 @@ def materialise(
     """The arrays of these slots, aligned; equal data once, several at a time.
 
     A large part of the whole is made first and alone: what making it takes for a while is then
-    little beside what follows.
+    little beside what follows. The small ones lie side by side: a call that reads them all would
+    wait for a page table's entry every 4 KiB otherwise.
     """
     by_key = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
     wanted = dict(sorted(by_key.items(), key=lambda item: -item[1][1].nbytes))
@@ -179,15 +180,24 @@ def materialise(
     def make(entry: tuple[ConstantData, TensorType]) -> Array:
         data, type_ = entry
         array = data.array().astype(type_.dtype.numpy, copy=False)
-        return aligned_copy(array.reshape(type_.static_shape))
+        return array.reshape(type_.static_shape)
 
     made: dict[object, Array] = {}
     for key, entry in wanted.items():
         if entry[1].nbytes > alone:
-            made[key] = make(entry)
+            made[key] = aligned_copy(make(entry))
             return_freed()
-    rest = {key: entry for key, entry in wanted.items() if key not in made}
+    rest = [key for key in wanted if key not in made]
+    small = {key: wanted[key][1] for key in rest if wanted[key][1].nbytes < HUGE_PAGE}
+    places = side_by_side([(type_.static_shape, type_.dtype.numpy) for type_ in small.values()])
+    others = [key for key in rest if key not in small]
     with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
-        made |= zip(rest, executor.map(make, rest.values()), strict=True)
+        copies = executor.map(lambda key: aligned_copy(make(wanted[key])), others)
+        # What is freed in a thread of its own would never be given back.
+        for key, place in zip(small, places, strict=True):
+            place[...] = make(wanted[key])
+            made[key] = place
+        made |= zip(others, copies, strict=True)
+    return_freed()
     return tuple(made[constants[name].key()] for name, _ in slots)
 

@@ -34,6 +34,7 @@ CACHE_SPEED = 3  # the last cache is about so much faster than memory
 ROW_CHUNKS = (8, 4, 16, 2, 32)  # pieces that rows are cut in, the usual number first
 PREFETCHING_TILES = 8  # of rows, over which the next panel comes from the last cache meanwhile
 PIECES = 8  # of a product at least, where it has them: threads get equal numbers of them
+SHARED_MOVES = 128 << 10  # bytes: half come from another core later than a dispatch takes
 DOUBT = 4  # within this factor a border may be elsewhere
 RULE_OF_THUMB = 1.1  # how much slower the other way is taken to be, where no figure tells
 
@@ -148,6 +149,11 @@ def memory_bound(moved: int, target: Target) -> bool:
 def worth_threads(cycles: float, target: Target) -> bool:
     """Whether work of this many cycles is worth dispatching to other threads."""
     return cycles >= target.parallel_cycles
+
+
+def worth_sharing_moves(moved: int, target: Target) -> bool:
+    """Whether threads that are awake share what moves so many bytes between their caches."""
+    return decide_rule(f"{moved} bytes moved", "moves shared", moved >= SHARED_MOVES, target)
 
 
 def worth_sharing(sizes: ProductSizes, cycles: float, target: Target) -> bool:
