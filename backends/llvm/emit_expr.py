@@ -15,6 +15,7 @@ from ...errors import VerifyError
 from ...expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of
 from ...expr.simplify import linear
 from ...types import bf16, bool_, f32, i32
+from .emit_address import Addresses
 from .emit_convert import round_flushed
 from .emit_frame import Frame, has_loads
 from .emit_index import Indices
@@ -41,7 +42,8 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.indices = Indices(self.frame, self._atom)
-        self.memory = Memory(self.frame, self.indices, self.registers, self.aliased)
+        addresses = Addresses(self.frame, self.indices)
+        self.memory = Memory(self.frame, addresses, self.registers, self.aliased)
 
     def start_statement(self) -> None:
         """Forget values by node: loads and variables may now mean something else."""

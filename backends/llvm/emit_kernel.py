@@ -10,21 +10,19 @@ thread. No pass runs over the text afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ...expr import INDEX, Const, Var
-from ...expr.simplify import linear_sum
+from ...expr import INDEX
 from ...memory import ALIGNMENT
 from ...target import Target
-from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, Stmt
+from ...tile.nodes import Kernel, Space
 from .blas_threads import ENTER, LEAVE
-from .emit_accesses import Site, access_sites
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Frame
+from .emit_parts import Part, Places, lanes_of_units, local_bytes, parts_of, places_of
 from .emit_private import check_sums, privatise
-from .emit_registers import Registers, unit_lanes
+from .emit_registers import Registers
 from .emit_scalar import Scalars
 from .emit_statements import Statements
 from .emit_text import ScopedText, Value
@@ -45,7 +43,6 @@ look:
 run:
   %offset = mul i64 %slot, {size}
   %scratch = getelementptr i8, {base}, i64 %offset"""
-STACK_BYTES = 64 << 10  # of locals in one function; what is larger lies in scratch memory
 _LO, _HI = Value("%lo", INDEX), Value("%hi", INDEX)
 
 
@@ -75,32 +72,6 @@ class KernelText:
     routines: tuple[str, ...] = ()  # the C functions it calls
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A stage before it is emitted; `start` is where a parallel axis begins."""
-
-    body: Block
-    sites: tuple[Site, ...]
-    loop: Loop | None = None
-    start: int = 0
-    extent: int = 1
-
-    @property
-    def buffers(self) -> frozenset[str]:
-        """The buffers that it reads or writes."""
-        return frozenset(site.buffer for site in self.sites)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where SHARED locals live: offsets in common and thread memory; the others on the stack."""
-
-    common: Mapping[str, int]
-    thread: Mapping[str, int]
-    common_bytes: int
-    thread_bytes: int
-
-
 def emit_kernel(
     kernel: Kernel,
     target: Target,
@@ -117,8 +88,8 @@ def emit_kernel(
     check_sums(kernel)
     callees = Callees(kernel)
     kernel = replace(kernel, locals=kernel.locals + callees.locals())
-    parts = tuple(_parts(kernel.body, callees))
-    places = _places(kernel, parts)
+    parts = tuple(parts_of(kernel.body, callees))
+    places = places_of(kernel, parts)
     job = _Job(kernel, target, aliased, instructions, places, callees)
     texts: list[str] = []
     declarations: set[str] = set()
@@ -145,54 +116,6 @@ def emit_kernel(
     )
 
 
-def _parts(body: Block, callees: Callees) -> Iterator[_Part]:
-    """Parallel loops, and what stands between them."""
-
-    def sites(block: Block) -> tuple[Site, ...]:
-        return tuple(access_sites(block, callees))
-
-    serial: list[Stmt] = []
-    for stmt in body:
-        match stmt:
-            case Loop(kind=Kind.PARALLEL, start=Const(value=start), stop=Const(value=stop)) if (
-                stop > start + 1
-            ):
-                if serial:
-                    yield _Part(tuple(serial), sites(tuple(serial)))
-                    serial = []
-                extent = int(stop) - int(start)
-                yield _Part(stmt.body, sites(stmt.body), stmt, int(start), extent)
-            case _:
-                serial.append(stmt)
-    if serial:
-        yield _Part(tuple(serial), sites(tuple(serial)))
-
-
-def _places(kernel: Kernel, parts: tuple[_Part, ...]) -> _Places:
-    """Common memory for locals of several stages, thread memory for what the stack cannot hold."""
-    using = [part.buffers for part in parts]
-    common: dict[str, int] = {}
-    thread: dict[str, int] = {}
-    common_bytes = thread_bytes = stack_bytes = 0
-    for local in sorted(kernel.locals, key=lambda local: (_bytes(local), local.name)):
-        if local.space is not Space.SHARED:
-            continue
-        if sum(local.name in used for used in using) > 1:
-            common[local.name] = common_bytes
-            common_bytes += _bytes(local)
-        elif stack_bytes + _bytes(local) > STACK_BYTES:
-            thread[local.name] = thread_bytes
-            thread_bytes += _bytes(local)
-        else:
-            stack_bytes += _bytes(local)
-    return _Places(common, thread, common_bytes, thread_bytes)
-
-
-def _bytes(local: Buffer) -> int:
-    """The size of a buffer, rounded up to whole cache lines."""
-    return -(-local.elements * local.dtype.bytes // ALIGNMENT) * ALIGNMENT
-
-
 @dataclass(frozen=True)
 class _Job:
     """What all stages of a kernel have in common."""
@@ -201,10 +124,10 @@ class _Job:
     target: Target
     aliased: frozenset[str]
     instructions: frozenset[str]
-    places: _Places
+    places: Places
     callees: Callees
 
-    def function(self, part: _Part, name: str, out: ScopedText) -> str:
+    def function(self, part: Part, name: str, out: ScopedText) -> str:
         """The function that does the work of a stage."""
         statements = self._statements(part, out)
         if part.loop is None:
@@ -226,7 +149,7 @@ class _Job:
         head = f"define void {symbol(name)}({', '.join(params)}) nounwind {width}"
         return f"{head} {{\nentry:\n{lines}\n}}"
 
-    def _statements(self, part: _Part, out: ScopedText) -> Statements:
+    def _statements(self, part: Part, out: ScopedText) -> Statements:
         """The emitter of a stage's statements, with every buffer in its place."""
         scalars = Scalars(out, modern=self.target.has_fma)
         masked = self.target.vector_bytes if self.target.has_avx512 else 0
@@ -234,7 +157,7 @@ class _Job:
         for number, param in enumerate(self.kernel.params):
             frame.pointers[param.name] = f"%p{number}"
         self._place_locals(part.buffers, frame)
-        units = _units(self.kernel, part)
+        units = lanes_of_units(self.kernel, part)
         registers = Registers(out, scalars, self.kernel.buffers, units)
         evaluator = Evaluator(frame, registers, self.aliased)
         return Statements(frame, registers, evaluator, self.callees, self.instructions)
@@ -249,7 +172,7 @@ class _Job:
             elif local.name in places.thread:
                 text = f"getelementptr i8, ptr %scratch, i64 {places.thread[local.name]}"
             else:
-                text = f"alloca [{_bytes(local)} x i8], align {ALIGNMENT}"
+                text = f"alloca [{local_bytes(local)} x i8], align {ALIGNMENT}"
             frame.pointers[local.name] = frame.out.define_anew(text)
 
     def task(self, name: str) -> str:
@@ -282,7 +205,7 @@ class _Job:
         return f"{head} {{\n{body}\n}}"
 
 
-def _share(part: _Part, statements: Statements) -> None:
+def _share(part: Part, statements: Statements) -> None:
     """The iterations [lo, hi) of the parallel loop."""
     assert part.loop is not None
     frame, axis = statements.frame, part.loop.axis
@@ -293,25 +216,6 @@ def _share(part: _Part, statements: Statements) -> None:
         end = frame.scalars.binary("add", _HI, start)
     frame.bounds[axis] = (part.start, part.start + part.extent - 1)
     statements.counted(axis, first, end, part.body, may_be_empty=True)
-
-
-def _units(kernel: Kernel, part: _Part) -> dict[str, int]:
-    """How many lanes each register buffer is kept in (see `emit_registers`)."""
-    units: dict[str, int] = {}
-    buffers = kernel.buffers
-    for site in part.sites:
-        buffer = buffers[site.buffer]
-        if buffer.space is not Space.REGISTER or site.vector is None:
-            continue
-        axis = Var(INDEX, site.vector.name)
-        memory = buffer.layout.apply(site.indices) if buffer.layout else site.indices
-        terms = linear_sum(zip(memory, buffer.strides, strict=True))
-        if terms.pop(axis, 0) != 1:
-            continue
-        first = terms.pop(None, 0) + site.vector.start
-        lanes = unit_lanes(site.vector.lanes, (first, *terms.values()))
-        units[buffer.name] = unit_lanes(lanes, (units.get(buffer.name, lanes),))
-    return {local.name: units.get(local.name, 1) for local in kernel.locals}
 
 
 def symbol(name: str) -> str:

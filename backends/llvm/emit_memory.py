@@ -1,4 +1,4 @@
-"""Loads and stores: the address, whether the lanes lie side by side, and what must be masked.
+"""Loads and stores: whether the lanes lie side by side, and what must be masked.
 
 An access whose limits prove it in range is never masked. Elsewhere a vector access takes a mask,
 and a scalar load goes to the buffer's start where it must not happen: its value is not used there.
@@ -6,17 +6,16 @@ and a scalar load goes to the buffer's start where it must not happen: its value
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from ...errors import UnsupportedError
-from ...expr import INDEX, Const, Expr, Load, Var, index
-from ...tile.nodes import Buffer, Ref, Space
+from ...expr import Expr, Load, index
+from ...tile.nodes import Ref, Space
 from ...types import i32
+from .emit_address import Access, Addresses
 from .emit_convert import from_memory, to_memory
 from .emit_frame import Frame
-from .emit_index import Indices
-from .emit_place import Place, flat_place
 from .emit_registers import Key, Registers, gathered
 from .emit_text import Value, literal, memory_type, suffix
 from .text_builder import vector_type
@@ -24,88 +23,20 @@ from .text_builder import vector_type
 _VECTORS = (16, 32, 64)  # bytes of the vectors that nontemporal stores write
 
 
-@dataclass(frozen=True)
-class Access:
-    """An element of a buffer, or one for each lane.
-
-    `offset` counts elements from the buffer's start, the vector axis's term apart; `step` is that
-    term's factor, None where the offset depends on the lane in another way.
-    """
-
-    buffer: Buffer
-    offset: Mapping[Expr | None, int]
-    step: int | None
-    in_range: bool
-
-
 @dataclass
 class Memory:
     """Emits loads and stores; `versions` counts the stores that a buffer's loads may have seen."""
 
     frame: Frame
-    indices: Indices
+    addresses: Addresses
     registers: Registers
     aliased: frozenset[str]  # parameters whose memory another one may write
     versions: dict[str, int] = field(default_factory=dict)
     past_caches: bool = False  # whether a store went there, which other threads see late
-    _places: dict[int, Place] = field(default_factory=dict)
-
-    def access(self, name: str, at: tuple[Expr, ...]) -> Access:
-        """What an index of a buffer means here."""
-        frame = self.frame
-        name, at = frame.located(name, at)
-        buffer = frame.buffers[name]
-        place = self._place(buffer, at)
-        in_range, terms = place.in_range, self._bound(place)
-        if terms is None or not (in_range or frame.guard is None):
-            # Constants say more than the limits of the axes that they stand for.
-            place = flat_place(buffer, tuple(frame.resolve(part) for part in at), frame.bounds)
-            in_range, terms = place.in_range, dict(place.terms)
-        step: int | None = 0
-        for term, factor in terms.items():
-            if term is not None and frame.varies(term):
-                only = frame.vector is not None and term == Var(INDEX, frame.vector.name)
-                step = factor if only and step == 0 else None
-        if step and frame.vector is not None:
-            axis = frame.vector
-            terms.pop(Var(INDEX, axis.name))
-            terms[None] = terms.get(None, 0) + step * axis.start
-        return Access(buffer, terms, step, in_range)
-
-    def _place(self, buffer: Buffer, at: tuple[Expr, ...]) -> Place:
-        """The position by the axes of all loops, unrolled ones too: worked out once."""
-        limits = self.frame.bounds
-        known = self._places.get(id(at))
-        if known is None or known.buffer is not buffer or not known.holds(limits):
-            known = flat_place(buffer, at, limits)
-            self._places[id(at)] = known
-        return known
-
-    def _bound(self, place: Place) -> dict[Expr | None, int] | None:
-        """The position with replaced variables put in; None where that needs simplifying."""
-        terms: dict[Expr | None, int] = {}
-        constant, replaced = 0, self.frame.replaced
-        for term, factor in place.terms.items():
-            if term is None:
-                constant += factor
-            elif not isinstance(term, Var):
-                if not place.variables[term].isdisjoint(replaced):
-                    return None
-                terms[term] = factor
-            elif term.name not in replaced:
-                terms[term] = factor
-            else:
-                value = replaced[term.name]
-                if not isinstance(value, Const):
-                    return None
-                constant += factor * int(value.value)
-        if constant:
-            terms[None] = constant
-        return terms
 
     def load(self, load: Load) -> Value:
         """The value of a load; a vector where its index differs by lane."""
-        access = self.access(load.buffer, load.indices)
+        access = self.addresses.access(load.buffer, load.indices)
         if access.step is None or (access.step not in (0, 1) and not self._in_registers(access)):
             return self._gather(load)
         if self._in_registers(access):
@@ -121,35 +52,39 @@ class Memory:
             None if guard is None else guard.name,
             self.versions.get(access.buffer.name, 0),
         )
+        return self._once(key, lambda: self._load(access, guard))
+
+    def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` loads, unless that was loaded before and holds still."""
         for scope in reversed(self.frame.out.scopes):
             if key in scope.loads:
                 return scope.loads[key]
-        value = self._load(access, guard)
-        self.frame.out.scopes[-1].loads[key] = value
+        value = self.frame.out.scopes[-1].loads[key] = make()
         return value
 
     def _load(self, access: Access, guard: Value | None) -> Value:
         frame, dtype, lanes = self.frame, access.buffer.dtype, self._lanes(access)
-        kind = memory_type(dtype, lanes)
-        pointer = self._pointer(access)
+        kind, pointer = memory_type(dtype, lanes), self.addresses.pointer(access)
+        if guard is not None and lanes > 1 and (guard.lanes > 1 or access.buffer.elements < lanes):
+            raw = self._masked_load(access, pointer, guard)
+            return from_memory(frame.out, raw, dtype, lanes, native_half=frame.scalars.modern)
         if guard is not None:
-            if lanes > 1 and (guard.lanes > 1 or access.buffer.elements < lanes):
-                mask = frame.scalars.spread(guard, lanes)
-                align, rest = f"i32 {dtype.bytes}", f"{kind} zeroinitializer"
-                name = f"llvm.masked.load.{suffix(kind)}.p0"
-                frame.out.declare(f"declare {kind} @{name}(ptr, i32, {mask.type}, {kind})")
-                raw = frame.out.define_anew(
-                    f"call {kind} @{name}(ptr {pointer}, {align}, {mask}, {rest})"
-                )
-                raw = self._fenced(raw, kind, dtype.bytes * lanes)
-                return from_memory(
-                    frame.out, raw, dtype, lanes, native_half=frame.scalars.modern
-                )
-            active = frame.scalar_guard()
             base = frame.pointers[access.buffer.name]
+            active = frame.scalar_guard()
             pointer = frame.out.define(f"select {active}, ptr {pointer}, ptr {base}")
         raw = frame.out.define_anew(f"load {kind}, ptr {pointer}, align {dtype.bytes}")
         return from_memory(frame.out, raw, dtype, lanes, native_half=frame.scalars.modern)
+
+    def _masked_load(self, access: Access, pointer: str, guard: Value) -> str:
+        """The lanes that run, zero in the others."""
+        frame, dtype, lanes = self.frame, access.buffer.dtype, self._lanes(access)
+        kind = memory_type(dtype, lanes)
+        mask = frame.scalars.spread(guard, lanes)
+        align, rest = f"i32 {dtype.bytes}", f"{kind} zeroinitializer"
+        name = f"llvm.masked.load.{suffix(kind)}.p0"
+        frame.out.declare(f"declare {kind} @{name}(ptr, i32, {mask.type}, {kind})")
+        raw = frame.out.define_anew(f"call {kind} @{name}(ptr {pointer}, {align}, {mask}, {rest})")
+        return self._fenced(raw, kind, dtype.bytes * lanes)
 
     def _fenced(self, raw: str, kind: str, size: int) -> str:
         """A masked load's result, kept apart from the arithmetic on it.
@@ -179,8 +114,8 @@ class Memory:
     def words(self, name: str, at: tuple[Expr, ...], count: int) -> Value | None:
         """The 32-bit words `buffer[*at, 0..count]` of all lanes; None unless the elements of a
         word lie side by side and the words do so, too, or are all the same one."""
-        access = self.access(name, (*at, index(0)))
-        following = self.access(name, (*at, index(1)))
+        access = self.addresses.access(name, (*at, index(0)))
+        following = self.addresses.access(name, (*at, index(1)))
         expected = {None: 0, **access.offset}
         expected[None] += 1
         apart = following.offset != expected or access.step not in (0, count)
@@ -188,20 +123,18 @@ class Memory:
             return None
         version = self.versions.get(access.buffer.name, 0)
         key = ("words", access.buffer.name, tuple(access.offset.items()), access.step, version)
-        for scope in reversed(self.frame.out.scopes):
-            if key in scope.loads:
-                return scope.loads[key]
+        return self._once(key, lambda: self._words(access))
+
+    def _words(self, access: Access) -> Value:
         lanes = self._lanes(access)
-        kind = vector_type("i32", lanes)
-        align = access.buffer.dtype.bytes
-        raw = self.frame.out.define_anew(f"load {kind}, ptr {self._pointer(access)}, align {align}")
-        value = self.frame.scalars.spread(Value(raw, i32, lanes), self._vector_lanes())
-        self.frame.out.scopes[-1].loads[key] = value
-        return value
+        kind, align = vector_type("i32", lanes), access.buffer.dtype.bytes
+        pointer = self.addresses.pointer(access)
+        raw = self.frame.out.define_anew(f"load {kind}, ptr {pointer}, align {align}")
+        return self.frame.scalars.spread(Value(raw, i32, lanes), self._vector_lanes())
 
     def store(self, target: Ref, value: Value, *, nontemporal: bool = False) -> None:
         """Write a value; one that differs by lane needs a target that does, too."""
-        access = self.access(target.buffer, target.indices)
+        access = self.addresses.access(target.buffer, target.indices)
         lanes = 1 if access.step == 0 else self._vector_lanes()
         if value.lanes > lanes:
             raise UnsupportedError(
@@ -225,7 +158,7 @@ class Memory:
         """The units of a register buffer that a write to `target` changes; none for memory."""
         if self.frame.buffer_of(target.buffer).space is not Space.REGISTER:
             return ()
-        access = self.access(target.buffer, target.indices)
+        access = self.addresses.access(target.buffer, target.indices)
         return self.registers.keys(access.buffer.name, self._elements(access))
 
     def touch(self, buffer: str) -> None:
@@ -240,7 +173,7 @@ class Memory:
     def _store(self, access: Access, raw: str, lanes: int, *, nontemporal: bool = False) -> None:
         frame, dtype = self.frame, access.buffer.dtype
         kind = memory_type(dtype, lanes)
-        pointer = self._pointer(access)
+        pointer = self.addresses.pointer(access)
         store = f"store {kind} {raw}, ptr {pointer}, align {dtype.bytes}"
         guard = frame.guard
         size = dtype.bytes * lanes
@@ -280,17 +213,15 @@ class Memory:
         spread = out.define(f"shufflevector {kind} {raw}, {kind} poison, <{count} x i32> <{order}>")
         name, flags = f"llvm.masked.store.{suffix(wide)}.p0", f"<{count} x i1>"
         out.declare(f"declare void @{name}({wide}, ptr, i32, {flags})")
-        out.line(
-            f"call void @{name}({wide} {spread}, ptr {self._pointer(access)}, i32 {dtype.bytes}, "
-            f"{flags} <{mask}>)"
-        )
+        to = f"ptr {self.addresses.pointer(access)}, i32 {dtype.bytes}"
+        out.line(f"call void @{name}({wide} {spread}, {to}, {flags} <{mask}>)")
 
     def _scatter(self, target: Ref, raw: str, lanes: int) -> None:
         kind = memory_type(self.frame.buffer_of(target.buffer).dtype, lanes)
         for lane in range(lanes):
             element = self.frame.out.define(f"extractelement {kind} {raw}, i32 {lane}")
             with self.frame.at_lane(lane):
-                self._store(self.access(target.buffer, target.indices), element, 1)
+                self._store(self.addresses.access(target.buffer, target.indices), element, 1)
 
     def _store_past_caches(self, store: str, pointer: str, size: int, ordinary: str) -> None:
         """A nontemporal store of a whole vector; an ordinary one at an address that is not a
@@ -348,11 +279,7 @@ class Memory:
 
     def address(self, name: str, at: tuple[Expr, ...]) -> str:
         """The address of an element, in range or not."""
-        return self._pointer(self.access(name, at))
-
-    def _pointer(self, access: Access) -> str:
-        base = self.frame.pointers[access.buffer.name]
-        return self.indices.pointer(base, memory_type(access.buffer.dtype), access.offset)
+        return self.addresses.pointer(self.addresses.access(name, at))
 
     def _lanes(self, access: Access) -> int:
         return 1 if access.step == 0 else self._vector_lanes()

@@ -1,4 +1,4 @@
-"""Emission of statements: loops, branches, stores and reductions into a growing function.
+"""Emission of statements: loops, branches, calls and stores into a growing function.
 
 Loops are rotated (the test is at the bottom) and carry the registers that their bodies write in
 phis. Unrolled loops leave no trace but their constants.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...errors import UnsupportedError, VerifyError
-from ...expr import INDEX, Apply, Const, Expr, Load, Var, apply, bounds_of, index
+from ...expr import INDEX, Const, Expr, Var, apply, bounds_of, index
 from ...tile.nodes import (
     Accumulate,
     Async,
@@ -20,7 +20,6 @@ from ...tile.nodes import (
     Let,
     Loop,
     Proc,
-    Ref,
     Stmt,
     Store,
     Sync,
@@ -28,12 +27,12 @@ from ...tile.nodes import (
     Window,
 )
 from .emit_accesses import written_refs
+from .emit_accumulate import emit_accumulate
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_extern import emit_extern
 from .emit_frame import Binding, Frame, VectorAxis, has_loads
 from .emit_instructions import REQUESTS, RULES, emit_dot, emit_prefetch
-from .emit_reduce import identities, join_states, reduce_lanes
 from .emit_registers import Registers
 from .emit_text import ScopedText, Value
 from .emit_writes import Writes
@@ -77,7 +76,7 @@ class Statements:
                 result = self.evaluator.evaluate(value)
                 self.evaluator.memory.store(target, result, nontemporal=nontemporal)
             case Accumulate():
-                self._accumulate(stmt)
+                emit_accumulate(stmt, self.evaluator)
             case Call():
                 callee = self._enter(stmt)
                 with self.frame.inside(self.callees.windows(callee, self._windows(stmt))):
@@ -273,71 +272,8 @@ class Statements:
         out.lines.extend(text)
         out.line(f"br label %{done}")
 
-    def _accumulate(self, stmt: Accumulate) -> None:
-        frame, memory = self.frame, self.evaluator.memory
-        steps = [memory.access(t.buffer, t.indices).step for t in stmt.targets]
-        if None in steps:
-            self._accumulate_by_lane(stmt)
-            return
-        old = [self.evaluator.evaluate(_load_of(frame, target)) for target in stmt.targets]
-        moving = frame.vector is None or 0 not in steps
-        fused = self._fused(stmt, old[0]) if moving else None
-        if fused is not None:
-            memory.store(stmt.targets[0], fused)
-            return
-        values = [self.evaluator.evaluate(value) for value in stmt.values]
-        if not moving:
-            values = self._over_lanes(stmt.combiner, values)
-        self._join(stmt, values, old)
-
-    def _accumulate_by_lane(self, stmt: Accumulate) -> None:
-        """Lanes one after the other: two may mean the same element."""
-        frame = self.frame
-        assert frame.vector is not None
-        for lane in range(frame.vector.lanes):
-            with frame.at_lane(lane):
-                values = [self.evaluator.evaluate(value) for value in stmt.values]
-                targets = [_load_of(frame, target) for target in stmt.targets]
-                self._join(stmt, values, [self.evaluator.evaluate(load) for load in targets])
-
-    def _join(self, stmt: Accumulate, values: list[Value], old: list[Value]) -> None:
-        pairs = [self.evaluator.together(a, b) for a, b in zip(values, old, strict=True)]
-        new = [pair[0] for pair in pairs]
-        joined = join_states(self.frame.scalars, stmt.combiner, new, [pair[1] for pair in pairs])
-        for target, value in zip(stmt.targets, joined, strict=True):
-            self.evaluator.memory.store(target, value)
-
-    def _fused(self, stmt: Accumulate, old: Value) -> Value | None:
-        """old + a * b in one instruction, for a sum of products of f64 or f32."""
-        match stmt.values:
-            case (Apply(function="mul", dtype=dtype, args=(a, b)),) if (
-                stmt.combiner == "sum" and dtype.is_float and dtype.bits >= 32
-            ):
-                factors = self.evaluator.evaluate(a), self.evaluator.evaluate(b)
-                return self.frame.scalars.multiply_add(*self.evaluator.together(*factors, old))
-        return None
-
-    def _over_lanes(self, combiner: str, values: list[Value]) -> list[Value]:
-        """All lanes joined in a fixed tree; lanes that do not run count as the identity."""
-        frame = self.frame
-        assert frame.vector is not None
-        lanes = frame.vector.lanes
-        wide = [frame.scalars.spread(value, lanes) for value in values]
-        if frame.guard is not None:
-            guard = frame.scalars.spread(frame.guard, lanes)
-            neutral = identities(combiner, wide)
-            wide = [
-                frame.scalars.select(guard, value, other)
-                for value, other in zip(wide, neutral, strict=True)
-            ]
-        return reduce_lanes(frame.scalars, combiner, wide)
-
     def _forget_stored(self, body: Block) -> None:
         """What a loop's body stores may have changed before its later iterations load it."""
         refs = written_refs(body, self.callees)
         for name in sorted({self.frame.buffer_of(ref.buffer).name for ref in refs}):
             self.evaluator.memory.touch(name)
-
-
-def _load_of(frame: Frame, target: Ref) -> Load:
-    return Load(frame.buffer_of(target.buffer).dtype, target.buffer, target.indices)
