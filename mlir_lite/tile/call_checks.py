@@ -10,9 +10,8 @@ from itertools import combinations
 from typing import TypeAlias
 
 from ..errors import VerifyError
-from ..memory import ALIGNMENT
 from ..types import bool_
-from .access_checks import AccessChecks
+from .accesses import Accesses
 from .in_place import is_elementwise
 from .intervals import common, merged, swept
 from .nodes import Accumulate, Buffer, Kernel
@@ -28,6 +27,7 @@ from .program import (
     WhileStep,
     calls_of,
 )
+from .slot_checks import program_error
 
 Turns: TypeAlias = Mapping[str, int]  # of the loops around, by name
 
@@ -78,46 +78,6 @@ class CallChecks:
 
     def fail(self, message: str, number: int | None = None) -> VerifyError:
         return program_error(self.program, message, number)
-
-    def check_slots(self) -> None:
-        if len(self.slots) != len(self.program.slots):
-            raise self.fail("two slots have one name")
-        if len(self.kernels) != len(self.program.kernels):
-            raise self.fail("two kernels have one name")
-        for names, role in (
-            (self.program.params, Role.PARAMETER),
-            (self.program.results, Role.RESULT),
-        ):
-            for name in names:
-                if name not in self.slots or self.slots[name].role != role:
-                    raise self.fail(f"'{name}' is no slot of role {role}")
-        given = [slot.name for slot in self.program.slots if slot.role == Role.PARAMETER]
-        if sorted(given) != sorted(self.program.params):
-            raise self.fail("its parameters are not its slots of role parameter")
-        for slot in self.program.slots:
-            self.check_place(slot)
-            self.check_donor(slot)
-
-    def check_place(self, slot: Slot) -> None:
-        if slot.role != Role.ARENA:
-            if slot.offset is not None:
-                raise self.fail(f"'{slot.name}' is not in the arena, but has an offset")
-            return
-        if slot.offset is None or slot.offset < 0 or slot.offset % ALIGNMENT:
-            raise self.fail(f"'{slot.name}' lies at {slot.offset}: no multiple of {ALIGNMENT}")
-        memory = self.program.memory
-        if memory is not None and slot.offset + slot.type.nbytes > memory.arena_bytes:
-            raise self.fail(f"'{slot.name}' ends beyond the arena's {memory.arena_bytes} bytes")
-
-    def check_donor(self, slot: Slot) -> None:
-        if slot.donor is None:
-            return
-        donor = self.slots.get(slot.donor)
-        fits = donor is not None and (donor.role, donor.type) == (Role.PARAMETER, slot.type)
-        if slot.role != Role.RESULT or not fits:
-            raise self.fail(f"'{slot.name}' cannot lie in '{slot.donor}'")
-        if [other.donor for other in self.program.slots].count(slot.donor) > 1:
-            raise self.fail(f"two results lie in '{slot.donor}'")
 
     def check_steps(self, steps: tuple[Step, ...], number: int, turns: Turns) -> None:
         """Check steps of which the first call has this number, in these turns of the loops."""
@@ -296,19 +256,11 @@ class CallChecks:
                 raise self.fail(f"the result '{name}' is not wholly written")
 
 
-def program_error(program: Program, message: str, number: int | None = None) -> VerifyError:
-    """What is wrong with a program, or with its call of this number."""
-    where = f"program '{program.name}'"
-    if number is not None and 0 <= number < len(program.calls):
-        where += f", step {number} ('{program.calls[number].kernel}')"
-    return VerifyError(f"{where}: {message}")
-
-
 def _read_first(kernel: Kernel) -> Iterator[str]:
     """The outputs whose given contents count: the kernel's text reads them before it writes."""
     seen: set[str] = set()
-    checks = AccessChecks(kernel)
-    for site in checks.sites(checks.body):
+    accesses = Accesses(kernel)
+    for site in accesses.sites(accesses.body):
         access = site.access
         if access.buffer in seen:
             continue

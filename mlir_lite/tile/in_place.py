@@ -14,7 +14,7 @@ from itertools import product
 
 from ..expr import INDEX, Bounds, Expr, Var, bounds_of, loads_of
 from ..expr.simplify import from_linear, linear
-from .access_checks import AccessChecks, Site
+from .accesses import Accesses, Site
 from .conditions import conditional_bounds, loop_conditions
 from .dependence import dimensions_of, flat_index, names_bound_in, separated
 from .nodes import Async, Buffer, Kernel
@@ -34,17 +34,17 @@ class InPlace:
         self._limits: dict[int, list[tuple[int, int]]] = {}
 
     @cached_property
-    def _checks(self) -> AccessChecks:
-        return AccessChecks(self._kernel)
+    def _accesses(self) -> Accesses:
+        return Accesses(self._kernel)
 
     @cached_property
     def _sites(self) -> list[tuple[int, Site]]:
-        return list(enumerate(self._checks.sites(self._checks.body)))
+        return list(enumerate(self._accesses.sites(self._accesses.body)))
 
     @cached_property
     def _is_late(self) -> bool:
         """Whether something may happen later than where it stands."""
-        return any(isinstance(stmt, Async) for stmt in walk_scoped(self._checks.body))
+        return any(isinstance(stmt, Async) for stmt in walk_scoped(self._accesses.body))
 
     def is_proven(self, read: Buffer, written: Buffer) -> bool:
         """As `is_elementwise` of two parameters of the kernel."""
@@ -63,7 +63,7 @@ class InPlace:
         alike = read.shape == written.shape
         return all(
             (alike and self._lie_apart(at, when))
-            or _is_safe(self._checks, earlier, later, at <= when, read, written, inner)
+            or _is_safe(self._accesses, earlier, later, at <= when, read, written, inner)
             for (at, earlier), (when, later) in product(reads, stores)
         )
 
@@ -76,16 +76,16 @@ class InPlace:
     def _limits_of(self, at: int) -> list[tuple[int, int]]:
         """The inclusive limits of a site's indices."""
         if at not in self._limits:
-            checks, (_, site) = self._checks, self._sites[at]
-            held = [checks.plain(part) for part in _held(site)]
+            accesses, (_, site) = self._accesses, self._sites[at]
+            held = [accesses.plain(part) for part in _held(site)]
             self._limits[at] = [
-                conditional_bounds(place, held, checks.bounds) for place in site.access.indices
+                conditional_bounds(place, held, accesses.bounds) for place in site.access.indices
             ]
         return self._limits[at]
 
 
 def _is_safe(
-    checks: AccessChecks,
+    accesses: Accesses,
     reading: Site,
     writing: Site,
     in_order: bool,
@@ -103,7 +103,7 @@ def _is_safe(
     if read.shape == written.shape:  # pieces of a matrix often lie apart in one dimension only
         places, shape = [reading.access.indices, writing.access.indices], read.shape
         apart = [*(mine - theirs for mine, theirs in zip(*places, strict=True)), *apart]
-    bounds = _narrowed(checks.bounds, reading, writing)
+    bounds = _narrowed(accesses.bounds, reading, writing)
     dimensions = dimensions_of(places, shape)
     for outer, other in zip(reading.loops, writing.loops, strict=False):
         if outer is not other:
@@ -115,7 +115,7 @@ def _is_safe(
     differences = [from_linear(linear(difference)) for difference in apart]
     if any(not low <= 0 <= high for low, high in (bounds_of(it, bounds) for it in differences)):
         return True  # which is told much sooner than what conditions say
-    held = [checks.plain(condition) for condition in _held(reading, writing)]
+    held = [accesses.plain(condition) for condition in _held(reading, writing)]
     limits = (conditional_bounds(difference, held, bounds) for difference in differences)
     return any(not low <= 0 <= high for low, high in limits)
 

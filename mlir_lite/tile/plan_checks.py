@@ -8,10 +8,11 @@ from collections.abc import Set
 from itertools import combinations
 
 from ..memory import ALIGNMENT
-from .call_checks import STATUS, CallChecks, program_error
+from .call_checks import STATUS, CallChecks
 from .in_place import is_elementwise
 from .nodes import Buffer
 from .program import CallStep, Program, Role, Slot
+from .slot_checks import check_slots, program_error
 from .uses import Life, innermost_loops, lives_of, uses_of
 
 
@@ -63,8 +64,8 @@ def verify_program(program: Program) -> None:
 
     The kernels themselves are `verify_kernel`'s to check.
     """
+    check_slots(program)
     checks = CallChecks(program)
-    checks.check_slots()
     checks.check_steps(program.steps, 0, {})
     checks.check_results()
     check_overlaps(program)

@@ -23,8 +23,9 @@ from ..expr import (
     walk_expr,
 )
 from ..types import DType, bool_
-from .access_checks import AccessChecks, statement_text
+from .accesses import Accesses, statement_text
 from .alignment import check_alignment
+from .bounds_checks import check_bounds
 from .inline import Scope, callee_of
 from .nodes import (
     Accumulate,
@@ -42,6 +43,7 @@ from .nodes import (
     Store,
 )
 from .plan_checks import live_bytes, verify_program
+from .race_checks import check_races
 from .scopes import THREAD_KINDS, buffers_in, constant_limits, inner_blocks, targets_of, walk_scoped
 from .traverse import blocks_of, expressions_of, walk
 
@@ -59,14 +61,14 @@ def verify_kernel(kernel: Kernel, *, strict: bool = False) -> None:
     for proc in kernel.procs:
         _Names(kernel, proc.params + proc.locals, frozenset(proc.scalars)).check(proc.body)
     check_alignment(kernel)
-    checks = AccessChecks(kernel)
-    _check_writes(kernel, checks)
-    _check_registers(checks)
-    _check_fragments(checks)
-    _check_thread_registers(checks, checks.body, ())
-    _check_initialised(checks)
-    checks.check_bounds(strict=strict)
-    checks.check_races()
+    accesses = Accesses(kernel)
+    _check_writes(kernel, accesses)
+    _check_registers(accesses)
+    _check_fragments(accesses)
+    _check_thread_registers(accesses, accesses.body, ())
+    _check_initialised(accesses)
+    check_bounds(accesses, strict=strict)
+    check_races(accesses)
 
 
 def _unique(kernel: Kernel, names: Iterable[str], what: str) -> None:
@@ -220,60 +222,60 @@ class _Names:
             raise self.fail(call, f"the window of '{buffer.name}' is not contiguous")
 
 
-def _check_writes(kernel: Kernel, checks: AccessChecks) -> None:
+def _check_writes(kernel: Kernel, accesses: Accesses) -> None:
     read_only = {param.name for param in kernel.params} - set(kernel.outputs)
     written: set[str] = set()
-    for stmt in walk_scoped(checks.body):
+    for stmt in walk_scoped(accesses.body):
         for target in targets_of(stmt):
             if target.buffer in read_only:
-                raise checks.fail(stmt, f"'{target.buffer}' is written, but is no output")
+                raise accesses.fail(stmt, f"'{target.buffer}' is written, but is no output")
             written.add(target.buffer)
     for name in kernel.outputs:
         if name not in written:
             raise VerifyError(f"kernel '{kernel.name}': the output '{name}' is never written")
 
 
-def _check_registers(checks: AccessChecks) -> None:
+def _check_registers(accesses: Accesses) -> None:
     """Registers have no addresses: an index is constant once its loops are unrolled."""
     unrolled = {
         stmt.axis
-        for stmt in walk_scoped(checks.body)
+        for stmt in walk_scoped(accesses.body)
         if isinstance(stmt, Loop) and stmt.kind in (Kind.VECTOR, Kind.UNROLL)
     }
-    for site in checks.sites(checks.body):
+    for site in accesses.sites(accesses.body):
         name = site.access.buffer
-        if checks.buffers[name].space != Space.REGISTER:
+        if accesses.buffers[name].space != Space.REGISTER:
             continue
         for part in site.access.indices:
             loaded = any(isinstance(node, Load) for node in walk_expr(part))
             if loaded or not vars_of(part) <= unrolled:
-                raise checks.fail(
+                raise accesses.fail(
                     site.access.stmt, f"an index of the register '{name}' is not constant"
                 )
 
 
-def _check_fragments(checks: AccessChecks) -> None:
+def _check_fragments(accesses: Accesses) -> None:
     """A lane has its own part of a fragment only; instructions of the warp have all of it."""
-    for site in checks.sites(checks.body):
+    for site in accesses.sites(accesses.body):
         access = site.access
         lanes = [loop.axis for loop in site.loops if loop.kind is Kind.LANE]
-        if not lanes or checks.buffers[access.buffer].space is not Space.FRAGMENT:
+        if not lanes or accesses.buffers[access.buffer].space is not Space.FRAGMENT:
             continue
         if access.indices[-2] != Var(INDEX, lanes[-1]):
-            raise checks.fail(
+            raise accesses.fail(
                 access.stmt, f"a lane has no part of '{access.buffer}' but its own"
             )
 
 
 def _check_thread_registers(
-    checks: AccessChecks, body: Block, outside: tuple[str, ...]
+    accesses: Accesses, body: Block, outside: tuple[str, ...]
 ) -> None:
     """A register belongs to one thread: no two thread loops share one, nor do the code around."""
     for stmt in body:
         if isinstance(stmt, Loop) and stmt.kind in THREAD_KINDS:
             for name in outside:
                 if name in buffers_in(stmt):
-                    raise checks.fail(
+                    raise accesses.fail(
                         stmt, f"the register '{name}' is used outside of these threads too"
                     )
         declared = tuple(
@@ -282,16 +284,16 @@ def _check_thread_registers(
             if local.space == Space.REGISTER
         )
         for inner in inner_blocks(stmt):
-            _check_thread_registers(checks, inner, (*outside, *declared))
+            _check_thread_registers(accesses, inner, (*outside, *declared))
 
 
-def _check_initialised(checks: AccessChecks) -> None:
+def _check_initialised(accesses: Accesses) -> None:
     """A local is written before it is read, as far as the order of the text tells."""
-    written: set[str] = {param.name for param in checks.kernel.params}
-    for site in checks.sites(checks.body):
+    written: set[str] = {param.name for param in accesses.kernel.params}
+    for site in accesses.sites(accesses.body):
         access = site.access
         joins = isinstance(access.stmt, Accumulate)
         if access.buffer not in written and (joins or not access.writes) and not site.conditions:
-            raise checks.fail(access.stmt, f"'{access.buffer}' is read before it is written")
+            raise accesses.fail(access.stmt, f"'{access.buffer}' is read before it is written")
         if access.writes:
             written.add(access.buffer)
