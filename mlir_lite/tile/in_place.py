@@ -16,9 +16,10 @@ from ..expr import INDEX, Bounds, Expr, Var, bounds_of, loads_of
 from ..expr.simplify import from_linear, linear
 from .accesses import Accesses, Site
 from .conditions import conditional_bounds, loop_conditions
-from .dependence import dimensions_of, flat_index, names_bound_in, separated
+from .dependence import names_bound_in
 from .nodes import Async, Buffer, Kernel
 from .scopes import walk_scoped
+from .separation import dimensions_of, flat_index, separated
 
 
 def is_elementwise(kernel: Kernel, read: Buffer, written: Buffer) -> bool:

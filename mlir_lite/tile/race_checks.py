@@ -14,10 +14,11 @@ from ..expr.simplify import from_linear
 from ..types import Array
 from .accesses import Accesses, Site, points
 from .conditions import conditional_bounds
-from .dependence import distinct, flat_index, names_bound_in, private_in
+from .dependence import names_bound_in, private_in
 from .evaluate import evaluate
 from .nodes import Await, Block, Buffer, Loop, Space, Store, Sync
 from .scopes import PARALLEL_KINDS, constant_limits, inner_blocks, walk_scoped
+from .separation import distinct, flat_index
 from .tree import var
 
 
