@@ -12,7 +12,7 @@ from mlir_lite.tile.loops import mark, reorder, split
 from mlir_lite.tile.nodes import Kernel, Kind
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.program import CallStep, Program, Role, Slot, View
-from mlir_lite.tile.reductions import sink
+from mlir_lite.tile.sink import sink
 
 NAIVE = """
 kernel @matmul(%x: f32[64, 96], %w: f32[96, 32], %y: out f32[64, 32]) {

@@ -21,7 +21,8 @@ from ..ir import parameter
 from ..ops.strassen import LEFT, RESULT, RIGHT, quarters_of, signed_sum
 from ..ops.winograd import WinogradFilter
 from ..ops.winograd_transform import TAPS, Matrix, StraightLine, transform_of, transformed
-from ..tile.evaluate import Frame, evaluate
+from ..tile.evaluate import evaluate
+from ..tile.frame import Frame
 from ..tile.nodes import Let
 from ..types import Array, TensorType, f32
 from .schedule.gemm import LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK

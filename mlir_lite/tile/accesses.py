@@ -16,7 +16,8 @@ from ..expr import Apply, Expr, Load, apply, loads_of, substitute_vars, vars_of
 from ..expr.traverse import children
 from ..types import Array
 from .dependence import Access, plain_lets, static_bounds
-from .evaluate import Frame, evaluate
+from .evaluate import evaluate
+from .frame import Frame
 from .inline import Scope
 from .machine import bounded, limits
 from .nodes import Block, If, Kernel, Loop, Stmt

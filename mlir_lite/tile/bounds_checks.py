@@ -11,7 +11,8 @@ from ..expr.traverse import children
 from ..types import Array
 from .accesses import Accesses, Site, has_loads, points
 from .conditions import conditional_bounds
-from .evaluate import Frame, evaluate
+from .evaluate import evaluate
+from .frame import Frame
 from .scopes import constant_limits
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from ..expr import FUNCTIONS, INDEX, Apply, Expr, Load, vars_of, walk_expr
 from ..expr.traverse import loads_of
 from ..types import Array
-from .evaluate import Frame, evaluate
+from .evaluate import evaluate
+from .frame import Frame
 from .instructions import INSTRUCTIONS
 from .nodes import Accumulate, Block, Call, Extern, If, Kernel, Let, Loop, Proc, Stmt, Store
 from .traverse import blocks_of, expressions_of, walk

@@ -1,108 +1,22 @@
 """Values of expressions over a grid of loop iterations, in NumPy: the interpreter's arithmetic.
 
-A frame whose grid is `(m, n)` evaluates an expression for all `m * n` iterations of two loops at
-once. The axis of a deeper loop is an earlier dimension of the arrays, so that a value computed
-in an outer loop broadcasts in the inner ones without being reshaped.
+Every function does for all points of a frame's grid at once what one iteration does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import VerifyError
 from ..expr import COMBINERS, FUNCTIONS, Apply, Cast, Const, Expr, Load, Reduce, Var, cast_array
 from ..expr.traverse import loads_of
 from ..types import Array, DType
-from .nodes import Accumulate, Block, Buffer, Ref
-
-Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """The memory of a buffer: `data` is flat; the copy of each grid point starts at `base`."""
-
-    buffer: Buffer
-    data: Array
-    base: Index
-    strides: tuple[int, ...]
-
-    @staticmethod
-    def of(buffer: Buffer, data: Array) -> Storage:
-        """One copy, in flat row-major memory that is written through."""
-        return Storage(buffer, data, np.zeros((), np.int64), _strides(buffer.memory_shape))
-
-    @staticmethod
-    def garbage(buffer: Buffer, grid: tuple[int, ...]) -> Storage:
-        """A copy for each point of a grid, holding what no program would compute."""
-        points = prod(grid)
-        base = np.arange(points, dtype=np.int64).reshape(grid[::-1]) * buffer.elements
-        data = garbage(buffer.dtype, points * buffer.elements)
-        return Storage(buffer, data, base, _strides(buffer.memory_shape))
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Where an expression is evaluated: the names' values, the memory, the active iterations.
-
-    `grid` holds the extents of the loops run at once, outer first; `mask` says which points are
-    active (None: all). `reductions` are dimensions of the grid along which the accumulations into
-    these buffers may meet in one element. `pending` holds the asynchronous bodies of this thread
-    that have not run.
-    """
-
-    kernel: str
-    vars: dict[str, Array]
-    buffers: dict[str, Storage]
-    grid: tuple[int, ...] = ()
-    mask: Array | None = None
-    reductions: tuple[tuple[int, frozenset[str]], ...] = ()
-    pending: list[Pending] = field(default_factory=list)
-
-    def masked(self, condition: Array) -> Frame:
-        """The frame of the iterations in which the condition holds too."""
-        mask = condition if self.mask is None else self.mask & condition
-        return replace(self, mask=mask)
-
-    def expanded(
-        self, axis: str, start: int, stop: int, reduced: frozenset[str] = frozenset()
-    ) -> Frame:
-        """The frame that runs all of `start..stop` at once as one more dimension."""
-        rank = len(self.grid)
-        values = np.arange(start, stop, dtype=np.int64).reshape((stop - start,) + (1,) * rank)
-        self.vars[axis] = values
-        reductions = (*self.reductions, (rank, reduced)) if reduced else self.reductions
-        return replace(self, grid=(*self.grid, stop - start), reductions=reductions)
-
-    def thread(self) -> Frame:
-        """A copy for an iteration of its own: names, buffers and asynchronous work are private."""
-        return replace(self, vars=dict(self.vars), buffers=dict(self.buffers), pending=[])
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An asynchronous body with the frame it was issued in."""
-
-    group: str
-    body: Block
-    frame: Frame
-
-
-def _strides(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
-
-
-def garbage(dtype: DType, elements: int) -> Array:
-    """Uninitialised memory, made visible: NaN for floats, the bytes 0xCD for integers."""
-    if dtype.kind == "b":
-        return np.ones(elements, dtype.numpy)
-    pattern = 0xFF if dtype.is_float else 0xCD
-    return np.full(elements * dtype.bytes, pattern, np.uint8).view(dtype.numpy)
+from .fold import fold, masked_values, rows_of
+from .frame import Frame, Index, Storage
+from .nodes import Accumulate, Ref
 
 
 def evaluate(expr: Expr, frame: Frame) -> Array:
@@ -158,7 +72,7 @@ def _reduce(expr: Reduce, frame: Frame) -> Array:
     values = [evaluate(value, inner) for value in expr.values]
     full = inner.grid[rank:][::-1]
     shape = np.broadcast_shapes(*(value.shape for value in values), full + (1,) * rank)
-    columns = [_rows(value, shape, range(rank, len(inner.grid))) for value in values]
+    columns = [rows_of(value, shape, range(rank, len(inner.grid))) for value in values]
     identities = COMBINERS[expr.combiner].identity
     states: list[Array] = [
         np.full(shape[len(full) :], identity(dtype), dtype.numpy)
@@ -166,18 +80,6 @@ def _reduce(expr: Reduce, frame: Frame) -> Array:
     ]
     result = fold(expr.combiner, states, columns)[expr.component]
     return result.reshape(shape[len(full) :])
-
-
-def _rows(value: Array, shape: tuple[int, ...], dimensions: Sequence[int]) -> Array:
-    """The value broadcast, with these grid dimensions flattened in program order as axis 0."""
-    whole = np.broadcast_to(value, shape)
-    axes = [len(shape) - 1 - dimension for dimension in sorted(dimensions)]
-    rest = [axis for axis in range(len(shape)) if axis not in axes]
-    kept = tuple(1 if axis in axes else shape[axis] for axis in range(len(shape)))
-    moved = whole.transpose(axes + rest)
-    # The flattened dimensions stay as ones as well, so that the others keep their places.
-    count = prod(shape[axis] for axis in axes)
-    return moved.reshape((count, *kept))
 
 
 def locate(name: str, indices: Sequence[Expr], frame: Frame) -> tuple[Storage, Index]:
@@ -249,19 +151,19 @@ def accumulate(stmt: Accumulate, frame: Frame) -> None:
         return
     if frame.mask is not None:
         dtypes = [value.dtype for value in stmt.values]
-        arrays = _masked_values(stmt.combiner, arrays, dtypes, frame.mask)
+        arrays = masked_values(stmt.combiner, arrays, dtypes, frame.mask)
     rank = len(whole)
     met = tuple(whole[axis] if rank - 1 - axis in reduced else 1 for axis in range(rank))
     active = np.ones((), np.bool_) if frame.mask is None else frame.mask
     shapes = (array.shape for array in (*arrays, active, *(at for _, at in places)))
     shape = np.broadcast_shapes(met, *shapes)
-    rows = [_rows(array, shape, reduced) for array in arrays]
+    rows = [rows_of(array, shape, reduced) for array in arrays]
     kept = rows[0].shape[1:]
     spots = [np.broadcast_to(at, kept) for _, at in places]
     states = [storage.data[at] for (storage, _), at in zip(places, spots, strict=True)]
     joined = fold(stmt.combiner, states, rows)
     # An inactive point may share its place with an active one: it must not write at all.
-    touched = _rows(active, shape, reduced).any(axis=0)
+    touched = rows_of(active, shape, reduced).any(axis=0)
     for (storage, _), at, state in zip(places, spots, joined, strict=True):
         storage.data[at[touched]] = np.broadcast_to(state, kept)[touched]
 
@@ -281,44 +183,3 @@ def _scatter(combiner: str, storage: Storage, at: Index, value: Array, frame: Fr
         return
     active = np.broadcast_to(frame.mask, at.shape).T
     function.at(storage.data, places[active], values[active])
-
-
-def _masked_values(
-    combiner: str, arrays: Sequence[Array], dtypes: Sequence[DType], mask: Array
-) -> list[Array]:
-    """Put what changes no state where a point is not active."""
-    neutral: list[Array] = []
-    identities = COMBINERS[combiner].identity
-    for identity, array, dtype in zip(identities, arrays, dtypes, strict=True):
-        # x + 0.0 turns -0.0 into 0.0; x + -0.0 is x.
-        value = -0.0 if combiner == "sum" and dtype.is_float else identity(dtype)
-        neutral.append(np.where(mask, array, np.asarray(dtype.numpy.type(value))))
-    return neutral
-
-
-def fold(combiner: str, states: list[Array], rows: list[Array]) -> list[Array]:
-    """Join rows (along axis 0, in order) into states of the rows' shape, rounding at each step."""
-    function = COMBINERS[combiner].function
-    if not function:
-        return _fold_tuples(combiner, states, rows)
-    join = FUNCTIONS[function].evaluate
-    (state,), (values,) = states, rows
-    if len(values) > 1 and values[0].size < len(values):
-        assert isinstance(join, np.ufunc)
-        sequence = np.concatenate([np.broadcast_to(state, values.shape[1:])[None], values])
-        return [join.accumulate(sequence, axis=0, dtype=values.dtype)[-1]]
-    for value in values:
-        state = join(state, value)
-    return [state]
-
-
-def _fold_tuples(combiner: str, states: list[Array], rows: list[Array]) -> list[Array]:
-    """Join in a tree: the order matters for the rounding of sums only."""
-    join = COMBINERS[combiner].join
-    while len(rows[0]) > 1:
-        half = len(rows[0]) // 2
-        left, right = ([row[i : i + half] for row in rows] for i in (0, half))
-        joined = join(left, right)
-        rest = [row[2 * half :] for row in rows]
-        rows = [np.concatenate(parts) for parts in zip(joined, rest, strict=True)]
-    return join(states, [row[0] for row in rows])

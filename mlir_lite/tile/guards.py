@@ -18,8 +18,9 @@ from ..expr import (
     substitute_vars,
     vars_of,
 )
+from .lift_guards import conjuncts
 from .nodes import Accumulate, Block, If, Kernel, Kind, Loop, Stmt
-from .reductions import conjuncts, only_accumulates
+from .reductions import only_accumulates
 from .traverse import substitute_block, walk
 from .tree import (
     Names,

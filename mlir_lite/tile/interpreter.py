@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError, RunError, VerifyError, check
 from ..types import Array
-from .evaluate import garbage
+from .frame import garbage
 from .machine import Completion, Machine, Order, Plan
 from .nodes import Kernel
 from .program import CallStep, IfStep, LoopStep, Program, Role, Slot, Step, View, WhileStep

@@ -16,7 +16,8 @@ from ..errors import VerifyError, check
 from ..types import Array
 from .barriers import phase_parity
 from .dependence import Dependences, Mode
-from .evaluate import Frame, Pending, Storage, accumulate, evaluate, locate, store
+from .evaluate import accumulate, evaluate, locate, store
+from .frame import Frame, Pending, Storage
 from .inline import External, Scope
 from .lapack import run_routine
 from .nodes import Accumulate, Async, Await, Block, If, Kernel, Let, Loop, Space, Store, Sync, Wait

@@ -13,7 +13,8 @@ import numpy as np
 from ..expr import Expr, Load, loads_of, vars_of
 from ..expr.nodes import Const
 from ..types import Array
-from .evaluate import Frame, evaluate
+from .evaluate import evaluate
+from .frame import Frame
 from .inline import External, Scope, inline_calls
 from .nodes import Accumulate, Await, Block, Buffer, If, Kernel, Kind, Loop, Ref, Space, Stmt, Store
 from .traverse import blocks_of, expressions_of, map_blocks

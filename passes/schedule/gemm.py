@@ -34,8 +34,8 @@ from ...tile.nodes import Kernel, Kind, Loop, Store
 from ...tile.pieces import flatten, split_in_chunks, split_last
 from ...tile.prefetch import prefetch_next
 from ...tile.prefetch_tiles import prefetch_epilogue, prefetch_left
-from ...tile.reductions import sink
 from ...tile.segments import sum_in_segments
+from ...tile.sink import sink
 from ...tile.staging import stage_reads
 from ...tile.streams import stream_blocks
 from ...tile.tree import extent_of, loops_of

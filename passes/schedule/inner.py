@@ -18,7 +18,8 @@ from ...expr import Apply, Load, vars_of
 from ...target import Target
 from ...tile.loops import mark, reorder, vectorise
 from ...tile.nodes import Kernel, Kind
-from ...tile.reductions import sink, split_accumulator
+from ...tile.reductions import split_accumulator
+from ...tile.sink import sink
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, stride, updates
 from .cost import inner_tile

@@ -25,7 +25,8 @@ from ...tile.nests import iterations_are_private
 from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, Store
 from ...tile.partials import cut_reduction, interleave
 from ...tile.prefetch import prefetch_streams
-from ...tile.reductions import sink, split_accumulator
+from ...tile.reductions import split_accumulator
+from ...tile.sink import sink
 from ...tile.traverse import walk
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles

@@ -17,7 +17,7 @@ from ...tile.nodes import Kernel
 from ...tile.partials import cut_sums
 from ...tile.pieces import split_last
 from ...tile.prefetch import prefetch_rows
-from ...tile.reductions import sink
+from ...tile.sink import sink
 from ...tile.streams import stream
 from ...tile.tree import base, extent_of, has_constant_limits, loops_of
 from ...types import DType

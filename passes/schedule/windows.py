@@ -21,7 +21,7 @@ from ...target import Target
 from ...tile.guards import share_guards
 from ...tile.loops import Tail, distribute, mark, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind
-from ...tile.reductions import sink
+from ...tile.sink import sink
 from ...tile.traverse import expressions_of, walk
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, updates

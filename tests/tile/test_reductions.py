@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mlir_lite.expr import loads_of
+from mlir_lite.tile.lift_guards import lift_guards
 from mlir_lite.tile.loops import distribute, mark, reorder, split, vectorise
 from mlir_lite.tile.nodes import Accumulate, Kernel, Kind
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.reductions import lift_guards, sink, split_accumulator
+from mlir_lite.tile.reductions import split_accumulator
+from mlir_lite.tile.sink import sink
 from mlir_lite.tile.traverse import walk
 
 from .stepping import expect_step, same_kernel

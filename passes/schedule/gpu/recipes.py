@@ -12,9 +12,9 @@ from dataclasses import replace
 from ....target import Gpu
 from ....tile.alignment import WIDEST, with_needed_alignment
 from ....tile.collapse import collapse_alike
+from ....tile.lift_guards import lift_guards
 from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt
-from ....tile.reductions import lift_guards
 from ....tile.scopes import THREAD_KINDS
 from ....tile.traverse import map_blocks, walk
 from ....tile.tree import tidy, without_unread
