@@ -12,8 +12,8 @@ from typing import TypeAlias
 from ..expr import INDEX, Expr, Var, index, loads_of
 from ..ir import Op, Value
 from ..sizes import Shape, static
-from ..tile.nodes import Block, Buffer, If, Kernel, Loop, Ref, Store
-from ..tile.tree import tidy
+from ..tile.nodes import Block, Buffer, If, Kernel, Ref, Store
+from ..tile.tree import loops_over, tidy
 from .bodies import Recorded
 
 STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
@@ -53,8 +53,7 @@ def _checking(
     """A kernel that asks a condition on `values`, of which it reads some, over a shape."""
     at, condition, message = found
     block: Block = (If(condition, (Store(Ref(STATUS, (index(0),)), index(status)),)),)
-    for axis, extent in zip(reversed(at), reversed(static(shape)), strict=True):
-        block = (Loop(axis.name, index(0), index(extent), block),)
+    block = loops_over(zip((axis.name for axis in at), static(shape), strict=True), block)
     places = list(dict.fromkeys(values))
     params = [
         Buffer(f"x{places.index(value)}", value.dtype, value.type.static_shape) for value in read

@@ -23,15 +23,14 @@ from ..expr import (
     apply,
     const,
     contains_reduce,
-    index,
     rewrite_expr,
     substitute_vars,
 )
 from ..expr.traverse import children
 from ..ir import Constant, Function, Node, Value, users_of
 from ..text import fresh_name
-from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
-from ..tile.tree import tidy
+from ..tile.nodes import Accumulate, Buffer, Kernel, Ref, Space, Stmt, Store
+from ..tile.tree import loops_over, tidy
 from .bodies import Body, Read, cost_of, reads_of, record_body
 
 CHEAP = 2  # an expression of this cost may be computed again for every use
@@ -172,9 +171,8 @@ class Lowering:
             if value in self.buffers:
                 final = self._finished(expr, block, accumulators)
                 block.append(Store(Ref(self.buffers[value].name, at), final))
-        for axis, extent in zip(reversed(at), reversed(shape), strict=True):
-            block = [Loop(axis.name, index(0), index(extent), tuple(block))]
-        self.nests.extend(block)
+        axes = zip((axis.name for axis in at), shape, strict=True)
+        self.nests.extend(loops_over(axes, tuple(block)))
 
     def _at(self, node: Node, at: tuple[Expr, ...]) -> tuple[Expr, ...]:
         """The results of a body at an index, with real buffers and inlined operands in them."""
@@ -250,10 +248,7 @@ class Lowering:
         values = tuple(self._finished(value, inner, {}) for value in expr.values)
         targets = tuple(Ref(name, ()) for name in names)
         inner.append(Accumulate(expr.combiner, targets, values))
-        update: Block = tuple(inner)
-        for axis, extent in reversed(expr.axes):
-            update = (Loop(axis, index(0), index(extent), update),)
-        block.extend(update)
+        block.extend(loops_over(expr.axes, tuple(inner)))
         return tuple(names)
 
 

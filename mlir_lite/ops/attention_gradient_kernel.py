@@ -14,8 +14,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..expr import INDEX, Expr, Load, Var, apply, cast, const, index, select
+from ..expr import Expr, Load, Var, apply, cast, const, index, select
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
+from ..tile.tree import loops_over, var
 from .body import Indices, computing_type
 from .stored import Stored
 
@@ -42,7 +43,7 @@ class _Gradient:
 
     @property
     def batch(self) -> Indices:
-        return tuple(Var(INDEX, f"b{axis}") for axis in range(len(self.results[0].shape) - 2))
+        return tuple(var(f"b{axis}") for axis in range(len(self.results[0].shape) - 2))
 
     def kernel(self, name: str) -> Kernel:
         wide = self.results[0].dtype
@@ -52,15 +53,15 @@ class _Gradient:
             Buffer(entry, wide, (), Space.REGISTER) for entry in ("score", "top", "total", "toward")
         )
         body = (*self._cleared(1), *self._cleared(2), self._query(weights))
-        for axis, extent in reversed(list(enumerate(self.results[0].shape[:-2]))):
-            body = (_loop(f"b{axis}", extent, *body),)
+        batch = ((f"b{axis}", extent) for axis, extent in enumerate(self.results[0].shape[:-2]))
+        body = loops_over(batch, body)
         params = (*self.given.values(), *self.results)
         outputs = tuple(result.name for result in self.results)
         return Kernel(name, params, outputs, body, (weights, *row))
 
     def _cleared(self, position: int) -> Block:
         result = self.results[position]
-        at = (Var(INDEX, f"t{position}"), Var(INDEX, f"d{position}"))
+        at = (var(f"t{position}"), var(f"d{position}"))
         clear = Store(Ref(result.name, (*self.batch, *at)), const(0, result.dtype))
         rows, columns = result.shape[-2:]
         return (_loop(at[0].name, rows, _loop(at[1].name, columns, clear)),)
@@ -72,78 +73,85 @@ class _Gradient:
 
     def _query(self, weights: Buffer) -> Stmt:
         """All that a query adds."""
-        of_queries, of_keys, of_values = self.results
-        wide, scale = weights.dtype, self.scale
-        keys, width = of_values.shape[-2:]
-        depth = of_queries.shape[-1]
-        s = Var(INDEX, "s")
-
-        def weight(t: Var) -> Load:
-            return Load(wide, weights.name, (t,))
-
-        def value(name: str) -> Load:
-            return Load(wide, name, ())
-
-        t, u, v, w = (Var(INDEX, f"t.{stage}") for stage in ("score", "top", "power", "change"))
-        d, e, f, g, h, x = (Var(INDEX, f"d.{stage}") for stage in range(6))
-        score = self._score(value("score"), s, t)
-        product = self._read("queries", s, d) * self._read("keys", t, d)
-        scored = (
-            Store(Ref("score", ()), const(0, wide)),
-            _loop(d.name, depth, _add(Ref("score", ()), product)),
-            Store(Ref(weights.name, (t,)), score),
-        )
-        powered = (
-            Store(Ref(weights.name, (v,)), apply("exp", weight(v) - value("top"))),
-            _add(Ref("total", ()), weight(v)),
-        )
-        along = self._read("along", s, index(0))
-        arrived = self._read("arrived", s, f)
-        changed = (
-            Store(Ref(weights.name, (w,)), weight(w) / value("total")),
-            Store(Ref("toward", ()), const(0, wide)),
-            _loop(
-                e.name,
-                width,
-                _add(Ref("toward", ()), self._read("arrived", s, e) * self._read("values", w, e)),
-            ),
-            _loop(
-                f.name,
-                width,
-                _add(Ref(of_values.name, (*self.batch, w, f)), weight(w) * arrived),
-            ),
-            Store(
-                Ref(weights.name, (w,)), weight(w) * (value("toward") - along) * const(scale, wide)
-            ),
-            _loop(
-                g.name,
-                depth,
-                _add(
-                    Ref(of_keys.name, (*self.batch, w, g)), weight(w) * self._read("queries", s, g)
-                ),
-            ),
-        )
-        place = Ref(of_queries.name, (*self.batch, s, h))
-        found = (
-            Store(Ref("score", ()), const(0, wide)),
-            _loop(
-                x.name,
-                keys,
-                _add(Ref("score", ()), weight(x) * self._read("keys", x, h)),
-            ),
-            Store(place, value("score")),
-        )
+        of_queries, of_keys, _ = self.results
+        keys, depth = of_keys.shape[-2:]
+        s, t = var("s"), var("t.top")
         return _loop(
             s.name,
             of_queries.shape[-2],
-            _loop(t.name, keys, *scored),
-            Store(Ref("top", ()), const(-math.inf, wide)),
-            _loop(u.name, keys, _add(Ref("top", ()), weight(u), "max")),
-            Store(Ref("total", ()), const(0, wide)),
-            _loop(v.name, keys, *powered),
-            _loop(w.name, keys, *changed),
-            _loop(h.name, depth, *found),
+            self._scores(weights, s),
+            self._set("top", -math.inf),
+            _loop(t.name, keys, _add(Ref("top", ()), _at(weights, t), "max")),
+            self._set("total", 0),
+            self._powers(weights),
+            self._changes(weights, s),
+            _loop("d.4", depth, *self._of_query(weights, s, var("d.4"))),
         )
+
+    def _scores(self, weights: Buffer, s: Var) -> Stmt:
+        """`for t: weights[t] = sum over d of queries[s, d] * keys[t, d]`, scaled and masked."""
+        keys, depth = self.results[1].shape[-2:]
+        t, d = var("t.score"), var("d.0")
+        product = self._read("queries", s, d) * self._read("keys", t, d)
+        return _loop(
+            t.name,
+            keys,
+            self._set("score", 0),
+            _loop(d.name, depth, _add(Ref("score", ()), product)),
+            Store(Ref(weights.name, (t,)), self._score(self._get("score"), s, t)),
+        )
+
+    def _powers(self, weights: Buffer) -> Stmt:
+        """`for t: weights[t] = exp(weights[t] - top);  total += weights[t]`."""
+        t = var("t.power")
+        power = apply("exp", _at(weights, t) - self._get("top"))
+        return _loop(
+            t.name,
+            weights.shape[0],
+            Store(Ref(weights.name, (t,)), power),
+            _add(Ref("total", ()), _at(weights, t)),
+        )
+
+    def _changes(self, weights: Buffer, s: Var) -> Stmt:
+        """What a query adds to the gradients of values and keys; its weights become the gradients
+        of its scores."""
+        _, of_keys, of_values = self.results
+        width, depth = of_values.shape[-1], of_keys.shape[-1]
+        t, e, f, g = var("t.change"), var("d.1"), var("d.2"), var("d.3")
+        weight, scale = _at(weights, t), const(self.scale, weights.dtype)
+        toward = self._read("arrived", s, e) * self._read("values", t, e)
+        to_value = weight * self._read("arrived", s, f)
+        change = weight * (self._get("toward") - self._read("along", s, index(0))) * scale
+        to_key = weight * self._read("queries", s, g)
+        return _loop(
+            t.name,
+            weights.shape[0],
+            Store(Ref(weights.name, (t,)), weight / self._get("total")),
+            self._set("toward", 0),
+            _loop(e.name, width, _add(Ref("toward", ()), toward)),
+            _loop(f.name, width, _add(Ref(of_values.name, (*self.batch, t, f)), to_value)),
+            Store(Ref(weights.name, (t,)), change),
+            _loop(g.name, depth, _add(Ref(of_keys.name, (*self.batch, t, g)), to_key)),
+        )
+
+    def _of_query(self, weights: Buffer, s: Var, d: Var) -> Block:
+        """`of_queries[s, d] = sum over t of weights[t] * keys[t, d]`."""
+        t = var("d.5")
+        return (
+            self._set("score", 0),
+            _loop(
+                t.name,
+                weights.shape[0],
+                _add(Ref("score", ()), _at(weights, t) * self._read("keys", t, d)),
+            ),
+            Store(Ref(self.results[0].name, (*self.batch, s, d)), self._get("score")),
+        )
+
+    def _get(self, register: str) -> Load:
+        return Load(self.results[0].dtype, register, ())
+
+    def _set(self, register: str, value: float) -> Store:
+        return Store(Ref(register, ()), const(value, self.results[0].dtype))
 
     def _score(self, sum_: Expr, s: Expr, t: Expr) -> Expr:
         score = sum_ * const(self.scale, sum_.dtype)
@@ -163,6 +171,10 @@ class _Gradient:
 
 def _loop(axis: str, extent: int, *body: Stmt) -> Loop:
     return Loop(axis, index(0), index(extent), body)
+
+
+def _at(weights: Buffer, t: Var) -> Load:
+    return Load(weights.dtype, weights.name, (t,))
 
 
 def _add(target: Ref, value: Expr, combiner: str = "sum") -> Accumulate:

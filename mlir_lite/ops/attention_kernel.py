@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, cast, const, index, select
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
+from ..tile.tree import loops_over
 from ..types import bool_
 from .body import Indices, computing_type
 from .stored import Stored
@@ -51,8 +52,7 @@ class AttentionKernel:
         extents = self.result.shape[:-2]
         self.batch: Indices = tuple(Var(INDEX, f"b{axis}") for axis in range(len(extents)))
         body = self.in_blocks("s", self.result.shape[-2], self.sizes.rows, self._queries)
-        for axis in reversed(range(len(extents))):
-            body = (Loop(f"b{axis}", index(0), index(extents[axis]), body),)
+        body = loops_over(((f"b{axis}", extent) for axis, extent in enumerate(extents)), body)
         given = [self.queries.buffer, self.keys.buffer, self.values.buffer]
         given += [self.mask.buffer] if self.mask else []
         out = self.result.buffer
@@ -114,10 +114,8 @@ class AttentionKernel:
     def nest(self, extents: dict[str, int], body: Callable[..., Sequence[Stmt]]) -> Stmt:
         """Loops around what `body` gives at their axes."""
         axes = [Var(INDEX, self._axis(name)) for name in extents]
-        block = tuple(body(*axes))
-        for axis, extent in reversed(list(zip(axes, extents.values(), strict=True))):
-            block = (Loop(axis.name, index(0), index(extent), block),)
-        (made,) = block
+        names = (axis.name for axis in axes)
+        (made,) = loops_over(zip(names, extents.values(), strict=True), tuple(body(*axes)))
         return made
 
     def reduced(

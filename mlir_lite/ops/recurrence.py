@@ -7,6 +7,7 @@ import numpy as np
 from ..expr import INDEX, Expr, Load, Var, cast, const, index
 from ..ir import Op, Value, op
 from ..tile.nodes import Block, Buffer, Kernel, Kind, Loop, Ref, Space, Store
+from ..tile.tree import loops_over
 from ..types import Array, TensorType
 from .axes import check_axis
 from .body import Indices, computing_type
@@ -98,10 +99,8 @@ def running_kernel(
         Store(Ref(*TOTAL), first),
         Loop(f"i{axis}", index(0), index(out.shape[axis]), steps),
     )
-    for other in reversed(range(len(out.shape))):
-        if other != axis:
-            extent = index(out.shape[other])
-            block = (Loop(f"i{other}", index(0), extent, block, Kind.PARALLEL),)
+    others = ((f"i{other}", size) for other, size in enumerate(out.shape) if other != axis)
+    block = loops_over(others, block, Kind.PARALLEL)
     register = Buffer("total", first.dtype, (1,), Space.REGISTER)
     return Kernel(name, params, (out.name,), block, (register,))
 

@@ -14,7 +14,8 @@ from ..errors import check
 from ..expr import INDEX, Expr, Load, Var, all_of, boolean, index, select, to_index
 from ..ir import Element, Op, Operand, Value, current_builder, op
 from ..sizes import Shape
-from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Loop, Ref, Stmt, Store
+from ..tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Ref, Stmt, Store
+from ..tile.tree import loops_over
 from ..types import Array, TensorType
 from .axes import normal_axis
 from .body import Indices, inside, outside
@@ -207,9 +208,8 @@ def _variables(prefix: str, rank: int) -> Indices:
 
 def _loops(prefix: str, shape: tuple[int, ...], block: Block, kind: Kind = Kind.SERIAL) -> Block:
     """The block in a loop nest over a shape, whose axes are those of `_variables`."""
-    for axis in reversed(range(len(shape))):
-        block = (Loop(f"{prefix}{axis}", index(0), index(shape[axis]), block, kind),)
-    return block
+    axes = ((f"{prefix}{axis}", extent) for axis, extent in enumerate(shape))
+    return loops_over(axes, block, kind)
 
 
 def _counted(picked: Expr, extent: int) -> Expr:

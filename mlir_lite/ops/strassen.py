@@ -29,7 +29,6 @@ from ..tile.nodes import (
     Buffer,
     If,
     Kernel,
-    Layout,
     Let,
     Loop,
     Ref,
@@ -37,16 +36,16 @@ from ..tile.nodes import (
     Stmt,
     Store,
 )
-from ..tile.tree import var
-from ..types import Array, DType, TensorType
+from ..tile.tree import loops_over, var
+from ..types import Array, TensorType
 from .body import computing_type
 from .join import stack
+from .padded import padded
 from .panels import pack_columns
 from .promote import check_kind, check_same_dtype
 from .reduce import widened
 from .shape import transpose
 from .slice import slice_axes
-from .winograd_kernel import loops
 
 PRODUCTS = 7
 
@@ -114,7 +113,8 @@ class StrassenInput(Op):
         code, names = _named("a", quarters)
         for p, row in enumerate(LEFT):
             code.append(Store(Ref("out", (index(p), i, c)), cast(signed_sum(row, names), dtype)))
-        return Kernel(name, (x, out), ("out",), (loops({"i": rows, "c": columns}, tuple(code)),))
+        loops = loops_over((("i", rows), ("c", columns)), tuple(code))
+        return Kernel(name, (x, out), ("out",), loops)
 
 
 @op
@@ -207,17 +207,19 @@ class StrassenMatmul(Op):
         out = Buffer("out", dtype, static(self.infer().shape))
         total = Buffer("total", wide, (), Space.REGISTER)
         count, _, _, width = panels.shape
-        products = _between("products", wide, (PRODUCTS, self.height, width))
-        around = {"n": count, "m": points.shape[1] // self.height}
+        # In memory a row more, so that the elements of one place in all the products are not in
+        # the same few sets of the nearest cache.
+        shape = (PRODUCTS, self.height, width)
+        memory = (PRODUCTS, self.height + 1, width)
+        products = padded("products", wide, "pij", shape, memory)
         body = (
-            self._products(points, panels, products, total),
-            self._sums(products, out),
+            *self._products(points, panels, products, total),
+            *self._sums(products, out),
         )
-        return Kernel(
-            name, (points, panels, out), ("out",), (loops(around, body),), (products, total)
-        )
+        loops = loops_over((("n", count), ("m", points.shape[1] // self.height)), body)
+        return Kernel(name, (points, panels, out), ("out",), loops, (products, total))
 
-    def _products(self, points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Stmt:
+    def _products(self, points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Block:
         """`for p, i, j: products[p, i, j] = sum over k of points[p, i, k] * panels[p, k, j]`."""
         p, i, j, k = (var(name) for name in "pijk")
         left = Load(points.dtype, points.name, (p, var("m") * self.height + i, k))
@@ -229,9 +231,9 @@ class StrassenMatmul(Op):
             Loop(k.name, index(0), index(panels.shape[2]), (update,)),
             Store(Ref(products.name, (p, i, j)), Load(total.dtype, total.name, ())),
         )
-        return loops(dict(zip("pij", products.shape, strict=True)), body)
+        return loops_over(zip("pij", products.shape, strict=True), body)
 
-    def _sums(self, products: Buffer, out: Buffer) -> Stmt:
+    def _sums(self, products: Buffer, out: Buffer) -> Block:
         """`for r, c: out[.., ..] = sums of products[.., r, c]`, a quarter of the result each."""
         _, height, width = products.shape
         r, c = var("r"), var("c")
@@ -247,17 +249,7 @@ class StrassenMatmul(Op):
         body = tuple(code)
         if half[1] % width:
             body = (If(column < half[1], body),)
-        return loops({"r": height, "c": width}, body)
-
-
-def _between(name: str, dtype: DType, shape: tuple[int, ...]) -> Buffer:
-    """A buffer for what one nest leaves for the next, its matrices a cache line further apart, so
-    that their elements of one place are not all in the same few sets of the nearest cache."""
-    places = tuple(var(name) for name in ("p", "i", "j"))
-    many, rows, columns = shape
-    lines = (many, rows + 1, columns)
-    layout = Layout(tuple(place.name for place in places), places, lines)
-    return Buffer(name, dtype, shape, Space.SHARED, layout)
+        return loops_over((("r", height), ("c", width)), body)
 
 
 def _unravelled(row: Expr, shape: Sequence[int]) -> tuple[Expr, ...]:

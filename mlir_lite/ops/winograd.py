@@ -16,6 +16,7 @@ from ..expr import Expr, Load, index
 from ..ir import ConstantData, Op, Value, constructor, op
 from ..sizes import ceil_div, static
 from ..tile.nodes import Buffer, Kernel, Ref
+from ..tile.tree import loops_over, var
 from ..types import Array, TensorType
 from .body import computing_type
 from .cast import cast as cast_value
@@ -25,7 +26,7 @@ from .promote import check_kind
 from .reduce import widened
 from .shape import reshape, transpose
 from .windows import Padding, counts_of, windows_of
-from .winograd_kernel import TileAt, axis, input_code, loops, output_code
+from .winograd_kernel import TileAt, input_code, output_code
 from .winograd_transform import POINTS, TAPS, as_array, transform_of
 
 
@@ -67,7 +68,7 @@ class WinogradInput(Op):
             return Ref("out", (index(place), number, at.channel))
 
         code = input_code(x, self.tile, self.padding, at, point, out)
-        return Kernel(name, (x, out), ("out",), (loops(extents, code),))
+        return Kernel(name, (x, out), ("out",), loops_over(extents.items(), code))
 
 
 @op
@@ -146,7 +147,7 @@ class WinogradOutput(Op):
             return Load(dtype, "products", (index(place), number, at.channel))
 
         code = output_code(product, self.tile, at, out)
-        return Kernel(name, (products, out), ("out",), (loops(extents, code),))
+        return Kernel(name, (products, out), ("out",), loops_over(extents.items(), code))
 
 
 def output_sizes(shape: tuple[int, ...], padding: Padding) -> tuple[int, int, int]:
@@ -209,7 +210,7 @@ def _all_tiles(
 ) -> tuple[TileAt, Expr, dict[str, int]]:
     """Any tile of all images, its number among them, and the loops over tiles and channels."""
     images, rows, columns = tiles
-    at = TileAt(axis("image"), axis("row"), axis("column"), axis("c"), rows, columns)
+    at = TileAt(var("image"), var("row"), var("column"), var("c"), rows, columns)
     extents = {"image": images, "row": rows, "column": columns, "c": channels}
     return at, (at.image * rows + at.row) * columns + at.column, extents
 

@@ -11,9 +11,11 @@ from ..errors import check
 from ..expr import Expr, Load, cast, const, index
 from ..ir import Op, Value, constructor, op
 from ..sizes import ceil_div, static
-from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Layout, Loop, Ref, Space, Stmt, Store
+from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Store
+from ..tile.tree import loops_over, var
 from ..types import Array, DType, TensorType
 from .body import computing_type
+from .padded import padded
 from .promote import check_kind, check_same_dtype
 from .reduce import widened
 from .windows import Padding
@@ -25,7 +27,7 @@ from .winograd import (
     transformed_input,
     transformed_output,
 )
-from .winograd_kernel import TileAt, axis, input_code, loops, output_code
+from .winograd_kernel import TileAt, input_code, output_code
 
 LINE = 64  # bytes of a cache line
 
@@ -84,32 +86,34 @@ class WinogradConv(Op):
         blocks = static((ceil_div(rows, self.rows), ceil_div(columns, self.columns)))
         around = {"image": images, "block": blocks[0], "strip": blocks[1]}
         body = (
-            self._points(x, points, block, blocks),
-            _products(points, panels, products, total),
-            self._pixels(products, out, block, blocks),
+            *self._points(x, points, block, blocks),
+            *_products(points, panels, products, total),
+            *self._pixels(products, out, block, blocks),
         )
         locals_ = (points, products, total)
-        return Kernel(name, (x, panels, out), ("out",), (loops(around, body),), locals_)
+        loops = loops_over(around.items(), body)
+        return Kernel(name, (x, panels, out), ("out",), loops, locals_)
 
-    def _points(self, x: Buffer, points: Buffer, block: _Block, blocks: tuple[int, ...]) -> Stmt:
+    def _points(self, x: Buffer, points: Buffer, block: _Block, blocks: tuple[int, ...]) -> Block:
         """`for row: for column: for c: points[.., tile, c] = Bᵀ d B`."""
         at, number, extents = block.tile("", blocks, x.shape[-1])
 
         def point(place: int) -> Ref:
             return Ref(points.name, (index(place), number, at.channel))
 
-        return loops(extents, input_code(x, self.tile, self.padding, at, point, points))
+        code = input_code(x, self.tile, self.padding, at, point, points)
+        return loops_over(extents.items(), code)
 
     def _pixels(
         self, products: Buffer, out: Buffer, block: _Block, blocks: tuple[int, ...]
-    ) -> Stmt:
+    ) -> Block:
         """`for row: for column: for c: out[..] = Aᵀ m A`."""
         at, number, extents = block.tile("_out", blocks, self.channels)
 
         def product(place: int) -> Load:
             return Load(products.dtype, products.name, (index(place), number, at.channel))
 
-        return loops(extents, output_code(product, self.tile, at, out))
+        return loops_over(extents.items(), output_code(product, self.tile, at, out))
 
 
 @dataclass(frozen=True)
@@ -127,21 +131,18 @@ class _Block:
     def buffer(self, name: str, points: int, channels: int) -> Buffer:
         """`(points, tiles, channels)`, in memory an odd number of tiles that are one cache line
         longer, so that a tile's points are not all in the same few sets of the nearest cache."""
-        places = tuple(axis(name) for name in ("p", "t", "c"))
-        shape = (points, self.tiles | 1, channels + LINE // self.dtype.bytes)
-        layout = Layout(tuple(place.name for place in places), places, shape)
-        shape = (points, self.tiles, channels)
-        return Buffer(name, self.dtype, shape, Space.SHARED, layout)
+        memory = (points, self.tiles | 1, channels + LINE // self.dtype.bytes)
+        return padded(name, self.dtype, "ptc", (points, self.tiles, channels), memory)
 
     def tile(
         self, suffix: str, blocks: tuple[int, ...], channels: int
     ) -> tuple[TileAt, Expr, dict[str, int]]:
         """Any tile of the block, its number in it, and the loops over its tiles and channels."""
-        row, column, c = (axis(f"{name}{suffix}") for name in ("row", "column", "c"))
+        row, column, c = (var(f"{name}{suffix}") for name in ("row", "column", "c"))
         at = TileAt(
-            axis("image"),
-            axis("block") * self.rows + row,
-            axis("strip") * self.columns + column,
+            var("image"),
+            var("block") * self.rows + row,
+            var("strip") * self.columns + column,
             c,
             blocks[0] * self.rows,
             blocks[1] * self.columns,
@@ -150,10 +151,10 @@ class _Block:
         return at, row * self.columns + column, extents
 
 
-def _products(points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Stmt:
+def _products(points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -> Block:
     """`for p, t, n: products[p, t, n] = sum over k of points[p, t, k] * panels[p, k, n]`."""
     _, _, inner, width = panels.shape
-    p, t, n, k = (axis(name) for name in ("p", "t", "n", "k"))
+    p, t, n, k = (var(name) for name in ("p", "t", "n", "k"))
     packed = Load(panels.dtype, panels.name, (p, n // width, k, n % width))
     term = Load(points.dtype, points.name, (p, t, k)) * cast(packed, points.dtype)
     update = Accumulate("sum", (Ref(total.name, ()),), (term,))
@@ -162,7 +163,7 @@ def _products(points: Buffer, panels: Buffer, products: Buffer, total: Buffer) -
         Loop(k.name, index(0), index(inner), (update,)),
         Store(Ref(products.name, (p, t, n)), Load(total.dtype, total.name, ())),
     )
-    return loops(dict(zip("ptn", products.shape, strict=True)), body)
+    return loops_over(zip("ptn", products.shape, strict=True), body)
 
 
 winograd_conv = constructor(WinogradConv)

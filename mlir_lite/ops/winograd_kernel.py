@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..expr import INDEX, Expr, Load, Var, all_of, cast, const, index, select
-from ..tile.nodes import Block, Buffer, If, Loop, Ref, Stmt, Store
+from ..expr import Expr, Load, all_of, cast, const, select
+from ..tile.nodes import Block, Buffer, If, Ref, Store
 from .body import computing_type
 from .windows import Padding
 from .winograd_transform import TAPS, StraightLine, transform_of, transformed
@@ -71,15 +71,3 @@ def output_code(
             store = Store(place, cast(value, out.dtype))
             code.lines.append(If(all_of(y < height, x < width), (store,)))
     return tuple(code.lines)
-
-
-def loops(extents: dict[str, int], body: Block) -> Stmt:
-    """Loops over these axes, the first outermost."""
-    for axis, extent in reversed(extents.items()):
-        body = (Loop(axis, index(0), index(extent), body),)
-    (made,) = body
-    return made
-
-
-def axis(name: str) -> Var:
-    return Var(INDEX, name)

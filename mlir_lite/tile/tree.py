@@ -6,11 +6,11 @@ address all copies of an axis by one name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import VerifyError
-from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, simplify, vars_of
+from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, index, simplify, vars_of
 from ..text import fresh_name
 from .nodes import Accumulate, Async, Block, If, Kernel, Kind, Let, Loop, Ref, Stmt, Store
 from .scopes import loads_in, targets_of
@@ -122,6 +122,15 @@ def nest(loops: list[Loop], body: Block) -> Block:
     """Loops around a body, the first outermost."""
     for loop in reversed(loops):
         body = (replace(loop, body=body),)
+    return body
+
+
+def loops_over(
+    axes: Iterable[tuple[str, int]], body: Block, kind: Kind = Kind.SERIAL
+) -> Block:
+    """Loops from 0 over these axes and extents around a body, the first outermost."""
+    for axis, extent in reversed(tuple(axes)):
+        body = (Loop(axis, index(0), index(extent), body, kind),)
     return body
 
 
