@@ -90,9 +90,9 @@ class Cursor:
         self._tokens.append(Token("end", "", len(text)))
         self.token = self._tokens[0]
 
-    def peek(self, ahead: int = 1) -> Token:
-        """A token after the current one."""
-        return self._tokens[min(self._next + ahead, len(self._tokens) - 1)]
+    def peek(self) -> Token:
+        """The token after the current one."""
+        return self._tokens[min(self._next + 1, len(self._tokens) - 1)]
 
     def advance(self) -> Token:
         """Step over the current token and give it."""

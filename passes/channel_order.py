@@ -24,11 +24,6 @@ def to_last(rank: int) -> tuple[int, ...]:
     return (0, *range(2, rank), 1)
 
 
-def to_first(rank: int) -> tuple[int, ...]:
-    """The order that moves the last axis, the channels, to place 1."""
-    return (0, rank - 1, *range(1, rank - 1))
-
-
 def stay_first(fn: Function, target: Target) -> frozenset[Value]:
     """The results of the convolutions that stay channels-first."""
     islands = _Islands()

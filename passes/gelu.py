@@ -33,13 +33,21 @@ def tanh_gelu_written_out(op: Multiply) -> Value | None:
     ->  gelu(x) {approximate = "tanh"}"""
     for gate, argument in _gates(op, Tanh):
         scale, others = _factors(argument)
-        for bent in others if _is_about(scale, TANH_SCALE, argument.dtype) else ():
-            match bent.op:
-                case Add(lhs=lhs, rhs=rhs) if others.total() == 1:
-                    for x, cubic in ((lhs, rhs), (rhs, lhs)):
-                        if _is_cubic(cubic, x) and _is_half_times(op, x, gate):
-                            return gelu(x, "tanh")
+        if others.total() != 1 or not _is_about(scale, TANH_SCALE, argument.dtype):
+            continue
+        (bent,) = others
+        for x, cubic in _terms(bent):
+            if _is_cubic(cubic, x) and _is_half_times(op, x, gate):
+                return gelu(x, "tanh")
     return None
+
+
+def _terms(value: Value) -> Iterator[tuple[Value, Value]]:
+    """The two terms of a sum, in either order."""
+    match value.op:
+        case Add(lhs=lhs, rhs=rhs):
+            yield lhs, rhs
+            yield rhs, lhs
 
 
 def _factors(*values: Value, depth: int = 4) -> tuple[float, Counter[Value]]:
@@ -75,11 +83,9 @@ def _parts(value: Value) -> tuple[Value, ...]:
 def _gates(op: Multiply, function: type[Erf | Tanh]) -> Iterator[tuple[Value, Value]]:
     """The factors `function(v) + 1` of a product, each with its v."""
     for factor in _factors(op.lhs, op.rhs)[1]:
-        match factor.op:
-            case Add(lhs=lhs, rhs=rhs):
-                for curve, one in ((lhs, rhs), (rhs, lhs)):
-                    if isinstance(curve.op, function) and uniform(one) == 1:
-                        yield factor, curve.op.x
+        for curve, one in _terms(factor):
+            if isinstance(curve.op, function) and uniform(one) == 1:
+                yield factor, curve.op.x
 
 
 def _is_half_times(op: Multiply, x: Value, gate: Value) -> bool:

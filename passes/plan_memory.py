@@ -6,6 +6,7 @@ lifetimes are placed by `allocation`, greedily and, where that misses the lower 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -61,25 +62,33 @@ def shared_homes(lowered: Lowered, lives: Mapping[str, tuple[int, int]]) -> dict
     uses = uses_of(program)
     around = innermost_loops(uses)
     inside = {name: life.home for name, life in lives_of(uses).items()}
+
+    def gives_way(operand: str, result: str, number: int) -> bool:
+        """Whether a slot dies in a call, and is as large as what the call leaves."""
+        return (
+            operand in homes
+            and ends[homes[operand]] == number + 1
+            and inside[operand] == around[number]
+            and _rounded(program.slot(operand)) == _rounded(program.slot(result))
+        )
+
     for number, call in enumerate(program.calls):
         kernel = program.kernel(call.kernel)
         slots = {
             buffer.name: view.slot for buffer, view in zip(kernel.params, call.args, strict=True)
         }
+        views = Counter(slots.values())
         for output in kernel.outputs:
             result = slots[output]
-            if result not in homes or homes[result] != result or lives[result][0] != number:
+            if homes.get(result) != result or lives[result][0] != number:
                 continue
-            for source in (buffer.name for buffer in kernel.params):
-                operand = slots[source]
-                if (
-                    (kernel.name, source, output) in lowered.elementwise
-                    and operand in homes
-                    and ends[homes[operand]] == number + 1
-                    and inside[operand] == around[number]
-                    and list(slots.values()).count(operand) == 1
-                    and _rounded(program.slot(operand)) == _rounded(program.slot(result))
-                ):
+            fitting = (
+                slots[param.name]
+                for param in kernel.params
+                if (kernel.name, param.name, output) in lowered.elementwise
+            )
+            for operand in fitting:
+                if views[operand] == 1 and gives_way(operand, result, number):
                     homes[result] = homes[operand]
                     ends[homes[operand]] = ends[result]
                     break

@@ -27,7 +27,6 @@ class Combiner:
     name: str
     identity: tuple[Identity, ...]
     function: str = ""
-    exact_order: bool = False  # the result does not depend on the order of joining
     tuples: Callable[[States, States], list[Array]] | None = None
 
     def join(self, left: States, right: States) -> list[Array]:
@@ -100,12 +99,12 @@ def _moments(left: States, right: States) -> list[Array]:
 COMBINERS: Mapping[str, Combiner] = {
     "sum": Combiner("sum", (_zero,), "add"),
     "prod": Combiner("prod", (_one,), "mul"),
-    "max": Combiner("max", (_lowest,), "max", True),
-    "min": Combiner("min", (_highest,), "min", True),
-    "any": Combiner("any", (_zero,), "or", True),
-    "all": Combiner("all", (_one,), "and", True),
-    "argmax": Combiner("argmax", (_lowest, _most_index), "", True, _best(np.greater)),
-    "argmin": Combiner("argmin", (_highest, _most_index), "", True, _best(np.less)),
+    "max": Combiner("max", (_lowest,), "max"),
+    "min": Combiner("min", (_highest,), "min"),
+    "any": Combiner("any", (_zero,), "or"),
+    "all": Combiner("all", (_one,), "and"),
+    "argmax": Combiner("argmax", (_lowest, _most_index), tuples=_best(np.greater)),
+    "argmin": Combiner("argmin", (_highest, _most_index), tuples=_best(np.less)),
     "softmax": Combiner("softmax", (_lowest, _zero), tuples=_softmax),
     "moments": Combiner("moments", (_zero, _zero, _zero), tuples=_moments),
 }

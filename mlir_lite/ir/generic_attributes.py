@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from ..lexer import Cursor
 from ..type_parser import SPELLINGS, expect_tensor_type, parse_size
@@ -14,7 +13,6 @@ from .assemble import ConstantText, Read
 from .dense import expect_elements
 from .function import Function
 
-Dictionary: TypeAlias = Mapping[str, object]
 _WORDS: Mapping[str, object] = {"unit": None, "true": True, "false": False, **SPELLINGS}
 
 

@@ -70,37 +70,25 @@ def _sweep(
     return transform(fn, visit, table), changed
 
 
-def transform(
-    fn: Function,
-    visit: Callable[[Op], Replacement],
-    table: OpTable,
-    *,
-    params: Sequence[Value] | None = None,
-) -> Function:
-    """Re-emit a function; `visit` sees each operation on its new operands and may replace it.
-    The function itself where nothing changes.
-
-    A replacement keeps the types, unless `params` gives the function other parameter types.
+def transform(fn: Function, visit: Callable[[Op], Replacement], table: OpTable) -> Function:
+    """Re-emit a function; `visit` sees each operation on its new operands and may replace it by one
+    of the same types. The function itself where nothing changes.
     """
     builder = Builder(table)
-    new_params = tuple(fn.params if params is None else params)
-    values: dict[Value, Value] = dict(zip(fn.params, new_params, strict=True))
+    values: dict[Value, Value] = dict(zip(fn.params, fn.params, strict=True))
     with builder.active():
         for node in fn.nodes:
             op = node.op.map_operands(values.__getitem__)
             with builder.at(node.location):
                 replaced = visit(op)
                 if replaced is None:
-                    replaced = builder.again(node, op) if params is None else builder.emit(op)
-            results = replaced if isinstance(replaced, tuple) else (replaced,)
-            for old, new in zip(node.results, results, strict=True):
-                check(
-                    params is not None or old.type == new.type,
-                    f"a rewrite of '{op.name}' changed its type from {old.type} to {new.type}",
-                    PassError,
-                )
+                    replaced = builder.again(node, op)
+            made = replaced if isinstance(replaced, tuple) else (replaced,)
+            for old, new in zip(node.results, made, strict=True):
+                message = f"a rewrite of '{op.name}' changed its type from {old.type} to {new.type}"
+                check(old.type == new.type, message, PassError)
                 values[old] = new
         results = tuple(values[result] for result in fn.results)
-    made = builder.remade(fn, results, new_params)
-    same = (made.params, made.nodes, made.results) == (fn.params, fn.nodes, fn.results)
-    return fn if same else made
+    rewritten = builder.remade(fn, results)
+    same = (rewritten.nodes, rewritten.results) == (fn.nodes, fn.results)
+    return fn if same else rewritten

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import VerifyError, check
-from ..expr import Expr, Load, index, rewrite_expr
+from ..expr import Expr, Load, Var, index, rewrite_expr
 from .nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space, Stmt
 from .traverse import map_blocks, map_expressions, substitute_block
 from .tree import (
@@ -153,19 +153,24 @@ def common_depth(kernel: Kernel) -> int:
     depth = min(len(loops) for loops in chains)
     shared = {buffer.name for buffer in kernel.locals if buffer.space is Space.SHARED}
     shared.update(kernel.outputs)
+
+    def splits(top: Loop, level: int, axis: Var) -> bool:
+        """Whether an axis is at this level of each access of a nest to what nests share."""
+        for name, indices, _ in accesses((top,)):
+            places = _long(kernel.buffers[name]) if name in shared else ()
+            if name in shared and (len(places) <= level or indices[places[level]] != axis):
+                return False
+        return True
+
     for level in range(depth):
         loops = [entry[level] for entry in chains]
         if any(not has_constant_limits(loop) for loop in loops):
             return level
         if len({extent_of(loop) for loop in loops}) != 1:
             return level
-        for top, loop in zip(tops, loops, strict=True):
-            for name, indices, _ in accesses((top,)):
-                places = _long(kernel.buffers[name])
-                if name in shared and (
-                    len(places) <= level or indices[places[level]] != var(loop.axis)
-                ):
-                    return level
+        axes = [var(loop.axis) for loop in loops]
+        if not all(splits(top, level, axis) for top, axis in zip(tops, axes, strict=True)):
+            return level
     return depth
 
 

@@ -61,23 +61,28 @@ def _requests(block: Block, row: str, inputs: Collection[str], names: Names) -> 
     row of their own in each iteration."""
     for stmt in block:
         match stmt:
-            case Loop(kind=Kind.VECTOR, axis=lanes, start=start):
-                reads = (
-                    load
-                    for part in walk(stmt.body)
-                    for expr in expressions_of(part)
-                    for load in loads_of(expr)
-                    if load.buffer in inputs
-                )
-                for load in dict.fromkeys(reads):
-                    used = frozenset().union(*map(vars_of, load.indices))
-                    if row in used and lanes in vars_of(load.indices[-1]):
-                        place = (substitute_vars(part, {lanes: start}) for part in load.indices)
-                        window = Window(load.buffer, tuple(simplify(at, {}) for at in place))
-                        yield Call(prefetch_name(load.dtype), (window,))
+            case Loop(kind=Kind.VECTOR):
+                yield from _requests_of_lanes(stmt, row, inputs)
             case Loop(axis=axis, body=body):
                 inner = tuple(_requests(body, row, inputs, names))
                 if inner:
                     copy = names.copy(axis)
                     moved = substitute_block(inner, {axis: var(copy)})
                     yield replace(stmt, axis=copy, body=moved)
+
+
+def _requests_of_lanes(loop: Loop, row: str, inputs: Collection[str]) -> Iterator[Call]:
+    """The requests for what a vector loop reads, each place once."""
+    reads = (
+        load
+        for part in walk(loop.body)
+        for expr in expressions_of(part)
+        for load in loads_of(expr)
+        if load.buffer in inputs
+    )
+    for load in dict.fromkeys(reads):
+        used = frozenset().union(*map(vars_of, load.indices))
+        if row in used and loop.axis in vars_of(load.indices[-1]):
+            place = (substitute_vars(part, {loop.axis: loop.start}) for part in load.indices)
+            window = Window(load.buffer, tuple(simplify(at, {}) for at in place))
+            yield Call(prefetch_name(load.dtype), (window,))

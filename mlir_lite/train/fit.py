@@ -31,8 +31,6 @@ from .progress import Progress, progress
 from .step import Measure, Optimisers, measured, step
 from .trainer import Trainer
 
-Measures = Mapping[str, float]
-
 
 @dataclass(frozen=True)
 class Fitted:

@@ -79,9 +79,8 @@ class Walk:
         unknown = [name for name in node.inputs if name and name not in scope]
         check(not unknown, f"{self.file}: node '{node.name}' uses {unknown}", ParseError)
         version = node.version
-        reader = None
-        if not node.domain and version is not None:
-            reader = READERS.get(node.op_type, {}).get(version)
+        known = {} if node.domain else READERS.get(node.op_type, {})
+        reader = None if version is None else known.get(version)
         if reader is None or version is None:
             self._report(node, "this operator is not supported")
             return absent
@@ -89,33 +88,12 @@ class Walk:
             return absent
         operands = tuple(scope[name] if name else None for name in node.inputs)
 
-        def enter(part: OnnxGraph, given: Sequence[Operand]) -> tuple[Operand, ...]:
-            results = self.graph(part, {**scope, **dict(zip(part.parameters, given, strict=True))})
-            found = tuple(result for result in results if result is not None)
-            if len(found) < len(results):
-                raise _Skipped
-            return found
-
-        def attempt(read: Callable[[], tuple[Operand, ...]]) -> tuple[Operand, ...] | None:
-            before = len(self.problems)
-            try:
-                return read()
-            except _Skipped:
-                del self.problems[before:]
-                return None
-
         try:
-            results = reader(Call(node, version, operands, enter, attempt))
+            results = reader(self._call(node, version, operands, scope))
         except _Skipped:
             return absent
         except ValueNeeded as error:
-            if not error.inputs <= self.inputs.keys():
-                self._report(node, "a shape depends on what a loop computes")
-                return absent
-            needed = {self.inputs[param] for param in error.inputs}
-            self.inputs_needed.update(needed)
-            names = ", ".join(f"'{name}'" for name in sorted(needed))
-            self._report(node, f"a shape depends on the value of {names}; give it with values=")
+            self._report(node, self._value_needed(error))
             return absent
         except SizesDiffer as error:
             raise SizesDiffer(f"{self._place(node)}: {error}", error.equations) from None
@@ -133,6 +111,41 @@ class Walk:
         wanted = [name for name in node.outputs[len(found) :] if name]
         check(not wanted, f"{self._place(node)} has no outputs {wanted}", ParseError)
         return found
+
+    def _call(
+        self,
+        node: OnnxNode,
+        version: int,
+        operands: tuple[Operand | None, ...],
+        scope: Mapping[str, Operand | None],
+    ) -> Call:
+        """What a reader is given: the node with its operands, and ways into its regions."""
+
+        def enter(part: OnnxGraph, given: Sequence[Operand]) -> tuple[Operand, ...]:
+            results = self.graph(part, {**scope, **dict(zip(part.parameters, given, strict=True))})
+            found = tuple(result for result in results if result is not None)
+            if len(found) < len(results):
+                raise _Skipped
+            return found
+
+        def attempt(read: Callable[[], tuple[Operand, ...]]) -> tuple[Operand, ...] | None:
+            before = len(self.problems)
+            try:
+                return read()
+            except _Skipped:
+                del self.problems[before:]
+                return None
+
+        return Call(node, version, operands, enter, attempt)
+
+    def _value_needed(self, error: ValueNeeded) -> str:
+        """What to say of a shape that depends on values; the inputs that decide it are noted."""
+        if not error.inputs <= self.inputs.keys():
+            return "a shape depends on what a loop computes"
+        needed = {self.inputs[param] for param in error.inputs}
+        self.inputs_needed.update(needed)
+        names = ", ".join(f"'{name}'" for name in sorted(needed))
+        return f"a shape depends on the value of {names}; give it with values="
 
     def _place(self, node: OnnxNode) -> str:
         return f"{self.file}, node '{node.name}' ({node.op_type})"
