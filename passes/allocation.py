@@ -9,14 +9,16 @@ of `allocation_search` either finds a lower placement or proves that there is no
 from __future__ import annotations
 
 import time
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ..errors import InputError, VerifyError, check
-from .allocation_search import Block, Outcome, Search
+from .allocation_greedy import Placement, first_fit, greedy
+from .allocation_search import Outcome, Search
+from .allocation_sections import Block
 
 # The default node budget is this over the number of buffers, since the time of a node grows with
 # that number: two to three seconds in the worst case.  One descent of the search takes a node a
@@ -116,7 +118,7 @@ def allocate(
     lower_bound, peak = _peak(blocks)
     room = None if capacity is None else capacity // unit
     goal = lower_bound if room is None else room
-    placement, bound = _greedy(blocks, goal), lower_bound
+    placement, bound = greedy(blocks, goal), lower_bound
     search = Search(blocks, deadline)
     if placement.height > goal >= lower_bound:
         if room is None:
@@ -182,13 +184,6 @@ def _check_names(lifetimes: Iterable[Lifetime]) -> None:
         seen.add(life.name)
 
 
-class _Placement(NamedTuple):
-    """Offsets of blocks and the height they reach, in units."""
-
-    offsets: Sequence[int]
-    height: int
-
-
 def _default_budget(count: int) -> int:
     """The nodes to visit for so many blocks."""
     nodes = min(_MOST_NODES, _DEFAULT_WORK // max(1, count))
@@ -196,8 +191,8 @@ def _default_budget(count: int) -> int:
 
 
 def _minimise(
-    search: Search, placement: _Placement, lower_bound: int, node_budget: int
-) -> tuple[_Placement, int]:
+    search: Search, placement: Placement, lower_bound: int, node_budget: int
+) -> tuple[Placement, int]:
     """Lower the placement and raise the bound until they meet or the budget ends.
 
     Half of the budget goes to the lowest height not excluded; when that is used up, the gap above
@@ -218,8 +213,8 @@ def _minimise(
 
 
 def _fit(
-    search: Search, placement: _Placement, lower_bound: int, capacity: int, node_budget: int
-) -> tuple[_Placement, int]:
+    search: Search, placement: Placement, lower_bound: int, capacity: int, node_budget: int
+) -> tuple[Placement, int]:
     """A placement under `capacity`, or the one given if none is found; and the proven bound."""
     match search.find(capacity, node_budget):
         case Outcome.FOUND:
@@ -230,10 +225,10 @@ def _fit(
             return placement, lower_bound
 
 
-def _settled(search: Search) -> _Placement:
+def _settled(search: Search) -> Placement:
     """The placement found last, every block pushed down as far as it goes."""
     order = sorted(range(len(search.blocks)), key=search.offsets.__getitem__)
-    return _first_fit(search.blocks, order)
+    return first_fit(search.blocks, order)
 
 
 def _proof(height: int, lower_bound: int, bound: int, capacity: int | None, late: bool) -> Proof:
@@ -261,43 +256,3 @@ def _peak(blocks: Sequence[Block]) -> tuple[int, list[int]]:
         if total > most:
             most, at = total, step
     return most, [i for i, block in enumerate(blocks) if block.start <= at < block.end]
-
-
-def _greedy(blocks: Sequence[Block], goal: int) -> _Placement:
-    """The lowest of several first-fit placements, or the first that reaches no higher than `goal`.
-
-    The orders: large, large area (size times duration) or long-lived first, and that of time.
-    """
-    orders: tuple[Callable[[Block], tuple[int, ...]], ...] = (
-        lambda block: (-block.size, block.start - block.end),
-        lambda block: (block.size * (block.start - block.end), -block.size),
-        lambda block: (block.start - block.end, -block.size),
-        lambda block: (block.start, -block.size),
-    )
-    best = _Placement((), sum(block.size for block in blocks) + 1)
-    for order in orders:
-        keys = [order(block) for block in blocks]
-        placement = _first_fit(blocks, sorted(range(len(blocks)), key=keys.__getitem__))
-        best = min(best, placement, key=lambda candidate: candidate.height)
-        if best.height <= goal:
-            break
-    return best
-
-
-def _first_fit(blocks: Sequence[Block], order: Iterable[int]) -> _Placement:
-    """Place blocks in `order`, each at the lowest offset free throughout its lifetime."""
-    offsets = [0] * len(blocks)
-    placed: list[tuple[int, int, int, int]] = []  # offset, top, start, end: by ascending offset
-    height = 0
-    for index in order:
-        start, end, size = blocks[index]
-        offset = 0
-        for other_offset, top, other_start, other_end in placed:
-            if other_start < end and start < other_end:
-                if offset + size <= other_offset:
-                    break
-                offset = max(offset, top)
-        offsets[index] = offset
-        height = max(height, offset + size)
-        insort(placed, (offset, offset + size, start, end))
-    return _Placement(offsets, height)

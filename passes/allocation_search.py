@@ -18,18 +18,12 @@ from enum import Enum
 from itertools import product
 from typing import NamedTuple
 
+from .allocation_sections import Block, bits_of, connected, sections_of
+
 # Failed states kept per capacity: bounds the memory at some 50 MB, whatever the node budget.
 _REMEMBERED_STATES = 50_000
 # Nodes between two looks at the clock, when there is a deadline.
 _CLOCK_PERIOD = 256
-
-
-class Block(NamedTuple):
-    """A buffer to place: alive in [start, end), `size` in units."""
-
-    start: int
-    end: int
-    size: int
 
 
 class Outcome(Enum):
@@ -78,7 +72,7 @@ class Search:
         self.offsets = [0] * len(blocks)
         self.excess = 0  # see `find`
         self._deadline = deadline
-        self._sections, self._spans = _sections(blocks)
+        self._sections, self._spans = sections_of(blocks)
         self._pressure = [self._total(alive) for alive in self._sections]
         self._strategies = self._portfolio()
         self._strategy = self._strategies[0]
@@ -123,7 +117,7 @@ class Search:
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _total(self, mask: int) -> int:
-        return sum(self.blocks[index].size for index in _bits(mask))
+        return sum(self.blocks[index].size for index in bits_of(mask))
 
     def _portfolio(self) -> list[_Strategy]:
         """Every order of buffers (large, large area, long-lived first) with both tie-breaks."""
@@ -199,14 +193,12 @@ class Search:
         while pending:
             whole = pending.pop()
             first, buffers, top, room, slack = whole
-            for begin, end, mask in self._connected(first, len(room), buffers):
+            alive = self._sections[first : first + len(room)]
+            for begin, end, mask in connected(alive, first, buffers):
                 inside = slice(begin - first, end - first)
                 throughout = mask & self._sections[begin] & self._sections[end - 1]
                 if throughout:
-                    ceiling = top
-                    for index in _bits(throughout):
-                        ceiling -= self.blocks[index].size
-                        self.offsets[index] = ceiling
+                    ceiling = self._hang(throughout, top)
                     lower = [height - (top - ceiling) for height in room[inside]]
                     rest = mask & ~throughout
                     pending.append(_Part(begin, rest, ceiling, lower, slack[inside]))
@@ -218,19 +210,12 @@ class Search:
             pieces.sort(key=lambda piece: piece.buffers.bit_count())
         return pieces
 
-    def _connected(self, first: int, count: int, buffers: int) -> Iterator[tuple[int, int, int]]:
-        """The maximal runs [begin, end) of sections linked by `buffers`, with their buffers."""
-        begin, mask, previous = first, 0, 0
-        for section in range(first, first + count):
-            alive = self._sections[section] & buffers
-            if not alive & previous:
-                if mask:
-                    yield begin, section, mask
-                begin, mask = section, 0
-            mask |= alive
-            previous = alive
-        if mask:
-            yield begin, first + count, mask
+    def _hang(self, buffers: int, ceiling: int) -> int:
+        """Place buffers one under the other from a ceiling on; the height that they leave."""
+        for index in bits_of(buffers):
+            ceiling -= self.blocks[index].size
+            self.offsets[index] = ceiling
+        return ceiling
 
     def _raise_floors(self, part: _Part) -> list[int] | None:
         """Raise each floor to where a buffer of its section can rest; None if slack runs out.
@@ -270,7 +255,7 @@ class Search:
         floor = room[section]
         rank = self._strategy.rank
         tried = set()
-        for index in sorted(_bits(resting[section]), key=rank.__getitem__):
+        for index in sorted(bits_of(resting[section]), key=rank.__getitem__):
             block = self.blocks[index]
             begin, end = self._spans[index]
             if (begin, end, block.size) in tried:
@@ -321,13 +306,13 @@ class Search:
         floor = room[section]
         here = self._sections[first + section] & buffers
         best = -1
-        for index in _bits(here):
+        for index in bits_of(here):
             height = self._room_over(index, part)
             if height == floor:
                 neighbours = 0
                 for neighbour in range(*self._spans[index]):
                     neighbours |= self._sections[neighbour]
-                supports = _bits(neighbours & buffers & ~here)
+                supports = bits_of(neighbours & buffers & ~here)
                 height = max(
                     (self._room_over(i, part) - self.blocks[i].size for i in supports), default=-1
                 )
@@ -338,37 +323,3 @@ class Search:
         """The room above the highest floor under a buffer."""
         begin, end = self._spans[index]
         return min(part.room[begin - part.first : end - part.first])
-
-
-def _bits(mask: int) -> Iterator[int]:
-    """The positions of the ones of `mask`, ascending."""
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest
-
-
-def _sections(blocks: Sequence[Block]) -> tuple[list[int], list[tuple[int, int]]]:
-    """The maximal sets of blocks alive together, in time, and each block's range of them.
-
-    Two blocks overlap in time exactly if they share a section (the maximal cliques of an interval
-    graph); steps whose live set is part of another's add nothing.
-    """
-    events = []
-    for index, block in enumerate(blocks):
-        events.append((block.start, True, index))
-        events.append((block.end, False, index))  # sorts before a start at the same step
-    sections: list[int] = []
-    begins = [0] * len(blocks)
-    spans = [(0, 0)] * len(blocks)
-    alive, grown = 0, False
-    for _, starts, index in sorted(events):
-        if starts:
-            begins[index] = len(sections)
-        elif grown:
-            sections.append(alive)
-        if not starts:
-            spans[index] = (begins[index], len(sections))
-        alive ^= 1 << index
-        grown = starts
-    return sections, spans

@@ -14,7 +14,8 @@ import pytest
 from mlir_lite.errors import InputError, VerifyError
 from mlir_lite.frontends.minimalloc import read_minimalloc
 from mlir_lite.passes.allocation import Allocation, Lifetime, allocate, verify_offsets
-from mlir_lite.passes.allocation_search import Block, Outcome, Search, _Part
+from mlir_lite.passes.allocation_search import Outcome, Search, _Part
+from mlir_lite.passes.allocation_sections import Block
 
 
 def lives(*buffers: tuple[int, int, int]) -> list[Lifetime]:
