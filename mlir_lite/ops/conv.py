@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
 from .conv_gradient import input_gradient, weight_gradient
 from .elementwise import Gradients, emit
+from .over_windows import LaidOut
 from .promote import as_value, as_values, check_kind, product_type
 from .reduce import widened
 from .shape import reshape
@@ -28,7 +28,6 @@ from .windows import (
     in_layout,
     padding_pairs,
     per_axis,
-    permuted_layout,
     read_window,
     shape_in,
     sources,
@@ -42,7 +41,7 @@ ALGORITHMS = ("direct", "winograd2", "winograd4")
 
 
 @op
-class Conv(Op):
+class Conv(LaidOut):
     """Convolution (cross-correlation): `(batch, in, *size) x (out, in / groups, *kernel)`.
 
     One stride, dilation and (low, high) zero padding per spatial axis; the weight has the same
@@ -126,11 +125,6 @@ class Conv(Op):
             input_gradient(self, dy, self.weight, self.x),
             weight_gradient(self, self.x, dy, kernel),
         )
-
-    def permuted(self, perm: tuple[int, ...]) -> Op | None:
-        """The convolution of `x` in the other layout; the weight stays as it is."""
-        layout = permuted_layout(self.layout, perm)
-        return None if layout is None else dataclasses.replace(self, layout=layout)
 
 
 def convolve(x: Array, weight: Array, windows: Windows, groups: int) -> Array:

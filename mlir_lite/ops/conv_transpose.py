@@ -17,6 +17,7 @@ from .body import Indices, computing_type, guarded, reduce_over
 from .conv import add_channels
 from .conv_gradient import convolved, weight_gradient
 from .elementwise import Gradients, emit
+from .over_windows import LaidOut
 from .promote import as_values, check_kind, check_same_dtype
 from .reduce import widened
 from .slice import slice_axes
@@ -31,7 +32,6 @@ from .windows import (
     join_index,
     padding_pairs,
     per_axis,
-    permuted_layout,
     shape_in,
     spatial_of,
     split_index,
@@ -39,7 +39,7 @@ from .windows import (
 
 
 @op
-class ConvTranspose(Op):
+class ConvTranspose(LaidOut):
     """Transposed convolution: `(batch, in, *size) x (in, out / groups, *kernel)`.
 
     Element `i` adds its products with the kernel to the result from `i * stride - low` on, in
@@ -184,11 +184,6 @@ class ConvTranspose(Op):
         batch, left = batch_of(y.shape, self.layout), [size - less for size, less in sizes]
         kept = shape_in(batch, channels, left, self.layout)
         return slice_axes(y, (0,) * y.rank, kept)
-
-    def permuted(self, perm: tuple[int, ...]) -> Op | None:
-        """The transposed convolution of `x` in the other layout; the weight stays as it is."""
-        layout = permuted_layout(self.layout, perm)
-        return None if layout is None else dataclasses.replace(self, layout=layout)
 
 
 def conv_transpose(

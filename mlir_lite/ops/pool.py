@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import reduce
 
@@ -15,6 +14,7 @@ from ..types import Array, TensorType
 from .body import Indices, computing_type, reduce_over
 from .constant import constant
 from .elementwise import Gradients, emit
+from .over_windows import OverWindows
 from .promote import as_value, check_kind
 from .reduce import max as max_
 from .reduce import mean, widened
@@ -23,26 +23,23 @@ from .window_taps import window_taps
 from .windows import (
     Padding,
     Window,
-    Windows,
     channels_first,
     check_layout,
     counts_of,
     in_layout,
     padding_pairs,
     per_axis,
-    permuted_layout,
     read_window,
     sources,
     spatial_of,
     split_index,
     taps_of,
     windowed,
-    windows_of,
 )
 
 
 @op
-class Pool(Op):
+class Pool(OverWindows):
     """What the poolings share: `(batch, channels, *size)` seen through windows.
 
     One window size, stride, dilation and (low, high) padding per spatial axis. With `ceil_mode`
@@ -60,17 +57,6 @@ class Pool(Op):
     def infer(self) -> TensorType:
         check_layout(self.x.type, self.layout)
         return windowed(self.x.type, self.windows(), self.layout)
-
-    def windows(self) -> Windows:
-        """The windows along each spatial axis."""
-        return windows_of(
-            spatial_of(self.x.shape, self.layout),
-            self.window,
-            self.strides,
-            self.padding,
-            self.dilations,
-            self.ceil_mode,
-        )
 
     def spread_to_windows(self, dy: Value, taps: Value | None) -> Value:
         """Each element of a gradient added to those of its window, or to the one at its tap."""
@@ -91,10 +77,6 @@ class Pool(Op):
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(self.window)}
         return reduce_over(combiner, axes, element)
-
-    def permuted(self, perm: tuple[int, ...]) -> Op | None:
-        layout = permuted_layout(self.layout, perm)
-        return None if layout is None else dataclasses.replace(self, layout=layout)
 
 
 @op

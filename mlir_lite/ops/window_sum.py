@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from itertools import product
 
@@ -21,6 +20,7 @@ from ..sizes import Shape, ceil_div, static
 from ..types import Array, TensorType, i32
 from .body import Indices, computing_type, reduce_over
 from .elementwise import Gradients
+from .over_windows import LaidOut, OverWindows
 from .promote import check_kind
 from .reduce import widened
 from .windows import (
@@ -33,7 +33,6 @@ from .windows import (
     counts_of,
     in_layout,
     join_index,
-    permuted_layout,
     shape_in,
     sources,
     spatial_of,
@@ -45,7 +44,7 @@ from .windows import (
 
 
 @op
-class WindowSum(Op):
+class WindowSum(OverWindows):
     """The sum over each window of `(batch, channels, *size)`, or its element at one tap.
 
     `taps`, if given, has for each window the number of the tap, counted in row-major order.
@@ -67,12 +66,6 @@ class WindowSum(Op):
         result = windowed(self.x.type, self.windows(), self.layout)
         _check_taps(self.taps, result)
         return result
-
-    def windows(self) -> Windows:
-        """The windows along each spatial axis."""
-        size = spatial_of(self.x.shape, self.layout)
-        steps = self.strides, self.padding, self.dilations
-        return windows_of(size, self.window, *steps, self.ceil_mode)
 
     def reference(self, x: Array, taps: Array | None) -> Array:
         first = widened(channels_first(x, self.layout))
@@ -101,13 +94,9 @@ class WindowSum(Op):
         steps = self.window, self.strides, self.padding, self.dilations
         return window_spread(dy, self.taps, size, *steps, self.ceil_mode, self.layout), None
 
-    def permuted(self, perm: tuple[int, ...]) -> Op | None:
-        layout = permuted_layout(self.layout, perm)
-        return None if layout is None else dataclasses.replace(self, layout=layout)
-
 
 @op
-class WindowSpread(Op):
+class WindowSpread(LaidOut):
     """Each element of `(batch, channels, *windows)` added to all elements of its window of
     `(batch, channels, *size)`, or to the one at its tap: the transpose of `WindowSum`."""
 
@@ -188,10 +177,6 @@ class WindowSpread(Op):
     def gradient(self, y: Value, dy: Value) -> Gradients:
         steps = self.window, self.strides, self.padding, self.dilations
         return window_sum(dy, self.taps, *steps, self.ceil_mode, self.layout), None
-
-    def permuted(self, perm: tuple[int, ...]) -> Op | None:
-        layout = permuted_layout(self.layout, perm)
-        return None if layout is None else dataclasses.replace(self, layout=layout)
 
 
 def _check_taps(taps: Value | None, windows: TensorType) -> None:

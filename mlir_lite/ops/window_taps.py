@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 
 import numpy as np
@@ -12,27 +11,24 @@ from ..expr import COMBINERS, Expr, all_of, apply, cast, const, select
 from ..ir import Element, Op, Value, constructor, op
 from ..types import Array, TensorType, i32
 from .body import Indices, computing_type, reduce_over
+from .over_windows import OverWindows
 from .promote import check_kind
 from .window_sum import inside_of, tap_number
 from .windows import (
     Padding,
-    Windows,
     channels_first,
     check_layout,
     in_layout,
     join_index,
-    permuted_layout,
     sources,
-    spatial_of,
     split_index,
     taps_of,
     windowed,
-    windows_of,
 )
 
 
 @op
-class WindowTaps(Op):
+class WindowTaps(OverWindows):
     """Where each window of `x` has the value `y`: the number of the first such tap in row-major
     order, i32. NaN is where a NaN is; without a match it is the number of taps there are.
     """
@@ -52,12 +48,6 @@ class WindowTaps(Op):
         wanted = windowed(self.x.type, self.windows(), self.layout)
         check(self.y.type == wanted, f"the values are {self.y.type}, the windows' are {wanted}")
         return wanted.with_dtype(i32)
-
-    def windows(self) -> Windows:
-        """The windows along each spatial axis."""
-        size = spatial_of(self.x.shape, self.layout)
-        steps = self.strides, self.padding, self.dilations
-        return windows_of(size, self.window, *steps, self.ceil_mode)
 
     def reference(self, x: Array, y: Array) -> Array:
         first, values = channels_first(x, self.layout), channels_first(y, self.layout)
@@ -87,10 +77,6 @@ class WindowTaps(Op):
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(self.window)}
         return apply("min", reduce_over("min", axes, number), const(prod(self.window), i32))
-
-    def permuted(self, perm: tuple[int, ...]) -> Op | None:
-        layout = permuted_layout(self.layout, perm)
-        return None if layout is None else dataclasses.replace(self, layout=layout)
 
 
 window_taps = constructor(WindowTaps)
