@@ -22,6 +22,7 @@ _LABEL = re.compile(r"(\.L_\w+):")
 _INSTRUCTION = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@(!?U?P\w+)\s+)?([A-Z][\w.]*)(?:\s+([^;]*))?;")
 _TARGET = re.compile(r"`\((\.L_\w+)\)")
 PRODUCTS = ("HGMMA", "HMMA")  # of matrices
+COPIES = ("LDGSTS", "UTMALDG")  # into shared memory, that go on beside
 _ENDS = frozenset(("EXIT", "RET", "BRX", "JMX", "KILL"))
 
 
@@ -96,21 +97,61 @@ class Listing:
     def _is_product(self, place: int) -> bool:
         return self.code[place].name in PRODUCTS
 
+    def usual_turn(self) -> tuple[Instruction, ...]:
+        """Of the main loop those of the shortest way around it with all its products and copies:
+        what is done in turns in which nothing rare happens. The main loop where that is no loop."""
+        loops = self.loops()
+        body = self._main_places()
+        first = next((first for first, places in loops.items() if places == body), None)
+        if first is None:
+            return tuple(self.code[place] for place in sorted(body))
+        ways: dict[int, tuple[int, int, tuple[int, ...]]] = {}
+        for place in self._inner_first(first, body, loops):
+            onward = [
+                ways[following] if following != first else (0, 0, ())
+                for following in self.successors(place)
+                if following == first or following in ways
+            ]
+            if onward:
+                work, less, way = max(onward, key=lambda way: way[:2])
+                does = self.code[place].name.startswith((*PRODUCTS, *COPIES))
+                ways[place] = (work + does, less - 1, (place, *way))
+        return tuple(self.code[place] for place in ways[first][2])
+
+    def _inner_first(
+        self, first: int, body: frozenset[int], loops: Mapping[int, frozenset[int]]
+    ) -> Iterator[int]:
+        """The places of a loop, each after all that follow it in a turn."""
+        seen = {first}
+        stack = [(first, self.successors(first))]
+        while stack:
+            place, rest = stack[-1]
+            following = next(rest, None)
+            if following is None:
+                stack.pop()
+                yield place
+                continue
+            is_back = place in loops.get(following, ())
+            if following in body and following not in seen and not is_back:
+                seen.add(following)
+                stack.append((following, self.successors(following)))
+
     def main_loop(self) -> tuple[Instruction, ...]:
         """The instructions of the innermost loop that has the most products of matrices, around
         loops in which threads only wait; where none has any, of the loop that is nested deepest, of
         several the longest; all where there is no loop."""
+        return tuple(self.code[place] for place in sorted(self._main_places()))
+
+    def _main_places(self) -> frozenset[int]:
         loops = list(self.loops().values())
         if not loops:
-            return tuple(self.code)
+            return frozenset(range(len(self.code)))
         products = {body: sum(map(self._is_product, body)) for body in loops}
         most = max(products.values())
         if most:
-            body = min((body for body in loops if products[body] == most), key=len)
-            return tuple(self.code[place] for place in sorted(body))
+            return min((body for body in loops if products[body] == most), key=len)
         innermost = [body for body in loops if not any(other < body for other in loops)]
-        body = max(innermost, key=lambda body: (sum(body <= other for other in loops), len(body)))
-        return tuple(self.code[place] for place in sorted(body))
+        return max(innermost, key=lambda body: (sum(body <= other for other in loops), len(body)))
 
 
 def counts(code: Sequence[Instruction]) -> Counter[str]:

@@ -58,6 +58,22 @@ def test_the_main_loop_is_the_longest_of_the_innermost() -> None:
     assert [instruction.is_guarded for instruction in loop][:2] == [True, True]
 
 
+def test_a_usual_turn_leaves_out_what_is_rarely_done() -> None:
+    turn = listing().usual_turn()
+    assert counts(turn) == {"LDGSTS.128": 1, "CALL": 1, "FFMA": 1, "BRA": 1}
+
+
+def test_a_usual_turn_has_all_copies_even_where_it_could_be_without() -> None:
+    skipped = TEXT.replace("MUFU.RCP R0, R0", "LDGSTS.E.128 [R1], desc[UR4][R2.64]")
+    (found,) = listings(skipped).values()
+    assert counts(found.usual_turn())["LDGSTS.128"] == 2
+
+
+def test_the_usual_turn_of_a_kernel_without_loops_is_all_of_it() -> None:
+    text = ".text.k:\n /*0000*/ IADD3 R0, R1, R2, RZ ;\n /*0010*/ EXIT ;\n"
+    assert len(listings(text)["k"].usual_turn()) == 2
+
+
 def test_a_kernel_without_loops_is_its_own() -> None:
     text = ".text.k:\n /*0000*/ IADD3 R0, R1, R2, RZ ;\n /*0010*/ EXIT ;\n"
     assert counts(listings(text)["k"].main_loop()) == {"IADD3": 1, "EXIT": 1}
