@@ -46,12 +46,14 @@ from .operators import ATOM, EQUAL, PRODUCT, ROUNDINGS, UNARY, Text
 @dataclass(frozen=True)
 class Expressions(FunctionTexts):
     """Writes expressions of one kernel: `names` are the C++ names of buffers, axes and values,
-    `unrolled` the axes of loops that are written out."""
+    `unrolled` the axes of loops that are written out, `moving` those of other loops and what
+    depends on them."""
 
     buffers: Mapping[str, Buffer]
     names: Mapping[str, str]
     bounds: Bounds
     unrolled: frozenset[str] = frozenset()
+    moving: frozenset[str] = frozenset()
 
     def text(self, expr: Expr) -> Text:
         match expr:
@@ -78,8 +80,9 @@ class Expressions(FunctionTexts):
 
     # Memory
 
-    def place(self, name: str, indices: Sequence[Expr]) -> str:
-        """An element of a buffer in memory, as what C++ can assign to."""
+    def place(self, name: str, indices: Sequence[Expr], *, from_afar: bool = False) -> str:
+        """An element of a buffer in memory, as what C++ can assign to; `from_afar` its address is
+        found in two steps."""
         buffer = self.buffers[name]
         own = self.names[name]
         if buffer.space is Space.REGISTER and buffer.elements == 1:
@@ -94,6 +97,8 @@ class Expressions(FunctionTexts):
         terms = linear_sum(zip(at, buffer.strides, strict=True))
         if buffer.space is Space.GLOBAL:
             own, terms = self._from_one_place(own, terms)
+            if from_afar:
+                own, terms = self._from_a_steady_place(own, terms)
         return f"{own}[{self._place(terms)}]"
 
     def _place(self, terms: Linear) -> str:
@@ -116,6 +121,20 @@ class Expressions(FunctionTexts):
         if not far or not any(near):
             return own, terms
         return f"(&{own}[{self._sum(far)}])", near
+
+    def _from_a_steady_place(self, own: str, terms: Linear) -> tuple[str, Linear]:
+        """What loops leave where it is apart from how they move on by several terms, so that its
+        address is found once: `(&x[row * 100])[tap * 50 + step % 4 * 16]`. By one term a compiler
+        adds to the address, which takes fewer registers."""
+        moving = {
+            term: factor
+            for term, factor in terms.items()
+            if term is not None and (vars_of(term) & self.moving or any(loads_of(term)))
+        }
+        steady = {term: factor for term, factor in terms.items() if term not in moving}
+        if len(moving) < 2 or not any(steady):
+            return own, terms
+        return f"(&{own}[{self._sum(steady)}])", moving
 
     def _is_unrolled(self, term: Expr) -> bool:
         """Whether an index is a constant where loops are written out."""

@@ -8,6 +8,7 @@ from itertools import product
 from ...errors import UnsupportedError
 from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
 from ...tile.barriers import ARRIVE_WARPS, FENCE, INIT
+from ...tile.copies import SIZES
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.nodes import Call
 from ...tile.warpgroups import FEWER, MORE, THREADS, registers_name
@@ -18,7 +19,9 @@ from ...tile.warps import (
     NARROW,
     POWERS,
     QUAD_MAXIMA,
+    RISING,
     RUNS,
+    any_rises_name,
     lane_row,
     mma_name,
     narrow_name,
@@ -41,6 +44,9 @@ LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called
 _ON_REGISTERS: Mapping[str, str] = {
     **{name: name for name in (MAXIMA, QUAD_MAXIMA, POWERS, *map(mma_name, MULTIPLIED))},
     **{name(dtype): name(dtype) for name in (narrow_name, row_sums_name) for dtype in NARROW},
+    **{
+        any_rises_name(rows, columns): f"any_rises<{rows}, {columns}>" for rows, columns in RISING
+    },
     **{
         runs_name(width, threads): f"quad_runs<{width // 2}>"
         for width, threads in product(RUNS, (LANES, THREADS))
@@ -140,7 +146,11 @@ def _copy(call: Call, write: Expressions) -> str:
     element = INSTRUCTIONS[call.callee].params[0]
     size = element.elements * element.dtype.bytes
     (valid,) = call.scalars
-    places = (f"&{write.place(window.buffer, window.offsets)}" for window in (to, source))
+    from_afar = size == SIZES[-1]  # of less there are more, whose addresses take registers
+    places = (
+        f"&{write.place(to.buffer, to.offsets)}",
+        f"&{write.place(source.buffer, source.offsets, from_afar=from_afar)}",
+    )
     return f"cp_async_{size}({', '.join(places)}, {write(_times(valid, element.dtype.bytes))});"
 
 

@@ -33,7 +33,7 @@ from .c_names import (
 from .expressions import Expressions
 from .instructions import LANE
 from .shared_memory import SHARED_BYTES, SharedMemory
-from .statements import INDENT, Statements, unrolled_axes
+from .statements import INDENT, Statements, moving_names, unrolled_axes
 from .tensor_maps import TensorMap, maps_of
 
 _GRID_AXES = ("x", "y", "z")  # the innermost first
@@ -101,7 +101,9 @@ class _Emitter:
         bounds = {**static_bounds(kernel.body), LANE: (0, _together(warps) - 1)}
         statements = Statements(
             kernel,
-            Expressions(kernel.buffers, names, bounds, unrolled_axes(body)),
+            Expressions(
+                kernel.buffers, names, bounds, unrolled_axes(body), moving_names(kernel.body)
+            ),
             groups_of(kernel),
             {entry: names[label] for entry, label in zip(maps, labels, strict=True)},
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...errors import UnsupportedError
-from ...expr import COMBINERS, INDEX, Load, Var, apply
+from ...expr import COMBINERS, INDEX, Load, Var, apply, loads_of, vars_of
 from ...tile.nodes import (
     Accumulate,
     Async,
@@ -152,6 +152,17 @@ def unrolled_axes(body: Block) -> frozenset[str]:
         for stmt in walk(body)
         if isinstance(stmt, Loop) and stmt.kind in (Kind.UNROLL, Kind.VECTOR)
     )
+
+
+def moving_names(body: Block) -> frozenset[str]:
+    """The axes of loops that are not written out, and what depends on them."""
+    found: set[str] = set()
+    for stmt in walk(body):
+        if isinstance(stmt, Loop) and stmt.kind in (Kind.SERIAL, Kind.ROLLED):
+            found.add(stmt.axis)
+        elif isinstance(stmt, Let) and (vars_of(stmt.value) & found or any(loads_of(stmt.value))):
+            found.add(stmt.name)
+    return frozenset(found)
 
 
 def indented(lines: Iterator[str]) -> Iterator[str]:

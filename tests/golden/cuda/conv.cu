@@ -104,7 +104,7 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
                 const int c_3 = left_term_1 / 3 / 3;
                 const int k0_3 = left_term_1 / 3 % 3;
                 const int k1_3 = left_term_1 % 3;
-                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_3 * 36 + k1_3 * 12 + c_3 * 4 + thread % 8 * 4 + left_first], left_first + thread % 8 * 4 < 4 && left_term_1 < 27 ? 16 : 0);
+                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &(&x1[thread % 8 * 4 + left_first])[k0_3 * 36 + k1_3 * 12 + c_3 * 4], left_first + thread % 8 * 4 < 4 && left_term_1 < 27 ? 16 : 0);
             }
             #pragma unroll
             for (int e_3 = 0; e_3 < 4; ++e_3) {
