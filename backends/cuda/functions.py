@@ -144,6 +144,20 @@ __device__ inline float cut_to_tf32(float x)
     return x != x ? x : __int_as_float(__float_as_int(x) & ~0x1fff);
 }
 
+// Whether a score of any lane, all of which have so many fragments, is not below 0, or a row has no
+// total yet.
+template <int rows, int columns>
+__device__ inline void any_rises(float* to, const float* from, const float* total)
+{
+    int below = -1;
+    bool rises = false;
+    #pragma unroll
+    for (int at = 0; at < 4 * rows * columns; ++at) below &= __float_as_int(from[at]);
+    #pragma unroll
+    for (int at = 0; at < 4 * rows; at += 2) rises |= total[at] == 0.0f;
+    *to = __any_sync(0xffffffffu, rises || below >= 0) ? 1.0f : 0.0f;
+}
+
 // Sums of fragments side by side: each lane gets neighbours of the one whose number is its own
 // among as many, two from each of so many lanes, where it had two of every fragment.
 template <int count>

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from ..expr import INDEX, Expr, Load, Var, apply, cast, index
+from ..expr import INDEX, Expr, Load, Var, apply, cast, const, index, select
 from ..types import DTYPES, DType, bf16, f16, f32
 from .nodes import Accumulate, Block, Buffer, Kind, Loop, Proc, Ref, Stmt, Store
 
@@ -69,12 +69,23 @@ RUNS = (4, 8)  # neighbours: sixteen bytes of f32, or of narrow elements
 MAXIMA, QUAD_MAXIMA, POWERS = "maxima_f32", "quad_maxima_f32", "powers_f32"
 
 
+def any_rises_name(rows: int, columns: int) -> str:
+    """The instruction that tells all lanes whether a score of so many fragments is not below 0, or
+    a total is 0."""
+    return f"any_rises_{rows}x{columns}"
+
+
+RISING = tuple(product((1, 2), (2, 4, 6, 8)))  # rows and columns of fragments of scores
+
+
 def warp_procs() -> Iterator[tuple[Proc, str]]:
     """Every one of them, with the name of what it writes."""
     for dtype in DTYPES.values():
         yield _shuffle(dtype), "to"
     for width, threads in product(RUNS, (LANES, 4 * LANES)):
         yield _runs(width, threads), "to"
+    for rows, columns in RISING:
+        yield _any_rises(rows, columns), "to"
     yield _maxima(), "most"
     yield _quad_maxima(), "most"
     yield _powers(), "to"
@@ -206,6 +217,28 @@ def _quad_maxima() -> Proc:
     update = Accumulate("max", (Ref("most", (lane, half)),), (value,))
     body = _over((("lane", LANES), ("half", 2), ("other", 4)), update)
     return Proc(QUAD_MAXIMA, (Buffer("most", f32, (LANES, 2)),), (), body)
+
+
+def _any_rises(rows: int, columns: int) -> Proc:
+    """`to[0] = 1 if any of from >= 0, or a row's total = 0, else 0`, the same for all lanes; the
+    machine looks at the signs alone, so that -0 and some NaN are below 0."""
+    i, j, lane, e = (Var(INDEX, axis) for axis in ("i", "j", "lane", "e"))
+    one, none, zero = const(1, f32), const(0, f32), index(0)
+    to = Ref("to", (zero,))
+    score, total = Load(f32, "from", (i, j, lane, e)), Load(f32, "total", (i, lane, e // 2 * 2))
+    rises = Accumulate("max", (to,), (select(score < none, none, one),))
+    begins = Accumulate("max", (to,), (select(total.eq(none), one, none),))
+    each = (("i", rows), ("lane", LANES), ("e", 4))
+    body = (
+        Store(to, none),
+        *_over(each, begins, *_over((("j", columns),), rises)),
+    )
+    params = (
+        Buffer("to", f32, (1,)),
+        Buffer("from", f32, (rows, columns, LANES, 4)),
+        Buffer("total", f32, (rows, LANES, 4)),
+    )
+    return Proc(any_rises_name(rows, columns), params, (), body)
 
 
 def _powers() -> Proc:

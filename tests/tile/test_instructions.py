@@ -141,6 +141,22 @@ def test_fragments_multiply_matrices() -> None:
     np.testing.assert_array_equal(found, x.astype(np.float64) @ w.astype(np.float64))
 
 
+def test_a_rise_of_any_lane_is_told_to_all() -> None:
+    kernel = parse_kernel("""
+        kernel @rise(%x: f32[1, 2, 32, 4], %total: f32[1, 32, 4], %found: out f32[1]) {
+          call @any_rises_1x2(found[0], x[0, 0, 0, 0], total[0, 0, 0])
+        }
+    """)
+    below, begun = np.full((1, 2, 32, 4), -1, np.float32), np.ones((1, 32, 4), np.float32)
+    above, empty = below.copy(), begun.copy()
+    above[0, 1, 7, 3] = 0
+    empty[0, 9, 2:] = 0
+    for x, total, wanted in ((below, begun, 0), (above, begun, 1), (below, empty, 1)):
+        assert run_kernel(kernel, {"x": x, "total": total})["found"] == wanted
+    everywhere = np.full_like(below, -np.inf)
+    assert run_kernel(kernel, {"x": everywhere, "total": begun})["found"] == 0
+
+
 def test_sums_become_a_left_operand() -> None:
     """Row by row in the fragments' order: what is summed up again are their rows."""
     kernel = parse_kernel("""

@@ -9,7 +9,9 @@ memory (512 bytes, 128 a cycle), a product eight of one of four tensor cores (A1
 keys has 128 products and 8 of totals, 1088 cycles, beside 32 loads in each of four warps, 512
 cycles; of 16 queries it would be as many cycles for half the products. The latency of products is
 hidden without more warps: a score's four wait for each other, but those of sixteen fragments of
-scores do not. At depth 128 the sums of 16 queries take those registers, so warps have 16.
+scores do not. At depth 128 the sums of 32 queries take twice the registers: then the keys of a
+step are half as many, and fragments of queries come from shared memory again, 48 loads for 128
+products instead of 64 of warps of 16 queries.
 """
 
 from __future__ import annotations
@@ -89,14 +91,17 @@ def blocks_on_card(
     batch, together = _batch(queries, keys, values), heads_together(queries, keys, values)
     heads = prod(batch[: len(batch) - together])
     each = queries[-2] * prod(batch[len(batch) - together :])
+    narrow = factors(dtype, gpu)
+    fits = narrow is not None or depth <= 64
+    wide = fits and heads * -(-each // WIDE_ROWS) >= gpu.multiprocessors
     heights = [
         rows
         for rows in HEIGHTS
         if (rows == HEIGHTS[-1] or rows // 2 < each)
-        and (rows < WIDE_ROWS or (depth <= 64 and heads * -(-each // rows) >= gpu.multiprocessors))
+        and (rows < WIDE_ROWS or wide)
     ]
-    narrow = factors(dtype, gpu)
-    for rows, columns in product(heights, (64, 48, 32, 16) if narrow else (32, 16)):
+    cuts = [(rows, columns) for rows in heights for columns in _keys_of(rows, depth, narrow)]
+    for rows, columns in cuts:
         tiles = Tiles(rows, columns, queries[-1], values[-1])
         taken = tiles.bytes_of_fragments(narrow) if narrow else tiles.bytes_of_lanes
         # Of few warps each brings so much more: the places of that take registers.
@@ -109,6 +114,13 @@ def blocks_on_card(
     wanted = BLOCKS * gpu.multiprocessors // (heads * -(-each // rows))
     parts = 1 if causal else max(1, min(wanted, steps // STEPS))
     return rows, columns, -(-steps // -(-steps // parts))
+
+
+def _keys_of(rows: int, depth: int, narrow: DType | None) -> tuple[int, ...]:
+    """Keys at a time, the best first."""
+    if narrow is None:
+        return (32, 16)
+    return (32,) if rows >= WIDE_ROWS and depth > 64 else (64, 48, 32, 16)
 
 
 def gradient_blocks(

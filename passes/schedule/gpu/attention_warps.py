@@ -4,9 +4,9 @@ second product.
 
     block: warp: {async tiles {queries};  async tiles {keys, values <- step 0};  ..
       for step: {wait tiles;  sync;  async tiles {keys, values <- step + 1};
-                 scores[j] = sum of call mma(queries[k], keys[j]);
-                 if max of scores > top + 8: {top = max of scores;  sums shrink by its growth};
-                 scores = 2 ** (scores - top);  call narrow(weights[k], scores[2 * k]);
+                 scores[j] = sum of call mma(queries[k], keys[j]);  scores -= top;
+                 if any of them >= 0: {their maxima + 8 are subtracted too;  sums shrink by that};
+                 scores = 2 ** scores;  call narrow(weights[k], scores[2 * k]);
                  sums[j] += call mma(weights[k], values[j])}
       lane: y[s, e] = sums[j] / total}
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ....expr import Expr, Var, const, index
+from ....expr import Expr, Var, const, index, select
 from ....ops.blocked_attention import BlockedAttention
 from ....ops.stored import Stored
 from ....tile.nodes import (
@@ -29,7 +29,7 @@ from ....tile.nodes import (
 )
 from ....tile.tree import var
 from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
-from ....types import DType, f32
+from ....types import DType, bf16, f16, f32
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts
 from .attention_steps import Steps, attention_kernel
@@ -39,6 +39,12 @@ from .fragments import Fragments
 from .product_operand import Staged
 from .running_softmax import LOWEST, weights_of
 from .warp_tiles import swizzled
+
+# What the largest exponent of a row may grow by before sums shrink, which takes as long as a
+# product of sixteen terms: weights are 2 ** -growth at first and 1 at most. In f16 those below
+# 2 ** -14 lose bits.
+GROWTH = {bf16: 8.0, f16: 3.0}
+HELD = 128  # queries times their depth / 16, of a warp, that it has in registers
 
 
 def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Kernel:
@@ -55,6 +61,7 @@ class _Warps:
     dtype: DType
     fragments: int  # of queries in a warp
     own: Fragments
+    holds: bool  # its queries in registers
 
     @staticmethod
     def of(blocks: AttentionBlocks, dtype: DType) -> _Warps:
@@ -67,7 +74,9 @@ class _Warps:
             _staged(blocks, "keys", blocks.keys, dtype, depths[0], threads),
             _staged(blocks, "values", blocks.values, dtype, depths[1], threads),
         )
-        terms, columns, out = depths[0] // TERMS, op.columns, depths[1] // COLUMNS
+        columns, out = op.columns, depths[1] // COLUMNS
+        held = fragments * depths[0] <= HELD
+        terms = depths[0] // TERMS if held else 1
         shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
             "a": (dtype, (terms, fragments, LANES, 8)),
             "b": (dtype, (PAIR, LANES, 4)),
@@ -77,9 +86,10 @@ class _Warps:
             "total": (f32, (fragments, LANES, 4)),
             **dict.fromkeys(("top", "own"), (f32, (fragments, LANES, 2))),
         }
-        own = Fragments.of(blocks.names, shapes)
+        rises = Buffer(blocks.names.fresh("rises", "_"), f32, (1,), Space.REGISTER)
+        own = Fragments.of(blocks.names, shapes).with_register("rises", rises)
         steps = Steps(blocks, blocks.names.fresh("warp"), sides[:1], sides[1:])
-        return _Warps(blocks, steps, dtype, fragments, own)
+        return _Warps(blocks, steps, dtype, fragments, own, held)
 
     def kernel(self) -> Kernel:
         """All of it: the blocks, and what joins their parts."""
@@ -87,8 +97,7 @@ class _Warps:
         body: Block = (
             self._cleared(),
             *self.steps.started(),
-            *self.steps.once_there(),
-            *self._queries(),
+            *((*self.steps.once_there(), *self._queries()) if self.holds else ()),
             *self.steps.loops(self._step),
             self._finished(parts),
         )
@@ -102,11 +111,11 @@ class _Warps:
         return var(self.steps.warp) * (ROWS * self.fragments)
 
     def _cleared(self) -> Stmt:
-        zero, lowest = const(0, f32), const(LOWEST, f32)
+        zero = const(0, f32)
 
         def row(lane: Expr, i: Expr) -> Block:
             return (
-                *self.own.unrolled([2], lambda h: (self.own.store("top", lowest, i, lane, h),)),
+                *self.own.unrolled([2], lambda h: (self.own.store("top", zero, i, lane, h),)),
                 *self.own.unrolled([4], lambda e: (self.own.store("total", zero, i, lane, e),)),
                 *self.own.unrolled(
                     [self.own.extent("sums", 1), 4],
@@ -129,9 +138,9 @@ class _Warps:
     def _step(self, stage: Expr, first_key: Var, *, masked: bool) -> Block:
         queries, (keys, values) = self.steps.once[0], self.steps.each
         return (
-            *product(self.own, "scores", queries, keys, self._first_row, stage, held=True),
+            *product(self.own, "scores", queries, keys, self._first_row, stage, held=self.holds),
             *((self._masked(first_key),) if masked else ()),
-            *weights_of(self.own, self.blocks.exponent),
+            *weights_of(self.own, self.blocks.exponent, GROWTH[self.dtype]),
             *narrowed(self.own, self.dtype),
             *self._totals(),
             *summed(self.own, "sums", values, stage),
@@ -187,7 +196,9 @@ class _Warps:
 
             body = self.own.unrolled([self.own.extent("sums", 1), 2], one)
             if parts is not None:
-                top = self.own.load("top", i, lane, half)
+                # What no key was seen of must not count among the tops of the other parts.
+                own_top = self.own.load("top", i, lane, half)
+                top = select(total.eq(const(0, f32)), const(LOWEST, f32), own_top)
                 kept = parts.kept_row(self.blocks.places(axes), top, total)
                 inside = self.blocks.inside(own, None, depth, kept)
                 body = (If((lane % 4).eq(index(0)), inside), *body)

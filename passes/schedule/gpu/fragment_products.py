@@ -27,9 +27,10 @@ def product(
     stage: Expr,
     *,
     held: bool = False,
+    begun: Stmt | None = None,
 ) -> Block:
     """`name[i, j] = sum over k of rows[first + i, k] * columns[j, k]`, of a stage of these, the
-    rows perhaps `held` in registers already."""
+    rows perhaps `held` in registers already; or added to what is `begun` with."""
 
     def term(k: Expr) -> Block:
         place = k if held else index(0)
@@ -41,7 +42,7 @@ def product(
         [own.extent(name, 0), own.extent(name, 1), 4],
         lambda lane, i, j, e: (own.store(name, const(0, f32), i, j, lane, e),),
     )
-    return (cleared, *own.unrolled([rows.sizes[1] // TERMS], term))
+    return (begun or cleared, *own.unrolled([rows.sizes[1] // TERMS], term))
 
 
 def rows_loaded(own: Fragments, rows: Staged, first: Expr, k: Expr, place: Expr) -> Stmt:

@@ -40,6 +40,10 @@ class Fragments:
             },
         )
 
+    def with_register(self, name: str, register: Buffer) -> Fragments:
+        """These, and what all lanes have the same of."""
+        return Fragments(self.names, {**self.buffers, name: register})
+
     def extent(self, name: str, axis: int) -> int:
         return self.buffers[name].shape[axis]
 

@@ -54,7 +54,7 @@ class KeyLaunch:
                 *unit.raised(),
                 *unit.summed("of_values", arrived, stage),
                 *unit.product("toward", values, arrived, stage),
-                self._changes(along, stage),
+                self.work.changed(unit, lambda column: _number(along, stage, column)),
                 *unit.summed("of_keys", queries, stage, again=True),
             )
 
@@ -98,12 +98,6 @@ class KeyLaunch:
         def score(at: tuple[Expr, ...], column: Expr) -> Block:
             exponent = self.work.blocks.exponent(own.load("scores", *at))
             return (own.store("scores", exponent - _number(logs, stage, column), *at),)
-
-        return self.unit.by_row(lambda row: self.unit.scores_of(row, score))
-
-    def _changes(self, along: Staged, stage: Expr) -> Stmt:
-        def score(at: tuple[Expr, ...], column: Expr) -> Block:
-            return self.work.change(self.unit, _number(along, stage, column), at)
 
         return self.unit.by_row(lambda row: self.unit.scores_of(row, score))
 

@@ -83,8 +83,11 @@ class LaneUnit:
 
         return self.own.unrolled([self.own.extent(name, 2) // QUAD, QUAD], one)
 
-    def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
-        return (scored(self.own, name, self._row, rows, columns, stage),)
+    def product(
+        self, name: str, rows: Staged, columns: Staged, stage: Expr, begun: Stmt | None = None
+    ) -> Block:
+        product = scored(self.own, name, self._row, rows, columns, stage, clears=begun is None)
+        return (product,) if begun is None else (begun, product)
 
     def summed(self, name: str, terms: Staged, stage: Expr, *, again: bool = False) -> Block:
         def kept(row: Row) -> Block:

@@ -57,8 +57,8 @@ class QueryLaunch:
             return (
                 *scored(stage, first_key, masked),
                 *self._powers(),
-                *unit.product("toward", arrived, values, stage),
-                unit.by_row(self._changed),
+                *unit.product("toward", arrived, values, stage, self._begun_toward()),
+                self.work.changed(unit),
                 *unit.summed("sums", keys, stage),
             )
 
@@ -158,9 +158,16 @@ class QueryLaunch:
             If(is_kept, (Store(at, top),)),
         )
 
-    def _changed(self, row: Row) -> Block:
-        along = self.unit.own.load("along", *row.at)
-        return self.unit.scores_of(row, lambda at, _: self.work.change(self.unit, along, at))
+    def _begun_toward(self) -> Stmt:
+        """What products toward the weights of a row begin with, so that nothing is left to
+        subtract."""
+        own = self.unit.own
+
+        def one(row: Row) -> Block:
+            along = -own.load("along", *row.at)
+            return self.unit.scores_of(row, lambda at, _: (own.store("toward", along, *at),))
+
+        return self.unit.by_row(one)
 
     def _stored(self, row: Row) -> Block:
         lets, place, axes = self.blocks.row(row.place)

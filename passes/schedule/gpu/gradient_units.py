@@ -68,8 +68,11 @@ class Unit(Protocol):
     def sums_of(self, name: str, row: Row, body: Element) -> Block:
         """What is done with each sum of a row that the lane has."""
 
-    def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
-        """`name[i, j] = sum over k of rows[i, k] * columns[j, k]`, of a stage of the columns."""
+    def product(
+        self, name: str, rows: Staged, columns: Staged, stage: Expr, begun: Stmt | None = None
+    ) -> Block:
+        """`name[i, j] = sum over k of rows[i, k] * columns[j, k]`, of a stage of the columns; added
+        to what is `begun` with."""
 
     def summed(self, name: str, terms: Staged, stage: Expr, *, again: bool = False) -> Block:
         """`name[i, e] += sum over k of scores[i, k] * terms[k, e]`, of a stage of the terms;

@@ -82,8 +82,10 @@ class WarpUnit:
 
         return self.own.unrolled([self.own.extent(name, 1), 2], one)
 
-    def product(self, name: str, rows: Staged, columns: Staged, stage: Expr) -> Block:
-        return product(self.own, name, rows, columns, self._first_row, stage)
+    def product(
+        self, name: str, rows: Staged, columns: Staged, stage: Expr, begun: Stmt | None = None
+    ) -> Block:
+        return product(self.own, name, rows, columns, self._first_row, stage, begun=begun)
 
     def summed(self, name: str, terms: Staged, stage: Expr, *, again: bool = False) -> Block:
         return (*narrowed(self.own, self.dtype), *summed(self.own, name, terms, stage))

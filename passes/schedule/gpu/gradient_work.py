@@ -3,7 +3,7 @@ multiply."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ....expr import Expr, apply, const
@@ -99,10 +99,17 @@ class GradientWork:
 
         return unit.by_row(row)
 
-    def change(self, unit: Unit, along: Expr, at: tuple[Expr, ...]) -> Block:
-        """What arrives at a score, in its weight's place."""
-        change = unit.own.load("scores", *at) * (unit.own.load("toward", *at) - along)
-        return (unit.own.store("scores", change, *at),)
+    def changed(self, unit: Unit, along: Callable[[Expr], Expr] | None = None) -> Stmt:
+        """What arrives at each score, in its weight's place; less what is `along` its column, if
+        that is not in it yet."""
+
+        def score(at: tuple[Expr, ...], column: Expr) -> Block:
+            toward: Expr = unit.own.load("toward", *at)
+            if along is not None:
+                toward = toward - along(column)
+            return (unit.own.store("scores", unit.own.load("scores", *at) * toward, *at),)
+
+        return unit.by_row(lambda row: unit.scores_of(row, score))
 
     def row_stored(
         self,

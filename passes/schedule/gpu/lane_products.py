@@ -22,9 +22,17 @@ Rows: TypeAlias = Callable[[Expr, Expr], Expr]  # where a lane's i-th row is in 
 
 
 def scored(
-    own: Fragments, name: str, row: Rows, queries: Staged, keys: Staged, stage: Expr
+    own: Fragments,
+    name: str,
+    row: Rows,
+    queries: Staged,
+    keys: Staged,
+    stage: Expr,
+    *,
+    clears: bool = True,
 ) -> Stmt:
-    """`name[i, j] = sum over d of queries[i, d] * keys[j, d]`, four terms at a time."""
+    """`name[i, j] = sum over d of queries[i, d] * keys[j, d]`, four terms at a time; added to what
+    is there unless it `clears` that."""
 
     def lane_work(lane: Expr) -> Block:
         d = own.names.fresh("d", "$")
@@ -50,7 +58,7 @@ def scored(
             *own.unrolled([own.extent("b", 0), QUAD], brought_b),
             *own.unrolled([QUAD, own.extent("a", 0), own.extent("b", 0)], multiplied),
         )
-        return (*cleared, Loop(d, index(0), index(keys.sizes[1] // QUAD), body))
+        return (*(cleared if clears else ()), Loop(d, index(0), index(keys.sizes[1] // QUAD), body))
 
     return own.lanes([], lane_work)
 

@@ -1,8 +1,10 @@
 """Softmax of rows that come block by block (Milakov and Gimelshein, 2018), on fragments of scores.
 
-    own = max of scores
-    if own > top + 8: {rate = 2 ** (top - max(top, own));  total, sums *= rate;  top = ..}
-    weights = 2 ** (scores - top)
+    scores -= top
+    if any score of the warp >= 0, or total = 0: {
+      own = max of scores;  scores -= own + growth;  top += own + growth
+      total, sums *= 2 ** -(own + growth)}
+    weights = 2 ** scores
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 
 from ....expr import Expr, Var, apply, const, index, select
 from ....tile.nodes import Block, Call, If, Let, Stmt, Window
-from ....tile.warps import MAXIMA, POWERS, QUAD_MAXIMA, shuffle_name
+from ....tile.warps import MAXIMA, POWERS, QUAD_MAXIMA, any_rises_name, shuffle_name
 from ....types import f32
 from .fragments import Fragments
 
@@ -33,26 +35,53 @@ Exponent: TypeAlias = Callable[[Expr], Expr]  # an exponent of 2 of a score
 Shrunk: TypeAlias = Callable[[Expr, Expr, Expr, Expr], Block]  # by a rate, of a lane's row (i, h)
 
 
-def weights_of(own: Fragments, exponent: Exponent) -> Block:
-    """Scores become weights, relative to about the largest of each row; what was summed shrinks
-    where that has grown."""
+def weights_of(own: Fragments, exponent: Exponent, growth: float) -> Block:
+    """Scores become weights, relative to what the largest of each row once was and its `growth`
+    since then; only where one is above that, or nothing is seen yet, maxima are looked for."""
+    rows, columns = own.extent("scores", 0), own.extent("scores", 1)
 
-    def shrunk(rate: Expr, lane: Expr, i: Expr, h: Expr) -> Block:
-        def less(name: str, *at: Expr) -> Stmt:
-            return own.store(name, own.load(name, *at) * rate, *at)
+    def lowered(lane: Expr, i: Expr, j: Expr, e: Expr) -> Block:
+        score = exponent(own.load("scores", i, j, lane, e))
+        return (own.store("scores", score - own.load("top", i, lane, e // 2), i, j, lane, e),)
 
-        return (
-            *own.unrolled([2], lambda pair: (less("total", i, lane, h * 2 + pair),)),
-            *own.unrolled(
-                [own.extent("sums", 1), 2],
-                lambda j, pair: (less("sums", i, j, lane, h * 2 + pair),),
-            ),
-        )
-
+    rises = own.call(any_rises_name(rows, columns), rises=(), scores=(), total=())
+    raised_tops = own.lanes([rows, 2], lambda lane, i, h: _rebased(own, growth, lane, i, h))
     return (
-        *maxima(own),
-        grown(own, exponent, shrunk),
-        *powers(own, exponent),
+        own.lanes([rows, columns, 4], lowered),
+        rises,
+        If(own.load("rises", index(0)) > 0.0, (*maxima(own), raised_tops)),
+        *raised(own),
+    )
+
+
+def _rebased(own: Fragments, growth: float, lane: Expr, i: Expr, h: Expr) -> Block:
+    """A row's exponents relative to its largest one and the growth there may be: those of this
+    step, and what was summed."""
+    top, most = own.load("top", i, lane, h), own.load("own", i, lane, h)
+    following, moved, rate = (
+        Var(f32, own.names.fresh(name, "$")) for name in ("top", "moved", "rate")
+    )
+    begins = own.load("total", i, lane, h * 2).eq(const(0, f32))
+    rises = apply("and", apply("or", most >= 0.0, begins), most > -math.inf)
+
+    def less(name: str, *at: Expr) -> Stmt:
+        return own.store(name, own.load(name, *at) * rate, *at)
+
+    def lower(*at: Expr) -> Stmt:
+        return own.store("scores", own.load("scores", *at) - moved, *at)
+
+    pairs = [own.extent("scores", 1), 2]
+    return (
+        Let(following.name, select(rises, top + (most + growth), top)),
+        Let(moved.name, following - top),
+        # Of a row that begins, nothing is summed, and its top may go down.
+        Let(rate.name, apply("exp2", apply("min", -moved, const(0, f32)))),
+        own.store("top", following, i, lane, h),
+        *own.unrolled(pairs, lambda j, pair: (lower(i, j, lane, h * 2 + pair),)),
+        *own.unrolled([2], lambda pair: (less("total", i, lane, h * 2 + pair),)),
+        *own.unrolled(
+            [own.extent("sums", 1), 2], lambda j, pair: (less("sums", i, j, lane, h * 2 + pair),)
+        ),
     )
 
 
@@ -110,17 +139,6 @@ def exchanged(own: Fragments, name: str, function: str, i: Expr, step: int) -> B
 
     every = [own.extent(name, -1)]
     return (*own.unrolled(every, taken), own.lanes(every, joined))
-
-
-def powers(own: Fragments, exponent: Exponent) -> Block:
-    """`scores = 2 ** (exponent(scores) - top)`, in their place."""
-
-    def lowered(lane: Expr, i: Expr, j: Expr, e: Expr) -> Block:
-        score = exponent(own.load("scores", i, j, lane, e))
-        return (own.store("scores", score - own.load("top", i, lane, e // 2), i, j, lane, e),)
-
-    every = [own.extent("scores", 0), own.extent("scores", 1), 4]
-    return (own.lanes(every, lowered), *raised(own))
 
 
 def raised(own: Fragments) -> Block:

@@ -70,6 +70,9 @@ CASES: Mapping[str, Case] = {
     "heads of 128": Case((1, 70, 128), (1, 100, 128), 128),
     "no whole chunks": Case((2, 17, 13), (2, 33, 13), 7, f16),
     "two fragments a warp": Case((2, 130, 32), (2, 70, 32), 32, target=card(multiprocessors=1)),
+    "two fragments of heads of 128": Case(
+        (130, 128), (70, 128), 128, causal=True, target=card(multiprocessors=1)
+    ),
     "a mask of numbers": Case((2, 3, 20, 32), (2, 1, 75, 32), 32, f16, f16[20, 75]),
     "key lengths": Case((3, 2, 20, 32), (3, 2, 75, 32), 32, bf16, bool_[3, 1, 1, 75]),
     "a causal mask of bools": Case((3, 33, 16), (3, 33, 16), 16, bf16, bool_[33, 33], causal=True),
@@ -91,7 +94,7 @@ CASES: Mapping[str, Case] = {
 }
 QUICK = (
     "odd sizes", "causal over several blocks", "heads of 80", "key lengths", "few queries, a mask",
-    "rounded", "f32", "f32, few queries",
+    "rounded", "f32", "f32, few queries", "two fragments of heads of 128",
 )  # fmt: skip
 
 
@@ -213,11 +216,28 @@ def test_rows_that_see_nothing(tmp_path: Path) -> None:
 
 
 @needs_shim
-def test_growing_scores_shrink_what_was_summed(tmp_path: Path) -> None:
-    """Each block of keys has larger scores than the one before, by more than weights may grow."""
+def test_parts_that_see_nothing_count_for_nothing(tmp_path: Path) -> None:
+    """Not even where the scores of the others are far below 0."""
+    fn = Case((2, 3, 1, 64), (2, 3, 700, 64), 64, bf16, bool_[1, 1, 1, 700]).function()
+    queries, keys, values, mask = arrays_for(fn)
+    queries[:], keys[:], mask[:] = -8, abs(keys) + 4, False
+    mask[..., 350:400] = True
+    compiled = Compiled.of(fn, tmp_path)
+    assert len([name for name in compiled.source.kernels if "attention" in name]) == 2
+    arrays = [queries, keys, values, mask]
+    (found,) = all_orders(compiled, arrays)
+    assert error(found, exact(fn, arrays)) <= 2.0**-8
+
+
+@needs_shim
+@pytest.mark.parametrize("rows", [slice(None), slice(21, 22)], ids=["all rows", "one row"])
+def test_growing_scores_shrink_what_was_summed(rows: slice, tmp_path: Path) -> None:
+    """Each block of keys has larger scores than the one before, by more than weights may grow; if
+    of one row alone, the warp looks for maxima all the same."""
     fn = Case((33, 16), (200, 16), 16, f16, scale=1.0).function()
     queries, keys, values = arrays_for(fn)
-    queries[:] = 1
+    queries[:] = 0
+    queries[rows] = 1
     keys[:] = (np.arange(200, dtype=np.float16) / 16)[:, None]
     arrays = [queries, keys, values]
     (found,) = all_orders(Compiled.of(fn, tmp_path), arrays)
@@ -278,7 +298,7 @@ LARGE = (4, 16, 2048)
     [
         (32, bf16, "sm_80", (128, 64, 1)),
         (64, bf16, "sm_86", (128, 64, 1)),
-        (128, bf16, "sm_80", (64, 64, 1)),
+        (128, bf16, "sm_80", (128, 32, 1)),
         (128, bf16, "sm_86", (64, 32, 1)),
         (64, f32, "sm_90", (128, 32, 1)),
         (128, f32, "sm_80", (64, 16, 1)),
@@ -329,6 +349,7 @@ PLANTED: Mapping[str, tuple[str, str]] = {
     "a mask one too short": (r"key_2 <= row", "key_2 < row"),
     "keys past the end are seen": (r"key_2 < 141", "key_2 < 150"),
     "a step too few is masked": (r"\(first_row \+ 1\) / 64", "(first_row + 64) / 64"),
+    "a rise that is not seen": (r"rises > 0\.0f", "rises > 1.0f"),
     "sums that do not shrink": (r"\* (rate(?:_1)?);", r"* 1.0f + 0.0f * \1;"),
     "the wrong stage": (r"(step(?:_1)?) % 2", r"(\1 + 1) % 2"),
     "maxima of a lane": (r"quad_maxima_f32\(&own\[0\]\);", ""),
@@ -354,15 +375,44 @@ def test_large_scores_are_right(planted: tuple[Compiled, list[Array], Array]) ->
     assert error(all_orders(compiled, arrays)[0], wanted) <= 2.0**-10
 
 
+def without(pattern: str, by: str, compiled: Compiled, folder: Path) -> Compiled:
+    """What runs a changed text."""
+    text = unit_text(list(compiled.source.kernels.values()))
+    changed = re.sub(pattern, by, text)
+    assert changed != text
+    library = build(changed, folder, "planted")
+    return replace(compiled, device=replace(compiled.device, library=library))
+
+
+@needs_shim
+def test_rows_begin_with_scores_far_below_0(tmp_path: Path) -> None:
+    """And are NaN where nothing asks whether they have begun."""
+    fn = Case((32, 16), (40, 16), 16, f16).function()
+    queries, keys, values = arrays_for(fn)
+    queries[:], keys[:] = -8, abs(keys) + 4
+    arrays = [queries, keys, values]
+    compiled = Compiled.of(fn, tmp_path)
+    (found,) = all_orders(compiled, arrays)
+    assert error(found, exact(fn, arrays)) <= 2.0**-10
+    wrong = without(r"rises \|= total\[at\] == 0\.0f;", "", compiled, tmp_path)
+    assert np.isnan(wrong(*arrays)[0]).all()
+
+
+@needs_shim
+def test_lanes_look_for_maxima_together(
+    planted: tuple[Compiled, list[Array], Array], tmp_path: Path
+) -> None:
+    compiled, arrays, _ = planted
+    alone = without(r"__any_sync\(0xffffffffu, (.*?)\) \?", r"(\1) ?", compiled, tmp_path)
+    with pytest.raises(AssertionError, match="wait at a barrier that the others do not come to"):
+        alone(*arrays)
+
+
 @needs_shim
 @pytest.mark.parametrize("bug", PLANTED)
 def test_planted_bugs_show(
     bug: str, planted: tuple[Compiled, list[Array], Array], tmp_path: Path
 ) -> None:
     compiled, arrays, wanted = planted
-    text = unit_text(list(compiled.source.kernels.values()))
-    changed = re.sub(*PLANTED[bug], text)
-    assert changed != text
-    library = build(changed, tmp_path, "planted")
-    wrong = replace(compiled, device=replace(compiled.device, library=library))
+    wrong = without(*PLANTED[bug], compiled, tmp_path)
     assert not error(wrong(*arrays)[0], wanted) <= 4 * 2.0**-10

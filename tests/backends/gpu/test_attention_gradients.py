@@ -130,7 +130,7 @@ def test_sums_and_scores_fit_into_registers(
 PLANTED: Mapping[str, tuple[str, str]] = {
     "the wrong stage": (r"(step(?:_\d)?) % 2", r"(\1 + 1) % 2"),
     "logarithms of other queries": (r"- (logs_\d)\[step", r"- \1[1 + step"),
-    "no sums along rows": (r"- (along_\d)\[(?!step)", r"- 0.0f * \1["),
+    "no sums along rows": (r"= -(along_\d)\[(?!step)", r"= -0.0f * \1["),
     "no sums along columns": (r"- (along_\d)\[step", r"- 0.0f * \1[step"),
     "keys that are not masked": (r"- first_key / 64 \+ 1", "- first_key / 64"),
     "changes of other keys": (r"narrow_f16\(&weights\[\w+ \* 4\]", "narrow_f16(&weights[0]"),

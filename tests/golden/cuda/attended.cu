@@ -108,6 +108,20 @@ __device__ inline T smaller(T a, T b)
 
 __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
+// Whether a score of any lane, all of which have so many fragments, is not below 0, or a row has no
+// total yet.
+template <int rows, int columns>
+__device__ inline void any_rises(float* to, const float* from, const float* total)
+{
+    int below = -1;
+    bool rises = false;
+    #pragma unroll
+    for (int at = 0; at < 4 * rows * columns; ++at) below &= __float_as_int(from[at]);
+    #pragma unroll
+    for (int at = 0; at < 4 * rows; at += 2) rises |= total[at] == 0.0f;
+    *to = __any_sync(0xffffffffu, rises || below >= 0) ? 1.0f : 0.0f;
+}
+
 __device__ inline float to_bf16(float x) { return bf16_value(bf16_bits(x)); }
 
 __device__ inline float to_bf16(double x) { return bf16_value(bf16_bits(x)); }
@@ -129,6 +143,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     float total[4];
     float top[2];
     float own[2];
+    float rises;
     const int block = blockIdx.x;
     const int lane_ = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
@@ -138,7 +153,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     {
         #pragma unroll
         for (int i_1 = 0; i_1 < 2; ++i_1) {
-            top[i_1] = -3.4028235e+38f;
+            top[i_1] = 0.0f;
         }
         #pragma unroll
         for (int i_2 = 0; i_2 < 4; ++i_2) {
@@ -229,78 +244,87 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         }
         {
             #pragma unroll
-            for (int j_5 = 0; j_5 < 2; ++j_5) {
-                own[j_5] = -infinity();
+            for (int j_8 = 0; j_8 < 8; ++j_8) {
+                #pragma unroll
+                for (int k_1 = 0; k_1 < 4; ++k_1) {
+                    scores[j_8 * 4 + k_1] = scores[j_8 * 4 + k_1] * 0.2944889f - top[k_1 / 2];
+                }
             }
         }
-        #pragma unroll
-        for (int j_6 = 0; j_6 < 8; ++j_6) {
-            maxima_f32(&own[0], &scores[j_6 * 4]);
-        }
-        quad_maxima_f32(&own[0]);
-        {
-            if (own[0] * 0.2944889f - top[0] > 8.0f || own[1] * 0.2944889f - top[1] > 8.0f) {
+        any_rises<1, 8>(&rises, &scores[0], &total[0]);
+        if (rises > 0.0f) {
+            {
                 #pragma unroll
-                for (int j_7 = 0; j_7 < 2; ++j_7) {
-                    const float top_1 = own[j_7] * 0.2944889f > top[j_7] ? own[j_7] * 0.2944889f : top[j_7];
-                    const float rate = exp2f(top[j_7] - top_1);
-                    top[j_7] = top_1;
+                for (int j_9 = 0; j_9 < 2; ++j_9) {
+                    own[j_9] = -infinity();
+                }
+            }
+            #pragma unroll
+            for (int j_10 = 0; j_10 < 8; ++j_10) {
+                maxima_f32(&own[0], &scores[j_10 * 4]);
+            }
+            quad_maxima_f32(&own[0]);
+            {
+                #pragma unroll
+                for (int j_5 = 0; j_5 < 2; ++j_5) {
+                    const float top_1 = (own[j_5] >= 0.0f || total[j_5 * 2] == 0.0f) && own[j_5] > -infinity() ? top[j_5] + (own[j_5] + 8.0f) : top[j_5];
+                    const float moved = top_1 - top[j_5];
+                    const float rate = exp2f(smaller(-moved, 0.0f));
+                    top[j_5] = top_1;
                     #pragma unroll
-                    for (int i_15 = 0; i_15 < 2; ++i_15) {
-                        total[j_7 * 2 + i_15] = total[j_7 * 2 + i_15] * rate;
+                    for (int i_12 = 0; i_12 < 8; ++i_12) {
+                        #pragma unroll
+                        for (int j_6 = 0; j_6 < 2; ++j_6) {
+                            scores[i_12 * 4 + j_5 * 2 + j_6] = scores[i_12 * 4 + j_5 * 2 + j_6] - moved;
+                        }
                     }
                     #pragma unroll
-                    for (int i_16 = 0; i_16 < 2; ++i_16) {
+                    for (int i_13 = 0; i_13 < 2; ++i_13) {
+                        total[j_5 * 2 + i_13] = total[j_5 * 2 + i_13] * rate;
+                    }
+                    #pragma unroll
+                    for (int i_14 = 0; i_14 < 2; ++i_14) {
                         #pragma unroll
-                        for (int j_8 = 0; j_8 < 2; ++j_8) {
-                            sums[i_16 * 4 + j_7 * 2 + j_8] = sums[i_16 * 4 + j_7 * 2 + j_8] * rate;
+                        for (int j_7 = 0; j_7 < 2; ++j_7) {
+                            sums[i_14 * 4 + j_5 * 2 + j_7] = sums[i_14 * 4 + j_5 * 2 + j_7] * rate;
                         }
                     }
                 }
             }
         }
-        {
-            #pragma unroll
-            for (int j_9 = 0; j_9 < 8; ++j_9) {
-                #pragma unroll
-                for (int k_1 = 0; k_1 < 4; ++k_1) {
-                    scores[j_9 * 4 + k_1] = scores[j_9 * 4 + k_1] * 0.2944889f - top[k_1 / 2];
-                }
-            }
-        }
         #pragma unroll
-        for (int j_10 = 0; j_10 < 8; ++j_10) {
-            powers_f32(&scores[j_10 * 4], &scores[j_10 * 4]);
-        }
-        #pragma unroll
-        for (int i_19 = 0; i_19 < 4; ++i_19) {
-            narrow_bf16(&weights[i_19 * 4], &scores[i_19 * 8]);
+        for (int j_11 = 0; j_11 < 8; ++j_11) {
+            powers_f32(&scores[j_11 * 4], &scores[j_11 * 4]);
         }
         #pragma unroll
         for (int i_20 = 0; i_20 < 4; ++i_20) {
-            row_sums_bf16(&total[0], &weights[i_20 * 4]);
+            narrow_bf16(&weights[i_20 * 4], &scores[i_20 * 8]);
         }
         #pragma unroll
         for (int i_21 = 0; i_21 < 4; ++i_21) {
-            load_matrices_turned(&b[0], &values_1[step * 1024 + i_21 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+            row_sums_bf16(&total[0], &weights[i_21 * 4]);
+        }
+        #pragma unroll
+        for (int i_22 = 0; i_22 < 4; ++i_22) {
+            load_matrices_turned(&b[0], &values_1[step * 1024 + i_22 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
             #pragma unroll
-            for (int j_13 = 0; j_13 < 2; ++j_13) {
-                mma_bf16(&sums[j_13 * 4], &weights[i_21 * 4], &b[j_13 * 2]);
+            for (int j_14 = 0; j_14 < 2; ++j_14) {
+                mma_bf16(&sums[j_14 * 4], &weights[i_22 * 4], &b[j_14 * 2]);
             }
         }
     }
     {
         const int lane_12 = lane_;
         #pragma unroll
-        for (int j_14 = 0; j_14 < 2; ++j_14) {
-            const int row_1 = first_row + warp * 16 + j_14 * 8 + lane_12 / 4;
+        for (int j_15 = 0; j_15 < 2; ++j_15) {
+            const int row_1 = first_row + warp * 16 + j_15 * 8 + lane_12 / 4;
             #pragma unroll
-            for (int i_25 = 0; i_25 < 2; ++i_25) {
+            for (int i_26 = 0; i_26 < 2; ++i_26) {
                 #pragma unroll
-                for (int j_15 = 0; j_15 < 2; ++j_15) {
-                    const int column = i_25 * 8 + lane_12 % 4 * 2 + j_15;
+                for (int j_16 = 0; j_16 < 2; ++j_16) {
+                    const int column = i_26 * 8 + lane_12 % 4 * 2 + j_16;
                     if (row_1 < 37) {
-                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_25 * 4 + j_14 * 2 + j_15] / total[j_14 * 2]));
+                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_26 * 4 + j_15 * 2 + j_16] / total[j_15 * 2]));
                     }
                 }
             }

@@ -30,6 +30,20 @@ SHIM_WRAPPER T __shfl_xor_sync(unsigned mask, T own, int step, int line = __buil
     return found;
 }
 
+// Whether any lane of those in the mask says so.
+SHIM_WRAPPER int __any_sync(unsigned mask, int own, int line = __builtin_LINE())
+{
+    shim_given given = {0, {(unsigned)(own != 0)}, {}, mask};
+    const shim_given* all = shim_meet(given, line);
+    int found = 0;
+    for (int lane = 0; lane < 32; ++lane) {
+        if (!(mask >> lane & 1)) continue;
+        if (all[lane].mask != mask) shim_fail("thread %d votes outside of a mask", shim_current);
+        found |= (int)all[lane].a[0];
+    }
+    return found;
+}
+
 // Matrices of eight by eight elements from shared memory; each lane gives the place of one row.
 static const shim_given* shim_rows(const void* row, int line)
 {
