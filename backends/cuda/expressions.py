@@ -126,7 +126,7 @@ class Expressions(FunctionTexts):
         """What loops leave where it is apart from how they move on by several terms, so that its
         address is found once: `(&x[row * 100])[tap * 50 + step % 4 * 16]`. By one term a compiler
         adds to the address, which takes fewer registers."""
-        moving = {
+        moving: dict[Expr | None, int] = {
             term: factor
             for term, factor in terms.items()
             if term is not None and (vars_of(term) & self.moving or any(loads_of(term)))
