@@ -13,6 +13,7 @@ from . import index_ops as index
 from . import math_ops as math
 from . import nn_ops as nn
 from . import norm_ops as norm
+from . import pool_ops as pool
 from . import quantised_ops as quantised
 from . import reduce_ops as reduction
 from . import resize_ops, rnn_ops
@@ -159,23 +160,23 @@ _REDUCTIONS: Mapping[str, Mapping[int, Reader]] = {
 }
 
 _LAYERS: Mapping[str, Mapping[int, Reader]] = {
-    "AveragePool": _versions(nn.average_pool, 7, 10, 11, 19, 22),
+    "AveragePool": _versions(pool.average_pool, 7, 10, 11, 19, 22),
     "BatchNormalization": _versions(norm.batch_normalization, 7, 9, 14, 15),
     "Conv": _versions(nn.conv, 1, 11, 22),
     "ConvTranspose": _versions(nn.conv_transpose, 1, 11, 22),
     "GRU": _versions(rnn_ops.GRU, 7, 14, 22),
     "Gemm": _versions(nn.gemm, 7, 9, 11, 13),
-    "GlobalAveragePool": _versions(nn.global_average_pool, 1, 22),
-    "GlobalMaxPool": _versions(nn.global_max_pool, 1, 22),
+    "GlobalAveragePool": _versions(pool.global_average_pool, 1, 22),
+    "GlobalMaxPool": _versions(pool.global_max_pool, 1, 22),
     "GroupNormalization": _versions(norm.group_normalization, 18, 21),
     "InstanceNormalization": _versions(norm.instance_normalization, 6, 22),
     "LRN": _versions(norm.lrn, 1, 13),
     "LSTM": _versions(rnn_ops.LSTM, 7, 14, 22),
     "LayerNormalization": _versions(norm.layer_normalization, 17),
     "LpNormalization": _versions(norm.lp_normalization, 1, 22),
-    "LpPool": _versions(nn.lp_pool, 2, 11, 18, 22),
+    "LpPool": _versions(pool.lp_pool, 2, 11, 18, 22),
     "MatMul": _versions(nn.matmul, 1, 9, 13),
-    "MaxPool": _versions(nn.max_pool, 1, 8, 10, 11, 12, 22),
+    "MaxPool": _versions(pool.max_pool, 1, 8, 10, 11, 12, 22),
     "MeanVarianceNormalization": _versions(norm.mean_variance_normalization, 9, 13),
     "RMSNormalization": _versions(norm.rms_normalization, 23),
     "RNN": _versions(rnn_ops.RNN, 7, 14, 22),
