@@ -200,14 +200,17 @@ def size(value: int | str | Dim) -> Size:
 
 
 def names_of(value: Size) -> frozenset[str]:
+    """The named sizes that a size depends on."""
     return value.names if isinstance(value, Dim) else frozenset()
 
 
 def substitute(value: Size, sizes: Mapping[str, Size]) -> Size:
+    """A size with the names in `sizes` replaced."""
     return value.substitute(sizes) if isinstance(value, Dim) else value
 
 
 def product(sizes: Iterable[Size]) -> Size:
+    """All sizes multiplied; 1 where there is none."""
     total: Size = 1
     for entry in sizes:
         total = total * entry
@@ -215,6 +218,7 @@ def product(sizes: Iterable[Size]) -> Size:
 
 
 def ceil_div(value: Size, by: int) -> Size:
+    """The quotient, rounded up."""
     return (value + (by - 1)) // by
 
 

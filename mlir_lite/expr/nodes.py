@@ -163,14 +163,17 @@ def const(value: Scalar, dtype: DType) -> Const:
 
 
 def to_index(value: Expr | int) -> Expr:
+    """A number, or a value of any type, as an index."""
     return index(value) if isinstance(value, int) else cast(value, INDEX)
 
 
 def lift(value: Expr | Scalar, like: Expr) -> Expr:
+    """A number as a literal of the type of `like`; an expression as it is."""
     return value if isinstance(value, Expr) else const(value, like.dtype)
 
 
 def cast(value: Expr, dtype: DType) -> Expr:
+    """A value in another type; integers that are known are converted at once."""
     if value.dtype == dtype:
         return value
     if isinstance(value, Const) and dtype.is_integer and not value.dtype.is_float:

@@ -11,6 +11,7 @@ from .nodes import Apply, Cast, Const, Expr, Load, Reduce, Var, apply, cast
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
+    """The parts of a node, which are expressions themselves."""
     kind = type(expr)  # a chain of tests, because this runs for every node of every kernel
     if kind is Apply:
         return cast_to(Apply, expr).args
@@ -95,5 +96,6 @@ def loads_of(expr: Expr) -> Iterator[Load]:
 
 
 def contains_reduce(expr: Expr) -> bool:
+    """Whether a reduction stands in an expression."""
     return isinstance(expr, Reduce) or any(map(contains_reduce, children(expr)))
 

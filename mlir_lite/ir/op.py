@@ -203,6 +203,7 @@ class Op:
 
 
 def attribute_key(entry: object) -> object:
+    """What tells attributes apart, where the equality of Python does not."""
     if isinstance(entry, ConstantData):
         return entry.key()
     if isinstance(entry, tuple):

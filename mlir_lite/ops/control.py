@@ -238,6 +238,7 @@ def check_states(
 
 
 def check_predicate(type_: TensorType) -> None:
+    """`TypeRuleError` for the type of a condition that is no truth value."""
     check(
         type_.shape == () and type_.dtype == bool_,
         f"a condition is a scalar of bool, not {type_}",

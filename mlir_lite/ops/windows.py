@@ -204,6 +204,7 @@ def order_of(layout: str, rank: int) -> tuple[int, ...]:
 
 
 def channels_first(array: Array, layout: str) -> Array:
+    """The array with its batch and channels before its spatial axes."""
     return np.moveaxis(array, LAYOUTS[layout], (0, 1))
 
 
@@ -219,18 +220,22 @@ def split_index(at: Indices, layout: str) -> tuple[Expr, Expr, Indices]:
 
 
 def join_index(batch: Expr, channel: Expr, spatial: Sequence[Expr], layout: str) -> Indices:
+    """An index of the layout from those of its axes."""
     return _joined(batch, channel, spatial, layout)
 
 
 def spatial_of(shape: Shape, layout: str) -> Shape:
+    """The sizes along the spatial axes."""
     return _spatial(shape, layout)
 
 
 def channels_of(shape: Shape, layout: str) -> Size:
+    """The number of channels."""
     return shape[LAYOUTS[layout][1]]
 
 
 def batch_of(shape: Shape, layout: str) -> Size:
+    """The number of images."""
     return shape[LAYOUTS[layout][0]]
 
 
@@ -241,6 +246,7 @@ def windowed(x: TensorType, windows: Windows, layout: str) -> TensorType:
 
 
 def shape_in(batch: Size, channels: Size, spatial: Sequence[Size], layout: str) -> Shape:
+    """A shape of the layout from its sizes."""
     return _joined(batch, channels, spatial, layout)
 
 

@@ -67,6 +67,7 @@ def accesses_in(body: Block, lets: Mapping[str, Expr]) -> Iterator[Access]:
 
 
 def names_bound_in(body: Block) -> frozenset[str]:
+    """The axes and names that a block binds."""
     return frozenset(
         stmt.axis if isinstance(stmt, Loop) else stmt.name
         for stmt in walk_scoped(body)

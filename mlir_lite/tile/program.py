@@ -18,6 +18,8 @@ from .nodes import Kernel
 
 
 class Role(StrEnum):
+    """What a slot is for a caller of the program."""
+
     PARAMETER = "parameter"
     RESULT = "result"
     CONSTANT = "constant"

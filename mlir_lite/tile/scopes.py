@@ -192,6 +192,7 @@ def _initialises(body: Block, buffer: Buffer, covered: Array, frame: Frame) -> b
 
 
 def constant_limits(loop: Loop) -> tuple[int, int] | None:
+    """Where a loop starts and stops, if both are constants."""
     match loop:
         case Loop(start=Const(value=start), stop=Const(value=stop)):
             return int(start), int(stop)

@@ -229,6 +229,7 @@ def _hands_on(kernel: Kernel, loop: Loop) -> bool:
 
 
 def innermost_loops(block: Block) -> list[Loop]:
+    """The loops of a block that no loop is in."""
     return [
         stmt
         for stmt in walk(block)
