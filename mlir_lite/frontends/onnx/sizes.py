@@ -201,6 +201,13 @@ def normal_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def checked_shape(entries: Sequence[Size]) -> Shape:
+    """Entries of a shape operand, none negative."""
+    for entry in entries:
+        check(compare(entry, 0) != -1, f"the size {entry} is negative", ParseError)
+    return tuple(entries)
+
+
 def number(size: Size, what: str) -> int:
     """A size as a number; `UnsupportedError` where it is only named."""
     check(

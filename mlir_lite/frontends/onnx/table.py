@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ... import ops
+from . import constant_ops as constant
 from . import control_ops as control
 from . import index_ops as index
 from . import math_ops as math
@@ -102,8 +103,8 @@ _ELEMENTWISE: Mapping[str, Mapping[int, Reader]] = {
 _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "Compress": _versions(index.compress, 9, 11, 28),
     "Concat": _versions(shape.concat, 4, 11, 13),
-    "Constant": _versions(shape.constant, 1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
-    "ConstantOfShape": _versions(shape.constant_of_shape, 9, 20, 21, 23, 24, 25),
+    "Constant": _versions(constant.constant, 1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
+    "ConstantOfShape": _versions(constant.constant_of_shape, 9, 20, 21, 23, 24, 25),
     "DepthToSpace": _versions(nn.depth_to_space, 1, 11, 13, 28),
     "Dropout": _versions(shape.dropout, 7, 10, 12, 13, 22),
     "Expand": _versions(shape.expand, 8, 13),
@@ -118,7 +119,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "NonZero": _versions(index.non_zero, 9, 13),
     "OneHot": _versions(index.one_hot, 9, 11, 28),
     "Pad": _versions(shape.pad, 2, 11, 13, 18, 19, 21, 23, 24, 25),
-    "Range": _versions(shape.range_, 11, 27),
+    "Range": _versions(constant.range_, 11, 27),
     "Reshape": _versions(shape.reshape, 5, 13, 14, 19, 21, 23, 24, 25),
     "Resize": _versions(resize_ops.resize, 10, 11, 13, 18, 19),
     "ReverseSequence": _versions(index.reverse_sequence, 10, 28),
