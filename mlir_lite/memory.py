@@ -31,8 +31,9 @@ def aligned_bytes(count: int) -> Array:
 
 def _huge_pages(count: int) -> Array:
     """Bytes from the start of a huge page on: of private memory, since shared memory has none.
-    What does not fill a huge page lies in ordinary ones."""
-    size = count + HUGE_PAGE
+    What does not fill half of a huge page lies in ordinary ones."""
+    advised = (count + HUGE_PAGE // 2) // HUGE_PAGE * HUGE_PAGE
+    size = max(count, advised) + HUGE_PAGE
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         block = mmap.mmap(-1, size)
     else:
@@ -40,7 +41,7 @@ def _huge_pages(count: int) -> Array:
     whole = np.frombuffer(block, np.uint8)
     start = -whole.ctypes.data % HUGE_PAGE
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        block.madvise(mmap.MADV_HUGEPAGE, start, count // HUGE_PAGE * HUGE_PAGE)
+        block.madvise(mmap.MADV_HUGEPAGE, start, advised)
     return whole[start : start + count]
 
 
