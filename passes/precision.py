@@ -9,6 +9,8 @@ memory for weights. Where that pays for 3×3 convolutions, it is the factors of 
 that are rounded, with tiles of 2, which loses 1.3 to 1.8 times as much (in layers of 64 to 512
 channels).
 
+Attention that sees all keys at once rounds its factors, and its weights, too.
+
 A convolution by groups multiplies f32, but what it alone reads is kept in bf16:
 
 conv(relu(y), w) {groups = 96}  ->  conv(cast(barrier(cast(relu(y)) {dtype = bf16})), w)
@@ -22,6 +24,8 @@ from dataclasses import replace
 from ..errors import InputError, UnsupportedError, check
 from ..ir import Function, Value, current_builder, rewrite, rewrite_all, users_of
 from ..ir.rewrite import Pattern
+from ..ops.attention_halves import TOGETHER
+from ..ops.blocked_attention import BlockedAttention
 from ..ops.cast import cast
 from ..ops.checkpoint import Barrier
 from ..ops.conv import Conv
@@ -56,7 +60,7 @@ def precision(
         return fn
     layers = plan_convolutions(fn, Errors(), target=target, choice=winograd)
     places = zip(layers, _read_once(fn), strict=True)
-    patterns = [narrow_matmul(target), narrow_conv(target, together, places)]
+    patterns = [narrow_matmul(target), narrow_conv(target, together, places), narrow_attention]
     return rewrite_all(fn, patterns, TABLE, fuel=1)
 
 
@@ -90,6 +94,16 @@ def narrow_matmul(target: Target) -> Pattern:
         return matmul_by_dots(_narrow(op.lhs), _narrow(op.rhs), f32, target)
 
     return narrow
+
+
+@rewrite(BlockedAttention)
+def narrow_attention(op: BlockedAttention) -> Value | None:
+    """blocked_attention(q, k, v)  ->  blocked_attention(cast(q), ..) {wide = True, together = 2}"""
+    if op.queries.dtype != f32 or not op.has_pairs:
+        return None
+    queries, keys, values = map(_narrow, (op.queries, op.keys, op.values))
+    factors = replace(op, queries=queries, keys=keys, values=values)
+    return emit(replace(factors, wide=True, together=TOGETHER))
 
 
 def narrow_conv(

@@ -82,6 +82,25 @@ def test_winograds_factors_may_be_rounded() -> None:
 
 
 @NATIVE
+@pytest.mark.parametrize("shape", [(3, 128, 64), (2, 70, 32)], ids=str)
+def test_attention_is_as_near_as_its_factors(shape: tuple[int, ...]) -> None:
+    """A score is off by 2**-8 of the sizes of its products, and so is the exponent of a weight; the
+    weights and values are off by 2**-9 each."""
+    arrays = q, k, v = [random(*shape) * np.float32(scale) for scale in (0.5, 1, 2)]
+    fn = ml.function(*[f32[shape]] * 3)(lambda q, k, v: ml.attention(q, k, v))
+    one, two = (ml.compile(fn, precision="bf16", threads=count)(*arrays) for count in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    scale = 1 / np.sqrt(shape[-1])
+    sizes = np.abs(exact(q)) @ np.abs(exact(k)).swapaxes(-1, -2) * scale
+    powers = np.exp(exact(q) @ exact(k).swapaxes(-1, -2) * scale)
+    weights = powers / powers.sum(-1, keepdims=True)
+    off = 2 * 2**-8 * sizes.max(-1, keepdims=True) + 2 * 2**-9 + 1e-6
+    error = np.abs(one - weights @ exact(v))
+    assert np.all(error <= off * (weights @ np.abs(exact(v))))
+    assert np.max(error) > 1e-4 * np.max(np.abs(one))  # it is bf16 indeed
+
+
+@NATIVE
 def test_the_values_between_are_rounded_where_they_are_made() -> None:
     """No pass over memory for it, and half the memory for weights."""
     first, second, bias = random(64, 256), random(256, 32), random(256)

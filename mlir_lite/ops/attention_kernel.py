@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, cast, const, index, select
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import loops_over
-from ..types import bool_
+from ..types import DType, bool_
 from .body import Indices, computing_type
 from .stored import Stored
 
@@ -51,7 +51,7 @@ class AttentionKernel:
     def kernel(self, name: str) -> Kernel:
         extents = self.result.shape[:-2]
         self.batch: Indices = tuple(Var(INDEX, f"b{axis}") for axis in range(len(extents)))
-        body = self.in_blocks("s", self.result.shape[-2], self.sizes.rows, self._queries)
+        body = self.in_blocks("s", self.result.shape[-2], self.sizes.rows, self.of_queries)
         body = loops_over(((f"b{axis}", extent) for axis, extent in enumerate(extents)), body)
         given = [self.queries.buffer, self.keys.buffer, self.values.buffer]
         given += [self.mask.buffer] if self.mask else []
@@ -60,7 +60,7 @@ class AttentionKernel:
 
     # Stages
 
-    def _queries(self, first: Expr, rows: int) -> Block:
+    def of_queries(self, first: Expr, rows: int) -> Block:
         """All that is done for a block of queries."""
         depth, keys = self.keys.shape[-1], self.keys.shape[-2]
         turned = self.local("turned", depth, rows)
@@ -69,7 +69,7 @@ class AttentionKernel:
             {"d": depth, "s": rows},
             lambda d, s: [store(turned, self.queries.wide(self.batch, first + s, d) * scale, d, s)],
         )
-        stages, columns = _Queries(self, first, rows, turned), self.sizes.columns
+        stages, columns = Queries(self, first, rows, turned), self.sizes.columns
         rest = stages.at_once(keys) if keys <= columns else stages.in_turn(keys, columns)
         return (copied, *rest)
 
@@ -104,7 +104,7 @@ class AttentionKernel:
         whole, rest = divmod(extent, size)
         result: list[Stmt] = []
         if whole:
-            axis = Var(INDEX, self._axis(f"{name}_block"))
+            axis = self.axis(f"{name}_block")
             stop = index(whole) if count is None else apply("min", count, index(whole))
             result.append(Loop(axis.name, index(0), stop, body(axis * size, size)))
         if rest:
@@ -113,7 +113,7 @@ class AttentionKernel:
 
     def nest(self, extents: dict[str, int], body: Callable[..., Sequence[Stmt]]) -> Stmt:
         """Loops around what `body` gives at their axes."""
-        axes = [Var(INDEX, self._axis(name)) for name in extents]
+        axes = [self.axis(name) for name in extents]
         names = (axis.name for axis in axes)
         (made,) = loops_over(zip(names, extents.values(), strict=True), tuple(body(*axes)))
         return made
@@ -127,7 +127,7 @@ class AttentionKernel:
         finish: Callable[[Expr], Sequence[Stmt]],
     ) -> list[Stmt]:
         """A reduction, and the statements that take its result."""
-        axis = Var(INDEX, self._axis(name))
+        axis = self.axis(name)
         term = value(axis)
         total = self.local("acc", space=Space.REGISTER)
         start = const(COMBINERS[combiner].identity[0](term.dtype), term.dtype)
@@ -135,20 +135,23 @@ class AttentionKernel:
         loop = Loop(axis.name, index(0), index(extent), (update,))
         return [store(total, start), loop, *finish(load(total))]
 
-    def local(self, name: str, *shape: int, space: Space = Space.SHARED) -> Buffer:
-        """A new buffer of a block."""
-        dtype = computing_type(self.queries.buffer.dtype)
+    def local(
+        self, name: str, *shape: int, space: Space = Space.SHARED, dtype: DType | None = None
+    ) -> Buffer:
+        """A new buffer of a block, of the type that is computed in unless of another."""
+        dtype = dtype or computing_type(self.queries.buffer.dtype)
         made = Buffer(f"{name}{len(self.locals)}", dtype, shape, space)
         self.locals.append(made)
         return made
 
-    def _axis(self, name: str) -> str:
+    def axis(self, name: str) -> Var:
+        """A new axis."""
         self.axes += 1
-        return f"{name}{self.axes}"
+        return Var(INDEX, f"{name}{self.axes}")
 
 
 @dataclass(frozen=True)
-class _Queries:
+class Queries:
     """The stages of `rows` queries from `first` on, which lie `turned`, a column each."""
 
     within: AttentionKernel
@@ -164,14 +167,14 @@ class _Queries:
         one = const(1, scores.dtype)
 
         def finished(total: Expr, s: Expr, e: Expr) -> list[Stmt]:
-            value = self._result(total * load(share, s), load(share, s))
+            value = self.result(total * load(share, s), load(share, s))
             return [self.within.stored(value, self.first + s, e)]
 
         return (
             self._scores(scores, index(0)),
-            self._largest(scores, index(0), lambda most, s: [store(top, most, s)]),
-            self._powers(scores, index(0), top),
-            self._total(scores, lambda total, s: [store(share, one / total, s)]),
+            self.largest(scores, index(0), lambda most, s: [store(top, most, s)]),
+            self.powers(scores, index(0), top),
+            self.total(scores, lambda total, s: [store(share, one / total, s)]),
             self._products(scores, index(0), finished),
         )
 
@@ -202,14 +205,14 @@ class _Queries:
             scores = make.local("scores", count, rows)
             return (
                 self._scores(scores, start),
-                self._largest(scores, start, raised),
-                self._powers(scores, start, shift),
-                self._total(scores, added),
+                self.largest(scores, start, raised),
+                self.powers(scores, start, shift),
+                self.total(scores, added),
                 self._products(scores, start, summed),
             )
 
         def finished(s: Expr, e: Expr) -> list[Stmt]:
-            mean = self._result(load(sums, s, e) / load(total, s), load(total, s))
+            mean = self.result(load(sums, s, e) / load(total, s), load(total, s))
             return [make.stored(mean, self.first + s, e)]
 
         # Later blocks of keys are not seen by these queries.
@@ -221,7 +224,7 @@ class _Queries:
             make.nest({"s": rows, "e": width}, finished),
         )
 
-    def _result(self, mean: Expr, total: Expr) -> Expr:
+    def result(self, mean: Expr, total: Expr) -> Expr:
         """The mean of values, of a positive total of weights (NaN, or 0, where nothing is seen)."""
         zero = const(0, mean.dtype)
         return select(total > zero, mean, zero) if self.within.sizes.unseen_is_zero else mean
@@ -253,12 +256,12 @@ class _Queries:
             return score
         return select(start + t <= self.first + s, score, const(-math.inf, score.dtype))
 
-    def _largest(
+    def largest(
         self, scores: Buffer, start: Expr, finish: Callable[[Expr, Expr], list[Stmt]]
     ) -> Stmt:
         return self._joined("max", lambda t, s: self._seen(scores, start, t, s), scores, finish)
 
-    def _total(self, scores: Buffer, finish: Callable[[Expr, Expr], list[Stmt]]) -> Stmt:
+    def total(self, scores: Buffer, finish: Callable[[Expr, Expr], list[Stmt]]) -> Stmt:
         return self._joined("sum", lambda t, s: load(scores, t, s), scores, finish)
 
     def _joined(
@@ -277,7 +280,7 @@ class _Queries:
             ),
         )
 
-    def _powers(self, scores: Buffer, start: Expr, shift: Buffer) -> Stmt:
+    def powers(self, scores: Buffer, start: Expr, shift: Buffer) -> Stmt:
         """exp(scores - shift), in place."""
 
         def one(t: Expr, s: Expr) -> list[Stmt]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..errors import check
 from ..ir import Op, Value, constructor, op
-from ..sizes import Shape
+from ..sizes import Shape, static
 from ..tile.nodes import Buffer, Kernel
-from ..types import Array, TensorType, bool_
+from ..types import Array, TensorType, bf16, bool_
+from .attention_halves import TOGETHER, NarrowAttentionKernel
 from .attention_kernel import AttentionKernel, AttentionSizes
 from .body import computing_type
 from .broadcast import broadcast_shapes, common_shape, shape_text
@@ -33,7 +34,8 @@ class BlockedAttention(Op):
     broadcasts to the transposed scores `(.., t, s)`: numbers are added, and where bools are false a
     score is `fill`. The result for a query that sees no key (or a NaN) is NaN, or 0 if
     `unseen_is_zero`. A card may do the blocks of keys in so many `parts` side by side. A `wide`
-    result is of the type that it is computed in.
+    result is of the type that it is computed in. So many products may be summed `together`, by an
+    instruction: two of bf16, for which weights are rounded, too.
     """
 
     queries: Value
@@ -53,6 +55,7 @@ class BlockedAttention(Op):
     mask_axes: tuple[int, ...] = ()
     parts: int = 1
     wide: bool = False
+    together: int = 1
 
     def infer(self) -> TensorType:
         dtype = self.queries.dtype
@@ -75,10 +78,27 @@ class BlockedAttention(Op):
             fits = common_shape(turned, scores) == scores
             mask, wanted = shape_text(turned), shape_text(scores)
             check(fits, f"a mask of shape {mask} does not broadcast to the scores' {wanted}")
+        if self.together != 1:
+            self._check_pairs()
         result = (*batch, q[-2], v[-1])
         order = _order(self.result_axes, len(result))
         made = computing_type(dtype) if self.wide else dtype
         return TensorType(tuple(result[axis] for axis in order), made)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether products can be summed in pairs: of all keys at once, an even number of them and
+        of what both are multiplied over, which lies in rows."""
+        shape = _shape(self.keys, self.key_axes)
+        rows = _order(self.key_axes, self.keys.rank)[-1] == self.keys.rank - 1
+        even = all(isinstance(size, int) and size % TOGETHER == 0 for size in shape[-2:])
+        return rows and even and not self.causal and static(shape[-2:])[0] <= self.columns
+
+    def _check_pairs(self) -> None:
+        """The type rule of products summed in pairs."""
+        check(self.together == TOGETHER, f"{TOGETHER} products are summed together")
+        check(self.keys.dtype == bf16, f"products of {self.keys.dtype} are summed one by one")
+        check(self.has_pairs, f"keys of {self.keys.type} are not multiplied in pairs")
 
     def reference(self, queries: Array, keys: Array, values: Array, mask: Array | None) -> Array:
         q, k, v = (
@@ -97,7 +117,10 @@ class BlockedAttention(Op):
             scores = np.where(seen.T, scores, -np.inf)
         with np.errstate(invalid="ignore"):
             powers = np.exp(scores - np.max(scores, -2, keepdims=True))
-            weights = np.swapaxes(powers / powers.sum(-2, keepdims=True), -1, -2)
+            total = powers.sum(-2, keepdims=True)
+            if self.together != 1:
+                powers = widened(powers.astype(self.queries.dtype.numpy))
+            weights = np.swapaxes(powers / total, -1, -2)
         if self.unseen_is_zero:
             weights = np.where(np.isnan(weights), 0, weights)
         result = weights @ v
@@ -109,7 +132,8 @@ class BlockedAttention(Op):
         sizes = AttentionSizes(
             self.scale, self.causal, self.fill, self.unseen_is_zero, self.rows, self.columns
         )
-        return AttentionKernel(*self.operands_stored, self.result_stored, sizes).kernel(name)
+        make = AttentionKernel if self.together == 1 else NarrowAttentionKernel
+        return make(*self.operands_stored, self.result_stored, sizes).kernel(name)
 
     @property
     def operands_stored(self) -> tuple[Stored, Stored, Stored, Stored | None]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlir_lite.ops.attention_gradient import AttentionGradient, BlockedAttentionGradient
 from mlir_lite.ops.blocked_attention import BlockedAttention
-from mlir_lite.types import Array, DType, f16, f32, f64
+from mlir_lite.types import Array, DType, bf16, f16, f32, f64
 
 from .sample import Sample, normal
 
@@ -118,6 +118,18 @@ def _orders() -> Iterator[Sample]:
             normal((2, 7, 5), f32, 4),
         ),
     )
+    for mask in (None, normal((2, 1, 6, 21), f32, 4)):
+        yield Sample(
+            f"products summed in pairs, {'no' if mask is None else 'a'} mask",
+            lambda q, k, v, m: BlockedAttention(
+                q, k, v, m, 0.3, 16, 6, False, 0.0, False, heads_last, heads_last, heads_last,
+                heads_last, wide=True, together=2,
+            ),
+            (
+                normal((2, 21, 3, 8), bf16, 1), normal((2, 6, 3, 8), bf16, 2),
+                normal((2, 6, 3, 17), bf16, 3), mask,
+            ),
+        )
     yield Sample(
         "half-width floats",
         lambda q, k, v, m: BlockedAttention(q, k, v, m, 0.3, 4, 4),

@@ -8,13 +8,23 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, InputError, PassError, UnsupportedError, Value, f32
-from mlir_lite.ir import ConstantData, run_reference
+from mlir_lite import (
+    Function,
+    InputError,
+    PassError,
+    TypeRuleError,
+    UnsupportedError,
+    Value,
+    f32,
+)
+from mlir_lite.ir import ConstantData, parameter, run_reference
+from mlir_lite.ops.blocked_attention import BlockedAttention
 from mlir_lite.ops.constant import constant
 from mlir_lite.ops.conv import Conv
 from mlir_lite.ops.dots import DotConv, DotMatmul
 from mlir_lite.ops.elementwise import emit
 from mlir_lite.passes import pipelines
+from mlir_lite.passes.attention import attention
 from mlir_lite.passes.conv_to_gemm import conv_to_gemm
 from mlir_lite.passes.manager import run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
@@ -157,6 +167,27 @@ def test_fewer_multiplications_may_be_narrow_too(size: int, channels: int) -> No
         "winograd_input", "winograd_filter", "cast", "cast", "dot_matmul", "winograd_output",
     ]  # fmt: skip
     assert "dot_conv" in operations(precision(fn, target=TARGET, winograd="off"))
+
+
+@pytest.mark.parametrize(("keys", "causal"), [(32, False), (33, False), (32, True)])
+def test_attention_multiplies_pairs(keys: int, *, causal: bool) -> None:
+    """Where all keys are seen at once, and do not leave one over."""
+    types = (f32[2, 24, 16], f32[2, keys, 16], f32[2, keys, 16])
+    fn = ml.function(*types)(lambda q, k, v: ml.attention(q, k, v, causal=causal))
+    got = narrowed(attention(fn, target=TARGET))
+    (op,) = (node.op for node in got.nodes if isinstance(node.op, BlockedAttention))
+    assert (op.together == 2) == (keys == 32 and not causal)
+    assert (op.queries.dtype == bf16) == (op.together == 2)
+    assert op.infer().dtype == f32
+
+
+def test_products_of_f32_are_not_summed_in_pairs() -> None:
+    x = parameter("x", f32[4, 8])
+    with pytest.raises(TypeRuleError, match="products of f32 are summed one by one"):
+        BlockedAttention(x, x, x, None, 0.5, 4, 4, together=2).infer()
+    x = parameter("x", bf16[4, 7])
+    with pytest.raises(TypeRuleError, match="keys of tensor<4x7xbf16> are not multiplied"):
+        BlockedAttention(x, x, x, None, 0.5, 4, 4, together=2).infer()
 
 
 @pytest.mark.parametrize("alone", [True, False])
