@@ -8,7 +8,10 @@ all else is as in any other product.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...target import Target
+from ...tile.addends import start_with_addend
 from ...tile.instructions import INSTRUCTIONS
 from ...tile.loops import mark
 from ...tile.nodes import Kernel, Kind
@@ -24,6 +27,9 @@ def schedule_dots(kernel: Kernel, nest: Nest, product: Product, target: Target) 
     whole = (product.panel or 0) % target.lanes(product.total) == 0
     if product.dots is None or product.dots.name not in target.dot_instructions or not whole:
         return schedule_reduction(kernel, nest, target)
+    # What follows short sums takes as long as they do; in f32 it would be rounded otherwise.
+    kernel, body = start_with_addend(kernel, nest.body, product.n)
+    nest = replace(nest, body=body)
     kernel = mark(kernel, product.together, Kind.UNROLL)
     return schedule_product(kernel, nest, product, target)
 
