@@ -31,8 +31,8 @@ def aligned_bytes(count: int) -> Array:
 
 def _huge_pages(count: int) -> Array:
     """Bytes from the start of a huge page on: of private memory, since shared memory has none.
-    What does not fill half of a huge page lies in ordinary ones."""
-    advised = (count + HUGE_PAGE // 2) // HUGE_PAGE * HUGE_PAGE
+    What fills no more than half of a huge page lies in ordinary ones."""
+    advised = (count + HUGE_PAGE // 2 - 1) // HUGE_PAGE * HUGE_PAGE
     size = max(count, advised) + HUGE_PAGE
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         block = mmap.mmap(-1, size)

@@ -162,6 +162,7 @@ class CpuBackend:
 
 
 _LARGE = 4 << 20  # bytes: what making less takes is not worth giving back
+_MANY = 32  # times as much in all as the largest: then several threads make them
 
 
 def materialise(
@@ -191,9 +192,12 @@ def materialise(
     small = {key: wanted[key][1] for key in rest if wanted[key][1].nbytes < HUGE_PAGE}
     places = side_by_side([(type_.static_shape, type_.dtype.numpy) for type_ in small.values()])
     others = [key for key in rest if key not in small]
+    # What a thread of its own frees is never given back: some of the largest arrays, for each.
+    sizes = [wanted[key][1].nbytes for key in others]
+    many = sum(sizes) >= _MANY * max(sizes, default=0)
     with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
-        copies = executor.map(lambda key: aligned_copy(make(wanted[key])), others)
-        # What is freed in a thread of its own would never be given back.
+        each = executor.map if many else map
+        copies = each(lambda key: aligned_copy(make(wanted[key])), others)
         for key, place in zip(small, places, strict=True):
             place[...] = make(wanted[key])
             made[key] = place
