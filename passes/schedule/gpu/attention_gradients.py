@@ -37,7 +37,7 @@ def gradients_on_card(op: Op, naive: Kernel, gpu: Gpu) -> Kernel:
     if dtype not in (*NARROW, f32) or not whole:
         return naive
     work = GradientWork.of(op, naive, dtype)
-    first, of_queries = QueryLaunch.of(work).launch()
+    first, of_queries = QueryLaunch.of(work.with_wide_queries(gpu)).launch()
     second, of_keys = KeyLaunch.of(work).launch()
     locals_ = (*of_queries, *of_keys, work.logs)
     return tidy(replace(work.blocks.naive, body=(first, second), locals=locals_))

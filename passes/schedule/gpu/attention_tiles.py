@@ -31,6 +31,7 @@ BLOCKS = 2  # that a multiprocessor should have to be busy, and has room for
 STEPS = 4  # over blocks of keys that are worth a block
 GRADIENT_DEPTH = 128  # of a warp's two sums together that it has beside many columns of scores
 WIDE_ROWS = 128  # of a block whose warps have twice as many queries each
+WIDE_COLUMNS = 32  # that come by such a block, at a time
 HEIGHTS = (128, 64, 32, 16)  # queries of a block
 
 # Of lanes that multiply f32: they stand so many rows high and keys wide.
@@ -141,6 +142,21 @@ def gradient_blocks(
         if taken <= _room(gpu) and (rows == HEIGHTS[-1] or rows // 2 < each):
             return rows, columns
     return None
+
+
+def wide_queries(
+    queries: tuple[int, ...], values: tuple[int, ...], dtype: DType, gpu: Gpu
+) -> tuple[int, int] | None:
+    """As `gradient_blocks`, for the launch that has blocks of queries: warps with twice as many
+    load what comes by half as often. None where there would be too few blocks, and where their sums
+    are too many; those of the launch that has blocks of keys are, always."""
+    narrow = factors(dtype, gpu)
+    depth = _whole(queries[-1], TERMS) + _whole(values[-1], TERMS)
+    blocks = prod(queries[:-2]) * (queries[-2] // WIDE_ROWS)
+    if narrow is None or depth > GRADIENT_DEPTH or blocks < gpu.multiprocessors:
+        return None
+    fits = _gradient_bytes(WIDE_ROWS, WIDE_COLUMNS, depth, narrow) <= _room(gpu)
+    return (WIDE_ROWS, WIDE_COLUMNS) if fits else None
 
 
 def _gradient_bytes(rows: int, columns: int, depth: int, narrow: DType | None) -> int:

@@ -1,16 +1,18 @@
-"""Warps that multiply fragments, for the gradients of attention: a warp has sixteen rows."""
+"""Warps that multiply fragments, for the gradients of attention: a warp has sixteen rows, or twice
+as many, for which what comes by is loaded once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ....expr import Expr, index
+from ....expr import Expr
 from ....ops.attention_gradient import BlockedAttentionGradient
 from ....tile.nodes import Block, Buffer, Space, Stmt
 from ....tile.tree import Names, var
 from ....tile.warps import COLUMNS, LANES, ROWS, TERMS
 from ....types import DType, f32
+from .attention_tiles import WIDE_ROWS
 from .fragment_products import PAIR, narrowed, product, summed
 from .fragments import Fragments
 from .gradient_units import Element, Row
@@ -27,6 +29,7 @@ class WarpUnit:
     warp: str
     warps: int
     dtype: DType
+    fragments: int  # of rows in a warp
     row_lanes: int = 4
 
     @staticmethod
@@ -34,20 +37,25 @@ class WarpUnit:
         names: Names, op: BlockedAttentionGradient, dtype: DType, depths: Mapping[str, int]
     ) -> WarpUnit:
         """With sums of such depths."""
-        columns = op.columns
+        columns, fragments = op.columns, 2 if op.rows >= WIDE_ROWS else 1
         shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
-            "a": (dtype, (1, 1, LANES, 8)),
+            "a": (dtype, (1, fragments, LANES, 8)),
             "b": (dtype, (PAIR, LANES, 4)),
-            "weights": (dtype, (columns // TERMS, 1, LANES, 8)),
-            **dict.fromkeys(("scores", "toward"), (f32, (1, columns // COLUMNS, LANES, 4))),
+            "weights": (dtype, (columns // TERMS, fragments, LANES, 8)),
+            **dict.fromkeys(
+                ("scores", "toward"), (f32, (fragments, columns // COLUMNS, LANES, 4))
+            ),
             **{
-                name: (f32, (1, _whole(depth) // COLUMNS, LANES, 4))
+                name: (f32, (fragments, _whole(depth) // COLUMNS, LANES, 4))
                 for name, depth in depths.items()
             },
-            **dict.fromkeys(("top", "own", "other", "total", "along"), (f32, (1, LANES, 2))),
+            **dict.fromkeys(
+                ("top", "own", "other", "total", "along"), (f32, (fragments, LANES, 2))
+            ),
         }
         own = Fragments.of(names, shapes)
-        return WarpUnit(own, names.fresh("warp"), op.rows // ROWS, dtype)
+        warps = op.rows // (ROWS * fragments)
+        return WarpUnit(own, names.fresh("warp"), warps, dtype, fragments)
 
     @property
     def kept(self) -> tuple[Buffer, ...]:
@@ -62,14 +70,14 @@ class WarpUnit:
 
     @property
     def _first_row(self) -> Expr:
-        return var(self.warp) * ROWS
+        return var(self.warp) * (ROWS * self.fragments)
 
     def by_row(self, body: Callable[[Row], Block]) -> Stmt:
-        def one(lane: Expr, h: Expr) -> Block:
-            place = self._first_row + h * (ROWS // 2) + lane // 4
-            return body(Row((index(0), lane, h), place))
+        def one(lane: Expr, i: Expr, h: Expr) -> Block:
+            place = self._first_row + i * ROWS + h * (ROWS // 2) + lane // 4
+            return body(Row((i, lane, h), place))
 
-        return self.own.lanes([2], one)
+        return self.own.lanes([self.fragments, 2], one)
 
     def scores_of(self, row: Row, body: Element) -> Block:
         return self.sums_of("scores", row, body)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from ....expr import Expr, apply, const
 from ....ops.attention_gradient import BlockedAttentionGradient
 from ....ops.stored import Stored
+from ....target import Gpu
 from ....tile.nodes import Block, Buffer, If, Kernel, Let, Ref, Space, Stmt, Store
 from ....tile.tree import Names, var
 from ....tile.warps import LANES
 from ....types import DType, f32
 from .attention_blocks import AttentionBlocks
 from .attention_keys import KeyBlocks
-from .attention_tiles import STAGES
+from .attention_tiles import STAGES, wide_queries
 from .gradient_lanes import LaneUnit
 from .gradient_units import Row, Unit
 from .gradient_warps import WarpUnit
@@ -40,6 +41,15 @@ class GradientWork:
         logs = Buffer(blocks.names.fresh("logs", "_"), f32, shape, Space.SHARED)
         blocks = replace(blocks, naive=replace(blocks.naive, locals=(logs,)))
         return GradientWork(op, blocks, KeyBlocks.beside(blocks), dtype, logs)
+
+    def with_wide_queries(self, gpu: Gpu) -> GradientWork:
+        """With blocks of more queries, where warps have registers for them."""
+        shapes = (self.blocks.queries.shape, self.blocks.values.shape)
+        wide = wide_queries(*shapes, self.dtype, gpu)
+        if wide is None:
+            return self
+        op = replace(self.op, rows=wide[0], columns=wide[1])
+        return replace(self, op=op, blocks=replace(self.blocks, op=op.forward))
 
     @property
     def names(self) -> Names:

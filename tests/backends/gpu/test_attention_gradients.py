@@ -14,7 +14,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32, i64, nn, train
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.schedule.gpu.attention_tiles import gradient_blocks
+from mlir_lite.passes.schedule.gpu.attention_tiles import gradient_blocks, wide_queries
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.verify import verify_kernel
@@ -48,6 +48,9 @@ CASES: Mapping[str, Case] = {
     "causal over several blocks": Case((100, 64), (150, 64), 64, bf16, causal=True),
     "fewer keys, causal": Case((90, 32), (40, 32), 32, f16, causal=True),
     "heads that share keys, a mask": Case((2, 3, 37, 16), (2, 1, 45, 16), 24, f16, f16[37, 45]),
+    "two fragments a warp": Case(
+        (2, 140, 32), (2, 70, 32), 32, bf16, causal=True, target=card(multiprocessors=1)
+    ),
     "wide heads": Case((33, 128), (40, 128), 128, bf16),
     "few queries": Case((2, 5, 16), (2, 70, 16), 16, f16, f16[2, 1, 70]),
     "rounded": Case((2, 40, 24), (2, 40, 24), 24, f32, target=rounding()),
@@ -85,6 +88,7 @@ def test_schedules_compute_the_reference(name: str) -> None:
 
 
 QUICK = (
+    "two fragments a warp",
     "causal over several blocks",
     "heads that share keys, a mask",
     "f32, causal over several blocks",
@@ -105,10 +109,15 @@ def test_source_computes_the_reference(name: str, tmp_path: Path) -> None:
 
 
 @needs_shim
-@pytest.mark.parametrize("dtype", [bf16, f32], ids=str)
-def test_no_threads_race_and_no_banks_conflict(dtype: DType, tmp_path: Path) -> None:
-    fn = gradients_of(Case((33, 32), (70, 32), 32, dtype, causal=True))
-    compiled = Compiled.of(fn, tmp_path, watched=True)
+@pytest.mark.parametrize(
+    ("dtype", "rows"), [(bf16, 33), (f32, 33), (bf16, 130)], ids=["bf16", "f32", "wide blocks"]
+)
+def test_no_threads_race_and_no_banks_conflict(
+    dtype: DType, rows: int, tmp_path: Path
+) -> None:
+    fn = gradients_of(Case((rows, 32), (70, 32), 32, dtype, causal=True))
+    target = card(multiprocessors=1 if rows > 128 else 132)
+    compiled = Compiled.of(fn, tmp_path, target=target, watched=True)
     compiled(*arrays_for(fn))
     counts = compiled.device.counts()
     assert counts.passes == counts.least_passes > 0
@@ -124,6 +133,23 @@ def test_sums_and_scores_fit_into_registers(
     shape, figures = (4, 16, rows, depth), card().gpu
     assert figures is not None
     assert gradient_blocks(shape, shape, bf16, figures) == blocks
+
+
+@pytest.mark.parametrize(
+    ("depth", "rows", "dtype", "wide"),
+    [
+        (64, 2048, bf16, (128, 32)),
+        (128, 2048, bf16, None),  # sums of which take all registers
+        (64, 100, bf16, None),  # which is less than a block
+        (64, 2048, f32, None),
+    ],
+)
+def test_blocks_of_queries_are_wide_where_registers_are(
+    depth: int, rows: int, dtype: DType, wide: tuple[int, int] | None
+) -> None:
+    shape, figures = (4, 16, rows, depth), card().gpu
+    assert figures is not None
+    assert wide_queries(shape, shape, dtype, figures) == wide
 
 
 # What is written instead of what.

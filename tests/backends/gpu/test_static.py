@@ -230,7 +230,7 @@ ATTENTION = {
     ("attention_f16", "blocked_attention_kernel"): ("HMMA", 0.36),
     ("attention_f32", "blocked_attention_kernel"): ("FFMA", 0.9),
     # Weights take FFMA and MUFU, their changes FMUL, and each pair of either one more.
-    ("attention_grad", "blocked_attention_gradient_1_kernel"): ("HMMA", 0.29),
+    ("attention_grad", "blocked_attention_gradient_1_kernel"): ("HMMA", 0.3),
     ("attention_grad", "blocked_attention_gradient_2_kernel"): ("HMMA", 0.26),
     ("attended_f32_grad", "blocked_attention_gradient_1_kernel"): ("FFMA", 0.85),
     ("attended_f32_grad", "blocked_attention_gradient_2_kernel"): ("FFMA", 0.85),
