@@ -64,7 +64,8 @@ def _on_parameters(
     node: Node, region: Function, name: str, gpu: Gpu | None, alignments: Sequence[int]
 ) -> Kernel:
     """The kernel of an operation, its parameters in the order of the region's."""
-    make: Callable[[str], Kernel] = node.op.kernel
+    by_blocks = gpu is not None and type(node.op).has("block_kernel")
+    make: Callable[[str], Kernel] = node.op.block_kernel if by_blocks else node.op.kernel
     made = make(name)
     if gpu is not None and type(node.op) in ON_CARDS:
         known = dict(zip(region.params, alignments, strict=False))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ...errors import UnsupportedError, check
 from ...ir import ConstantData
 from ...target import Target
 from ...tile.program import Program
@@ -35,8 +34,8 @@ class CudaBackend:
         stages: Texts,
         seconds: Mapping[str, float],
     ) -> CudaExecutable:
-        """`threads` are those of a CPU and change nothing. `UnsupportedError` for operations that
-        a card cannot do. Machine code is made where there is a card, and at the first call."""
+        """`threads` are those of a CPU and change nothing. Machine code is made where there is a
+        card, and at the first call."""
         report = dict(seconds)
         with timed_as(report, "emit"):
             source = self.source(program)
@@ -44,18 +43,7 @@ class CudaBackend:
         return CudaExecutable(Code(source, constants, texts, report, found_card))
 
     def source(self, program: Program) -> CudaSource:
-        """The source of a program. `UnsupportedError` names all operations that have none."""
-        refused = [
-            f"{call.label} ({call.location})"
-            for call in program.calls
-            if program.kernel(call.kernel).externs
-        ]
-        check(
-            not refused,
-            f"{self.target.name} has no LAPACK, which these need: {', '.join(refused)}; the target "
-            "'cpu' has it",
-            UnsupportedError,
-        )
+        """The source of a program."""
         return CudaSource.of(program, self.target)
 
     def stage_texts(self, program: Program) -> Texts:

@@ -74,6 +74,11 @@ class Op:
         """
         raise NotImplementedError(f"{self.name} has no kernel")
 
+    def block_kernel(self, name: str) -> Kernel:
+        """As `kernel`, for a machine whose blocks of threads have no library that `kernel` calls:
+        parallel loops inside of parallel ones say what the threads of a block may do at once."""
+        raise NotImplementedError(f"{self.name} has no kernel for blocks")
+
     def gradient(self, *args: Any, **_: Any) -> Any:
         """`gradient(*results, *result_gradients)`: a gradient for each operand field.
 

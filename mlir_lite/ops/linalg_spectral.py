@@ -22,8 +22,9 @@ from .creation import eye, ones_like, zeros_like
 from .elementwise import Gradients, emit, emit_all
 from .index import tril
 from .linalg_check import as_batch, check_matrices, solved, unbatched
-from .linalg_factor import NO_EIGENVALUES, NO_VALUES, EighFactor, QrFactor, SvdFactor
+from .linalg_factor import QrFactor
 from .linalg_solve import to_lower, transposed, triangle_solved
+from .linalg_values import NO_EIGENVALUES, NO_VALUES, EighFactor, SvdFactor
 from .matmul import matmul
 from .promote import check_same_dtype
 from .reduce import max as max_

@@ -13,6 +13,7 @@ from ..ir import Element, Op, Value, op
 from ..sizes import Shape
 from ..tile.nodes import Buffer, Kernel, Store
 from ..types import Array, TensorType
+from .block_solve import block_lu_solve, block_substitution
 from .body import Indices
 from .linalg_check import check_matrices
 from .linalg_kernel import (
@@ -88,8 +89,7 @@ class Substitution(System):
         matrix, rhs, out = self.buffers()
         _, n, k = rhs.shape
         if suits(matrix) and k <= n:
-            options = {"lower": self.lower, "transposed": self.transposed, "unit": self.unit}
-            return small_substitution(name, matrix, rhs, out, **options)
+            return small_substitution(name, matrix, rhs, out, **self._options)
         one = scratch("one", rhs.dtype, 1)
         solve = Routine(
             f"{letter(rhs.dtype)}trsm",
@@ -106,6 +106,14 @@ class Substitution(System):
             solve.call,
         )
         return batched(name, (matrix, rhs), (out,), body, locals_=(one,), routines=(solve,))
+
+    def block_kernel(self, name: str) -> Kernel:
+        matrix, rhs, out = self.buffers()
+        return block_substitution(name, matrix, rhs, out, **self._options)
+
+    @property
+    def _options(self) -> dict[str, bool]:
+        return {"lower": self.lower, "transposed": self.transposed, "unit": self.unit}
 
     def fault(self, at: Indices, matrix: Element, rhs: Element) -> tuple[Expr, str] | None:
         if self.unit:
@@ -140,8 +148,7 @@ class LuSolve(Op):
 
     def kernel(self, name: str) -> Kernel:
         """The right sides are brought to columns; the matrix is its transpose to LAPACK."""
-        matrix, rhs, out = Substitution(self.matrix, self.rhs).buffers()
-        pivots = Buffer("pivots", self.pivots.dtype, self.pivots.type.static_shape)
+        matrix, pivots, rhs, out = self.buffers()
         _, n, k = rhs.shape
         own, info = scratch("own", rhs.dtype, k, n), status()
         solve = Routine(
@@ -158,6 +165,13 @@ class LuSolve(Op):
         return batched(
             name, (matrix, pivots, rhs), (out,), body, locals_=(own, info), routines=(solve,)
         )
+
+    def block_kernel(self, name: str) -> Kernel:
+        return block_lu_solve(name, *self.buffers(), transposed=self.transposed)
+
+    def buffers(self) -> tuple[Buffer, Buffer, Buffer, Buffer]:
+        matrix, rhs, out = Substitution(self.matrix, self.rhs).buffers()
+        return matrix, Buffer("pivots", self.pivots.dtype, self.pivots.type.static_shape), rhs, out
 
     def fault(
         self, at: Indices, matrix: Element, pivots: Element, rhs: Element

@@ -52,6 +52,7 @@ from .linalg_factor import OPS as LINALG_FACTOR
 from .linalg_solve import OPS as LINALG_SOLVE
 from .linalg_spectral import OPS as LINALG_SPECTRAL
 from .linalg_triangle import OPS as LINALG_TRIANGLE
+from .linalg_values import OPS as LINALG_VALUES
 from .losses import OPS as LOSSES
 from .matmul import OPS as MATMUL
 from .matmul import matmul
@@ -132,6 +133,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     BLOCKED_ATTENTION,
     CONTROL,
     LINALG_FACTOR,
+    LINALG_VALUES,
     LINALG_TRIANGLE,
     LINALG_SOLVE,
     LINALG_SPECTRAL,

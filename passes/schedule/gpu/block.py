@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from math import prod
 
-from ....expr import Expr, index
+from ....expr import index
 from ....tile.dependence import Dependences, Mode
 from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Stmt
 from ....tile.scopes import scoped, targets_of
@@ -21,6 +22,7 @@ from ....tile.tree import Names, accesses, chain, extent_of, has_constant_limits
 from ....types import DType
 from .barriers import Meeting, Shares, own_elements
 from .block_sums import BlockSum, longest
+from .block_turns import WARP, Turns
 from .grid import places, warps_of
 from .work import body_of, indexes_registers, iterations
 
@@ -28,9 +30,11 @@ SUM = 32  # shorter sums are done by every thread for itself
 MANY = 256  # iterations that a loop of varying limits is taken to have
 
 
-def bind_block(kernel: Kernel, loops: list[Loop], most: int) -> Kernel:
-    """Give each iteration of the independent leading loops to a block of `most` threads at most."""
+def bind_block(kernel: Kernel, loops: list[Loop], most: int, *, each: int = 1) -> Kernel:
+    """Give each iteration of the independent leading loops to a block of `most` threads at most,
+    which have `each` of what the largest loop in it does, if that is so much."""
     count = _Spread.of(kernel, most).extent(body_of(kernel, loops))
+    count = min(count, max(WARP, count // each))
     spread = _Spread.of(kernel, min(most, warps_of(count)) if count > 1 else 1)
     block = spread.names.fresh("block")
     lets: Block = ()
@@ -64,6 +68,10 @@ class _Spread:
         modes = Dependences(scoped(plain, narrow=True), plain.params, {})
         return _Spread(kernel, threads, modes, names, names.fresh("thread"))
 
+    @property
+    def _turns(self) -> Turns:
+        return Turns(self.thread, self.threads, self.names)
+
     # What can be divided
 
     def extent(self, block: Block) -> int:
@@ -71,26 +79,30 @@ class _Spread:
         found = 1
         for stmt in block:
             if isinstance(stmt, Loop) and self._is_divided(stmt):
-                found = max(found, _length(self._divided(stmt)))
+                found = max(found, self._length(self._divided(stmt)))
             elif isinstance(stmt, Loop) and self._is_sum(stmt):
-                found = max(found, _length([longest(stmt)]))
+                found = max(found, self._length([longest(stmt)]))
             elif isinstance(stmt, (Loop, If)):
                 parts = (stmt.body,) if isinstance(stmt, Loop) else (stmt.then, stmt.otherwise)
                 found = max(found, *map(self.extent, parts))
         return found
 
     def _is_divided(self, loop: Loop) -> bool:
-        """Whether the threads take iterations of a loop: if those are independent, and not so few
-        that there is more to divide in each."""
+        """Whether the threads take iterations of a loop: if it says so, or if those are
+        independent, and not so few that there is more to divide in each."""
+        if loop.kind is Kind.PARALLEL:
+            return True
         if self.modes.modes[loop.axis] is not Mode.INDEPENDENT or self._escapes(loop):
             return False
         if any(indexes_registers(self.kernel, part) for part in self._divided(loop)):
             return False
-        own = _length(self._divided(loop))
+        own = self._length(self._divided(loop))
         return own >= 32 or own >= self.extent(self._divided(loop)[-1].body)
 
     def _divided(self, loop: Loop) -> list[Loop]:
-        """The perfectly nested loops that are divided as one."""
+        """The perfectly nested loops that are divided together."""
+        if loop.kind is Kind.PARALLEL:
+            return list(takewhile(lambda inner: inner.kind is Kind.PARALLEL, chain(loop)[0]))
         if not has_constant_limits(loop):
             return [loop]
         return list(
@@ -100,6 +112,16 @@ class _Spread:
                 chain(loop)[0],
             )
         )
+
+    def _length(self, loops: Sequence[Loop]) -> int:
+        """The iterations of perfectly nested loops; of one whose limits vary, as if they were many,
+        or as many as there may be if it says that it is to be divided."""
+        if all(map(has_constant_limits, loops)):
+            return iterations(list(loops))
+        if any(loop.kind is not Kind.PARALLEL for loop in loops):
+            return MANY
+        limits = [self.modes.bounds[loop.axis] for loop in loops]
+        return prod(last - first + 1 for first, last in limits)
 
     def _escapes(self, loop: Loop) -> bool:
         """Whether a loop writes a register that something outside of it uses."""
@@ -136,42 +158,49 @@ class _Spread:
         for stmt in block:
             own = self._own(stmt)
             for part in self._parts(stmt):
+                if isinstance(part, (Loop, If)) and part is stmt:
+                    result.extend(self._inside(part, meeting))
+                    continue
                 if self.threads > 1:
                     result.extend(meeting.before(self.kernel, part, self.locals, own))
-                if isinstance(part, (Loop, If)) and part is stmt:
-                    result.append(self._inside(part, meeting))
-                else:
-                    result.append(part)
+                result.append(part)
         return tuple(result)
 
     def _own(self, stmt: Stmt) -> Mapping[str, Shares]:
         """The buffers of which each thread touches only its share in a statement."""
         match stmt:
             case Loop() if has_constant_limits(stmt) and self.threads > 1:
-                if self._is_divided(stmt):
-                    return own_elements(self._divided(stmt))
+                divided = self._divided(stmt)
+                if self._is_divided(stmt) and all(map(has_constant_limits, divided)):
+                    return own_elements(divided)
                 if self._is_sum(stmt) and len(chain(stmt)[0]) == 1:
                     return own_elements([stmt])
         return {}
 
-    def _inside(self, stmt: Loop | If, meeting: Meeting) -> Stmt:
+    def _inside(self, stmt: Loop | If, meeting: Meeting) -> Block:
         """A loop or a branch that all threads go through together."""
+        if self.threads == 1:
+            return (map_blocks(stmt, lambda part: self.block(part, Meeting())),)
+        inner: list[Meeting] = []
 
         def visit(part: Block) -> Block:
-            inner = Meeting()
-            body = self.block(part, inner)
-            if isinstance(stmt, Loop) and self.threads > 1:
-                body = (*body, *inner.turn(self.kernel, body, self.locals))
-            meeting.join(inner)
+            inner.append(meeting.inside(self.kernel, stmt, self.locals))
+            body = self.block(part, inner[-1])
+            if isinstance(stmt, Loop):
+                body = (*body, *inner[-1].turn(self.kernel, body, self.locals))
             return body
 
-        return map_blocks(stmt, visit)
+        done = map_blocks(stmt, visit)
+        met = meeting.around(self.kernel, done, self.locals)
+        for found in inner:
+            meeting.join(found)
+        return *met, done
 
     def _parts(self, stmt: Stmt) -> Block:
         """What becomes of a statement; itself where its own statements are to be divided."""
         match stmt:
             case Loop() if self.threads > 1 and self._is_divided(stmt):
-                return self._shared_out(stmt)
+                return self._turns.of(self._divided(stmt))
             case Loop() if self.threads > 1 and self._is_sum(stmt):
                 return self._summed(stmt)
             case Loop() | If() | Let():
@@ -180,32 +209,6 @@ class _Spread:
         if private or self.threads == 1:
             return (stmt,)
         return (If(var(self.thread).eq(index(0)), (stmt,)),)
-
-    def _shared_out(self, loop: Loop) -> Block:
-        """A loop of which each thread takes every so manieth iteration."""
-        if has_constant_limits(loop):
-            return self._turns(self._divided(loop))
-        turn = self.names.fresh("turn")
-        place = loop.start + var(turn) * self.threads + var(self.thread)
-        count = (loop.stop - loop.start + (self.threads - 1)) // self.threads
-        inside = If(var(loop.axis) < loop.stop, loop.body)
-        return (Loop(turn, index(0), count, (Let(loop.axis, place), inside)),)
-
-    def _turns(self, loops: list[Loop]) -> Block:
-        """Perfectly nested loops divided as one."""
-        total = iterations(loops)
-        count = -(-total // self.threads)
-        turn = self.names.fresh("turn")
-        place: Expr = var(self.thread)
-        if count > 1:
-            place = var(turn) * self.threads + place
-        position, lets = places(loops, place, self.names)
-        body: Block = (*lets, *loops[-1].body)
-        if total % self.threads:
-            body = (If(var(position.name) < total, body),)
-        if count > 1:
-            return (Loop(turn, index(0), index(count), (position, *body)),)
-        return (position, *body)
 
     def _summed(self, loop: Loop) -> Block:
         """A reduction of which each thread does a part."""
@@ -216,7 +219,7 @@ class _Spread:
     def _with_loop(self, stmt: Stmt, axis: str) -> Block:
         """The loops of a reduction, that of an axis divided."""
         if isinstance(stmt, Loop) and stmt.axis == axis:
-            return self._turns([stmt])
+            return self._turns.of([stmt])
         return (map_blocks(stmt, lambda part: tuple(self._within(part, axis))),)
 
     def _within(self, block: Block, axis: str) -> Iterator[Stmt]:
@@ -231,13 +234,6 @@ class _Spread:
 
 def _is_first(target: Ref) -> bool:
     return all(part == index(0) for part in target.indices)
-
-
-def _length(loops: Sequence[Loop]) -> int:
-    """The iterations of perfectly nested loops; of one whose limits vary, as if they were many."""
-    if any(not has_constant_limits(loop) for loop in loops):
-        return MANY
-    return iterations(list(loops))
 
 
 def _without(block: Block, loop: Loop) -> Block:

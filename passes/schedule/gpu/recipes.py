@@ -27,6 +27,7 @@ from .contraction import Contraction, as_contraction, narrow_type, narrowed
 from .grid import bind_grid, hoist_independent
 from .groups import by_groups
 from .long_sums import with_pieces
+from .marked import bind_marked, is_marked
 from .phases import phases, with_registers, without_unit_axes
 from .products import rounded, schedule_product
 from .row_lanes import bind_rows
@@ -51,6 +52,9 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
         return (kernel,), ()
     if is_bound(kernel):
         return _rest(kernel, gpu)
+    if is_marked(kernel):
+        marked, own = bind_marked(kernel, gpu)
+        return (with_needed_alignment(without_unread(marked)),), own
     prepared = tidy(_serial(kernel))
     if all(buffer.elements == 1 for buffer in prepared.locals if buffer.space is Space.REGISTER):
         prepared = privatise_in_blocks(prepared)

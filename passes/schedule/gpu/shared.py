@@ -21,16 +21,18 @@ def _bytes(buffer: Buffer) -> int:
     return -(-buffer.elements * buffer.dtype.bytes // WIDEST) * WIDEST
 
 
-def spilled(kernel: Kernel, gpu: Gpu) -> tuple[Kernel, tuple[Buffer, ...]]:
-    """The kernel with its largest shared buffers in global memory until the others fit, and those
-    buffers: a part a block, as parameters that it writes.
+def spilled(
+    kernel: Kernel, gpu: Gpu, most: int | None = None
+) -> tuple[Kernel, tuple[Buffer, ...]]:
+    """The kernel with its largest shared buffers in global memory until the others fit, into `most`
+    bytes if it may ask for them, and those buffers: a part a block, as parameters that it writes.
 
     shared s: f32[n]; .. s[i] ..   ->   global s: f32[blocks, n]; .. s[block, i] ..
     """
     moved: list[Buffer] = []
     (outer,) = kernel.body
     assert isinstance(outer, Loop)
-    while shared_bytes(kernel) > gpu.static_shared_bytes:
+    while shared_bytes(kernel) > (most or gpu.static_shared_bytes):
         shared = [local for local in kernel.locals if local.space is Space.SHARED]
         largest = max(shared, key=_bytes)
         spacious = _for_blocks(largest, extent_of(outer))

@@ -179,6 +179,32 @@ def product_rounded(x: Value, w: Value) -> Value:
     return x @ w
 
 
+# Matrices far from singular, and results that have no sign of their own.
+@ml.function(f32[256, 64, 64])
+def cholesky(x: Value) -> Value:
+    return ml.linalg.cholesky(x * 0.01 + ml.eye(64))
+
+
+@ml.function(f32[256, 64, 64])
+def inverse(x: Value) -> Value:
+    return ml.linalg.inverse(x + 16.0 * ml.eye(64))
+
+
+@ml.function(f32[256, 128, 64])
+def orthogonal(x: Value) -> tuple[Value, ...]:
+    return ml.linalg.qr(x)
+
+
+@ml.function(f32[256, 64, 64])
+def eigenvalues(x: Value) -> Value:
+    return ml.linalg.eigh(x)[0]
+
+
+@ml.function(f32[256, 64, 64])
+def singular_values(x: Value) -> Value:
+    return ml.linalg.svd(x, full_matrices=False)[1]
+
+
 # What factors are rounded to, where that is not "f32".
 FACTORS = {
     **dict.fromkeys(("product_tf32", "layers_tf32", "conv_tf32", "linear_tf32"), "tf32"),
@@ -194,4 +220,5 @@ TEMPLATES: tuple[Function, ...] = (
     product_tf32, layers_tf32, conv_tf32, linear_tf32, product_rounded,
     attention_bf16, attention_f32, attention_f16, attention_decode, attention_gradient,
     attended_f32_gradient,
+    cholesky, inverse, orthogonal, eigenvalues, singular_values,
 )  # fmt: skip

@@ -21,6 +21,7 @@ from mlir_lite.types import Array, DType
 
 from . import examples, test_columns, test_memory_bound, test_ordered, test_rows
 from . import test_convolutions as convolutions
+from . import test_linear_algebra as algebra
 from . import test_products as products
 from .compiled import Compiled, card
 from .shim import needs_shim, sanitizer_library, unit_text
@@ -76,6 +77,11 @@ TEMPLATES = {
     "columns": (Subject(test_columns.means, test_columns.arrays_for), 1),
     "rows": (Subject(test_rows.softmax, test_rows.arrays_for), 2),
     "sums in a block": (Subject(test_rows.variances_in_a_block, test_rows.arrays_for), 4),
+    "cholesky": (Subject(algebra.factored, algebra.arrays_for), 3),
+    "elimination": (Subject(algebra.solved_by_few, algebra.arrays_for), 11),
+    "reflections": (Subject(algebra.reduced, algebra.arrays_for), 8),
+    "eigenvalues": (Subject(algebra.diagonalised_specially, algebra.arrays_for), 7),
+    "singular values": (Subject(algebra.decomposed_specially, algebra.arrays_for), 11),
 }
 ALL = (
     *subjects(examples.arrays_for, *examples.EXAMPLES),

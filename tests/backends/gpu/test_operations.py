@@ -15,8 +15,6 @@ from ops.sample import Sample
 from ops.samples import SAMPLES
 from ops.test_machine_code import family
 
-from mlir_lite.backends.cuda.backend import CudaBackend
-from mlir_lite.errors import UnsupportedError
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.verify import verify_kernel, verify_program
 
@@ -34,18 +32,12 @@ def _by_operation() -> dict[str, list[Sample]]:
     return found
 
 
-def _needs_lapack(samples: list[Sample]) -> bool:
-    program, _ = planned(family(tuple(samples[:1])).fn, card())
-    return any(kernel.externs for kernel in program.kernels)
-
-
-_ALL = _by_operation()
-_LAPACK = [name for name, samples in _ALL.items() if _needs_lapack(samples)]
-_OPERATIONS = [name for name in _ALL if name not in _LAPACK]
+_OPERATIONS = _by_operation()
 
 
 def _chunks() -> list[tuple[str, ...]]:
-    return [tuple(_OPERATIONS[at : at + CHUNK]) for at in range(0, len(_OPERATIONS), CHUNK)]
+    names = tuple(_OPERATIONS)
+    return [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
 
 
 def _check_interpreter(samples: tuple[Sample, ...]) -> None:
@@ -62,33 +54,25 @@ def _check_interpreter(samples: tuple[Sample, ...]) -> None:
 @pytest.mark.parametrize("names", _chunks(), ids=lambda names: f"{names[0]}..{names[-1]}")
 def test_schedules_compute_the_reference(names: tuple[str, ...]) -> None:
     for name in names:
-        _check_interpreter(tuple(_ALL[name][:1]))
+        _check_interpreter(tuple(_OPERATIONS[name][:1]))
 
 
 @needs_shim
 @pytest.mark.parametrize("names", _chunks(), ids=lambda names: f"{names[0]}..{names[-1]}")
 def test_source_computes_the_reference(names: tuple[str, ...], tmp_path: Path) -> None:
-    case = family(tuple(_ALL[name][0] for name in names))
+    case = family(tuple(_OPERATIONS[name][0] for name in names))
     case.check(all_orders(Compiled.of(case.fn, tmp_path), case.arrays))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _OPERATIONS)
 def test_schedules_compute_every_sample(name: str) -> None:
-    _check_interpreter(tuple(_ALL[name]))
+    _check_interpreter(tuple(_OPERATIONS[name]))
 
 
 @needs_shim
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _OPERATIONS)
 def test_source_computes_every_sample(name: str, tmp_path: Path) -> None:
-    case = family(tuple(_ALL[name]))
+    case = family(tuple(_OPERATIONS[name]))
     case.check(all_orders(Compiled.of(case.fn, tmp_path), case.arrays))
-
-
-@pytest.mark.parametrize("name", _LAPACK)
-def test_linear_algebra_is_refused(name: str) -> None:
-    target = card()
-    program, _ = planned(family(tuple(_ALL[name][:1])).fn, target)
-    with pytest.raises(UnsupportedError, match="has no LAPACK, which these need"):
-        CudaBackend(target).source(program)
