@@ -14,11 +14,12 @@ from typing import TypeAlias
 from ...errors import VerifyError
 from ...expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of
 from ...expr.simplify import linear
-from ...types import bf16, bool_, f32, i32
+from ...types import bf16, f32, i32
 from .emit_address import Addresses
 from .emit_convert import round_flushed
 from .emit_frame import Frame, has_loads
 from .emit_index import Indices
+from .emit_masked import known_mask
 from .emit_memory import Memory
 from .emit_registers import Registers
 from .emit_text import Value, literal
@@ -175,9 +176,8 @@ class Evaluator:
         assert axis is not None
         limit = self.indices.scalar(terms)
         if limit.number is not None:
-            bits = ((axis.start + lane < limit.number) == below for lane in range(axis.lanes))
-            text = ", ".join(f"i1 {'true' if bit else 'false'}" for bit in bits)
-            return Value(f"<{text}>", bool_, axis.lanes)
+            known = range(axis.start, axis.start + axis.lanes)
+            return known_mask((lane < limit.number) == below for lane in known)
         low, high = literal(axis.start, INDEX), literal(axis.start + axis.lanes, INDEX)
         limit = scalars.intrinsic("smin", scalars.intrinsic("smax", limit, low), high)
         limit = scalars.spread(scalars.convert(limit, i32), axis.lanes)

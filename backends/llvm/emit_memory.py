@@ -16,6 +16,7 @@ from ...types import i32
 from .emit_address import Access, Addresses
 from .emit_convert import from_memory, to_memory
 from .emit_frame import Frame
+from .emit_masked import known_mask, masked_store
 from .emit_registers import Key, Registers, gathered
 from .emit_text import Value, literal, memory_type, suffix
 from .text_builder import vector_type
@@ -187,11 +188,7 @@ class Memory:
             self._where(active, store)
         else:
             mask = frame.scalars.spread(guard, lanes)
-            name = f"llvm.masked.store.{suffix(kind)}.p0"
-            frame.out.declare(f"declare void @{name}({kind}, ptr, i32, {mask.type})")
-            frame.out.line(
-                f"call void @{name}({kind} {raw}, ptr {pointer}, i32 {dtype.bytes}, {mask})"
-            )
+            masked_store(frame.out, raw, pointer, dtype, mask)
 
     def _fits_spread(self, access: Access, lanes: int) -> bool:
         """Whether lanes that lie a few elements apart fit one vector with what is between them."""
@@ -206,15 +203,11 @@ class Memory:
         between them."""
         out, dtype, step = self.frame.out, access.buffer.dtype, access.step or 1
         count = lanes * step
-        kind, wide = memory_type(dtype, lanes), memory_type(dtype, count)
+        kind = memory_type(dtype, lanes)
         given = [place % step == 0 for place in range(count)]
         order = ", ".join(f"i32 {place // step if ours else 0}" for place, ours in enumerate(given))
-        mask = ", ".join(f"i1 {str(ours).lower()}" for ours in given)
         spread = out.define(f"shufflevector {kind} {raw}, {kind} poison, <{count} x i32> <{order}>")
-        name, flags = f"llvm.masked.store.{suffix(wide)}.p0", f"<{count} x i1>"
-        out.declare(f"declare void @{name}({wide}, ptr, i32, {flags})")
-        to = f"ptr {self.addresses.pointer(access)}, i32 {dtype.bytes}"
-        out.line(f"call void @{name}({wide} {spread}, {to}, {flags} <{mask}>)")
+        masked_store(out, spread, self.addresses.pointer(access), dtype, known_mask(given))
 
     def _scatter(self, target: Ref, raw: str, lanes: int) -> None:
         kind = memory_type(self.frame.buffer_of(target.buffer).dtype, lanes)

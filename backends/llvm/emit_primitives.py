@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...types import DType, bool_
 from .emit_convert import convert
+from .emit_masked import joined_masks
 from .emit_text import ScopedText, Value, literal, register_type, suffix
 
 _FLOAT_TESTS = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
@@ -62,6 +63,9 @@ class Primitives:
         return Value(self.out.define(f"{instruction} {a}, {b.name}"), bool_, a.lanes)
 
     def binary(self, opcode: str, a: Value, b: Value) -> Value:
+        known = joined_masks(opcode, a, b)
+        if known is not None:
+            return known
         return Value(self.out.define(f"{opcode} {a}, {b.name}"), a.dtype, a.lanes)
 
     def intrinsic(self, name: str, *args: Value | str) -> Value:

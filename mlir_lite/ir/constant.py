@@ -86,4 +86,5 @@ class ConstantData:
 
     def digest(self) -> str:
         """SHA-256 of the bytes; read only when a cache asks."""
-        return hashlib.sha256(np.ascontiguousarray(self.array()).data).hexdigest()
+        flat = np.ascontiguousarray(self.array()).reshape(-1)  # as bytes: bf16 has no buffer
+        return hashlib.sha256(flat.view(np.uint8).data).hexdigest()

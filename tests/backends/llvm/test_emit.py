@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mlir_lite.errors import UnsupportedError, VerifyError
+from mlir_lite.types import DType, bf16, f16, i8, i16, i32, u8
 
-from .kernels import agree, compiled, normal, run
+from .kernels import TARGETS, agree, compiled, normal, run
 
 TAIL = """
 kernel @tail(%x: f32[37], %y: out f32[37]) {
@@ -29,6 +30,24 @@ def test_lanes_beyond_the_tail_are_not_written() -> None:
     memory = np.full(48, 5.0, np.float32)
     compiled(TAIL)(normal(37), memory[:37])
     assert (memory[37:] == 5.0).all()
+
+
+@pytest.mark.parametrize("dtype", [u8, i8, i16, f16, bf16, i32], ids=str)
+@pytest.mark.parametrize("lane", [0, 5])
+def test_a_single_lane_is_stored_as_narrow_as_it_is(dtype: DType, lane: int) -> None:
+    """LLVM 22 stores the lane of a truncated vector as wide as it was: over what comes next."""
+    text = f"""
+    kernel @narrow(%x: i64[16], %y: out {dtype}[16]) {{
+      vector i in 0..16 {{
+        if i >= {lane} and i < {lane + 1} {{
+          y[i] = {dtype}(x[i])
+        }}
+      }}
+    }}"""
+    for where in TARGETS:
+        memory = np.full(16, 5).astype(dtype.numpy)
+        compiled(text, where)(np.full(16, 3), memory)
+        assert memory[lane] == 3 and (np.delete(memory, lane) == 5).all()
 
 
 @pytest.mark.parametrize("condition", ["0 < i - j", "i <= j + 2", "j - i >= 3", "4 - i > j"])
