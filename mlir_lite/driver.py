@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, overload
 
 from .backends import base
 from .backends.cuda.given import stand_in
+from .backends.llvm.threads import check_threads
 from .compilation import Options, compile_static
 from .dsl import named_arrays, solve_sizes, specialise
 from .environment import Verify, dump_folder, start_logging, verify_level
@@ -68,10 +69,12 @@ def compile(
     `donate` gives arrays away: `{"w": 0}` makes the call write result 0 into the array it gets for
     `w`, and return that array (`Function.donating` says so of the function itself).
     What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
-    the target cannot do, `InputError` for an unknown precision, a record that is none, or one of
-    another machine.
+    the target cannot do, `InputError` for an unknown precision, more threads than there can be, a
+    record that is none, or one of another machine.
     """
     start_logging()
+    if threads is not None:
+        check_threads(threads)
     precision = named_precision(precision)
     steps = None if passes is None else tuple(passes)
     folder = dump_folder() if dump is None else Path(dump)

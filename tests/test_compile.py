@@ -329,3 +329,10 @@ def test_an_observer_sees_every_pass() -> None:
 def test_an_unknown_target() -> None:
     with pytest.raises(UnsupportedError, match="unknown target 'cpu:z80'; known are cpu, "):
         ml.compile(ml.specialise(layer, {"batch": 1}), "cpu:z80")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1_000_000, 1.5])
+def test_a_number_of_threads_that_nobody_means_is_refused(threads: int) -> None:
+    """A million of them would be started one by one."""
+    with pytest.raises(InputError, match=f"threads is a number from 1 to 1024, not {threads}"):
+        ml.compile(ml.function(f32[3])(ml.exp), threads=threads)

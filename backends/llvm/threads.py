@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 from ...errors import InputError, check
+
+MOST_THREADS = 1024  # each has a stack and a place in every barrier
+
+
+def check_threads(count: int) -> None:
+    """`InputError` for a number of threads that nobody can mean."""
+    message = f"threads is a number from 1 to {MOST_THREADS}, not {count!r}"
+    check(isinstance(count, Integral) and 1 <= count <= MOST_THREADS, message, InputError)
 
 
 def default_threads(environment: Mapping[str, str] = os.environ) -> int:
@@ -17,8 +26,8 @@ def default_threads(environment: Mapping[str, str] = os.environ) -> int:
     """
     chosen = environment.get("MLIR_LITE_THREADS")
     if chosen:
-        valid = chosen.strip().isdecimal() and int(chosen) >= 1
-        message = f"MLIR_LITE_THREADS must be a positive number, got '{chosen}'"
+        valid = chosen.strip().isdecimal() and 1 <= int(chosen) <= MOST_THREADS
+        message = f"MLIR_LITE_THREADS must be a number from 1 to {MOST_THREADS}, got '{chosen}'"
         check(valid, message, InputError)
         return int(chosen)
     available = available_cpus()

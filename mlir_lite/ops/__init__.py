@@ -63,6 +63,7 @@ from .conv import conv, conv1d, conv2d, conv3d
 from .conv_transpose import conv_transpose
 from .creation import arange, eye, full, full_like, iota, ones, ones_like, zeros, zeros_like
 from .cumulative import cumprod, cumsum
+from .einsum import einsum
 from .extreme import argmax, argmin
 from .gate import gelu, hard_swish, mish, quick_gelu, silu
 from .index import embedding, gather, gather_elements, gather_nd, one_hot, tril, triu
@@ -185,6 +186,7 @@ __all__ = [
     "cumsum",
     "divide",
     "dropout",
+    "einsum",
     "elu",
     "embedding",
     "equal",

@@ -18,6 +18,11 @@ def matmul(call: Call) -> Results:
     return ops.matmul(call.value(0), call.value(1))
 
 
+def einsum(call: Call) -> Results:
+    operands = [call.value(position) for position in range(call.count)]
+    return ops.einsum(call.text("equation", ""), *operands)
+
+
 def gemm(call: Call) -> Results:
     """`alpha A B + beta C`, with A and B transposed where the attributes say so."""
     a, b = call.value(0), call.value(1)

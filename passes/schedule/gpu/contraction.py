@@ -221,12 +221,13 @@ def _sorted(
     shared = terms | {loop.axis for loop in batch}
     left_guards, right_guards = [], []
     for guard in found.guards:
-        if vars_of(guard) <= shared | {loop.axis for loop in columns}:
-            right_guards.append(guard)
-        elif vars_of(guard) <= shared | {loop.axis for loop in rows}:
-            left_guards.append(guard)
-        else:
+        with_columns = vars_of(guard) <= shared | {loop.axis for loop in columns}
+        with_rows = vars_of(guard) <= shared | {loop.axis for loop in rows}
+        if not with_columns and not with_rows:
             return None
+        # One on terms alone may keep either factor's place inside of what it reads.
+        right_guards += [guard] if with_columns else []
+        left_guards += [guard] if with_rows else []
     whole = len(batch) + len(rows) + len(columns) == len(loops)
     depends = terms <= in_left and terms <= in_right
     reads = {load.buffer for factor in factors for load in loads_of(factor)}

@@ -220,6 +220,18 @@ def test_source_of_windows_computes_them(
     check(all_orders(compiled, arrays), fn, arrays, limit_of(fn))
 
 
+def test_a_result_one_wide_reads_nothing_beside_its_input() -> None:
+    """Whether a tap is in the image then depends on the tap alone: both factors must know."""
+
+    @ml.function(f32[2, 3, 4, 2], f32[8, 3, 3, 3])
+    def narrow(x: Value, w: Value) -> Value:
+        return ml.conv(x, w, strides=(1, 3), padding=1)
+
+    program, constants = planned(narrow, card(threads=64))
+    arrays = arrays_for(narrow)
+    check(run_program(program, arrays, constants), narrow, arrays, 1e-6)
+
+
 # Memory
 
 

@@ -16,7 +16,7 @@ def test_the_users_number_of_threads_is_taken_as_it_is() -> None:
     assert default_threads({"MLIR_LITE_THREADS": str(many), "OMP_NUM_THREADS": "1"}) == many
 
 
-@pytest.mark.parametrize("value", ["0", "two", "-1", "1.5"])
+@pytest.mark.parametrize("value", ["0", "two", "-1", "1.5", "1000000"])
 def test_a_wrong_number_of_threads_is_an_error(value: str) -> None:
     with pytest.raises(InputError, match=f"MLIR_LITE_THREADS.*'{value}'"):
         default_threads({"MLIR_LITE_THREADS": value})
