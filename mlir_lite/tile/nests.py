@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from ..errors import VerifyError, check
 from ..expr import Expr, Load, Var, index, rewrite_expr
+from .instructions import INSTRUCTIONS
 from .nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space, Stmt
-from .traverse import map_blocks, map_expressions, substitute_block
+from .traverse import map_blocks, map_expressions, substitute_block, walk
 from .tree import (
     Names,
     accesses,
@@ -233,10 +234,33 @@ def _apart(block: Block, buffer: Buffer, names: Names) -> tuple[Block, list[Buff
 
 
 def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
-    """Whether every iteration writes the local buffers it uses before it reads them."""
+    """Whether every iteration writes the local buffers it uses before it reads them, or an
+    instruction adds to them."""
     local = {buffer.name for buffer in kernel.locals}
-    used = {name for name, _, _ in accesses(loop.body)} & local
-    return all(written_first(loop.body, name) for name in used)
+    called = {name for stmt in walk(loop.body) for name in _used_by_instruction(stmt)}
+    used = called | {name for name, _, _ in accesses(loop.body)}
+    return all(
+        written_first(loop.body, name) and not (name in called and _called_first(loop.body, name))
+        for name in used & local
+    )
+
+
+def _called_first(block: Block, name: str) -> bool:
+    """Whether an instruction is the first to touch a buffer."""
+    for stmt in walk(block):
+        if name in _used_by_instruction(stmt):
+            return True
+        own = map_blocks(stmt, lambda _: ())
+        if any(used == name for used, _, _ in accesses((own,))):
+            return False
+    return False
+
+
+def _used_by_instruction(stmt: Stmt) -> frozenset[str]:
+    """The buffers that a call of an instruction has windows of."""
+    if not isinstance(stmt, Call) or stmt.callee not in INSTRUCTIONS:
+        return frozenset()
+    return frozenset(window.buffer for window in stmt.windows)
 
 
 def renamed(block: Block, old: str, new: str) -> Block:

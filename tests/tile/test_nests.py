@@ -239,6 +239,30 @@ def test_iterations_are_private_if_they_write_first(body: str, private: bool) ->
     assert iterations_are_private(kernel, loop) == private
 
 
+CALL = "call @vpdpbf16ps(t[0], x[i, 0], w[0, 0])"
+
+
+@pytest.mark.parametrize(
+    ("body", "private"),
+    [
+        (CALL, False),
+        (f"vector l in 0..16 {{ t[l] = 0.0 }} {CALL}", True),
+        (f"{CALL} vector l in 0..16 {{ t[l] = 0.0 }}", False),
+    ],
+)
+def test_sums_that_instructions_add_to_are_not_private(body: str, private: bool) -> None:
+    """Unless each iteration begins them."""
+    kernel = parse_kernel(f"""
+        kernel @k(%x: bf16[4, 2], %w: bf16[16, 2], %y: out f32[16]) {{
+          buffer t: register f32[16]
+          vector a in 0..16 {{ t[a] = 0.0 }}
+          for i in 0..4 {{ {body} }}
+          vector b in 0..16 {{ y[b] = t[b] }}
+        }}""")
+    (loop,) = (stmt for stmt in kernel.body if isinstance(stmt, Loop) and stmt.axis == "i")
+    assert iterations_are_private(kernel, loop) == private
+
+
 def test_windows_of_a_renamed_buffer_are_renamed() -> None:
     text = """
         kernel @rows(%x: align(16) f32[8, 4], %y: align(16) f32[8, 4], %z: out f32[8, 4]) {
