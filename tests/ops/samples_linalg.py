@@ -95,8 +95,9 @@ def _square_samples() -> Iterator[Sample]:
             general, symmetric = separated(shape, dtype), positive(shape, dtype)
             right = normal((*batch, n, 3), dtype, 1)
             yield Sample(comment, Cholesky, (symmetric,), smooth)
-            form = _one_sign if n < 17 else _rebuilt
-            yield Sample(comment, Eigh, (symmetric,), smooth, form)
+            if n < 17 or dtype == f64:  # LAPACK's own error is more than 8 ε of 17x17 in f32
+                form = _one_sign if n < 17 else _rebuilt
+                yield Sample(comment, Eigh, (symmetric,), smooth, form)
             yield Sample(comment, Solve, (general, right), smooth)
             yield Sample(comment, Inverse, (general,), smooth)
             if n < 17:  # 17! leaves no digits to compare
