@@ -145,26 +145,22 @@ class _Placing:
         if shared is None:
             return None
         taken = _Taken(call, shared, step)
-        if view.offset != taken.start or not self._reads_early(after, loop, taken):
+        before, behind = after[: after.index(loop)], after[after.index(loop) + 1 :]
+        left = any(view.slot == result.slot for step in behind for view in views_of(step))
+        if view.offset != taken.start or left or not self._only_early_rows(before, taken):
             return None
         return taken
 
-    def _reads_early(self, after: Sequence[Step], loop: LoopStep, taken: _Taken) -> bool:
-        """Whether what else reads the product's rows comes before the loop, as they do."""
-        early = taken.early
-        slot = taken.call.args[-1].slot
-        for step in after:
-            if step is loop:
-                continue
-            for call in calls_of((step,)):
-                pairs = zip(self.kernels[call.kernel].params, call.args, strict=True)
-                for param, view in pairs:
-                    if view.slot != slot:
-                        continue
-                    within = early.start <= view.offset <= early.stop - param.elements
-                    if after.index(step) > after.index(loop) or view.strides or not within:
-                        return False
-        return True
+    def _only_early_rows(self, steps: Sequence[Step], taken: _Taken) -> bool:
+        """Whether these steps read no rows of the product but those that are taken before the loop.
+        """
+        early, slot = taken.early, taken.call.args[-1].slot
+        return all(
+            not view.strides and early.start <= view.offset <= early.stop - param.elements
+            for call in calls_of(tuple(steps))
+            for param, view in zip(self.kernels[call.kernel].params, call.args, strict=True)
+            if view.slot == slot
+        )
 
     def _beside(self, loop: LoopStep, call: CallStep, taken: _Taken) -> Beside | None:
         """The product in the kernel of a call, if that reads more in every turn than a cache that
