@@ -25,24 +25,15 @@ of the multiply-adds idle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel
-from ..tile.program import (
-    CallStep,
-    LoopStep,
-    Program,
-    Role,
-    Step,
-    View,
-    calls_of,
-    views_of,
-    with_views,
-)
-from .schedule.beside import Beside, SharedProduct, place_beside, shared_product
+from ..tile.program import CallStep, LoopStep, Program, Step, View, calls_of, with_views
+from .rows_taken import RowsTaken, later_turns, rows_taken, turns_in_blocks
+from .schedule.beside import Beside, place_beside
 
 
 def beside(
@@ -53,35 +44,6 @@ def beside(
     if target.gpu is not None:
         return program, {}
     return _Placing(program, naive, target).run()
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A product that a loop takes rows of, and the call that computes it."""
-
-    call: CallStep
-    shared: SharedProduct
-    step: int  # elements from one turn's rows to the next's
-
-    @property
-    def start(self) -> int:
-        """Where the rows of the loop's first turn are."""
-        if self.step > 0:
-            return self.shared.early * self.step
-        return -self.step * (self.shared.length - 1)
-
-    @property
-    def early(self) -> range:
-        """The elements of the rows that are taken before the loop."""
-        row = abs(self.step)
-        if self.step > 0:
-            return range(self.shared.early * row)
-        return range(self.shared.length * row, self.shared.turns * row)
-
-    def turn_of(self, position: int, turns: int) -> int:
-        """Where in the product the rows for so many turns are, the first of which is the turn at a
-        position in the order in which they are taken."""
-        return position if self.step > 0 else self.shared.turns - position - turns
 
 
 @dataclass
@@ -108,61 +70,22 @@ class _Placing:
 
     def _visit(self, steps: list[Step], loop: LoopStep) -> None:
         """Put a product of those before the loop into it, if there is one."""
-        for call in [step for step in steps[: steps.index(loop)] if isinstance(step, CallStep)]:
-            taken = self._taken(steps, loop, call)
-            if taken is None:
-                continue
+        for taken in rows_taken(self.program, self.kernels, self.naive, steps, loop):
             for place, waiting in enumerate(loop.body):
                 if not isinstance(waiting, CallStep):
                     continue
-                found = self._beside(loop, waiting, taken)
+                found = self._beside(waiting, taken)
                 if found is not None:
-                    steps[steps.index(call)] = self._first(taken, found)
+                    name = fresh_name(f"{taken.call.kernel}_first", self.names)
+                    self.kernels[name] = replace(found.first, name=name)
+                    ready = taken.shared.early + found.last_turns
+                    first = taken.first(name, ready, found.row_moves)
+                    steps[steps.index(taken.call)] = first
                     at = steps.index(loop)
                     steps[at : at + 1] = self._loops(loop, place, taken, found)
                     return
 
-    def _taken(self, steps: Sequence[Step], loop: LoopStep, call: CallStep) -> _Taken | None:
-        """The product that a call is, if this loop takes its rows one after the other, and others
-        before it only those that come before its own."""
-        kernel = self.naive.get(call.kernel)
-        if kernel is None or len(kernel.outputs) != 1 or any(view.strides for view in call.args):
-            return None
-        result = call.args[-1]
-        after = steps[steps.index(call) + 1 :]
-        written = _written(after, self.kernels)
-        if written & {view.slot for view in call.args} or result.offset:
-            return None
-        if self.program.slot(result.slot).role is not Role.ARENA:
-            return None
-        views = {view for view in views_of(loop) if view.slot == result.slot}
-        if len(views) != 1:
-            return None
-        (view,) = views
-        strides = dict(view.strides)
-        step = strides.pop(loop.name, 0)
-        shared = shared_product(kernel, abs(step), loop.count) if step and not strides else None
-        if shared is None:
-            return None
-        taken = _Taken(call, shared, step)
-        before, behind = after[: after.index(loop)], after[after.index(loop) + 1 :]
-        left = any(view.slot == result.slot for step in behind for view in views_of(step))
-        if view.offset != taken.start or left or not self._only_early_rows(before, taken):
-            return None
-        return taken
-
-    def _only_early_rows(self, steps: Sequence[Step], taken: _Taken) -> bool:
-        """Whether these steps read no rows of the product but those that are taken before the loop.
-        """
-        early, slot = taken.early, taken.call.args[-1].slot
-        return all(
-            not view.strides and early.start <= view.offset <= early.stop - param.elements
-            for call in calls_of(tuple(steps))
-            for param, view in zip(self.kernels[call.kernel].params, call.args, strict=True)
-            if view.slot == slot
-        )
-
-    def _beside(self, loop: LoopStep, call: CallStep, taken: _Taken) -> Beside | None:
+    def _beside(self, call: CallStep, taken: RowsTaken) -> Beside | None:
         """The product in the kernel of a call, if that reads more in every turn than a cache that
         is near holds."""
         kernel = self.kernels[call.kernel]
@@ -174,20 +97,8 @@ class _Placing:
         name = fresh_name(f"{call.kernel}_beside", self.names)
         return place_beside(taken.shared, kernel, read, name, self.target)
 
-    def _first(self, taken: _Taken, found: Beside) -> CallStep:
-        """The call for the rows of the first turns."""
-        call = taken.call
-        name = fresh_name(f"{call.kernel}_first", self.names)
-        self.kernels[name] = replace(found.first, name=name)
-        start = taken.turn_of(0, taken.shared.early + found.last_turns)
-        args = (
-            replace(view, offset=view.offset + start * move)
-            for view, move in zip(call.args, found.row_moves, strict=True)
-        )
-        return replace(call, kernel=name, args=tuple(args))
-
     def _loops(
-        self, loop: LoopStep, place: int, taken: _Taken, found: Beside
+        self, loop: LoopStep, place: int, taken: RowsTaken, found: Beside
     ) -> tuple[LoopStep, LoopStep]:
         """The loop in blocks of turns that compute the next block's rows, and the last turns."""
         call = loop.body[place]
@@ -198,7 +109,7 @@ class _Placing:
         self.variants[found.both.name] = call.kernel
         label = f"{call.label}, {taken.call.label}"
         both = replace(call, kernel=found.both.name, label=label)
-        body = list(with_views(loop.body, lambda view: _in_block(view, loop.name, block, found)))
+        body = [*with_views(loop.body, lambda v: turns_in_blocks(v, loop.name, block, found.turns))]
         moved = body[place]
         assert isinstance(moved, CallStep)
         share = self._share(taken, found, block, loop.name)
@@ -206,14 +117,14 @@ class _Placing:
         inner = replace(loop, count=found.turns, body=tuple(body))
         last = fresh_name(loop.name, self.names)
         done = blocks * found.turns
-        rest = with_views(loop.body, lambda view: _after(view, loop.name, last, done))
+        rest = with_views(loop.body, lambda view: later_turns(view, loop.name, last, done))
         return (
             LoopStep(block, blocks, (inner,), loop.location),
             LoopStep(last, found.last_turns, rest, loop.location),
         )
 
     def _share(
-        self, taken: _Taken, found: Beside, block: str, turn: str
+        self, taken: RowsTaken, found: Beside, block: str, turn: str
     ) -> tuple[View, ...]:
         """The views of the product's parameters for one turn's share of the next block."""
         views = []
@@ -226,30 +137,3 @@ class _Placing:
             strides = tuple((loop, by) for loop, by in moves if by)
             views.append(View(view.slot, view.offset + start * row, strides))
         return tuple(views)
-
-
-def _in_block(view: View, turn: str, block: str, found: Beside) -> View:
-    """A view that moved with the turns of a loop, in the turns of its blocks."""
-    step = dict(view.strides).get(turn)
-    if step is None:
-        return view
-    return replace(view, strides=(*view.strides, (block, step * found.turns)))
-
-
-def _after(view: View, turn: str, last: str, done: int) -> View:
-    """A view that moved with the turns of a loop, in those after so many are done."""
-    step = dict(view.strides).get(turn)
-    if step is None:
-        return view
-    strides = tuple((last if loop == turn else loop, by) for loop, by in view.strides)
-    return replace(view, offset=view.offset + step * done, strides=strides)
-
-
-def _written(steps: Sequence[Step], kernels: Mapping[str, Kernel]) -> set[str]:
-    """The slots that calls write."""
-    return {
-        view.slot
-        for call in calls_of(tuple(steps))
-        for param, view in zip(kernels[call.kernel].params, call.args, strict=True)
-        if param.name in kernels[call.kernel].outputs
-    }

@@ -20,6 +20,7 @@ from ..tile.program import Program, Role, View
 from .ask_for_inputs import ask_for_inputs
 from .beside import beside
 from .donate import donate
+from .in_blocks import in_blocks
 from .lower_control import lower_control
 from .lowering import Lowering, is_computed, root_of
 from .previous_rows import previous_rows
@@ -58,8 +59,8 @@ def lower(fn: Function, target: Target) -> Lowered:
         results,
         low.faults,
     )
-    placed = partial(beside, naive=low.naive)
-    for change in (resident, previous_rows, placed, ask_for_inputs, share_moves):
+    placed, cut = partial(beside, naive=low.naive), partial(in_blocks, naive=low.naive)
+    for change in (resident, previous_rows, placed, cut, ask_for_inputs, share_moves):
         program, variants = change(program, target=target)
         for new, old in variants.items():
             low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
