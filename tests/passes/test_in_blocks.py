@@ -20,6 +20,7 @@ from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.tile.program import CallStep, LoopStep, Program
 from mlir_lite.tile.verify import verify_program
+from mlir_lite.types import Array
 
 INPUTS, HIDDEN, BATCH = 12, 16, 32
 TURNS = BLOCK_ROWS // BATCH
@@ -99,7 +100,7 @@ def test_results_are_those_of_the_references(layer: Layer, steps: int, loops: in
 def test_the_bits_are_those_of_the_product_at_once() -> None:
     fn = recurrent(lstm, 4 * TURNS + 3)
     x = np.random.default_rng(1).standard_normal((4 * TURNS + 3, BATCH, INPUTS)).astype("f4")
-    results = []
+    results: list[Array] = []
     for target in (TARGET, replace(TARGET, l3_bytes=32 << 20)):
         found = lowered(fn, target)
         constants = {name: data.array() for name, data in found.constants.items()}
