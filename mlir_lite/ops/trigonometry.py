@@ -9,7 +9,8 @@ from .unary import rsqrt
 
 @op
 class Sin(UnaryFunction):
-    """The sine; NaN of ±inf."""
+    """The sine; NaN of ±inf. Compiled for a CPU it has a meaning up to 2**40 with fused
+    multiply-add, else up to 2**26, in f64 2**20: beyond, it is some number of its range."""
 
     function = "sin"
 
@@ -19,7 +20,7 @@ class Sin(UnaryFunction):
 
 @op
 class Cos(UnaryFunction):
-    """The cosine; NaN of ±inf."""
+    """The cosine; NaN of ±inf. Of what is as large as `Sin` says, some number of its range."""
 
     function = "cos"
 
@@ -29,7 +30,7 @@ class Cos(UnaryFunction):
 
 @op
 class Tan(UnaryFunction):
-    """The tangent; NaN of ±inf."""
+    """The tangent; NaN of ±inf. As `Sin`, but without fused multiply-add up to 2**20."""
 
     function = "tan"
 
