@@ -17,7 +17,7 @@ from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel, Store
 from ..tile.prefetch import prefetch_streams
-from ..tile.program import CallStep, Program, Role, Step, calls_of
+from ..tile.program import CallStep, Program, Role, Step, with_steps
 from ..tile.traverse import walk
 from .schedule.memory_cost import STREAM_AHEAD
 
@@ -47,9 +47,7 @@ def ask_for_inputs(program: Program, target: Target) -> tuple[Program, Mapping[s
     if target.gpu is not None:
         return program, {}
     steps = tuple(map(asking, program.steps))
-    used = {call.kernel for call in calls_of(steps)}
-    left = tuple(kernel for name, kernel in kernels.items() if name in used)
-    made = replace(program, kernels=left, steps=steps)
+    made = with_steps(program, steps, kernels.values())
     return (made if variants else program), {new: old for old, new in variants.items()}
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel
-from ..tile.program import CallStep, LoopStep, Program, Step, View, calls_of, with_views
+from ..tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
 from .rows_taken import RowsTaken, later_turns, rows_taken, turns_in_blocks
 from .schedule.beside import Beside, place_beside
 
@@ -64,9 +64,7 @@ class _Placing:
             self._visit(steps, loop)
         if not self.variants:
             return self.program, {}
-        used = {call.kernel for call in calls_of(tuple(steps))}
-        kernels = tuple(kernel for name, kernel in self.kernels.items() if name in used)
-        return replace(self.program, kernels=kernels, steps=tuple(steps)), self.variants
+        return with_steps(self.program, tuple(steps), self.kernels.values()), self.variants
 
     def _visit(self, steps: list[Step], loop: LoopStep) -> None:
         """Put a product of those before the loop into it, if there is one."""

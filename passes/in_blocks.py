@@ -29,7 +29,7 @@ from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel
 from ..tile.part import Part
-from ..tile.program import CallStep, LoopStep, Program, Slot, Step, View, calls_of, with_views
+from ..tile.program import CallStep, LoopStep, Program, Slot, Step, View, with_steps, with_views
 from ..types import TensorType
 from .rows_taken import RowsTaken, later_turns, rows_taken, turns_in_blocks
 from .schedule.cost import memory_bound
@@ -99,10 +99,8 @@ class _Cutting:
                     break
         if tuple(steps) == self.program.steps:
             return self.program
-        used = {call.kernel for call in calls_of(tuple(steps))}
-        kernels = tuple(kernel for name, kernel in self.kernels.items() if name in used)
-        slots = tuple(self.slots.values())
-        return replace(self.program, kernels=kernels, slots=slots, steps=tuple(steps))
+        program = replace(self.program, slots=tuple(self.slots.values()))
+        return with_steps(program, tuple(steps), self.kernels.values())
 
     def _blocks(self, taken: RowsTaken) -> _Blocks | None:
         """How a product is cut, if it is so large that it goes through memory."""

@@ -26,6 +26,7 @@ from ..tile.program import (
     Step,
     View,
     calls_of,
+    with_steps,
     with_views,
 )
 from ..tile.traverse import walk
@@ -53,9 +54,7 @@ def previous_rows(program: Program, target: Target) -> tuple[Program, Mapping[st
     steps = tuple(new for step in program.steps for new in visit(step))
     if steps == program.steps:
         return program, {}
-    used = {call.kernel for call in calls_of(steps)}
-    left = tuple(kernel for kernel in program.kernels if kernel.name in used)
-    return replace(program, kernels=left, steps=steps), {}
+    return with_steps(program, steps, program.kernels), {}
 
 
 def _without_copies(

@@ -21,9 +21,10 @@ from dataclasses import replace
 from ..target import Target
 from ..text import fresh_name
 from ..tile.instructions import prefetch_name
-from ..tile.nodes import Block, Call, Kernel, Kind, Loop, Space, Stmt
-from ..tile.program import CallStep, LoopStep, Program, Step, calls_of
+from ..tile.nodes import Block, Call, Kernel, Space, Stmt
+from ..tile.program import CallStep, LoopStep, Program, Step, with_steps
 from ..tile.traverse import map_blocks
+from ..tile.tree import is_dealt
 
 _FEWEST_TURNS = 4
 _SHARE = 2  # of the third cache, for what is read again and again
@@ -41,7 +42,7 @@ def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, st
         params = frozenset(param.name for param, view in pairs if view.slot in kept)
         silent = _silent(kernel, params)
         read = sum(sizes[slot] for slot in {view.slot for view in call.args}.intersection(kept))
-        call = replace(call, alternating=2 * read > target.l2_bytes and _is_dealt(kernel))
+        call = replace(call, alternating=2 * read > target.l2_bytes and is_dealt(kernel))
         if silent == kernel:
             return call
         key = (call.kernel, params)
@@ -63,16 +64,9 @@ def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, st
         return replace(step, body=tuple(body))
 
     steps = tuple(map(visit, program.steps))
-    used = {call.kernel for call in calls_of(steps)}
-    left = tuple(kernel for name, kernel in kernels.items() if name in used)
-    made = replace(program, kernels=left, steps=steps)
+    made = with_steps(program, steps, kernels.values())
     originals = {new: old for (old, _), new in variants.items()}
     return (made if steps != program.steps else program), originals
-
-
-def _is_dealt(kernel: Kernel) -> bool:
-    """Whether a kernel is pieces that threads may run in any order."""
-    return any(isinstance(stmt, Loop) and stmt.kind is Kind.PARALLEL for stmt in kernel.body)
 
 
 def _silent(kernel: Kernel, params: Collection[str]) -> Kernel:

@@ -19,8 +19,9 @@ from dataclasses import replace
 from ..target import Target
 from ..text import fresh_name
 from ..tile.count import work_of
-from ..tile.nodes import Kernel, Kind, Loop
-from ..tile.program import CallStep, Program, Step, calls_of
+from ..tile.nodes import Kernel
+from ..tile.program import CallStep, Program, Step, with_steps
+from ..tile.tree import is_dealt
 from .schedule.cost import worth_sharing_moves
 from .schedule.loops import share
 
@@ -37,7 +38,7 @@ def share_moves(program: Program, target: Target) -> tuple[Program, Mapping[str,
         if not isinstance(step, CallStep) or not isinstance(before, CallStep):
             return step
         kernel = kernels[step.kernel]
-        found = _shared(kernel, target) if _is_dealt(kernels[before.kernel]) else kernel
+        found = _shared(kernel, target) if is_dealt(kernels[before.kernel]) else kernel
         if found == kernel:
             return step
         if step.kernel not in variants:
@@ -46,15 +47,13 @@ def share_moves(program: Program, target: Target) -> tuple[Program, Mapping[str,
         return replace(step, kernel=variants[step.kernel])
 
     steps = tuple(visit(place, step) for place, step in enumerate(program.steps))
-    used = {call.kernel for call in calls_of(steps)}
-    left = tuple(kernel for name, kernel in kernels.items() if name in used)
-    made = replace(program, kernels=left, steps=steps)
+    made = with_steps(program, steps, kernels.values())
     return (made if variants else program), {new: old for old, new in variants.items()}
 
 
 def _shared(kernel: Kernel, target: Target) -> Kernel:
     """A kernel dealt to threads; itself where it is already, or should or can not be."""
-    if _is_dealt(kernel) or not worth_sharing_moves(_moved(kernel), target):
+    if is_dealt(kernel) or not worth_sharing_moves(_moved(kernel), target):
         return kernel
     return share(kernel, replace(target, parallel_cycles=0))
 
@@ -63,8 +62,3 @@ def _moved(kernel: Kernel) -> int:
     """Distinct bytes that a kernel reads and writes, at most."""
     found = work_of(kernel).accesses
     return sum(min(p.elements, found[p.name]) * p.dtype.bytes for p in kernel.params)
-
-
-def _is_dealt(kernel: Kernel) -> bool:
-    """Whether threads share a kernel's outermost loops."""
-    return any(isinstance(stmt, Loop) and stmt.kind is Kind.PARALLEL for stmt in kernel.body)

@@ -6,7 +6,7 @@ A buffer is a parameter, a result, a constant, or a stretch of the one static ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -208,6 +208,13 @@ def views_of(step: Step) -> Iterator[View]:
     for block in blocks_of(step):
         for inner in block:
             yield from views_of(inner)
+
+
+def with_steps(program: Program, steps: tuple[Step, ...], kernels: Iterable[Kernel]) -> Program:
+    """The program with other steps, and those of these kernels that they call."""
+    used = {call.kernel for call in calls_of(steps)}
+    left = tuple(kernel for kernel in kernels if kernel.name in used)
+    return replace(program, kernels=left, steps=steps)
 
 
 def with_views(steps: tuple[Step, ...], change: Callable[[View], View]) -> tuple[Step, ...]:

@@ -36,6 +36,11 @@ def extent_of(loop: Loop) -> int:
     raise VerifyError(f"the loop over {loop.axis} has no constant limits")
 
 
+def is_dealt(kernel: Kernel) -> bool:
+    """Whether a kernel is pieces that threads may run in any order."""
+    return any(isinstance(stmt, Loop) and stmt.kind is Kind.PARALLEL for stmt in kernel.body)
+
+
 def has_constant_limits(loop: Loop) -> bool:
     return isinstance(loop.start, Const) and isinstance(loop.stop, Const)
 
