@@ -113,7 +113,8 @@ class _Fusion:
         for consumer in sorted(self.parts):
             for producer in sorted(self.parts[consumer].inputs):
                 made, nodes = self.parts[producer].nodes, self.parts[consumer].nodes
-                slices = self.cutting.only_slices(made, nodes)
+                known = all(node in self.bodies for node in (*made, *nodes))
+                slices = known and self.cutting.only_slices(made, nodes)
                 if slices and self._joined_kind(producer, consumer) == GATES:
                     self._join(producer, consumer, GATES)
 

@@ -115,6 +115,17 @@ def test_such_products_and_what_reads_them_become_one_group() -> None:
     assert kind == "gates"
 
 
+def test_parts_of_a_product_in_another_shape_are_left_to_themselves() -> None:
+    """Which is no operation of a kernel."""
+
+    @ml.function(f32[4, DEPTH], f32[4, DEPTH, 16])
+    def fn(x: Value, panels: Value) -> Value:
+        y = ml.reshape(panel_matmul(x, panels, 64), (2, 2, 64))
+        return ml.sigmoid(slice_axis(y, -1, 0, 32)) * slice_axis(y, -1, 32, 32)
+
+    same_results(fn, fuse(fn))
+
+
 def test_a_product_that_is_a_result_too_stays_alone() -> None:
     @ml.function(f32[4, DEPTH], f32[8, DEPTH, 16])
     def fn(x: Value, panels: Value) -> tuple[Value, Value]:
