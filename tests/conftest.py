@@ -1,5 +1,7 @@
-"""What all tests share: a cache folder of the session's own, so that no run sees another's."""
+"""What all tests share: a cache folder of the session's own, so that no run sees another's; the
+option that rewrites golden files."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +9,12 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the garbage collector need not look at it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
