@@ -166,7 +166,7 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "Conv": _versions(nn.conv, 1, 11, 22),
     "ConvTranspose": _versions(nn.conv_transpose, 1, 11, 22),
     "GRU": _versions(rnn_ops.GRU, 7, 14, 22),
-    "Einsum": _versions(nn.einsum, 12),
+    "Einsum": _versions(nn.einsum, 12, 28),
     "Gemm": _versions(nn.gemm, 7, 9, 11, 13),
     "GlobalAveragePool": _versions(pool.global_average_pool, 1, 22),
     "GlobalMaxPool": _versions(pool.global_max_pool, 1, 22),
