@@ -195,7 +195,7 @@ def _kept_or_made(
     seconds = {"find": time.perf_counter() - start}
     if kept is None:
         kept = _made(fn, backend, target, options, name, seconds)
-        gc.collect()  # the nodes of all stages, before the weights are made
+        gc.collect(0)  # the nodes of all stages, young all of them, before the weights are made
         return_freed()
 
     # What only a reader wants is made anew: it is the same, and a start need not wait for it.
