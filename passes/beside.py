@@ -32,7 +32,7 @@ from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel
 from ..tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
-from .rows_taken import RowsTaken, later_turns, rows_taken, turns_in_blocks
+from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
 from .schedule.beside import Beside, place_beside
 
 
@@ -55,8 +55,7 @@ class _Placing:
 
     def __post_init__(self) -> None:
         self.kernels = {kernel.name: kernel for kernel in self.program.kernels}
-        self.names = {*self.kernels, *(slot.name for slot in self.program.slots)}
-        self.names.update(step.name for step in self.program.steps if isinstance(step, LoopStep))
+        self.names = names_in(self.program)
 
     def run(self) -> tuple[Program, Mapping[str, str]]:
         steps = list(self.program.steps)

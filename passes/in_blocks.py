@@ -23,15 +23,15 @@ becomes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel
 from ..tile.part import Part
-from ..tile.program import CallStep, LoopStep, Program, Slot, Step, View, with_steps, with_views
+from ..tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
 from ..types import TensorType
-from .rows_taken import RowsTaken, later_turns, rows_taken, turns_in_blocks
+from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
 from .schedule.cost import memory_bound
 from .schedule.recipes import schedule
 
@@ -81,13 +81,11 @@ class _Cutting:
     program: Program
     naive: Mapping[str, Kernel]
     target: Target
-    slots: dict[str, Slot] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.kernels = {kernel.name: kernel for kernel in self.program.kernels}
         self.slots = {slot.name: slot for slot in self.program.slots}
-        self.names = {*self.kernels, *self.slots}
-        self.names.update(step.name for step in self.program.steps if isinstance(step, LoopStep))
+        self.names = names_in(self.program)
 
     def run(self) -> Program:
         steps = list(self.program.steps)

@@ -13,7 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..tile.nodes import Kernel
-from ..tile.program import CallStep, LoopStep, Program, Role, Step, View, calls_of, views_of
+from ..tile.program import (
+    CallStep,
+    LoopStep,
+    Program,
+    Role,
+    Step,
+    View,
+    blocks_of,
+    calls_of,
+    views_of,
+)
 from .schedule.beside import SharedProduct, shared_product
 
 
@@ -129,6 +139,20 @@ def _written(steps: Sequence[Step], kernels: Mapping[str, Kernel]) -> set[str]:
         for param, view in zip(kernels[call.kernel].params, call.args, strict=True)
         if param.name in kernels[call.kernel].outputs
     }
+
+
+def names_in(program: Program) -> set[str]:
+    """The names of its kernels, slots and loops, which a new one must differ from."""
+
+    def loops(steps: Sequence[Step]) -> Iterator[str]:
+        for step in steps:
+            if isinstance(step, LoopStep):
+                yield step.name
+            for block in blocks_of(step):
+                yield from loops(block)
+
+    kernels = (kernel.name for kernel in program.kernels)
+    return {*kernels, *(slot.name for slot in program.slots), *loops(program.steps)}
 
 
 def later_turns(view: View, turn: str, last: str, done: int) -> View:
