@@ -37,8 +37,9 @@ define internal i64 @ml_edge(i64 %chunk, i64 %size, i64 %weight) nounwind {
 }
 
 ; Take chunks of the work of %generation and run them until none is left: first those of the own
-; side in order, then the other's, its last first. A ticket holds the generation, so that who comes
-; late takes nothing of the next work.
+; side in order, then the other's, its last first. A ticket tells by itself whether a chunk is left
+; and of which generation: who comes late may find the fields of the next work beside the ticket of
+; work that is done, and takes nothing of either.
 define internal void @ml_share(ptr %pool, i32 %generation, i1 %is.worker) nounwind {
 entry:
   %callers.at = getelementptr i8, ptr %pool, i64 $callers
@@ -69,12 +70,11 @@ look:
   %begin = select i1 %of.workers, i64 %share, i64 0
   %size = select i1 %of.workers, i64 %rest, i64 %share
   %ticket = load atomic i64, ptr %ticket.at acquire, align 8
-  %taken = sub i64 %ticket, %mine
-  %current = icmp ult i64 %taken, 4294967296
-  %front = lshr i64 %taken, 16
-  %back = and i64 %taken, 65535
-  %sum = add i64 %front, %back
-  %left = icmp ult i64 %sum, %size
+  %range = sub i64 %ticket, %mine
+  %current = icmp ult i64 %range, 4294967296
+  %front = and i64 %range, 65535
+  %past = lshr i64 %range, 16
+  %left = icmp ult i64 %front, %past
   %open = and i1 %current, %left
   br i1 %open, label %take, label %exhausted
 exhausted:
@@ -82,12 +82,13 @@ exhausted:
 turn:
   br label %look
 take:
-  %one = select i1 %others, i64 1, i64 65536
+  %one = select i1 %others, i64 -65536, i64 1
   %next = add i64 %ticket, %one
   %exchanged = cmpxchg ptr %ticket.at, i64 %ticket, i64 %next acq_rel monotonic
   %won = extractvalue { i64, i1 } %exchanged, 1
   br i1 %won, label %run, label %look
 run:
+  %back = sub i64 %size, %past
   %number = select i1 %others, i64 %back, i64 %front
   %last = sub i64 %size, 1
   %from.last = sub i64 %last, %number

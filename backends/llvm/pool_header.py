@@ -23,8 +23,8 @@ class PoolHeader(ctypes.Structure):
     threads: int  # the caller included; 1 once the pool is stopped
     spins: int  # pauses before a worker sleeps and before a waiting caller yields
     busy: int  # 1: a caller is handing out work
-    callers: int  # generation << 32 | chunks taken of the caller's share << 16 | of these by others
-    workers: int  # the same of the workers' share
+    callers: int  # generation << 32 | end << 16 | start of what is left of the caller's chunks
+    workers: int  # the same of the workers' chunks
     finished: int  # chunks done
 
     _fields_ = (

@@ -208,8 +208,13 @@ publish:
   %coming = add i32 %old, 1
   %wide = zext i32 %coming to i64
   %ticket = shl i64 %wide, 32
-  store atomic i64 %ticket, ptr %callers.at release, align 8
-  store atomic i64 %ticket, ptr %workers.at release, align 8
+  %rest = sub i64 %chunks, %share
+  %share.end = shl i64 %share, 16
+  %rest.end = shl i64 %rest, 16
+  %callers = or i64 %ticket, %share.end
+  %workers = or i64 %ticket, %rest.end
+  store atomic i64 %callers, ptr %callers.at release, align 8
+  store atomic i64 %workers, ptr %workers.at release, align 8
   %generation = call i32 @ml_publish(ptr %pool)
   call void @ml_share(ptr %pool, i32 %generation, i1 false)
   call void @ml_join(ptr %pool, i64 %chunks)

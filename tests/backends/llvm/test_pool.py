@@ -22,7 +22,8 @@ from mlir_lite.backends.llvm.pool_chunks import CHUNKS, LONGER
 from mlir_lite.backends.llvm.pool_text import PIECES
 
 # `mark` raises context[i] for its share and writes the share's end where the share starts, 1000
-# further on; `nested` shares out `mark` from within a task, once for every index of its own.
+# further on; `nested` shares out `mark` from within a task, once for every index of its own;
+# `pairs` shares out `mark` over a few indices and over many in turn.
 TEXT = """
 declare void @ml_parallel(ptr, ptr, ptr, i64)
 
@@ -72,6 +73,22 @@ define void @nested(ptr %pool, ptr %arguments, i64 %extent) nounwind {
   call void @ml_parallel(ptr %pool, ptr @outer, ptr %arguments, i64 %extent)
   ret void
 }
+
+define void @pairs(ptr %pool, ptr %context, i64 %times, i64 %few, i64 %many) nounwind {
+entry:
+  br label %head
+head:
+  %turn = phi i64 [ 0, %entry ], [ %next, %body ]
+  %more = icmp ult i64 %turn, %times
+  br i1 %more, label %body, label %done
+body:
+  call void @ml_parallel(ptr %pool, ptr @mark, ptr %context, i64 %few)
+  call void @ml_parallel(ptr %pool, ptr @mark, ptr %context, i64 %many)
+  %next = add i64 %turn, 1
+  br label %head
+done:
+  ret void
+}
 """
 
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -89,10 +106,12 @@ class Tasks:
     def __init__(self, *, futex: bool) -> None:
         [code] = compile_objects([TEXT], Machine.host(), cache=None, workers=1)
         symbols = pool_code(futex=futex).symbols
-        self.library = Library([code], exports=("run", "nested"), symbols=symbols)
+        self.library = Library([code], exports=("run", "nested", "pairs"), symbols=symbols)
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
         self._run = prototype(self.library.address("run"))
         self._nested = prototype(self.library.address("nested"))
+        of_pairs = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
+        self._pairs = of_pairs(self.library.address("pairs"))
 
     def shares(self, pool: int | None, extent: int) -> list[tuple[int, int]]:
         """Run over [0, extent), see that each index was met once, and give the shares back."""
@@ -107,6 +126,12 @@ class Tasks:
         arguments = (ctypes.c_void_p * 2)(pool, ctypes.addressof(context))
         self._nested(pool, arguments, extent)
         return list(context[:100])
+
+    def counts_of_pairs(self, pool: int, times: int, few: int, many: int) -> list[int]:
+        """How often each of `many` indices was met in `times` runs over `few` and over `many`."""
+        context = (ctypes.c_int64 * 2001)()
+        self._pairs(pool, context, times, few, many)
+        return list(context[:many])
 
 
 @pytest.fixture(params=WAYS, ids=lambda futex: "futex" if futex else "callbacks")
@@ -279,6 +304,23 @@ def exit_status_of_fork(body: Callable[[], bool]) -> int:
         finally:
             os._exit(0 if good else 1)
     return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_late_thread_takes_nothing_of_work_that_is_being_handed_out(
+    futex: bool, threads: int
+) -> None:
+    tasks, pool = Tasks(futex=futex), ThreadPool(threads, futex=futex)
+    times, few, many = 100_000, 3, 60
+
+    def in_child() -> bool:
+        counts = tasks.counts_of_pairs(pool.address, times, few, many)
+        return counts == [2 * times] * few + [times] * (many - few)
+
+    status = exit_status_of_fork(in_child)  # a child, as threads that wait forever are no use here
+    pool.close()
+    assert status == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
