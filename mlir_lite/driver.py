@@ -201,7 +201,7 @@ class Executable:
 
     def clone(self) -> Executable:
         """Another executable of the same code and constants, to call at the same time."""
-        made = {key: executable.clone() for key, executable in self._made.items()}
+        made = {key: executable.clone() for key, executable in tuple(self._made.items())}
         copy = Executable.__new__(Executable)
         copy.__dict__.update(self.__dict__)
         copy._hold(made)

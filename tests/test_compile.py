@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, InputError, PassError, RunError, UnsupportedError, Value, f32, i64
 from mlir_lite.backends.llvm.backend import cpu_target
+from mlir_lite.backends.llvm.executable import CpuExecutable
 from mlir_lite.demo.assets import load
 from mlir_lite.demo.model import digits
 from mlir_lite.driver import Executable
@@ -229,6 +232,35 @@ def test_calls_from_several_threads(shared: bool) -> None:
         return work
 
     in_threads([job(seed, run if shared else run.clone()) for seed in range(3)])
+
+
+def test_a_clone_is_made_while_another_thread_compiles() -> None:
+    run = ml.compile(layer)
+    run.for_sizes({"batch": 2})
+    kept = run.for_sizes({"batch": 3})
+
+    class Compiling:
+        """An executable during whose `clone` another thread compiles for a size."""
+
+        def clone(self) -> object:
+            run.for_sizes({"batch": 4})
+            return kept.clone()
+
+    run._made[(("batch", 2),)] = Compiling()  # type: ignore[assignment]
+    assert len(run.clone()._made) == 2
+
+
+def test_a_call_keeps_what_it_works_on() -> None:
+    """The arena, the constants and the threads live as long as `run`, not as the executable."""
+    executable = ml.compile(layer, threads=2).for_sizes({"batch": 3})
+    assert isinstance(executable, CpuExecutable)
+    arena, run = weakref.ref(executable._arena), executable.run
+    del executable
+    gc.collect()
+    assert arena() is not None
+    del run
+    gc.collect()
+    assert arena() is None
 
 
 def test_a_clone_knows_the_sizes_compiled_so_far_and_goes_its_own_way() -> None:

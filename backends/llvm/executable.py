@@ -71,6 +71,7 @@ class CpuExecutable:
             state,
             header=array_header(),
             status_error=partial(fault_error, code.image.faults),
+            owners=(code, self._arena, self._pointers, self._pool),
         )
         _alive.add(self)
 

@@ -54,16 +54,15 @@ def python_symbols() -> Mapping[str, int]:
     return {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in functions}
 
 
-class BuiltIn:
+def built_in(address: int, state: int) -> Callable[..., int]:
     """The code at an address as a function of Python's objects, which must be as many as it reads.
 
-    `state` is the address it gets with each call. The code must outlive this.
+    `state` is the address it gets with each call. The code must outlive the function.
     """
-
-    def __init__(self, address: int, state: int) -> None:
-        self._method = _Method(b"ml_call", address, _METH_FASTCALL, None)
-        make = ctypes.pythonapi.PyCFunction_NewEx
-        make.restype = ctypes.py_object
-        make.argtypes = [ctypes.POINTER(_Method), ctypes.py_object, ctypes.c_void_p]
-        made = make(ctypes.byref(self._method), state, None)
-        self.call = cast(Callable[..., int], made)
+    method = _Method(b"ml_call", address, _METH_FASTCALL, None)
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype = ctypes.py_object
+    make.argtypes = [ctypes.POINTER(_Method), ctypes.py_object, ctypes.py_object]
+    # The interpreter looks at the method until the function is gone, which so holds it: as its
+    # module, which may be any object.
+    return cast(Callable[..., int], make(ctypes.byref(method), state, method))

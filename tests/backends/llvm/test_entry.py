@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +21,7 @@ from mlir_lite.backends.llvm.entry_text import Fault, decode, entry_exports, ent
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
 from mlir_lite.backends.llvm.numpy_header import ArrayHeader, array_header
-from mlir_lite.backends.llvm.python_call import BuiltIn, python_symbols
+from mlir_lite.backends.llvm.python_call import built_in, python_symbols
 from mlir_lite.backends.llvm.state import STATE_TYPE, State, state_field
 from mlir_lite.errors import InputError, RunError
 from mlir_lite.types import Array, DType, bf16, f32, f64, i64
@@ -366,8 +369,8 @@ def compiled_code(*arrays: object) -> tuple[Fault, int]:
     dtype = np.dtype(np.float32)
     types = (ctypes.c_void_p * 4)(id(np.ndarray), id(dtype), id(dtype), id(dtype))
     state = State(status=ctypes.addressof(status), types=ctypes.addressof(types))
-    built_in = BuiltIn(library.address("ml_call"), ctypes.addressof(state))
-    return decode(built_in.call(*arrays))
+    call = built_in(library.address("ml_call"), ctypes.addressof(state))
+    return decode(call(*arrays))
 
 
 @pytest.mark.parametrize("count", [0, 1, 1200])
@@ -432,6 +435,47 @@ def test_calls_keep_no_reference() -> None:
         with pytest.raises(InputError):
             entry((x, x[:2]))
     assert sys.getrefcount(x) == before
+
+
+def test_a_built_in_function_holds_what_the_interpreter_looks_at() -> None:
+    """Its method, to the function's very end: whoever made it may be gone."""
+    held = gc.get_referents(built_in(ctypes.addressof(ctypes.c_int64()), 0))
+    assert any(isinstance(one, ctypes.Structure) for one in held)
+
+
+class Interrupt(Exception):
+    """What an alarm raises, as Ctrl-C raises KeyboardInterrupt."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
+def test_after_an_interrupt_the_next_call_does_not_wait() -> None:
+    """One call in ten that was interrupted left its lock taken, so that hundreds are enough."""
+    entry = entry_of((X, W), (Y,), copy_body(1, 2, 60))
+    arrays = (numbers(), numbers())
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    def interrupted(delay: float) -> None:
+        with contextlib.suppress(Interrupt):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            while True:
+                entry.one(arrays)
+
+    def call() -> None:
+        entry.one(arrays)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for turn in range(400):
+            interrupted(1e-5 * (1 + turn % 20))
+            # In another thread, as it would wait for good: a daemon, so as not to be waited for.
+            other = threading.Thread(target=call, daemon=True)
+            other.start()
+            other.join(timeout=10)
+            assert not other.is_alive()
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 # Gives the word it is given, once that is no longer 0, or after a second or so.
