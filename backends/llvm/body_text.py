@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from string import Template
 
-from .emit_kernel import symbol
+from .emit_kernel import SLOT_WORDS, symbol
 from .state import STATE_TYPE, State
 from .step_rows import Kind, Table
 
@@ -43,6 +43,8 @@ def body_text(table: Table, counter: str | None) -> str:
         depth=max(1, table.depth),
         slots=table.most_arguments + 1,
         body=BODY,
+        words=SLOT_WORDS,
+        bytes_used=8 * SLOT_WORDS,
         kinds=_kinds(),
         **_clock(len(rows), counter),
         **{field: str(number) for number, (field, *_) in enumerate(State._fields_)},
@@ -76,7 +78,6 @@ def _clock(rows: int, counter: str | None) -> dict[str, str]:
         return {"ticks": "", "tick_at_entry": "", "tick_after_run": ""}
     return {
         "ticks": f"declare i64 @{counter}()\n"
-        "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n"
         f"@{TICKS} = global [{rows + 1} x i64] zeroinitializer\n",
         "tick_at_entry": "  %tick.last = alloca i64\n"
         f"  call void @llvm.memset.p0.i64(ptr @{TICKS}, i8 0, i64 {8 * (rows + 1)}, i1 false)\n"
@@ -98,6 +99,7 @@ _BODY = """$state_type
 %ml_step = type { i64, ptr, i64, i64, i64, i64 } ; kind, task and four numbers: see step_rows.py
 
 declare void @ml_parallel_toward(ptr, ptr, ptr, i64, i1)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 $declarations
 
 @ml_steps = private unnamed_addr constant [$rows x %ml_step] [
@@ -108,7 +110,7 @@ $ticks
 define void @$body(ptr %state, ptr %arguments) nounwind {
 entry:
   %context = alloca [$slots x ptr]
-  %counter = alloca i64
+  %used = alloca [$words x i64]
   %turns = alloca [$depth x i64]
   %tables = alloca [4 x ptr]
   %arena = getelementptr %ml_state, ptr %state, i32 0, i32 $arena
@@ -125,6 +127,7 @@ entry:
   store ptr %constants, ptr %tables.2
   %tables.3 = getelementptr ptr, ptr %tables, i64 3
   store ptr %status.at, ptr %tables.3
+  call void @llvm.memset.p0.i64(ptr %used, i8 0, i64 $bytes_used, i1 false)
 ${tick_at_entry}  br label %step
 step:
   %number = phi i64 [ 0, %entry ], [ %number.next, %ran ], [ %target, %jumped ]
@@ -207,9 +210,8 @@ gathered:
   br i1 %none, label %branched, label %run
 run:
   ; The slot behind the arguments is there in any context; only some tasks look at it.
-  %counter.at = getelementptr ptr, ptr %context, i64 %b
-  store ptr %counter, ptr %counter.at
-  store i64 0, ptr %counter
+  %used.at = getelementptr ptr, ptr %context, i64 %b
+  store ptr %used, ptr %used.at
   %turning.at = getelementptr %ml_step, ptr %row, i32 0, i32 5
   %turning = load i64, ptr %turning.at
   %alternates = icmp sge i64 %turning, 0

@@ -26,21 +26,35 @@ from .emit_registers import Registers
 from .emit_scalar import Scalars
 from .emit_statements import Statements
 from .emit_text import ScopedText, Value
+from .threads import MOST_THREADS
 
-# Take the lowest free slot of scratch memory; the i64 has a bit for each that is in use.
+SLOT_WORDS = -(-MOST_THREADS // 64)
+
+# Take the lowest free slot of scratch memory; the words have a bit for each that is in use.
 _SLOT_TAKEN = """\
   br label %look
 look:
-  %mask = load atomic i64, {used} monotonic, align 8
+  %word = phi i64 [ 0, %entry ], [ %word, %some ], [ %word.next, %full ]
+  %word.at = getelementptr i64, {used}, i64 %word
+  %mask = load atomic i64, ptr %word.at monotonic, align 8
   %free = xor i64 %mask, -1
-  %slot = call i64 @llvm.cttz.i64(i64 %free, i1 true)
-  %bit = shl i64 1, %slot
+  %none = icmp eq i64 %free, 0
+  br i1 %none, label %full, label %some
+full:
+  %word.after = add i64 %word, 1
+  %word.next = urem i64 %word.after, {words}
+  br label %look
+some:
+  %place = call i64 @llvm.cttz.i64(i64 %free, i1 true)
+  %bit = shl i64 1, %place
   %others = xor i64 %bit, -1
   %taken = or i64 %mask, %bit
-  %exchanged = cmpxchg {used}, i64 %mask, i64 %taken acquire monotonic
+  %exchanged = cmpxchg ptr %word.at, i64 %mask, i64 %taken acquire monotonic
   %won = extractvalue {{ i64, i1 }} %exchanged, 1
   br i1 %won, label %run, label %look
 run:
+  %words.before = shl i64 %word, 6
+  %slot = or i64 %words.before, %place
   %offset = mul i64 %slot, {size}
   %scratch = getelementptr i8, {base}, i64 %offset"""
 _LO, _HI = Value("%lo", INDEX), Value("%hi", INDEX)
@@ -60,7 +74,7 @@ class KernelText:
 
     A task's context is an array of pointers: the parameters; then, if `common_bytes`, memory that
     the stages share; then, if `thread_bytes`, scratch memory of so many bytes a thread and the
-    address of an i64 that is 0 at the start of the stage (at most 64 threads).
+    address of `SLOT_WORDS` words that are 0 at the start of the stage, and again at its end.
     """
 
     name: str
@@ -178,7 +192,7 @@ class _Job:
     def task(self, name: str) -> str:
         """The function that takes the pointers from a context."""
         places, count = self.places, len(self.kernel.params)
-        lines: list[str] = []
+        lines = ["entry:"] * bool(places.thread_bytes)
 
         def load(register: str, slot: int) -> str:
             lines.append(f"  {register}.at = getelementptr ptr, ptr %context, i64 {slot}")
@@ -191,7 +205,9 @@ class _Job:
             count += 1
         if places.thread_bytes:
             base, used = load("%base", count), load("%used", count + 1)
-            lines += _SLOT_TAKEN.format(used=used, base=base, size=places.thread_bytes).splitlines()
+            size = places.thread_bytes
+            taken = _SLOT_TAKEN.format(used=used, base=base, size=size, words=SLOT_WORDS)
+            lines += taken.splitlines()
             args.append("ptr %scratch")
         args += ["i64 %lo", "i64 %hi"]
         calls = [f"  call void {symbol(name)}({', '.join(args)})"]
@@ -199,7 +215,7 @@ class _Job:
             calls = [f"  call void @{ENTER}()", *calls, f"  call void @{LEAVE}()"]
         lines += calls
         if places.thread_bytes:
-            lines.append(f"  %left = atomicrmw and {used}, i64 %others release")
+            lines.append("  %left = atomicrmw and ptr %word.at, i64 %others release")
         body = "\n".join([*lines, "  ret void"])
         head = f"define void {symbol(name + '.task')}(ptr %context, i64 %lo, i64 %hi) nounwind"
         return f"{head} {{\n{body}\n}}"

@@ -46,7 +46,7 @@ def available_cpus() -> int:
         allowed = os.cpu_count() or 1
     quota = cgroup_quota()
     # Rounded down: with a thread more than the quota the kernel stops all of them in mid-kernel.
-    return allowed if quota is None else max(1, min(allowed, int(quota)))
+    return min(MOST_THREADS, allowed if quota is None else max(1, min(allowed, int(quota))))
 
 
 def cgroup_quota(root: Path = Path("/")) -> float | None:

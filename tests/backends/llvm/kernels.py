@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mlir_lite.backends.llvm.emit_kernel import KernelText, emit_kernel
+from mlir_lite.backends.llvm.emit_kernel import SLOT_WORDS, KernelText, emit_kernel
 from mlir_lite.backends.llvm.emit_program import module_text
 from mlir_lite.backends.llvm.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine import Machine
@@ -35,16 +35,19 @@ class Compiled:
         codes = compile_objects([module_text([text])], machine, cache=None, workers=1)
         self.library = Library(codes, exports=[stage.task for stage in text.stages])
         self.common = np.zeros(text.common_bytes + 64, np.uint8)
-        self.scratch = np.zeros(text.thread_bytes + 64, np.uint8)
 
-    def __call__(self, *arrays: Array, pieces: int = 1) -> None:
-        """Run on the parameters' arrays, each parallel loop dealt out in so many pieces."""
-        counter = np.zeros(1, np.int64)
+    def __call__(self, *arrays: Array, pieces: int = 1, others: int = 0) -> None:
+        """Run on the parameters' arrays, each parallel loop dealt out in so many pieces, while so
+        many `others` have their scratch memory, which must not be touched."""
+        size = self.text.thread_bytes
+        scratch = np.zeros((others + 1) * size + 64, np.uint8)
+        in_use = np.arange(64 * SLOT_WORDS) < others
+        used = np.packbits(in_use, bitorder="little").view(np.int64)
         pointers = [array.ctypes.data for array in arrays]
         if self.text.common_bytes:
             pointers.append(self.common.ctypes.data)
         if self.text.thread_bytes:
-            pointers += [self.scratch.ctypes.data, counter.ctypes.data]
+            pointers += [scratch.ctypes.data, used.ctypes.data]
         context = (ctypes.c_void_p * len(pointers))(*pointers)
         for stage in self.text.stages:
             task = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
@@ -52,8 +55,9 @@ class Compiled:
             )
             ends = [stage.extent * piece // pieces for piece in range(pieces + 1)]
             for low, high in pairwise(ends):
-                counter[0] = 0
                 task(ctypes.addressof(context), low, high)
+        assert not scratch[: others * size].any()
+        assert (np.unpackbits(used.view(np.uint8), bitorder="little") == in_use).all()
 
 
 def compiled(kernel: Kernel | str, where: str = "host", **options: frozenset[str]) -> Compiled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlir_lite.backends.llvm.threads import MOST_THREADS
 from mlir_lite.errors import UnsupportedError, VerifyError
 from mlir_lite.types import DType, bf16, f16, i8, i16, i32, u8
 
@@ -324,6 +325,13 @@ def test_locals_beyond_the_stack_and_between_stages() -> None:
     x = normal(8, 6000)
     expected = (x + x[::-1, :1])[:, ::-1]
     np.testing.assert_array_equal(run(LARGE, {"x": x}, pieces=3)["y"], expected)
+
+
+@pytest.mark.parametrize("others", [1, 63, 64, 129, MOST_THREADS - 1])
+def test_every_thread_has_scratch_memory_of_its_own(others: int) -> None:
+    x, y = normal(8, 6000), np.zeros((8, 6000), np.float32)
+    compiled(LARGE)(x, y, others=others)
+    np.testing.assert_array_equal(y, (x + x[::-1, :1])[:, ::-1])
 
 
 def test_a_proc_works_on_windows() -> None:

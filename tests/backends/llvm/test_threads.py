@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.backends.llvm.threads import available_cpus, cgroup_quota, default_threads
+from mlir_lite.backends.llvm.threads import (
+    MOST_THREADS,
+    available_cpus,
+    cgroup_quota,
+    default_threads,
+)
 from mlir_lite.errors import InputError
 
 
@@ -31,8 +36,9 @@ def test_openmp_may_only_lower_the_number() -> None:
 
 
 def test_affinity_bounds_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
-    assert available_cpus() == 1
+    for cpus, count in (({3}, 1), (set(range(5000)), MOST_THREADS)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: cpus, raising=False)
+        assert available_cpus() == count
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [(0.5, 1), (2.0, 2), (3.9, 3), (64.0, 8), (None, 8)])
