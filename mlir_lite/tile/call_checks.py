@@ -140,7 +140,8 @@ class CallChecks:
 
     def check_condition(self, view: View, number: int, turns: Turns) -> None:
         flag = Buffer("condition", bool_, ())
-        if not self.is_written(self.place(number, flag, view, turns, writes=False, reads=True)):
+        place = self.place(number, flag, view, turns, writes=False, reads=True)
+        if not self.holds_something(place):
             raise self.fail(f"a condition reads '{view.slot}' before it is written", number)
 
     def note(self, view: View, param: Buffer, turns: Turns) -> None:
@@ -172,7 +173,7 @@ class CallChecks:
             for param, view in zip(kernel.params, step.args, strict=True)
         ]
         for argument in arguments:
-            if argument.reads and not self.is_written(argument):
+            if argument.reads and not self.holds_something(argument):
                 raise self.fail(
                     f"'{argument.param.name}' reads '{argument.slot.name}' before it is written",
                     number,
@@ -226,6 +227,10 @@ class CallChecks:
         if writes and slot.role in (Role.PARAMETER, Role.CONSTANT):
             raise self.fail(f"'{param.name}' writes the {slot.role} '{slot.name}'", number)
         return _Argument(param, slot, start, stop, writes, reads)
+
+    def holds_something(self, argument: _Argument) -> bool:
+        """Whether a read finds what was written, or the parameter that the slot lies in."""
+        return argument.slot.donor is not None or self.is_written(argument)
 
     def is_written(self, argument: _Argument) -> bool:
         pieces = merged(self.written.get(argument.slot.name, []))

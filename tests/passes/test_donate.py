@@ -40,6 +40,13 @@ def keep(a: Value, b: Value) -> tuple[Value, ...]:
     return a, a + b
 
 
+@ml.function(f32[4, 33], f32[33])
+def decayed(x: Value, start: Value) -> tuple[Value, ...]:
+    """A loop whose state begins where the parameter lies."""
+    last, every = ml.scan(lambda state, row: (state * 0.5 + row, state * row), start, x)
+    return last, every
+
+
 def _arrays(fn: ml.Function) -> list[Array]:
     random = np.random.default_rng(0)
     shapes = [param.type.static_shape for param in fn.params]
@@ -76,8 +83,12 @@ def _copies(fn: ml.Function) -> int:
         (keep.donating({"a": 0}), 0),
         (keep.donating({"a": 1}), 1),
         (keep.donating({"b": 1}), 1),
+        (decayed.donating({"start": 0}), 1),
     ],
-    ids=["last read", "read later", "one of two", "both", "as it is", "moved", "another's"],
+    ids=[
+        *("last read", "read later", "one of two", "both", "as it is", "moved", "another's"),
+        "state of a loop",
+    ],
 )
 def test_a_result_lies_in_its_parameter(fn: ml.Function, copies: int, target: str) -> None:
     _run(fn, target)
