@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import InputError, check
 from ..ir import ConstantData
 from ..target import Target
+from ..tile.checks.verify import verify_kernel, verify_program
 from ..tile.interpreter import run_program
 from ..tile.program import Memory, Program
-from ..tile.verify import verify_kernel, verify_program
 from ..types import Array
 from .base import Results, Stages, Texts, check_no_stream, in_order
 

@@ -8,11 +8,11 @@ import numpy as np
 from mlir_lite import f32
 from mlir_lite.backends.llvm.backend import CpuBackend, cpu_target
 from mlir_lite.tile.interpreter import run_kernel
-from mlir_lite.tile.loops import mark, reorder, split
 from mlir_lite.tile.nodes import Kernel, Kind
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.program import CallStep, Program, Role, Slot, View
-from mlir_lite.tile.sink import sink
+from mlir_lite.tile.steps.loops import mark, reorder, split
+from mlir_lite.tile.steps.sink import sink
 
 NAIVE = """
 kernel @matmul(%x: f32[64, 96], %w: f32[96, 32], %y: out f32[64, 32]) {

@@ -53,7 +53,7 @@ class Target:
     followed_rows: int = 8  # rows read side by side that a core fetches ahead without being asked
     parallel_cycles: int = 30_000  # of work below which threads cost more than they give
     threads: int = 1
-    dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions.py`
+    dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions`
     gpu: Gpu | None = None  # of a graphics card, whose other figures are for the whole of it
     tuning: Chooser = Tuning()  # answers that come before those of the cost model
 

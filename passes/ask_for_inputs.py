@@ -16,8 +16,8 @@ from ..expr import Apply, Cast, Const, Expr, Load
 from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel, Store
-from ..tile.prefetch import prefetch_streams
 from ..tile.program import CallStep, Program, Role, Step, with_steps
+from ..tile.steps.prefetch import prefetch_streams
 from ..tile.traverse import walk
 from .schedule.memory_cost import STREAM_AHEAD
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..text import fresh_name
-from ..tile.in_place import InPlace
+from ..tile.analyses.in_place import InPlace
 from ..tile.nodes import Kernel
 from ..tile.program import (
     CallStep,

@@ -18,9 +18,9 @@ from ..ops.group import Group
 from ..ops.shape import Reshape
 from ..ops.table import TABLE
 from ..target import Gpu, Target
-from ..tile.lift_guards import lift_guards
-from ..tile.nests import common_depth, row_shape
 from ..tile.nodes import Kernel, Space
+from ..tile.steps.lift_guards import lift_guards
+from ..tile.steps.nests import common_depth, row_shape
 from .bodies import Body, reads_of, record_body
 from .cutting import Cutting, is_repetition, repeated
 from .group_kinds import GATES, is_scattered, kind_of

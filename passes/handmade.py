@@ -17,8 +17,8 @@ from ..ops.attention_gradient import BlockedAttentionGradient
 from ..ops.blocked_attention import BlockedAttention
 from ..ops.table import TABLE
 from ..target import Gpu
-from ..tile.nests import renamed
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Let, Ref, Stmt, Store
+from ..tile.steps.nests import renamed
 from ..tile.traverse import map_blocks, walk
 from ..tile.tree import Names, accesses
 from .naive import naive_kernel

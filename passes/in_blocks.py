@@ -28,8 +28,8 @@ from dataclasses import dataclass, replace
 from ..target import Target
 from ..text import fresh_name
 from ..tile.nodes import Kernel
-from ..tile.part import Part
 from ..tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
+from ..tile.steps.part import Part
 from ..types import TensorType
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
 from .schedule.cost import memory_bound

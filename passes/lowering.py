@@ -17,8 +17,8 @@ from ..ops.checkpoint import Barrier
 from ..ops.shape import Reshape
 from ..target import Target
 from ..text import fresh_name
-from ..tile.alignment import WIDEST
-from ..tile.in_place import InPlace
+from ..tile.analyses.alignment import WIDEST
+from ..tile.analyses.in_place import InPlace
 from ..tile.nodes import Buffer, Kernel, Loop, Ref, Store
 from ..tile.program import CallStep, Fault, Role, Slot, Step, View
 from ..types import TensorType

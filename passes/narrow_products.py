@@ -19,7 +19,7 @@ from ..ops.slice import Pad, pad
 from ..ops.windows import order_of
 from ..sizes import static
 from ..target import Target
-from ..tile.instructions import dot_instruction
+from ..tile.instructions.table import dot_instruction
 from ..types import DType
 from .schedule.cost import panel_width
 from .schedule.register_tiles import ProductSizes

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..memory import ALIGNMENT
+from ..tile.analyses.uses import innermost_loops, lives_of, uses_of
 from ..tile.program import Memory, Program, Role, Slot
-from ..tile.uses import innermost_loops, lives_of, uses_of
 from .allocation import Allocation, Lifetime, allocate
 from .lower import Lowered
 

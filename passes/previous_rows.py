@@ -18,6 +18,7 @@ from math import prod
 
 from ..expr import Load
 from ..target import Target
+from ..tile.analyses.uses import uses_of
 from ..tile.nodes import Kernel, Store
 from ..tile.program import (
     CallStep,
@@ -30,7 +31,6 @@ from ..tile.program import (
     with_views,
 )
 from ..tile.traverse import walk
-from ..tile.uses import uses_of
 
 _FEWEST_TURNS = 4
 _MOST_CALLS = 16  # in a turn: the first one's are code of their own

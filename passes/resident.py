@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from ..target import Target
 from ..text import fresh_name
-from ..tile.instructions import prefetch_name
+from ..tile.instructions.table import prefetch_name
 from ..tile.nodes import Block, Call, Kernel, Space, Stmt
 from ..tile.program import CallStep, LoopStep, Program, Step, with_steps
 from ..tile.traverse import map_blocks

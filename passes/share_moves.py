@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from ..target import Target
 from ..text import fresh_name
-from ..tile.count import work_of
+from ..tile.analyses.count import work_of
 from ..tile.nodes import Kernel
 from ..tile.program import CallStep, Program, Step, with_steps
 from ..tile.tree import is_dealt

@@ -38,11 +38,11 @@ from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.schedule import gemm, loops, recipes, schedule, windows
 from mlir_lite.passes.uniform import uniform
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_kernel, run_program
 from mlir_lite.tile.nodes import Block, If, Kernel, Loop, Stmt, Store
 from mlir_lite.tile.traverse import map_blocks
 from mlir_lite.tile.tree import accesses
-from mlir_lite.tile.verify import verify_kernel, verify_program
 from mlir_lite.types import Array
 
 TARGET = Target("cpu:test", vector_bytes=32, vector_registers=16)  # 8 lanes of f32

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import TypeAlias
 
 from ...errors import UnsupportedError, check
-from ...tile.barriers import ARRIVE
-from ...tile.instructions import INSTRUCTIONS
+from ...tile.instructions.barriers import ARRIVE
+from ...tile.instructions.table import INSTRUCTIONS
 from ...tile.nodes import Async, Call, Kernel, Wait, Window
 from ...tile.traverse import walk
 from .tensor_maps import BULK

@@ -6,8 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...tile.warpgroups import FEWER, MORE, ROWS, product_name, products, registers_name
-from ...tile.warps import NARROW, factor_name, terms_of
+from ...tile.instructions.warpgroups import (
+    FEWER,
+    MORE,
+    ROWS,
+    product_name,
+    products,
+    registers_name,
+)
+from ...tile.instructions.warps import NARROW, factor_name, terms_of
 from ...types import DType
 
 TENSOR_MAP = "TensorMap"

@@ -7,12 +7,11 @@ from itertools import product
 
 from ...errors import UnsupportedError
 from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
-from ...tile.barriers import ARRIVE_WARPS, FENCE, INIT
-from ...tile.copies import SIZES
-from ...tile.instructions import INSTRUCTIONS
-from ...tile.nodes import Call
-from ...tile.warpgroups import FEWER, MORE, THREADS, registers_name
-from ...tile.warps import (
+from ...tile.instructions.barriers import ARRIVE_WARPS, FENCE, INIT
+from ...tile.instructions.copies import SIZES
+from ...tile.instructions.table import INSTRUCTIONS
+from ...tile.instructions.warpgroups import FEWER, MORE, THREADS, registers_name
+from ...tile.instructions.warps import (
     LANES,
     MAXIMA,
     MULTIPLIED,
@@ -28,6 +27,7 @@ from ...tile.warps import (
     row_sums_name,
     runs_name,
 )
+from ...tile.nodes import Call
 from .asynchronous import PRODUCT
 from .c_names import elements_of_register, is_packed
 from .expressions import Expressions

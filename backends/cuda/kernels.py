@@ -15,12 +15,12 @@ from math import prod
 
 from ...errors import UnsupportedError, check
 from ...expr.nodes import Const
-from ...tile.dependence import static_bounds
+from ...tile.analyses.dependence import static_bounds
+from ...tile.instructions.warpgroups import THREADS
 from ...tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Space
 from ...tile.threads import WARP
 from ...tile.traverse import walk
 from ...tile.tree import extent_of, names_read
-from ...tile.warpgroups import THREADS
 from .asynchronous import groups_of
 from .c_names import (
     buffer_type,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ...tile.alignment import WIDEST, alignment_of
+from ...tile.analyses.alignment import WIDEST, alignment_of
 from ...tile.nodes import Buffer, Kernel, Space
 
 STATIC_BYTES = 48 << 10  # of arrays

@@ -15,8 +15,8 @@ from operator import mul
 
 from ...errors import UnsupportedError, check
 from ...expr.simplify import linear
-from ...tile.bulk import BOX_ALIGNMENT, ROW_BYTES, box_layout
-from ...tile.instructions import INSTRUCTIONS
+from ...tile.instructions.bulk import BOX_ALIGNMENT, ROW_BYTES, box_layout
+from ...tile.instructions.table import INSTRUCTIONS
 from ...tile.nodes import Block, Buffer, Call
 from ...tile.traverse import walk
 from ...types import DType

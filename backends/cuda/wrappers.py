@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ...tile.copies import SIZES
-from ...tile.warps import (
+from ...tile.instructions.copies import SIZES
+from ...tile.instructions.warps import (
     MAXIMA,
     NARROW,
     POWERS,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ...errors import VerifyError
 from ...expr import INDEX, Expr, Var, index
 from ...tile.inline import touching
-from ...tile.instructions import INSTRUCTIONS
+from ...tile.instructions.table import INSTRUCTIONS
 from ...tile.nodes import Buffer, Call, Extern, Kernel, Proc, Window
 from ...tile.traverse import substitute_block
 from ...tile.tree import Names, copy_block

@@ -1,4 +1,4 @@
-"""Emission rules of the machine instructions of `tile/instructions.py`.
+"""Emission rules of the machine instructions of `tile/instructions`.
 
 Where the machine has no such instruction, or the operands do not lie as it wants them, the loops
 that say its meaning are emitted in its place.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...expr import INDEX, Load, Var, index
-from ...tile.instructions import INSTRUCTIONS, LANES
+from ...tile.instructions.table import INSTRUCTIONS, LANES
 from ...tile.nodes import Proc, Ref
 from .emit_expr import Evaluator
 from .emit_frame import VectorAxis

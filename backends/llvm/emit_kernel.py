@@ -96,7 +96,7 @@ def emit_kernel(
     """The functions of a kernel.
 
     `aliased` names the parameters whose memory a write to another parameter may change,
-    `instructions` what the machine has of `tile/instructions.py`.
+    `instructions` what the machine has of `tile/instructions`.
     """
     kernel = privatise(kernel)
     check_sums(kernel)

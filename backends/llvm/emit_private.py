@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from ...errors import VerifyError
 from ...expr import INDEX, Const, Expr, Load, Var, loads_of, rewrite_expr, vars_of
+from ...tile.analyses.scopes import initialises_first
 from ...tile.nodes import Accumulate, Block, Buffer, Call, Kernel, Kind, Loop, Ref, Stmt, Store
-from ...tile.scopes import initialises_first
 from ...tile.traverse import expressions_of, map_blocks, map_expressions, walk
 from ...tile.tree import accesses
 

@@ -51,7 +51,7 @@ def emit_program(
 ) -> ProgramText:
     """The texts of a program's modules; equal programs give equal texts.
 
-    `instructions` says what the machine has of `tile/instructions.py`; `counter` is the intrinsic
+    `instructions` says what the machine has of `tile/instructions`; `counter` is the intrinsic
     that a timed program reads into `@ml_ticks`.
     """
     aliased = _aliased(program)

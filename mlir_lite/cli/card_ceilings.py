@@ -18,9 +18,9 @@ from ..backends.cuda.timing import Runs
 from ..dsl.function import function
 from ..ir import Function
 from ..ops.matmul import matmul
+from ..tile.instructions.warps import MULTIPLIED, factor_name, mma_name
 from ..tile.nodes import Call, Kernel
 from ..tile.traverse import walk
-from ..tile.warps import MULTIPLIED, factor_name, mma_name
 from ..types import DTYPES, Array, f32, f64
 from .runners import OURS
 from .torch_card import Sampled, TorchRuns, has_card_torch

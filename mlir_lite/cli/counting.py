@@ -13,9 +13,9 @@ from ..ops.conv_gradient import ConvWeightGradient
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.matmul import Matmul
 from ..passes.decompose import decompose
-from ..tile.count import Work, work_of
+from ..tile.analyses.count import Work, work_of
+from ..tile.analyses.uses import turns_of
 from ..tile.program import CallStep, Program, Role
-from ..tile.uses import turns_of
 
 
 def matrix_flops(fn: Function) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import VerifyError
 from ..expr import INDEX, Expr, Load, Var, const, index, loads_of, rewrite_expr
-from .instructions import INSTRUCTIONS
+from .instructions.table import INSTRUCTIONS
 from .nodes import (
     Accumulate,
     Block,

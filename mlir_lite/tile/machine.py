@@ -14,14 +14,14 @@ import numpy as np
 
 from ..errors import VerifyError, check
 from ..types import Array
-from .barriers import phase_parity
-from .dependence import Dependences, Mode
+from .analyses.dependence import Dependences, Mode
+from .analyses.scopes import PARALLEL_KINDS, THREAD_KINDS, scoped, targets_of, walk_scoped
 from .evaluate import accumulate, evaluate, locate, store
 from .frame import Frame, Pending, Storage
 from .inline import External, Scope
+from .instructions.barriers import phase_parity
 from .lapack import run_routine
 from .nodes import Accumulate, Async, Await, Block, If, Kernel, Let, Loop, Space, Store, Sync, Wait
-from .scopes import PARALLEL_KINDS, THREAD_KINDS, scoped, targets_of, walk_scoped
 from .threads import Pause, interleave, thread_nest
 
 # The order of iterations and threads that may run at the same time, where they run one by one.

@@ -8,8 +8,8 @@ from itertools import product
 from typing import TypeAlias
 
 from ..errors import VerifyError
+from .analyses.scopes import THREAD_KINDS
 from .nodes import Await, Block, Kind, Loop, Sync
-from .scopes import THREAD_KINDS
 
 WARP = 32  # threads of a warp where no loop says
 

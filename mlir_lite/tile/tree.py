@@ -12,8 +12,8 @@ from dataclasses import replace
 from ..errors import VerifyError
 from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, index, simplify, vars_of
 from ..text import fresh_name
+from .analyses.scopes import loads_in, targets_of
 from .nodes import Accumulate, Async, Block, If, Kernel, Kind, Let, Loop, Ref, Stmt, Store
-from .scopes import loads_in, targets_of
 from .traverse import expressions_of, map_blocks, map_own, substitute_block, walk
 
 

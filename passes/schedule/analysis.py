@@ -17,7 +17,7 @@ from ...expr import (
     walk_expr,
 )
 from ...expr.simplify import factor_of, linear_sum
-from ...tile.instructions import Instruction, dot_instruction
+from ...tile.instructions.table import Instruction, dot_instruction
 from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Stmt, Store
 from ...tile.traverse import blocks_of, expressions_of, walk
 from ...tile.tree import accesses, chain, extent_of, has_constant_limits

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...target import Target
-from ...tile.count import work_of
-from ...tile.interleave import Pieces, interleave, pieces_of
-from ...tile.nests import privatise
+from ...tile.analyses.count import work_of
 from ...tile.nodes import Kernel, Space
-from ...tile.part import Part, part_of
+from ...tile.steps.interleave import Pieces, interleave, pieces_of
+from ...tile.steps.nests import privatise
+from ...tile.steps.part import Part, part_of
 from .analysis import Product, as_product, nests_of
 from .cost import CACHE_SPEED, decide
 from .gemm import LONGEST_SUM, product_sizes, schedule_in_tiles

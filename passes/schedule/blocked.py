@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ...target import Target
 from ...tile.nodes import Kernel
-from ...tile.prefetch_blocks import prefetch_for_results
+from ...tile.steps.prefetch_blocks import prefetch_for_results
 from .analysis import as_product, nests_of
 from .loops import share
 from .single import collapse_nest, schedule_nest

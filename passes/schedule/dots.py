@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...target import Target
-from ...tile.addends import start_with_addend
-from ...tile.instructions import INSTRUCTIONS
-from ...tile.loops import mark
+from ...tile.instructions.table import INSTRUCTIONS
 from ...tile.nodes import Kernel, Kind
-from ...tile.tensorise import tensorise
+from ...tile.steps.addends import start_with_addend
+from ...tile.steps.loops import mark
+from ...tile.steps.tensorise import tensorise
 from .analysis import Nest, Product
 from .gemm import schedule_product
 from .loops import schedule_reduction

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...target import Target
-from ...tile.count import work_of
+from ...tile.analyses.count import work_of
 from ...tile.nodes import Kernel, Kind, Loop, Stmt
 from .analysis import work_cycles
 from .cost import worth_threads

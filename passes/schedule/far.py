@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ...target import Target
 from ...tile.nodes import Kernel, Stmt, Store
-from ...tile.prefetch import prefetch_streams
+from ...tile.steps.prefetch import prefetch_streams
 from ...tile.traverse import map_blocks
 from ...tile.tree import accesses
 from .analysis import work_cycles

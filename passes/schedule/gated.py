@@ -33,7 +33,7 @@ from ...expr import (
 )
 from ...target import Target
 from ...tile.nodes import Block, Kernel, Loop, Ref, Space, Stmt, Store
-from ...tile.prefetch_tiles import STORED
+from ...tile.steps.prefetch_tiles import STORED
 from ...tile.traverse import expressions_of, map_expressions, substitute_block, walk
 from ...tile.tree import Names, extent_of, map_refs, tidy, var
 from ...tile.tree import nest as nested

@@ -19,8 +19,9 @@ from types import MappingProxyType
 
 from ...expr import Load, loads_of, vars_of
 from ...target import Target
-from ...tile.first_use import copy_at_first_use
-from ...tile.loops import (
+from ...tile.nodes import Kernel, Kind, Loop, Store
+from ...tile.steps.first_use import copy_at_first_use
+from ...tile.steps.loops import (
     Tail,
     condition_points,
     distribute,
@@ -30,14 +31,13 @@ from ...tile.loops import (
     split,
     vectorise,
 )
-from ...tile.nodes import Kernel, Kind, Loop, Store
-from ...tile.pieces import flatten, split_in_chunks, split_last
-from ...tile.prefetch import prefetch_next
-from ...tile.prefetch_tiles import prefetch_epilogue, prefetch_left
-from ...tile.segments import sum_in_segments
-from ...tile.sink import sink
-from ...tile.staging import stage_reads
-from ...tile.streams import stream_blocks
+from ...tile.steps.pieces import flatten, split_in_chunks, split_last
+from ...tile.steps.prefetch import prefetch_next
+from ...tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
+from ...tile.steps.segments import sum_in_segments
+from ...tile.steps.sink import sink
+from ...tile.steps.staging import stage_reads
+from ...tile.steps.streams import stream_blocks
 from ...tile.tree import extent_of, loops_of
 from .analysis import Nest, Product, operations_after, stride
 from .cost import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing

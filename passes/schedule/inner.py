@@ -16,10 +16,10 @@ from math import prod
 
 from ...expr import Apply, Load, vars_of
 from ...target import Target
-from ...tile.loops import mark, reorder, vectorise
 from ...tile.nodes import Kernel, Kind
-from ...tile.reductions import split_accumulator
-from ...tile.sink import sink
+from ...tile.steps.loops import mark, reorder, vectorise
+from ...tile.steps.reductions import split_accumulator
+from ...tile.steps.sink import sink
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, stride, updates
 from .cost import inner_tile

@@ -10,8 +10,9 @@ from itertools import chain
 
 from ...expr import vars_of
 from ...target import Target
-from ...tile.collapse import collapse
-from ...tile.loops import (
+from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, Store
+from ...tile.steps.collapse import collapse
+from ...tile.steps.loops import (
     Tail,
     condition_points,
     distribute,
@@ -21,12 +22,11 @@ from ...tile.loops import (
     split,
     vectorise,
 )
-from ...tile.nests import iterations_are_private
-from ...tile.nodes import Block, Kernel, Kind, Loop, Stmt, Store
-from ...tile.partials import cut_reduction, interleave
-from ...tile.prefetch import prefetch_streams
-from ...tile.reductions import split_accumulator
-from ...tile.sink import sink
+from ...tile.steps.nests import iterations_are_private
+from ...tile.steps.partials import cut_reduction, interleave
+from ...tile.steps.prefetch import prefetch_streams
+from ...tile.steps.reductions import split_accumulator
+from ...tile.steps.sink import sink
 from ...tile.traverse import walk
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles

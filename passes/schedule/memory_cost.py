@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...target import Target
-from ...tile.prefetch import LINE_BYTES
+from ...tile.steps.prefetch import LINE_BYTES
 from .cost import (
     PIECES,
     RULE_OF_THUMB,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ...expr import Const, vars_of
 from ...target import Target
-from ...tile.dependence import Dependences, Mode
-from ...tile.loops import mark, vectorise
+from ...tile.analyses.dependence import Dependences, Mode
+from ...tile.analyses.scopes import scoped
 from ...tile.nodes import Accumulate, Kernel, Kind, Loop, Space, Store
-from ...tile.scopes import scoped
-from ...tile.sink import sink
+from ...tile.steps.loops import mark, vectorise
+from ...tile.steps.sink import sink
 from ...tile.traverse import walk
 from ...tile.tree import accesses, extent_of, has_constant_limits
 from .analysis import nests_of, vector_cost

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...target import Target
-from ...tile.lift_guards import lift_guards
-from ...tile.nests import privatise, privatise_in_blocks
 from ...tile.nodes import Kernel, Kind, Loop, Space
+from ...tile.steps.lift_guards import lift_guards
+from ...tile.steps.nests import privatise, privatise_in_blocks
 from ...tile.traverse import walk
 from ...tile.tree import tidy
 from .analysis import nests_of

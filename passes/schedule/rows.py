@@ -9,9 +9,9 @@ from itertools import pairwise
 from math import prod
 
 from ...target import Target
-from ...tile.loops import condition_points, partition
-from ...tile.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.nodes import Kernel, Loop, Space
+from ...tile.steps.loops import condition_points, partition
+from ...tile.steps.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.tree import chain, extent_of, has_constant_limits
 from .far import rows_for_memory
 from .loops import (

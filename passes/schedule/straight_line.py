@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import gcd
 
 from ...target import Target
-from ...tile.interior import split_interior
-from ...tile.loops import reorder, vectorise
 from ...tile.nodes import Kernel, Let, Store
-from ...tile.prefetch import LINE_BYTES
-from ...tile.staging import counted_place, stage_stores
+from ...tile.steps.interior import split_interior
+from ...tile.steps.loops import reorder, vectorise
+from ...tile.steps.prefetch import LINE_BYTES
+from ...tile.steps.staging import counted_place, stage_stores
 from .analysis import Nest
 from .loops import best_axis, lanes_of, share_nest
 

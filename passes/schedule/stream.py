@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from ...expr import Load, loads_of
 from ...target import Target
-from ...tile.loops import vectorise
-from ...tile.nests import privatise
 from ...tile.nodes import Kernel
-from ...tile.partials import cut_sums
-from ...tile.pieces import split_last
-from ...tile.prefetch import prefetch_rows
-from ...tile.sink import sink
-from ...tile.streams import stream
+from ...tile.steps.loops import vectorise
+from ...tile.steps.nests import privatise
+from ...tile.steps.partials import cut_sums
+from ...tile.steps.pieces import split_last
+from ...tile.steps.prefetch import prefetch_rows
+from ...tile.steps.sink import sink
+from ...tile.steps.streams import stream
 from ...tile.tree import base, extent_of, has_constant_limits, loops_of
 from ...types import DType
 from .analysis import Nest, Product, stride, updates

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from ...expr import Expr, Load, Var
 from ...target import Target
-from ...tile.nests import common_depth, fuse_leading
 from ...tile.nodes import Block, Kernel, Let, Loop, Space, Stmt, Store
+from ...tile.steps.nests import common_depth, fuse_leading
 from ...tile.traverse import rewrite_block
 from ...tile.tree import Names, chain, nest
 from .analysis import nests_of

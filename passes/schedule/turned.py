@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from ...expr import bounds_of, loads_of
 from ...target import Target
-from ...tile.loops import Tail, chunk, distribute, mark, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind, Store
-from ...tile.staging import stage_tiles
+from ...tile.steps.loops import Tail, chunk, distribute, mark, reorder, split, vectorise
+from ...tile.steps.staging import stage_tiles
 from ...tile.tree import loop_bounds
 from .analysis import Nest, stride
 from .cost import TILES_IN_A_RUN, worth_turning

@@ -18,10 +18,10 @@ from math import prod
 
 from ...expr import loads_of, vars_of
 from ...target import Target
-from ...tile.guards import share_guards
-from ...tile.loops import Tail, distribute, mark, reorder, split, vectorise
 from ...tile.nodes import Kernel, Kind
-from ...tile.sink import sink
+from ...tile.steps.guards import share_guards
+from ...tile.steps.loops import Tail, distribute, mark, reorder, split, vectorise
+from ...tile.steps.sink import sink
 from ...tile.traverse import expressions_of, walk
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, updates

@@ -6,8 +6,8 @@ import pytest
 
 from mlir_lite.compilation import Options, lower_for
 from mlir_lite.frontends.onnx import OnnxModel
+from mlir_lite.tile.checks.verify import live_bytes, verify_program
 from mlir_lite.tile.program import Program
-from mlir_lite.tile.verify import live_bytes, verify_program
 
 from .case import Case, RealModel
 from .catalogue import every_case

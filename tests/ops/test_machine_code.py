@@ -19,9 +19,9 @@ from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.program import Program
-from mlir_lite.tile.verify import verify_kernel, verify_program
 from mlir_lite.types import Array
 
 from .close import assert_close

@@ -15,10 +15,10 @@ from mlir_lite.passes.lower import Lowered, lower
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_program
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.tile.program import CallStep, LoopStep, Program
-from mlir_lite.tile.verify import verify_program
 
 HIDDEN = 64
 # Caches so small that weights of some 64 KiB leave the second, and are read again from the last.

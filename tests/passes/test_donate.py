@@ -9,8 +9,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import InputError, PassError, Value, VerifyError, f32
+from mlir_lite.tile.checks.verify import verify_program
 from mlir_lite.tile.program import Program
-from mlir_lite.tile.verify import verify_program
 from mlir_lite.types import Array
 
 TARGETS = pytest.mark.parametrize("target", ["cpu", "reference"])

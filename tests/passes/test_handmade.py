@@ -14,9 +14,9 @@ from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.fuse import fuse
 from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.manager import sample_inputs
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Buffer, Kernel, Loop, Ref, Store
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import TensorType, f32
 
 PIXELS = """

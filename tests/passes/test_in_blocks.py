@@ -16,10 +16,10 @@ from mlir_lite.passes.lower import Lowered, lower
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_program
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.tile.program import CallStep, LoopStep, Program
-from mlir_lite.tile.verify import verify_program
 from mlir_lite.types import Array
 
 INPUTS, HIDDEN, BATCH = 12, 16, 32

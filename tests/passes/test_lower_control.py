@@ -15,10 +15,10 @@ from mlir_lite.ir import run_reference
 from mlir_lite.ops.control import Scan
 from mlir_lite.passes.manager import sample_inputs
 from mlir_lite.passes.regions import in_regions
+from mlir_lite.tile.analyses.uses import turns_of
+from mlir_lite.tile.checks.verify import verify_program
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.tile.program import CallStep, IfStep, LoopStep, Program, View, calls_of
-from mlir_lite.tile.uses import turns_of
-from mlir_lite.tile.verify import verify_program
 
 
 @ml.function(f32[7, 2, 16], f32[16, 40], f32[40, 40])

@@ -19,9 +19,9 @@ from mlir_lite.passes.manager import run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.plan_memory import lifetimes, plan_memory, shared_homes
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import live_bytes, verify_program
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.program import Memory, Program, Role
-from mlir_lite.tile.verify import live_bytes, verify_program
 
 TARGET = Target("cpu:test")
 WIDTH, HEADS, LENGTH = 32, 4, 12

@@ -19,8 +19,8 @@ from mlir_lite.passes.manager import difference, run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.verify import verify_kernel, verify_program
 
 SIZES = (1, 2, 3, 5, 8, 9)
 TARGET = Target("cpu:test", vector_bytes=16, vector_registers=16)  # 4 lanes of f32

@@ -22,11 +22,11 @@ from mlir_lite.passes.schedule.cost import choose_tile, panel_width, worth_threa
 from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile, fits_registers
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop
 from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.tree import extent_of, loops_of
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 TARGETS = {

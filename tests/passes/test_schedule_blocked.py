@@ -10,12 +10,12 @@ from mlir_lite.passes.schedule import schedule
 from mlir_lite.passes.schedule.analysis import nests_of
 from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Accumulate, Kernel, Kind, Loop
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.program import CallStep, Memory, Program, Role, Slot, View
 from mlir_lite.tile.traverse import walk
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array, TensorType
 
 TARGETS = {lanes: Target(f"cpu:{lanes}", vector_bytes=4 * lanes) for lanes in (4, 16)}

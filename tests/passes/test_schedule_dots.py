@@ -19,10 +19,10 @@ from mlir_lite.passes.lower import lower
 from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.passes.schedule import schedule
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop
 from mlir_lite.tile.traverse import walk
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array, DType
 
 PLAIN = Target("cpu:plain")

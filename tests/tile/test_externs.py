@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mlir_lite.errors import VerifyError
-from mlir_lite.tile.count import work_of
-from mlir_lite.tile.in_place import is_elementwise
+from mlir_lite.tile.analyses.count import work_of
+from mlir_lite.tile.analyses.in_place import is_elementwise
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.verify import verify_kernel
 
 _TEXT = """kernel @f(%x: f64[5, 3, 3], %y: out f64[5, 3, 3], %info: out i32[5]) {
   extern @factor = dpotrf("U", 3, inout %a: f64[3, 3], 3, out %status: i32[1]) 9

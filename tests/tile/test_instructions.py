@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mlir_lite.expr import index
-from mlir_lite.tile.instructions import INSTRUCTIONS, LANES
+from mlir_lite.tile.checks.verify import verify_kernel
+from mlir_lite.tile.instructions.table import INSTRUCTIONS, LANES
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Buffer, Call, Kernel, Kind, Loop, Space, Window
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import DTYPES, bf16, f32, i8, i32, u8
 
 from .building import at, both, ld, loop, st, v

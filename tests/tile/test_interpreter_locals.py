@@ -7,7 +7,7 @@ import pytest
 
 from mlir_lite.errors import InputError, VerifyError
 from mlir_lite.expr import Expr, const, index, select
-from mlir_lite.tile.dependence import Mode
+from mlir_lite.tile.analyses.dependence import Mode
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.machine import Plan
 from mlir_lite.tile.nodes import (

@@ -21,7 +21,7 @@ from mlir_lite.tile.tree import (
     tidy,
 )
 
-from .stepping import expect_step
+from .steps.stepping import expect_step
 
 
 def kernel(body: str) -> Kernel:

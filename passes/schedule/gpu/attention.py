@@ -6,8 +6,8 @@ from ....errors import check
 from ....ir import Op
 from ....ops.blocked_attention import BlockedAttention
 from ....target import Gpu
+from ....tile.instructions.warps import ROWS, TERMS
 from ....tile.nodes import Kernel
-from ....tile.warps import ROWS, TERMS
 from ....types import f32
 from .attention_lanes import attention_by_lanes
 from .attention_tiles import factors

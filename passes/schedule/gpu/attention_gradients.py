@@ -16,9 +16,9 @@ from ....errors import check
 from ....ir import Op
 from ....ops.attention_gradient import BlockedAttentionGradient
 from ....target import Gpu
+from ....tile.instructions.warps import NARROW, ROWS, TERMS
 from ....tile.nodes import Kernel
 from ....tile.tree import tidy
-from ....tile.warps import NARROW, ROWS, TERMS
 from ....types import f32
 from .attention_tiles import factors
 from .gradient_keys import KeyLaunch

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ....expr import Expr, Var, apply, const, index
 from ....ops.blocked_attention import BlockedAttention
 from ....ops.stored import Stored
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -30,7 +31,6 @@ from ....tile.nodes import (
     Sync,
 )
 from ....tile.tree import var
-from ....tile.warps import LANES
 from ....types import f32
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts

@@ -22,7 +22,7 @@ from math import prod
 
 from ....expr import Expr
 from ....target import Gpu
-from ....tile.warps import NARROW, ROWS, TERMS
+from ....tile.instructions.warps import NARROW, ROWS, TERMS
 from ....types import DType, f32
 
 MOST_DEPTH = 128  # sums of a warp's queries fill its registers

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ....expr import Expr, Var, const, index, select
 from ....ops.blocked_attention import BlockedAttention
 from ....ops.stored import Stored
+from ....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -28,7 +29,6 @@ from ....tile.nodes import (
     Stmt,
 )
 from ....tile.tree import var
-from ....tile.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
 from ....types import DType, bf16, f16, f32
 from .attention_blocks import AttentionBlocks
 from .attention_parts import Parts

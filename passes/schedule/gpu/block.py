@@ -14,9 +14,9 @@ from itertools import takewhile
 from math import prod
 
 from ....expr import index
-from ....tile.dependence import Dependences, Mode
+from ....tile.analyses.dependence import Dependences, Mode
+from ....tile.analyses.scopes import scoped, targets_of
 from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Stmt
-from ....tile.scopes import scoped, targets_of
 from ....tile.traverse import map_blocks, walk
 from ....tile.tree import Names, accesses, chain, extent_of, has_constant_limits, var
 from ....types import DType

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from ....expr import COMBINERS, Expr, Load, const, index
 from ....target import Gpu
-from ....tile.alignment import WIDEST
-from ....tile.copies import load_name, store_name
+from ....tile.analyses.alignment import WIDEST
+from ....tile.instructions.copies import load_name, store_name
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -27,7 +28,6 @@ from ....tile.nodes import (
 )
 from ....tile.traverse import substitute_block
 from ....tile.tree import Names, accesses, extent_of, nest, tidy, var
-from ....tile.warps import LANES
 from .columns import Columns
 from .grid import axes_at
 from .wide import Held, Run, at_place

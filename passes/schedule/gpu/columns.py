@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from ....expr import COMBINERS, Expr, const, index, vars_of
 from ....target import Gpu
-from ....tile.alignment import WIDEST
-from ....tile.dependence import static_bounds
+from ....tile.analyses.alignment import WIDEST
+from ....tile.analyses.dependence import static_bounds
 from ....tile.nodes import Accumulate, Kernel, Loop, Space, Store
 from ....tile.tree import accesses, extent_of, has_constant_limits
 from ..analysis import stride

@@ -21,13 +21,13 @@ from ....expr import (
     vars_of,
 )
 from ....expr.simplify import Linear, factor_of, linear_sum
-from ....tile.alignment import WIDEST, alignment_of
-from ....tile.dependence import Dependences, Mode
+from ....tile.analyses.alignment import WIDEST, alignment_of
+from ....tile.analyses.dependence import Dependences, Mode
+from ....tile.analyses.scopes import scoped
+from ....tile.instructions.warps import NARROW
 from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Let, Loop, Ref, Space, Stmt, Store
-from ....tile.scopes import scoped
 from ....tile.traverse import walk
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits, var
-from ....tile.warps import NARROW
 from ....types import DType, f32
 from ..analysis import stride
 

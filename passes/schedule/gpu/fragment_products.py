@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from ....expr import Expr, const, index
+from ....tile.instructions.warps import COLUMNS, TERMS, mma_name, narrow_name
 from ....tile.nodes import Block, Stmt
-from ....tile.warps import COLUMNS, TERMS, mma_name, narrow_name
 from ....types import DType, f32
 from .fragments import Fragments
 from .product_operand import Staged

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ....expr import Expr, Load, index
+from ....tile.instructions.warps import COLUMNS, LANES, ROWS, runs_name
 from ....tile.nodes import Block, Buffer, Call, Kind, Loop, Space, Window
 from ....tile.tree import var
-from ....tile.warps import COLUMNS, LANES, ROWS, runs_name
 from ....types import f32
 from .product_blocks import Blocks, unrolled
 from .product_boxes import Boxed

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from ....expr import Expr, apply, index
 from ....ops.attention_gradient import BlockedAttentionGradient
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import Block, Buffer, Ref, Space, Stmt, Store, Sync
 from ....tile.tree import Names, var
-from ....tile.warps import LANES
 from ....types import DType, f32
 from .attention_tiles import HIGH, LANE_ROWS, PADDING, QUAD, WEIGHTS_PADDING, WIDE
 from .fragments import Fragments

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ....expr import Expr
 from ....ops.attention_gradient import BlockedAttentionGradient
+from ....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS
 from ....tile.nodes import Block, Buffer, Space, Stmt
 from ....tile.tree import Names, var
-from ....tile.warps import COLUMNS, LANES, ROWS, TERMS
 from ....types import DType, f32
 from .attention_tiles import WIDE_ROWS
 from .fragment_products import PAIR, narrowed, product, summed

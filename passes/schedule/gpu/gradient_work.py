@@ -10,9 +10,9 @@ from ....expr import Expr, apply, const
 from ....ops.attention_gradient import BlockedAttentionGradient
 from ....ops.stored import Stored
 from ....target import Gpu
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import Block, Buffer, If, Kernel, Let, Ref, Space, Stmt, Store
 from ....tile.tree import Names, var
-from ....tile.warps import LANES
 from ....types import DType, f32
 from .attention_blocks import AttentionBlocks
 from .attention_keys import KeyBlocks

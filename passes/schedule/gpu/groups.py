@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....expr import Apply, Const, Expr, Var, walk_expr
-from ....tile.loops import split
 from ....tile.nodes import Kernel, Loop
+from ....tile.steps.loops import split
 from ....tile.traverse import expressions_of, walk
 from ....tile.tree import extent_of, has_constant_limits, tidy
 

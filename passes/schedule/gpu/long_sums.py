@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ....target import Gpu
 from ....tile.nodes import Kernel, Loop
-from ....tile.partials import cut_reduction
+from ....tile.steps.partials import cut_reduction
 from ....tile.tree import extent_of, has_constant_limits
 
 PIECE = 4096  # elements that are worth a block

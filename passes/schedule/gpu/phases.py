@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ....expr import Const, Expr, Load
-from ....tile.alignment import WIDEST
+from ....tile.analyses.alignment import WIDEST
 from ....tile.nodes import Block, Buffer, Call, Kernel, Loop, Ref, Space
 from ....tile.traverse import rewrite_block, walk
 from ....tile.tree import accesses, map_refs

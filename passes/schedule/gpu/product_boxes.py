@@ -10,8 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ....expr import TRUE, Expr, Var, index, substitute_vars, vars_of
-from ....tile.alignment import alignment_of
-from ....tile.bulk import BOX_ALIGNMENT, CHUNK_BYTES, box_columns, box_layout, bulk_name
+from ....tile.analyses.alignment import alignment_of
+from ....tile.instructions.bulk import (
+    BOX_ALIGNMENT,
+    CHUNK_BYTES,
+    box_columns,
+    box_layout,
+    bulk_name,
+)
 from ....tile.nodes import Block, Buffer, Call, Space, Window
 from ....tile.tree import Names, extent_of, var
 from .contraction import Contraction, Operand, narrowed

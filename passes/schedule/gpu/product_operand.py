@@ -20,7 +20,7 @@ from ....expr import (
     select,
     substitute_vars,
 )
-from ....tile.copies import SIZES, copy_name
+from ....tile.instructions.copies import SIZES, copy_name
 from ....tile.nodes import (
     Block,
     Buffer,

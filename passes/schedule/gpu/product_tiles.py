@@ -11,7 +11,7 @@ from math import prod
 from typing import Protocol, Self, TypeVar
 
 from ....target import Gpu
-from ....tile.warps import COLUMNS, ROWS
+from ....tile.instructions.warps import COLUMNS, ROWS
 from ....types import DTYPES, DType, f32
 from .warpgroup_tile import REGISTERS, WarpgroupTile
 

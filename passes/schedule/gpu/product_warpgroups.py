@@ -20,7 +20,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ....expr import Expr, const, index
-from ....tile.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
+from ....tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
+from ....tile.instructions.warpgroups import ROWS, THREADS, product_name, registers_name
+from ....tile.instructions.warps import NARROW, terms_of
 from ....tile.nodes import (
     Async,
     Await,
@@ -41,8 +43,6 @@ from ....tile.nodes import (
     Window,
 )
 from ....tile.tree import Names, copy_block, tidy, var
-from ....tile.warpgroups import ROWS, THREADS, product_name, registers_name
-from ....tile.warps import NARROW, terms_of
 from ....types import DType, f32, i64
 from .contraction import Contraction, narrow_type, narrowed
 from .fragment_results import FragmentSums, finished

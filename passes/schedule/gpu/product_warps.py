@@ -16,6 +16,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ....expr import TRUE, Expr, Load, apply, const, index
+from ....tile.instructions.warps import (
+    COLUMNS,
+    LANES,
+    ROWS,
+    left_place,
+    mma_name,
+    right_place,
+    terms_of,
+)
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -32,7 +41,6 @@ from ....tile.nodes import (
     Window,
 )
 from ....tile.tree import Names, tidy, var
-from ....tile.warps import COLUMNS, LANES, ROWS, left_place, mma_name, right_place, terms_of
 from ....types import DType, f32
 from .contraction import Contraction, Operand, narrow_type, narrowed
 from .fragment_results import FragmentSums, finished

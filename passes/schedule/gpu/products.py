@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ....expr import Apply, Cast, Load, apply, cast, const, index, loads_of
 from ....target import Gpu
-from ....tile.alignment import WIDEST
+from ....tile.analyses.alignment import WIDEST
 from ....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from ....tile.tree import Names, accesses, nest, var
 from ....types import DTYPES, f32

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....target import Gpu
-from ....tile.alignment import WIDEST, with_needed_alignment
-from ....tile.collapse import collapse_alike
-from ....tile.lift_guards import lift_guards
-from ....tile.nests import common_depth, fuse_leading, privatise_in_blocks
+from ....tile.analyses.alignment import WIDEST, with_needed_alignment
+from ....tile.analyses.scopes import THREAD_KINDS
 from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt
-from ....tile.scopes import THREAD_KINDS
+from ....tile.steps.collapse import collapse_alike
+from ....tile.steps.lift_guards import lift_guards
+from ....tile.steps.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.traverse import map_blocks, walk
 from ....tile.tree import tidy, without_unread
 from ..loops import collapse_all

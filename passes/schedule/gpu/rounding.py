@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ....expr import Apply, Cast, Expr, Load, Var, apply, cast, index, loads_of
-from ....tile.alignment import WIDEST
+from ....tile.analyses.alignment import WIDEST
 from ....tile.nodes import Buffer, Kernel, Loop, Ref, Space, Store
 from ....tile.tree import Names, accesses, nest, var
 from ....types import f32

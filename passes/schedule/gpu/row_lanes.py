@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ....expr import COMBINERS, TRUE, Expr, Load, all_of, const, index
 from ....target import Gpu
+from ....tile.instructions.warps import LANES, shuffle_name
 from ....tile.nodes import (
     Accumulate,
     Block,
@@ -32,7 +33,6 @@ from ....tile.nodes import (
 )
 from ....tile.traverse import map_own
 from ....tile.tree import Names, var
-from ....tile.warps import LANES, shuffle_name
 from .row_registers import ZERO, Element, Registers
 from .row_runs import joined_run, joins_runs, passes_over
 from .row_shares import Share

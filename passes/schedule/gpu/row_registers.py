@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from ....expr import Expr, Load, index, substitute_vars
 from ....expr.traverse import children, with_children
-from ....tile.copies import load_name, store_name
+from ....tile.instructions.copies import load_name, store_name
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import Buffer, Call, Ref, Space, Stmt, Store, Window
 from ....tile.tree import Names, var
-from ....tile.warps import LANES
 from ....types import DType
 from .row_shares import Share
 from .rows import ELEMENT, Rows, named

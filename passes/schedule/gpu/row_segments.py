@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ....expr import COMBINERS, Expr, Load, const, rewrite_expr
+from ....tile.analyses.scopes import loads_in
 from ....tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
-from ....tile.scopes import loads_in
 from ....tile.traverse import rewrite_block, walk
 from ....tile.tree import Names, copy_block, extent_of, nest, tidy, var
 from .block_sums import with_update

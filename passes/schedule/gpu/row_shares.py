@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from ....expr import Load
 from ....target import Gpu
-from ....tile.alignment import WIDEST
+from ....tile.analyses.alignment import WIDEST
+from ....tile.instructions.warps import LANES
 from ....tile.tree import accesses
-from ....tile.warps import LANES
 from ....types import DType
 from .row_statistics import with_joined_sums
 from .rows import Rows, recomputed

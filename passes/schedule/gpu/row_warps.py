@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ....expr import TRUE, Expr, index
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import Block, If, Kernel, Kind, Loop, Stmt
 from ....tile.tree import copy_block, tidy, var
-from ....tile.warps import LANES
 from .grid import places
 from .row_registers import ZERO, Registers
 from .row_shares import Share

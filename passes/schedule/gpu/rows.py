@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ....expr import Bounds, Expr, Load, index, loads_of, rewrite_expr, substitute_vars, vars_of
-from ....tile.dependence import static_bounds
+from ....tile.analyses.dependence import static_bounds
+from ....tile.analyses.scopes import loads_in
 from ....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Let, Loop, Space, Stmt, Store
-from ....tile.scopes import loads_in
 from ....tile.traverse import expressions_of, map_expressions, walk
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits, nest, var
 from ..analysis import stride, updates

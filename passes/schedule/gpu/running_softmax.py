@@ -18,8 +18,8 @@ from typing import TypeAlias
 import numpy as np
 
 from ....expr import Expr, Var, apply, const, index, select
+from ....tile.instructions.warps import MAXIMA, POWERS, QUAD_MAXIMA, any_rises_name, shuffle_name
 from ....tile.nodes import Block, Call, If, Let, Stmt, Window
-from ....tile.warps import MAXIMA, POWERS, QUAD_MAXIMA, any_rises_name, shuffle_name
 from ....types import f32
 from .fragments import Fragments
 

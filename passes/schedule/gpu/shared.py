@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ....expr import Expr, Load, rewrite_expr
 from ....target import Gpu
-from ....tile.alignment import WIDEST
+from ....tile.analyses.alignment import WIDEST
 from ....tile.nodes import Block, Buffer, Kernel, Layout, Loop, Ref, Space
 from ....tile.traverse import map_expressions
 from ....tile.tree import extent_of, map_refs, var

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ....expr import TRUE, Expr, Load, all_of, index, substitute_vars
-from ....tile.alignment import WIDEST
-from ....tile.copies import load_name, store_name
-from ....tile.dependence import static_bounds
+from ....tile.analyses.alignment import WIDEST
+from ....tile.analyses.dependence import static_bounds
+from ....tile.instructions.copies import load_name, store_name
+from ....tile.instructions.warps import LANES
 from ....tile.nodes import (
     Block,
     Buffer,
@@ -39,7 +40,6 @@ from ....tile.nodes import (
 )
 from ....tile.traverse import substitute_block
 from ....tile.tree import Names, extent_of, tidy, var
-from ....tile.warps import LANES
 from .grid import axes_at
 from .turned import Turned
 from .wide import Held, Run, computed, is_wide

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from math import gcd
 
 from ....expr import TRUE, Expr, apply, index
+from ....tile.instructions.warps import COLUMNS, LANES, ROWS, load_name
 from ....tile.nodes import Async, Block, Buffer, Call, If, Kind, Layout, Loop, Stmt, Window
 from ....tile.tree import Names, var
-from ....tile.warps import COLUMNS, LANES, ROWS, load_name
 from ....types import DType
 from .product_blocks import unrolled
 from .product_operand import Staged

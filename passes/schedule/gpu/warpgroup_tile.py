@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Self
 
-from ....tile.bulk import ROW_BYTES, box_columns
-from ....tile.warpgroups import ROWS, THREADS
+from ....tile.instructions.bulk import ROW_BYTES, box_columns
+from ....tile.instructions.warpgroups import ROWS, THREADS
 from ....types import DType, bf16
 
 STAGES = 4

@@ -29,9 +29,9 @@ from ....expr import (
     vars_of,
 )
 from ....expr.traverse import children, with_children
-from ....tile.alignment import WIDEST, alignment_of, place_divisor
-from ....tile.copies import load_name, store_name
-from ....tile.dependence import static_bounds
+from ....tile.analyses.alignment import WIDEST, alignment_of, place_divisor
+from ....tile.analyses.dependence import static_bounds
+from ....tile.instructions.copies import load_name, store_name
 from ....tile.nodes import (
     Block,
     Buffer,

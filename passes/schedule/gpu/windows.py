@@ -11,8 +11,8 @@ from itertools import product
 
 from ....expr import COMBINERS, Apply, Cast, Const, Expr, Load, index, loads_of, vars_of
 from ....expr.simplify import factor_of, linear_sum
-from ....tile.lift_guards import conjuncts
 from ....tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Store
+from ....tile.steps.lift_guards import conjuncts
 from ....tile.tree import accesses, extent_of, var
 from .contraction import Reduction, as_reduction
 from .work import iterations

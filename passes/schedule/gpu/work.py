@@ -8,9 +8,9 @@ from math import prod
 
 from ....expr import vars_of
 from ....target import Gpu
-from ....tile.dependence import Dependences, Mode
+from ....tile.analyses.dependence import Dependences, Mode
+from ....tile.analyses.scopes import loads_in, scoped
 from ....tile.nodes import Block, Kernel, Loop, Space
-from ....tile.scopes import loads_in, scoped
 from ....tile.traverse import walk
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits
 from ..analysis import stride, updates

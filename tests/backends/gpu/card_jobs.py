@@ -20,7 +20,7 @@ from mlir_lite.cli.counting import matrix_flops
 from mlir_lite.cli.torch_card import TorchRuns, has_card_torch
 from mlir_lite.ir import results_of, run_reference
 from mlir_lite.target import Target, named_target, nearest_card
-from mlir_lite.tile.uses import turns_of
+from mlir_lite.tile.analyses.uses import turns_of
 from mlir_lite.types import Array
 
 from .examples import arrays_for

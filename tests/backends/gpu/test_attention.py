@@ -19,8 +19,8 @@ from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cuda_pipeline
 from mlir_lite.passes.schedule.gpu.attention_tiles import blocks_on_card
 from mlir_lite.target import Gpu, Target
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array, DType, TensorType
 
 from .compiled import Compiled, all_orders, card, planned

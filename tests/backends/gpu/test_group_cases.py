@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
-from mlir_lite.tile.warpgroups import registers_name
+from mlir_lite.tile.instructions.warpgroups import registers_name
 
 from . import wrapper_cases
 from .compiled import card

@@ -16,10 +16,10 @@ from mlir_lite.backends.cuda.kernels import emit_kernel, kernel_name
 from mlir_lite.backends.cuda.nvrtc import compile_source
 from mlir_lite.backends.cuda.sass import counts, listings, sass_text
 from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import DTYPES, Array
 
 from .shim import ShimDevice, build, needs_shim, unit_text

@@ -16,8 +16,8 @@ import mlir_lite as ml
 from mlir_lite import Function, RunError, Value, f32, f64
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.verify import verify_kernel, verify_program
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned

@@ -10,10 +10,10 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f32, f64, i8
 from mlir_lite.ir import run_reference
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.nodes import Space
 from mlir_lite.tile.program import Program
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned

@@ -15,8 +15,8 @@ from ops.sample import Sample
 from ops.samples import SAMPLES
 from ops.test_machine_code import family
 
+from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.verify import verify_kernel, verify_program
 
 from .compiled import Compiled, all_orders, card, planned
 from .shim import needs_shim

@@ -13,8 +13,8 @@ from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.errors import InputError, UnsupportedError
 from mlir_lite.expr import FUNCTIONS
 from mlir_lite.ir import run_reference
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned

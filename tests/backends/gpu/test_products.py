@@ -12,10 +12,10 @@ from mlir_lite import Function, Value, bf16, f16, f32, f64
 from mlir_lite.expr import index
 from mlir_lite.ir import run_reference
 from mlir_lite.passes.schedule.gpu.warp_tiles import swizzled
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.evaluate import evaluate
 from mlir_lite.tile.frame import Frame
 from mlir_lite.tile.interpreter import run_program
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned

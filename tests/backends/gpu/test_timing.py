@@ -10,7 +10,7 @@ import pytest
 
 from mlir_lite.backends.cuda import timing
 from mlir_lite.backends.cuda.timing import copy_bandwidth, kernel_seconds, run_seconds
-from mlir_lite.tile.uses import turns_of
+from mlir_lite.tile.analyses.uses import turns_of
 
 from .examples import BY_NAME, arrays_for
 from .on_shim import executable_on

@@ -19,13 +19,13 @@ from mlir_lite.passes.schedule.gpu.contraction import Contraction, as_contractio
 from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups, can_use_warpgroups
 from mlir_lite.passes.schedule.gpu.rounding import made_ready
 from mlir_lite.passes.schedule.gpu.warpgroup_tile import WarpgroupTile
-from mlir_lite.tile.barriers import ARRIVE, ARRIVE_WARPS, INIT
+from mlir_lite.tile.checks.verify import verify_kernel
+from mlir_lite.tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, INIT
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.machine import Completion, Order
 from mlir_lite.tile.nodes import Await, Block, Call, Kernel, Stmt, Sync, Wait
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.traverse import map_blocks, walk
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 from .compiled import card, planned

@@ -12,12 +12,12 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32
 from mlir_lite.ir import run_reference
 from mlir_lite.target import Target
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.tile.nodes import (
     Kernel,
 )
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.verify import verify_kernel
 from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned

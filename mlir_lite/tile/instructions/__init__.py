@@ -1,0 +1,1 @@
+"""Instructions that kernels may call, each with its meaning as loops."""

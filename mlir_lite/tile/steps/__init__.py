@@ -1,0 +1,1 @@
+"""Schedule steps: functions from kernel to kernel, a loop or a buffer at a time."""

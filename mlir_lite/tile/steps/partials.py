@@ -1,0 +1,159 @@
+"""Schedule steps that cut long reductions into pieces that may run at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ...expr import Bounds, Expr, Load, index
+from ..nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Store
+from ..traverse import substitute_block
+from ..tree import (
+    Names,
+    base,
+    copy_block,
+    extent_of,
+    has_constant_limits,
+    map_refs,
+    rewrite_loops,
+    tidy,
+    var,
+)
+
+
+def cut_reduction(kernel: Kernel, axis: str, pieces: int, *, multiple: int = 1) -> Kernel:
+    """Reduce the outermost loop `axis` in so many equal pieces, as long as a `multiple` allows,
+    and what is left over on its own. The pieces are joined in a fixed order.
+
+    acc = 0;  for k in 0..n: acc += x[k];  y = acc
+      ->  for k.c in 0..pieces: {piece = 0;  for k in 0..size: piece += x[k.c * size + k];
+                                 partial[k.c] = piece};
+          acc = 0;  for k.p in 0..pieces: acc += partial[k.p];  for k$1: acc += x[..];  y = acc
+    """
+    place = next(
+        (at for at, stmt in enumerate(kernel.body) if isinstance(stmt, Loop) and stmt.axis == axis),
+        None,
+    )
+    if place is None:
+        return kernel
+    loop = kernel.body[place]
+    assert isinstance(loop, Loop)
+    match loop.body:
+        case (Accumulate() as update,) if all(not ref.indices for ref in update.targets):
+            pass
+        case _:
+            return kernel
+    size = extent_of(loop) // pieces // multiple * multiple
+    starts = {
+        stmt.target.buffer: stmt
+        for stmt in kernel.body[:place]
+        if isinstance(stmt, Store) and stmt.target in update.targets
+    }
+    if not size or len(starts) != len(update.targets):
+        return kernel
+    return _Cut(kernel, place, loop, update, starts).into(pieces, size)
+
+
+def interleave(kernel: Kernel, axis: str, streams: int, run: int) -> Kernel:
+    """Read along a reduction in so many `streams` at once, some elements of each in turn. Stays as
+    it is where `streams * run` do not divide it.
+
+    for k: acc += x[k]
+      ->  for k.r: for k.s in 0..streams: for k in 0..run: acc += x[k.s * size + k.r * run + k]
+    """
+    names = Names(kernel)
+
+    def change(loop: Loop, _: Bounds) -> Block:
+        if not has_constant_limits(loop) or extent_of(loop) % (streams * run):
+            return (loop,)
+        size = extent_of(loop) // streams
+        turn, stream = (names.copy(f"{base(axis)}.{part}") for part in "rs")
+        inner = _part(loop, var(stream) * size + var(turn) * run, run)
+        each = Loop(stream, index(0), index(streams), (inner,))
+        return (Loop(turn, index(0), index(size // run), (each,)),)
+
+    return tidy(rewrite_loops(kernel, (axis,), change))
+
+
+def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
+    """Reduce each element of the row along the outermost loop `axis` in so many equal pieces, which
+    divide the reduction. They are joined in a fixed order.
+
+    for n: {acc = 0;  for k: acc += b[k, n];  y[n] = f(acc)}
+      ->  for k.c: for n: {acc = 0;  for k: acc += b[k.c * size + k, n];  partial[k.c, n] = acc};
+          for n.p: {acc = 0;  for k.p: acc += partial[k.p, n.p];  y[n.p] = f(acc)}
+    """
+    match kernel.body:
+        case (
+            Loop(
+                body=(Store() as first, Loop(body=(Accumulate(targets=(acc,)),)) as sums, *rest)
+            ) as row,
+        ) if row.axis == axis and first.target == acc:
+            pass
+        case _:
+            return kernel
+    if not (has_constant_limits(row) and has_constant_limits(sums)) or extent_of(sums) % pieces:
+        return kernel
+    names = Names(kernel)
+    dtype, size = kernel.buffers[acc.buffer].dtype, extent_of(sums) // pieces
+    partial = Buffer(names.fresh("partial"), dtype, (pieces, extent_of(row)), Space.SHARED)
+    chunk, join, again = (
+        names.copy(f"{base(name)}.{part}")
+        for name, part in ((sums.axis, "c"), (sums.axis, "p"), (axis, "p"))
+    )
+    place = var(chunk), var(axis) - row.start
+    save = Store(Ref(partial.name, place), Load(dtype, acc.buffer, acc.indices))
+    part = replace(row, body=(first, _part(sums, var(chunk) * size, size), save))
+    load = Load(dtype, partial.name, (var(join), var(axis) - row.start))
+    joined = Loop(join, index(0), index(pieces), (Accumulate("sum", (acc,), (load,)),))
+    finished = substitute_block((first, joined, *rest), {axis: var(again)})
+    finish = replace(row, axis=again, body=finished)
+    body = (Loop(chunk, index(0), index(pieces), (part,)), finish)
+    return tidy(replace(kernel, body=body, locals=(*kernel.locals, partial)))
+
+
+def _part(loop: Loop, first: Expr, count: int) -> Loop:
+    """`count` iterations of a loop, from the `first` on."""
+    body = substitute_block(loop.body, {loop.axis: loop.start + first + var(loop.axis)})
+    return replace(loop, start=index(0), stop=index(count), body=body)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The work of `cut_reduction` on the loop at `place`, its accumulators set by `starts`."""
+
+    kernel: Kernel
+    place: int
+    loop: Loop
+    update: Accumulate
+    starts: Mapping[str, Store]
+
+    def into(self, pieces: int, size: int) -> Kernel:
+        names = Names(self.kernel)
+        buffers = [self.kernel.buffers[ref.buffer] for ref in self.update.targets]
+        piece = [replace(old, name=names.fresh("piece")) for old in buffers]
+        partial = [
+            Buffer(names.fresh("partial"), old.dtype, (pieces,), Space.SHARED) for old in buffers
+        ]
+        renamed = {old.name: new.name for old, new in zip(buffers, piece, strict=True)}
+        chunk = names.copy(f"{self.loop.axis}.c")
+        moved = _part(self.loop, var(chunk) * size, size)
+        each = map_refs(
+            (*self.starts.values(), moved), lambda ref: Ref(renamed[ref.buffer], ref.indices)
+        )
+        saves = [
+            Store(Ref(part.name, (var(chunk),)), Load(new.dtype, new.name, ()))
+            for part, new in zip(partial, piece, strict=True)
+        ]
+        cut = Loop(chunk, index(0), index(pieces), (*each, *saves))
+        joined = names.copy(f"{self.loop.axis}.p")
+        loads = tuple(Load(part.dtype, part.name, (var(joined),)) for part in partial)
+        join = Loop(joined, index(0), index(pieces), (replace(self.update, values=loads),))
+        left = extent_of(self.loop) - pieces * size
+        rest: Block = ()
+        if left:
+            rest = copy_block((_part(self.loop, index(pieces * size), left),), names)
+        before, after = self.kernel.body[: self.place], self.kernel.body[self.place + 1 :]
+        local = (*self.kernel.locals, *piece, *partial)
+        body = (cut, *before, join, *rest, *after)
+        return tidy(replace(self.kernel, body=body, locals=local))

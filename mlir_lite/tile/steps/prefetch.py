@@ -1,0 +1,251 @@
+"""Schedule steps that ask for memory before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from math import prod
+
+from ...expr import (
+    Expr,
+    Load,
+    affine,
+    apply,
+    bounds_of,
+    index,
+    loads_of,
+    simplify,
+    substitute_vars,
+    vars_of,
+)
+from ..instructions.table import prefetch_name
+from ..nodes import Block, Buffer, Call, Kernel, Kind, Loop, Stmt, Window
+from ..traverse import expressions_of, map_blocks, walk
+from ..tree import base, chain, extent_of, has_constant_limits, var
+
+LINE_BYTES = 64  # what a cache is filled by
+MOST_LINES = 8  # that an iteration reads of one parameter
+_MOST_ITERATIONS = 1 << 31  # limits above are those of an unknown
+
+
+def prefetch_next(
+    kernel: Kernel,
+    buffer: str,
+    axis: str,
+    reduction: str,
+    repeats: Collection[str] = (),
+    *,
+    distance: int | None = None,
+) -> Kernel:
+    """While a reduction reads the piece of `buffer` that belongs to one iteration of `axis`, ask
+    for the piece that the next iteration reads: some lines a step, over as many of the last
+    iterations of the loops `repeats` as it takes. Pieces must follow one another in memory.
+
+    A piece too large for that, or read once only, is itself asked for, `distance` elements ahead.
+
+    for n: for m: {acc = 0; for k: acc += a[m, k] * b[n, k]; ..}
+      ->  for n: for m: {acc = 0; for k: {prefetch(b[n, m * K + k + K]);  acc += ..}; ..}
+    """
+    changed = _Prefetch(kernel, buffer, axis, reduction, repeats, distance).block(kernel.body)
+    return kernel.with_body(changed)
+
+
+def prefetch_streams(kernel: Kernel, distance: int, *, last: bool = False) -> Kernel:
+    """Have the innermost loops that run at run time ask for what they will read `distance` bytes
+    further on, of the parameters that they read from one end to the other. The first loop that
+    reads a parameter asks, for the others to find it; or the last one does, for the first to find
+    what it will read in its next turns.
+
+    for i.o: vector i.i: y[i.o, i.i] = f(x[i.o, i.i])
+      ->  for i.o: {prefetch(x[i.o, ahead]);  vector i.i: y[i.o, i.i] = f(x[i.o, i.i])}
+    """
+    inputs = {param.name: param for param in kernel.params if param.name not in kernel.outputs}
+    asked: set[str] = set()
+
+    def visit(block: Block) -> Block:
+        return tuple(map(visited, block[::-1]))[::-1] if last else tuple(map(visited, block))
+
+    def visited(stmt: Stmt) -> Stmt:
+        if not isinstance(stmt, Loop) or any(map(_runs, _loops(stmt.body))):
+            return map_blocks(stmt, visit)
+        return replace(stmt, body=(*requests(stmt), *stmt.body)) if _runs(stmt) else stmt
+
+    def requests(loop: Loop) -> list[Stmt]:
+        inside = {stmt.axis: stmt for stmt in _loops(loop.body)}
+        inner = {axis: index(0) for axis in inside}
+        found: list[Stmt] = []
+        for load in _loads(loop.body):
+            buffer = inputs.get(load.buffer)
+            if buffer is None or buffer.layout is not None or load.buffer in asked:
+                continue
+            place = tuple(simplify(substitute_vars(part, inner), {}) for part in load.indices)
+            step = affine(_flat(buffer, place), loop.axis)
+            line = LINE_BYTES // buffer.dtype.bytes
+            used = frozenset().union(*map(vars_of, load.indices))
+            read = prod(extent_of(stmt) for axis, stmt in inside.items() if axis in used)
+            if step is None or step[0] != read or not line <= read <= MOST_LINES * line:
+                continue
+            asked.add(load.buffer)
+            for part in range(read // line):
+                at = place[-1] + (distance // buffer.dtype.bytes + part * line)
+                window = Window(load.buffer, (*place[:-1], simplify(at, {})))
+                found.append(Call(prefetch_name(buffer.dtype), (window,)))
+        return found
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def prefetch_rows(kernel: Kernel, buffer: str, axis: str) -> Kernel:
+    """Where a vector loop goes along some rows of `buffer` side by side, counted by the unrolled
+    loop `axis`, ask for the same place in as many rows below.
+
+    for n.o: vector n.i: unroll k.i in 0..2: acc[n.i] += b[k.o * 2 + k.i, n.o, n.i]
+      ->  for n.o: {prefetch(b[k.o * 2 + 2, n.o, 0]);  prefetch(b[k.o * 2 + 3, n.o, 0]);
+                    vector n.i: ..}
+    """
+
+    def visit(stmt: Stmt) -> Stmt:
+        match stmt:
+            case Loop(body=(Loop(kind=Kind.VECTOR) as lanes,)) if _runs(stmt):
+                rows = [loop for loop in _loops(lanes.body) if base(loop.axis) == axis]
+                requests = [request for loop in rows for request in below(loop, lanes)]
+                return replace(stmt, body=(*requests, lanes))
+        return map_blocks(stmt, lambda block: tuple(map(visit, block)))
+
+    def below(rows: Loop, lanes: Loop) -> list[Stmt]:
+        loads = (load for load in _loads(rows.body) if load.buffer == buffer)
+        load = next(loads, None)
+        if load is None:
+            return []
+        count = extent_of(rows)
+        places = ({rows.axis: index(count + row), lanes.axis: lanes.start} for row in range(count))
+        return [
+            Call(prefetch_name(load.dtype), (Window(buffer, tuple(
+                simplify(substitute_vars(part, place), {}) for part in load.indices
+            )),))
+            for place in places
+        ]
+
+    return kernel.with_body(tuple(map(visit, kernel.body)))
+
+
+def _runs(loop: Loop) -> bool:
+    """Whether a loop is one in the machine code, too."""
+    return loop.kind not in (Kind.VECTOR, Kind.UNROLL)
+
+
+@dataclass(frozen=True)
+class _Prefetch:
+    kernel: Kernel
+    buffer: str
+    axis: str
+    reduction: str
+    repeats: Collection[str]
+    distance: int | None
+
+    def block(self, block: Block, outside: tuple[Loop, ...] = ()) -> Block:
+        """The block with requests in the first of the reductions that share a piece: the others
+        find the next piece asked for."""
+        result: list[Stmt] = []
+        done = False
+        for stmt in block:
+            if not isinstance(stmt, Loop):
+                result.append(map_blocks(stmt, lambda part: self.block(part, outside)))
+                continue
+            inside = any(base(loop.axis) == self.axis for loop in outside)
+            changed: Stmt = stmt
+            if not (done and inside):
+                if base(stmt.axis) == self.reduction:
+                    changed = self._requests(stmt, outside)
+                else:
+                    changed = replace(stmt, body=self.block(stmt.body, (*outside, stmt)))
+                done = changed != stmt
+            result.append(changed)
+        return tuple(result)
+
+    def _requests(self, first: Loop, outside: tuple[Loop, ...]) -> Loop:
+        """The reduction with requests at the start of its innermost body."""
+        loops, body = reduction_of(first)
+        rounds = [loop for loop in outside if base(loop.axis) in self.repeats]
+        pieces = [loop for loop in outside if base(loop.axis) == self.axis]
+        known = all(map(has_constant_limits, loops)) and all(map(_longest, rounds))
+        place = self._place(body, first)
+        if not pieces or not known or place is None:
+            return first
+        buffer = self.kernel.buffers[self.buffer]
+        moved = affine(_flat(buffer, place), pieces[0].axis)
+        if moved is None:
+            return first
+        size = moved[0]
+        line = LINE_BYTES // buffer.dtype.bytes
+        steps = prod(map(extent_of, loops))
+        times = prod(map(_longest, rounds))
+        count = -(-size // (line * steps * times))
+        # The last rounds ask, so that the next piece does not drive out the one in use.
+        idle = times - -(-size // (line * steps * count))
+        turn = apply("max", counted(rounds) - idle, index(0)) if rounds else index(0)
+        ahead = size if self.distance is None else self.distance
+        at = (turn * steps + counted(loops)) * (count * line) + ahead
+        requests = tuple(
+            Call(
+                prefetch_name(buffer.dtype),
+                (Window(self.buffer, (*place[:-1], simplify(place[-1] + at + part * line, {}))),),
+            )
+            for part in range(count)
+        )
+        inner: Block = (*requests, *body)
+        for loop in reversed(loops):
+            inner = (replace(loop, body=inner),)
+        (made,) = inner
+        assert isinstance(made, Loop)
+        return made
+
+    def _place(self, body: Block, first: Loop) -> tuple[Expr, ...] | None:
+        """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
+        axes = {loop.axis for loop in (first, *_loops((first,)))}
+        start = {axis: index(0) for axis in axes}
+        for load in _loads(body):
+            if load.buffer == self.buffer:
+                places = (substitute_vars(part, start) for part in load.indices)
+                return tuple(simplify(part, {}) for part in places)
+        return None
+
+
+def _flat(buffer: Buffer, place: tuple[Expr, ...]) -> Expr:
+    """The position in memory of an element."""
+    flat: Expr = index(0)
+    for part, extent in zip(place, buffer.memory_shape, strict=True):
+        flat = flat * extent + part
+    return flat
+
+
+def _loads(block: Block) -> Iterator[Load]:
+    """The reads of a block, in order."""
+    for stmt in walk(block):
+        for expr in expressions_of(stmt):
+            yield from loads_of(expr)
+
+
+def reduction_of(first: Loop) -> tuple[list[Loop], Block]:
+    """The loops of a reduction that run at run time, and the body of the innermost."""
+    loops = list(takewhile(lambda loop: loop.kind is first.kind, chain(first)[0]))
+    return loops, loops[-1].body
+
+
+def _loops(block: Block) -> list[Loop]:
+    return [stmt for stmt in walk(block) if isinstance(stmt, Loop)]
+
+
+def counted(loops: list[Loop]) -> Expr:
+    """The number of an iteration of nested loops."""
+    count: Expr = index(0)
+    for loop in loops:
+        count = count * _longest(loop) + (var(loop.axis) - loop.start)
+    return count
+
+
+def _longest(loop: Loop) -> int:
+    """The iterations of the longest chunk of a loop; 0 where nothing limits them."""
+    _, most = bounds_of(loop.stop - loop.start, {})
+    return most if most < _MOST_ITERATIONS else 0
