@@ -31,7 +31,7 @@ from ..types import bool_, f32, f64
 from .attention_gradients import gradients, rounded_to
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
 from .schedule.attention_cost import attention_blocks
-from .schedule.gpu.attention_tiles import blocks_on_card
+from .schedule.gpu.attention.tiles import blocks_on_card
 from .uniform import uniform
 
 UNSEEN = -1e30  # a score to which that is added, or that becomes it, has no weight beside others

@@ -11,7 +11,7 @@ from ..ops.cast import cast
 from ..ops.table import TABLE
 from ..target import Target
 from ..types import f32
-from .schedule.gpu.attention_tiles import gradient_blocks
+from .schedule.gpu.attention.tiles import gradient_blocks
 
 
 def gradients(fn: Function, target: Target) -> Function:

@@ -23,8 +23,8 @@ from ..tile.traverse import map_blocks, walk
 from ..tile.tree import Names, accesses
 from .naive import naive_kernel
 from .schedule.analysis import nests_of
-from .schedule.gpu.attention import attention_on_card
-from .schedule.gpu.attention_gradients import gradients_on_card
+from .schedule.gpu.attention.recipe import attention_on_card
+from .schedule.gpu.attention_gradients.recipe import gradients_on_card
 from .schedule.gpu.recipes import is_bound
 
 # Operations whose kernel on a card is another one, made by hand too: of the operation and of the

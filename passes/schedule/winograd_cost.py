@@ -10,7 +10,7 @@ from ...target import Target
 from ...types import f32
 from .conv_sizes import TAPS, ConvSizes
 from .cost import CACHE_SPEED, ROW_CHUNKS, decide, memory_cycles
-from .gpu.conv_cost import card_cycles
+from .gpu.products.conv_cost import card_cycles
 from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
 
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors

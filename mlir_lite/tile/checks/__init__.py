@@ -1,1 +1,1 @@
-"""The verifier: checks of kernels and programs, a kind of fault a file."""
+"""Checks of kernels and programs, a kind of fault a file; `verify.py` has the entrances."""

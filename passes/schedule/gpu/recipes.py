@@ -20,23 +20,23 @@ from ....tile.traverse import map_blocks, walk
 from ....tile.tree import tidy, without_unread
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together
-from .block import bind_block
+from .block.marked import bind_marked, is_marked
+from .block.recipe import bind_block
+from .block.shared import shared_bytes, spilled
 from .column_pieces import bind_columns
 from .columns import as_columns
-from .contraction import Contraction, as_contraction, narrow_type, narrowed
 from .grid import bind_grid, hoist_independent
-from .groups import by_groups
 from .long_sums import with_pieces
-from .marked import bind_marked, is_marked
 from .phases import phases, with_registers, without_unit_axes
-from .products import rounded, schedule_product
-from .row_lanes import bind_rows
-from .row_pieces import by_inner_sums, in_pieces
-from .row_shares import Dealt, deal
-from .rows import as_rows
+from .products.contraction import Contraction, as_contraction, narrow_type, narrowed
+from .products.groups import by_groups
+from .products.recipe import rounded, schedule_product
+from .rows.lanes import bind_rows
+from .rows.pieces import by_inner_sums, in_pieces
+from .rows.reductions import as_rows
+from .rows.shares import Dealt, deal
 from .running import as_running, bind_running
 from .scatters import as_scatter, bind_scatter
-from .shared import shared_bytes, spilled
 from .turned import as_turned, bind_turned
 from .turned_wide import bind_wide_turned
 from .window_tiles import by_windows

@@ -32,7 +32,7 @@ from ....tile.nodes import Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Spac
 from ....tile.tree import Names, extent_of, has_constant_limits, var
 from ..analysis import stride
 from .grid import axes_at
-from .product_blocks import unrolled
+from .products.blocks import unrolled
 from .work import iterations
 
 LEAST = 64  # elements of a row that are worth a block

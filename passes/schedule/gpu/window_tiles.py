@@ -30,7 +30,7 @@ from ....target import Gpu
 from ....tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Space, Stmt, Store
 from ....tile.traverse import map_expressions
 from ....tile.tree import Names, chain, extent_of, nest, tidy, var
-from .product_blocks import unrolled
+from .products.blocks import unrolled
 from .windows import Slide, Windows
 from .work import iterations
 

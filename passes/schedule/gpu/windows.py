@@ -14,7 +14,7 @@ from ....expr.simplify import factor_of, linear_sum
 from ....tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Store
 from ....tile.steps.lift_guards import conjuncts
 from ....tile.tree import accesses, extent_of, var
-from .contraction import Reduction, as_reduction
+from .products.contraction import Reduction, as_reduction
 from .work import iterations
 
 TAPS = 49  # of a window that is written out, at most

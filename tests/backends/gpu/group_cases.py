@@ -16,9 +16,9 @@ import numpy as np
 from mlir_lite.backends.cuda.device import Device, Launch, Memory
 from mlir_lite.backends.cuda.kernels import emit_kernel
 from mlir_lite.backends.cuda.source import CudaSource
-from mlir_lite.passes.schedule.gpu.contraction import as_contraction
-from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups
-from mlir_lite.passes.schedule.gpu.warpgroup_tile import WarpgroupTile
+from mlir_lite.passes.schedule.gpu.products.contraction import as_contraction
+from mlir_lite.passes.schedule.gpu.products.warpgroup_tile import WarpgroupTile
+from mlir_lite.passes.schedule.gpu.products.warpgroups import by_warpgroups
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel

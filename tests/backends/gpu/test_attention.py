@@ -17,7 +17,7 @@ from mlir_lite.ir import run_reference
 from mlir_lite.ops.blocked_attention import BlockedAttention
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cuda_pipeline
-from mlir_lite.passes.schedule.gpu.attention_tiles import blocks_on_card
+from mlir_lite.passes.schedule.gpu.attention.tiles import blocks_on_card
 from mlir_lite.target import Gpu, Target
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_program

@@ -14,7 +14,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32, i64, nn, train
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.schedule.gpu.attention_tiles import gradient_blocks, wide_queries
+from mlir_lite.passes.schedule.gpu.attention.tiles import gradient_blocks, wide_queries
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_program

@@ -11,7 +11,7 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f16, f32, f64
 from mlir_lite.expr import index
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.schedule.gpu.warp_tiles import swizzled
+from mlir_lite.passes.schedule.gpu.products.warp_tiles import swizzled
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.evaluate import evaluate
 from mlir_lite.tile.frame import Frame

@@ -15,10 +15,10 @@ from mlir_lite import Value, bf16, f32
 from mlir_lite.backends.cuda.kernels import CudaKernel, emit_kernel
 from mlir_lite.errors import UnsupportedError, VerifyError
 from mlir_lite.expr import FUNCTIONS
-from mlir_lite.passes.schedule.gpu.contraction import Contraction, as_contraction
-from mlir_lite.passes.schedule.gpu.product_warpgroups import by_warpgroups, can_use_warpgroups
-from mlir_lite.passes.schedule.gpu.rounding import made_ready
-from mlir_lite.passes.schedule.gpu.warpgroup_tile import WarpgroupTile
+from mlir_lite.passes.schedule.gpu.products.contraction import Contraction, as_contraction
+from mlir_lite.passes.schedule.gpu.products.rounding import made_ready
+from mlir_lite.passes.schedule.gpu.products.warpgroup_tile import WarpgroupTile
+from mlir_lite.passes.schedule.gpu.products.warpgroups import by_warpgroups, can_use_warpgroups
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, INIT
 from mlir_lite.tile.interpreter import run_kernel

@@ -1,0 +1,1 @@
+"""Attention on cards: blocks of queries, by warps on fragments or lanes in registers."""

@@ -1,0 +1,229 @@
+"""Attention by warps that multiply fragments (Dao, FlashAttention-2, 2023): each warp has some
+queries, and their scores never leave its registers, where they become the left operand of the
+second product.
+
+    block: warp: {async tiles {queries};  async tiles {keys, values <- step 0};  ..
+      for step: {wait tiles;  sync;  async tiles {keys, values <- step + 1};
+                 scores[j] = sum of call mma(queries[k], keys[j]);  scores -= top;
+                 if any of them >= 0: {their maxima + 8 are subtracted too;  sums shrink by that};
+                 scores = 2 ** scores;  call narrow(weights[k], scores[2 * k]);
+                 sums[j] += call mma(weights[k], values[j])}
+      lane: y[s, e] = sums[j] / total}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .....expr import Expr, Var, const, index, select
+from .....ops.blocked_attention import BlockedAttention
+from .....ops.stored import Stored
+from .....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
+from .....tile.nodes import (
+    Block,
+    Buffer,
+    If,
+    Kernel,
+    Let,
+    Space,
+    Stmt,
+)
+from .....tile.tree import var
+from .....types import DType, bf16, f16, f32
+from ..products.fragments import Fragments
+from ..products.operand import Staged
+from ..products.warp_tiles import swizzled
+from .blocks import AttentionBlocks
+from .fragment_products import PAIR, narrowed, product, rows_loaded, summed
+from .parts import Parts
+from .running_softmax import LOWEST, weights_of
+from .steps import Steps, attention_kernel
+from .tiles import STAGES, WIDE_ROWS
+
+# What the largest exponent of a row may grow by before sums shrink, which takes as long as a
+# product of sixteen terms: weights are 2 ** -growth at first and 1 at most. In f16 those below
+# 2 ** -14 lose bits.
+GROWTH = {bf16: 8.0, f16: 3.0}
+HELD = 128  # queries times their depth / 16, of a warp, that it has in registers
+
+
+def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Kernel:
+    """The kernel of an attention whose factors are of a narrow type, or rounded to it."""
+    return _Warps.of(AttentionBlocks.of(op, naive), dtype).kernel()
+
+
+@dataclass(frozen=True)
+class _Warps:
+    """The work of writing an attention by warps."""
+
+    blocks: AttentionBlocks
+    steps: Steps
+    dtype: DType
+    fragments: int  # of queries in a warp
+    own: Fragments
+    holds: bool  # its queries in registers
+
+    @staticmethod
+    def of(blocks: AttentionBlocks, dtype: DType) -> _Warps:
+        op = blocks.op
+        fragments = 2 if op.rows >= WIDE_ROWS else 1
+        threads = op.rows // (ROWS * fragments) * LANES
+        depths = [_padded(side.shape[-1]) for side in (blocks.queries, blocks.values)]
+        sides = (
+            _staged(blocks, "queries", blocks.queries, dtype, depths[0], threads),
+            _staged(blocks, "keys", blocks.keys, dtype, depths[0], threads),
+            _staged(blocks, "values", blocks.values, dtype, depths[1], threads),
+        )
+        columns, out = op.columns, depths[1] // COLUMNS
+        held = fragments * depths[0] <= HELD
+        terms = depths[0] // TERMS if held else 1
+        shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
+            "a": (dtype, (terms, fragments, LANES, 8)),
+            "b": (dtype, (PAIR, LANES, 4)),
+            "scores": (f32, (fragments, columns // COLUMNS, LANES, 4)),
+            "weights": (dtype, (columns // TERMS, fragments, LANES, 8)),
+            "sums": (f32, (fragments, out, LANES, 4)),
+            "total": (f32, (fragments, LANES, 4)),
+            **dict.fromkeys(("top", "own"), (f32, (fragments, LANES, 2))),
+        }
+        rises = Buffer(blocks.names.fresh("rises", "_"), f32, (1,), Space.REGISTER)
+        own = Fragments.of(blocks.names, shapes).with_register("rises", rises)
+        steps = Steps(blocks, blocks.names.fresh("warp"), sides[:1], sides[1:])
+        return _Warps(blocks, steps, dtype, fragments, own, held)
+
+    def kernel(self) -> Kernel:
+        """All of it: the blocks, and what joins their parts."""
+        parts = Parts.of(self.blocks) if self.blocks.op.parts > 1 else None
+        body: Block = (
+            self._cleared(),
+            *self.steps.started(),
+            *((*self.steps.once_there(), *self._queries()) if self.holds else ()),
+            *self.steps.loops(self._step),
+            self._finished(parts),
+        )
+        warps = self.blocks.op.rows // (ROWS * self.fragments)
+        locals_ = tuple(self.own.buffers.values())
+        return attention_kernel(self.blocks, self.steps, warps, body, locals_, parts)
+
+    @property
+    def _first_row(self) -> Expr:
+        """The warp's first row of the block."""
+        return var(self.steps.warp) * (ROWS * self.fragments)
+
+    def _cleared(self) -> Stmt:
+        zero = const(0, f32)
+
+        def row(lane: Expr, i: Expr) -> Block:
+            return (
+                *self.own.unrolled([2], lambda h: (self.own.store("top", zero, i, lane, h),)),
+                *self.own.unrolled([4], lambda e: (self.own.store("total", zero, i, lane, e),)),
+                *self.own.unrolled(
+                    [self.own.extent("sums", 1), 4],
+                    lambda j, e: (self.own.store("sums", zero, i, j, lane, e),),
+                ),
+            )
+
+        return self.own.lanes([self.fragments], row)
+
+    def _queries(self) -> Block:
+        """Queries in registers."""
+        queries = self.steps.once[0]
+        return self.own.unrolled(
+            [self.own.extent("a", 0)],
+            lambda k: (rows_loaded(self.own, queries, self._first_row, k, k),),
+        )
+
+    # Steps over the keys
+
+    def _step(self, stage: Expr, first_key: Var, *, masked: bool) -> Block:
+        queries, (keys, values) = self.steps.once[0], self.steps.each
+        return (
+            *product(self.own, "scores", queries, keys, self._first_row, stage, held=self.holds),
+            *((self._masked(first_key),) if masked else ()),
+            *weights_of(self.own, self.blocks.exponent, GROWTH[self.dtype]),
+            *narrowed(self.own, self.dtype),
+            *self._totals(),
+            *summed(self.own, "sums", values, stage),
+        )
+
+    def _masked(self, first_key: Expr) -> Stmt:
+        """The scores of a block of which some are not seen, or that a mask changes."""
+
+        def row(lane: Expr, i: Expr, half: Expr) -> Block:
+            lets, own, axes = self.blocks.row(self._row(lane, i, half))
+
+            def one(j: Expr, pair: Expr) -> Block:
+                at = (i, j, lane, half * 2 + pair)
+                key = var(self.blocks.axis("key"))
+                score = self.blocks.masked(self.own.load("scores", *at), own, axes, key)
+                place = first_key + j * COLUMNS + lane % 4 * 2 + pair
+                return (Let(key.name, place), self.own.store("scores", score, *at))
+
+            return (*lets, *self.own.unrolled([self.own.extent("scores", 1), 2], one))
+
+        return self.own.lanes([self.fragments, 2], row)
+
+    def _row(self, lane: Expr, i: Expr, half: Expr) -> Expr:
+        """The row of the block that a lane has in a half of a fragment."""
+        return self._first_row + i * ROWS + half * (ROWS // 2) + lane // 4
+
+    def _totals(self) -> Block:
+        """The totals of the weights, by the unit that multiplies."""
+        return self.own.unrolled(
+            [self.own.extent("weights", 0), self.fragments],
+            lambda k, i: (self.own.call(row_sums_name(self.dtype), total=(i,), weights=(k, i)),),
+        )
+
+    # Results
+
+    def _finished(self, parts: Parts | None) -> Stmt:
+        """Means of the values; of a part of the keys, sums and what is needed to join them."""
+        depth = self.own.extent("sums", 1) * COLUMNS
+
+        def row(lane: Expr, i: Expr, half: Expr) -> Block:
+            lets, own, axes = self.blocks.row(self._row(lane, i, half))
+            total = self.own.load("total", i, lane, half * 2)
+
+            def one(j: Expr, pair: Expr) -> Block:
+                sum_ = self.own.load("sums", i, j, lane, half * 2 + pair)
+                column = var(self.blocks.axis("column"))
+                if parts is None:
+                    store = self.blocks.stored(self.blocks.mean(sum_, total), axes, column)
+                else:
+                    store = parts.kept_sum(self.blocks.places(axes), column, sum_)
+                here = Let(column.name, j * COLUMNS + lane % 4 * 2 + pair)
+                return (here, *self.blocks.inside(own, column, depth, (store,)))
+
+            body = self.own.unrolled([self.own.extent("sums", 1), 2], one)
+            if parts is not None:
+                # What no key was seen of must not count among the tops of the other parts.
+                own_top = self.own.load("top", i, lane, half)
+                top = select(total.eq(const(0, f32)), const(LOWEST, f32), own_top)
+                kept = parts.kept_row(self.blocks.places(axes), top, total)
+                inside = self.blocks.inside(own, None, depth, kept)
+                body = (If((lane % 4).eq(index(0)), inside), *body)
+            return (*lets, *body)
+
+        return self.own.lanes([self.fragments, 2], row)
+
+
+def _padded(depth: int) -> int:
+    return -(-depth // TERMS) * TERMS
+
+
+def _staged(
+    blocks: AttentionBlocks, name: str, stored: Stored, dtype: DType, depth: int, threads: int
+) -> Staged:
+    """The tiles of an operand; those of queries come once."""
+    stages, rows = (1, blocks.op.rows) if name == "queries" else (STAGES, blocks.op.columns)
+    own = blocks.names.fresh(name, "_")
+
+    def made(high: int, wide: int) -> Staged:
+        shape = (stages, high, wide)
+        tiles = Buffer(own, dtype, shape, Space.SHARED, swizzled(shape, dtype))
+        if name == "queries":
+            return blocks.staged_rows(stored, dtype, depth, threads, tiles)
+        return blocks.staged(stored, dtype, depth, threads, tiles, Var(index(0).dtype, "key"))
+
+    along = made(rows, depth)
+    return along if along.has_terms_last else made(depth, rows)

@@ -1,0 +1,1 @@
+"""The gradients of attention on cards: blocks of queries, then blocks of keys."""

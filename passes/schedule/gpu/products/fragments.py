@@ -1,0 +1,81 @@
+"""Fragments that the lanes of a warp hold, by their names, and statements on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .....expr import Expr, Load, index
+from .....tile.nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    Call,
+    Ref,
+    Space,
+    Stmt,
+    Store,
+    Window,
+)
+from .....tile.tree import Names, var
+from .....types import DType
+from .blocks import unrolled
+from .warp_tiles import lanes
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """Fragments of a warp; their last axes are the lane and its elements."""
+
+    names: Names
+    buffers: Mapping[str, Buffer]
+
+    @staticmethod
+    def of(names: Names, shapes: Mapping[str, tuple[DType, tuple[int, ...]]]) -> Fragments:
+        return Fragments(
+            names,
+            {
+                name: Buffer(names.fresh(name, "_"), dtype, shape, Space.FRAGMENT)
+                for name, (dtype, shape) in shapes.items()
+            },
+        )
+
+    def with_register(self, name: str, register: Buffer) -> Fragments:
+        """These, and what all lanes have the same of."""
+        return Fragments(self.names, {**self.buffers, name: register})
+
+    def extent(self, name: str, axis: int) -> int:
+        return self.buffers[name].shape[axis]
+
+    def unrolled(self, extents: Sequence[int], body: Callable[..., Block]) -> Block:
+        """Loops over so many, written out, around what `body` gives at their axes."""
+        axes = [self.names.fresh(name, "$") for name, _ in zip("ijk", extents, strict=False)]
+        block = body(*map(var, axes))
+        for axis, extent in reversed(list(zip(axes, extents, strict=True))):
+            block = (unrolled(axis, extent, *block),)
+        return block
+
+    def lanes(self, extents: Sequence[int], body: Callable[..., Block]) -> Stmt:
+        """What each lane does, in such loops."""
+        lane = self.names.fresh("lane", "$")
+        return lanes(lane, *self.unrolled(extents, lambda *at: body(var(lane), *at)))
+
+    def load(self, name: str, *at: Expr) -> Load:
+        buffer = self.buffers[name]
+        return Load(buffer.dtype, buffer.name, at)
+
+    def store(self, name: str, value: Expr, *at: Expr) -> Store:
+        return Store(Ref(self.buffers[name].name, at), value)
+
+    def add(self, name: str, value: Expr, *at: Expr) -> Accumulate:
+        return Accumulate("sum", (Ref(self.buffers[name].name, at),), (value,))
+
+    def window(self, name: str, *at: Expr) -> Window:
+        """A fragment, known by its first indices."""
+        buffer = self.buffers[name]
+        return Window(buffer.name, (*at, *(index(0),) * (len(buffer.shape) - len(at))))
+
+    def call(self, instruction: str, **windows: tuple[Expr, ...]) -> Call:
+        """An instruction on whole fragments."""
+        parts = tuple(self.window(name, *at) for name, at in windows.items())
+        return Call(instruction, parts)
