@@ -26,7 +26,7 @@ from .passes.algorithms import (
 )
 from .passes.manager import run_passes
 from .passes.pipelines import Step
-from .passes.schedule.strassen_cost import StrassenBlock, cycles_by_block, whole_cycles
+from .passes.schedule.cost.strassen import StrassenBlock, cycles_by_block, whole_cycles
 from .passes.strassen import LIMIT, Product, applies, plan_products, sizes_of
 from .target import Target
 from .text import bytes_text, table

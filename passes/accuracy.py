@@ -25,7 +25,7 @@ from ..tile.evaluate import evaluate
 from ..tile.frame import Frame
 from ..tile.nodes import Let
 from ..types import Array, TensorType, f32
-from .schedule.gemm import LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK
+from .schedule.products.gemm import LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK
 
 SIDE = 8  # outputs along each side of an image: whole tiles of 2 and of 4
 CHANNELS = 32  # outputs of each pixel

@@ -19,8 +19,8 @@ from ..sizes import static
 from ..target import Target
 from ..types import f32
 from .accuracy import direct_error, winograd_error
-from .schedule.conv_sizes import ConvSizes
-from .schedule.winograd_cost import algorithm_cycles, choose_algorithm
+from .schedule.cost.conv_sizes import ConvSizes
+from .schedule.cost.winograd import algorithm_cycles, choose_algorithm
 
 TILES: Mapping[str, int] = {f"winograd{tile}": tile for tile in POINTS}
 # Of the largest output. The first is what one may lose to a layer; the second what they may lose

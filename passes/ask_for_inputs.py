@@ -19,7 +19,7 @@ from ..tile.nodes import Kernel, Store
 from ..tile.program import CallStep, Program, Role, Step, with_steps
 from ..tile.steps.prefetch import prefetch_streams
 from ..tile.traverse import walk
-from .schedule.memory_cost import STREAM_AHEAD
+from .schedule.cost.memory import STREAM_AHEAD
 
 
 def ask_for_inputs(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:

@@ -30,7 +30,7 @@ from ..target import Target
 from ..types import bool_, f32, f64
 from .attention_gradients import gradients, rounded_to
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
-from .schedule.attention_cost import attention_blocks
+from .schedule.cost.attention import attention_blocks
 from .schedule.gpu.attention.tiles import blocks_on_card
 from .uniform import uniform
 

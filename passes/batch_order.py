@@ -14,7 +14,7 @@ from ..ops.windows import batch_of, channels_of, spatial_of
 from ..sizes import static
 from ..target import Target
 from ..types import DType, f32
-from .schedule.register_tiles import (
+from .schedule.cost.register_tiles import (
     FMAS_PER_CYCLE,
     ProductSizes,
     product_cycles,

@@ -33,7 +33,7 @@ from ..text import fresh_name
 from ..tile.nodes import Kernel
 from ..tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
-from .schedule.beside import Beside, place_beside
+from .schedule.products.beside import Beside, place_beside
 
 
 def beside(

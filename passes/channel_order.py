@@ -16,7 +16,7 @@ from ..ops.table import TABLE
 from ..sizes import static
 from ..target import Target
 from ..types import f32
-from .schedule.window_cost import MOST_TAPS, ConvShape, order_cycles, transpose_cycles
+from .schedule.cost.windows import MOST_TAPS, ConvShape, order_cycles, transpose_cycles
 
 
 def to_last(rank: int) -> tuple[int, ...]:

@@ -32,8 +32,8 @@ from ..ops.slice import flip, pad, slice_axes
 from ..ops.table import TABLE
 from ..ops.windows import order_of
 from ..target import Target
-from .schedule.cost import decide
-from .schedule.window_cost import ConvShape, order_cycles, transpose_cycles
+from .schedule.cost.model import decide
+from .schedule.cost.windows import ConvShape, order_cycles, transpose_cycles
 
 
 def conv_gradients(fn: Function, *, target: Target) -> Function:

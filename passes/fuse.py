@@ -34,8 +34,8 @@ from .schedule.analysis import (
     sums_columns,
     work_cycles,
 )
-from .schedule.gated import gates_of
 from .schedule.gpu import holds_rows, is_as_fast
+from .schedule.products.gated import gates_of
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48

@@ -9,9 +9,9 @@ from ..tile.traverse import walk
 from ..tile.tree import var
 from .handmade import brings_kernel
 from .schedule.analysis import as_product, nests_of
-from .schedule.gated import gates_of
+from .schedule.products.gated import gates_of
 
-GATES = "gates"  # of a product and what its columns' parts become (see `schedule/gated.py`)
+GATES = "gates"  # of a product and what its columns' parts become (`schedule/products/gated.py`)
 
 
 def kind_of(region: Function, kernel: Kernel) -> str:

@@ -32,7 +32,7 @@ from ..tile.program import CallStep, LoopStep, Program, Step, View, with_steps, 
 from ..tile.steps.part import Part
 from ..types import TensorType
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
-from .schedule.cost import memory_bound
+from .schedule.cost.model import memory_bound
 from .schedule.recipes import schedule
 
 BLOCK_ROWS = 256  # at least: weights that come from the last cache again are nothing beside these

@@ -21,9 +21,9 @@ from ..sizes import static
 from ..target import Target
 from ..tile.instructions.table import dot_instruction
 from ..types import DType
-from .schedule.cost import panel_width
-from .schedule.register_tiles import ProductSizes
-from .schedule.window_cost import worth_reading_first
+from .schedule.cost.model import panel_width
+from .schedule.cost.register_tiles import ProductSizes
+from .schedule.cost.windows import worth_reading_first
 
 
 def pack_matmul_dots(target: Target) -> Pattern:

@@ -22,8 +22,8 @@ from ..ops.matmul import Matmul
 from ..ops.reduce import Reduction
 from ..ops.shape import Transpose
 from ..target import Target
-from .schedule.register_tiles import ProductSizes, product_cycles, tiles_by_cycles
-from .schedule.window_cost import transpose_cycles
+from .schedule.cost.register_tiles import ProductSizes, product_cycles, tiles_by_cycles
+from .schedule.cost.windows import transpose_cycles
 
 SWEEPS = 4  # over all sets; each takes what the last one left to gain
 

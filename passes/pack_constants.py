@@ -36,9 +36,9 @@ from ..ops.windows import order_of
 from ..sizes import static
 from ..target import Target
 from .narrow_products import pack_conv_dots, pack_matmul_dots
-from .schedule.cost import PACKED_ROWS, panel_width
-from .schedule.register_tiles import ProductSizes
-from .schedule.window_cost import worth_gathering, worth_reading_first
+from .schedule.cost.model import PACKED_ROWS, panel_width
+from .schedule.cost.register_tiles import ProductSizes
+from .schedule.cost.windows import worth_gathering, worth_reading_first
 
 
 def pack_constants(fn: Function, *, target: Target) -> Function:

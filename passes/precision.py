@@ -39,8 +39,8 @@ from ..types import bf16, f32
 from .algorithms import TILES, Errors, Layer, cycles_of, plan_convolutions, sizes_of
 from .narrow_products import conv_by_dots, matmul_by_dots, summed_together
 from .quantised import depends_on_constants
-from .schedule.cost import decide
-from .schedule.winograd_cost import WINOGRAD_WORTH, narrow_cycles
+from .schedule.cost.model import decide
+from .schedule.cost.winograd import WINOGRAD_WORTH, narrow_cycles
 from .winograd import in_stages
 
 PRECISIONS = ("f32", "tf32", "bf16", "f16")

@@ -22,7 +22,7 @@ from ..tile.analyses.count import work_of
 from ..tile.nodes import Kernel
 from ..tile.program import CallStep, Program, Step, with_steps
 from ..tile.tree import is_dealt
-from .schedule.cost import worth_sharing_moves
+from .schedule.cost.model import worth_sharing_moves
 from .schedule.loops import share
 
 

@@ -26,8 +26,8 @@ from ..target import Target
 from ..types import f32
 from .accuracy import strassen_error
 from .regions import in_regions
-from .schedule.register_tiles import ProductSizes
-from .schedule.strassen_cost import StrassenBlock, strassen_block
+from .schedule.cost.register_tiles import ProductSizes
+from .schedule.cost.strassen import StrassenBlock, strassen_block
 
 LIMIT = 8 * 2.0**-23  # of the largest result: what a product of any size may be off by in f32
 

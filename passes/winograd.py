@@ -28,9 +28,9 @@ from ..ops.winograd_blocked import winograd_conv
 from ..target import Target
 from ..types import f32
 from .algorithms import TILES, Errors, applies, plan_convolutions, sizes_of
-from .schedule.cost import panel_width
-from .schedule.register_tiles import ProductSizes
-from .schedule.winograd_cost import winograd_block
+from .schedule.cost.model import panel_width
+from .schedule.cost.register_tiles import ProductSizes
+from .schedule.cost.winograd import winograd_block
 
 _LOG = logging.getLogger("mlir_lite")
 

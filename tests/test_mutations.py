@@ -35,7 +35,8 @@ from mlir_lite.passes.handmade import region_kernel
 from mlir_lite.passes.lower import lower
 from mlir_lite.passes.manager import difference, run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.schedule import gemm, loops, recipes, schedule, windows
+from mlir_lite.passes.schedule import loops, recipes, schedule, windows
+from mlir_lite.passes.schedule.products import gemm
 from mlir_lite.passes.uniform import uniform
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program

@@ -18,8 +18,8 @@ from mlir_lite.ir import ConstantData
 from mlir_lite.ops.constant import constant
 from mlir_lite.passes.pieces import pieces_of
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.schedule.cost import choose_tile, decide
-from mlir_lite.passes.schedule.register_tiles import ProductSizes
+from mlir_lite.passes.schedule.cost.model import choose_tile, decide
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import Target
 from mlir_lite.tuner import Tuned, tune
 from mlir_lite.tuning import FORMAT, Choice, parse_tuning, read_tuning

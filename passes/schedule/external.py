@@ -12,7 +12,7 @@ from ...target import Target
 from ...tile.analyses.count import work_of
 from ...tile.nodes import Kernel, Kind, Loop, Stmt
 from .analysis import work_cycles
-from .cost import worth_threads
+from .cost.model import worth_threads
 from .loops import lanes_of, vector_rows
 
 OPERATIONS_PER_CYCLE = 4  # of a library on small matrices

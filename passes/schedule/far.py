@@ -16,8 +16,8 @@ from ...tile.steps.prefetch import prefetch_streams
 from ...tile.traverse import map_blocks
 from ...tile.tree import accesses
 from .analysis import work_cycles
+from .cost.memory import FAR_AHEAD, STREAM_AHEAD, beyond_caches, worth_asking
 from .loops import moved_bytes
-from .memory_cost import FAR_AHEAD, STREAM_AHEAD, beyond_caches, worth_asking
 
 
 def for_memory(kernel: Kernel, target: Target) -> Kernel:

@@ -30,8 +30,8 @@ from ...tile.steps.sink import sink
 from ...tile.traverse import walk
 from ...tile.tree import extent_of, has_constant_limits, loops_of
 from .analysis import Nest, nests_of, vector_cost, work_cycles
-from .cost import worth_threads
-from .memory_cost import FAR_AHEAD, STREAM_RUN, read_streams
+from .cost.memory import FAR_AHEAD, STREAM_RUN, read_streams
+from .cost.model import worth_threads
 
 PIECES = 9  # conditions are cut out of loops by at most so many: those of an image with a border
 UNROLLED_TAPS = 8  # window loops up to this long are unrolled

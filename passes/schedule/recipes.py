@@ -10,11 +10,11 @@ from ...tile.traverse import walk
 from ...tile.tree import tidy
 from .analysis import nests_of
 from .blocked import is_blocked, schedule_blocked
-from .dots import use_dots
 from .external import schedule_external
 from .far import for_memory
-from .gated import gates_of, schedule_gated
 from .ordered import ordered_axes, schedule_ordered
+from .products.dots import use_dots
+from .products.gated import gates_of, schedule_gated
 from .rows import schedule_rows
 from .single import collapse_nest, schedule_nest
 from .together import is_together, schedule_together

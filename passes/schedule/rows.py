@@ -13,6 +13,7 @@ from ...tile.nodes import Kernel, Loop, Space
 from ...tile.steps.loops import condition_points, partition
 from ...tile.steps.nests import block_rows, common_depth, fuse_leading, row_shape
 from ...tile.tree import chain, extent_of, has_constant_limits
+from .cost.memory import RowSizes, rows_in_flight
 from .far import rows_for_memory
 from .loops import (
     PIECES,
@@ -23,7 +24,6 @@ from .loops import (
     share,
     vector_rows,
 )
-from .memory_cost import RowSizes, rows_in_flight
 
 
 def schedule_rows(kernel: Kernel, target: Target) -> Kernel:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from ...target import Target
 from ...tile.nodes import Kernel
 from .analysis import Nest, as_product, nests_of
-from .dots import schedule_dots
-from .gemm import schedule_product
-from .inner import as_inner, schedule_inner
 from .loops import collapse_all, lanes_of, schedule_elementwise, schedule_reduction
+from .products.dots import schedule_dots
+from .products.gemm import schedule_product
+from .products.inner import as_inner, schedule_inner
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import product_of_a_row, schedule_streamed, sums_of_rows
 from .turned import as_turned, schedule_turned

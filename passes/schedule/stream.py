@@ -22,9 +22,9 @@ from ...tile.steps.streams import stream
 from ...tile.tree import base, extent_of, has_constant_limits, loops_of
 from ...types import DType
 from .analysis import Nest, Product, stride, updates
+from .cost.memory import STREAMED_ROWS, stream_pieces, worth_adding_rows, worth_streaming
+from .cost.register_tiles import ProductSizes
 from .loops import lanes_of, share_nest
-from .memory_cost import STREAMED_ROWS, stream_pieces, worth_adding_rows, worth_streaming
-from .register_tiles import ProductSizes
 
 
 @dataclass(frozen=True)

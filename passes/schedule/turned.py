@@ -19,7 +19,7 @@ from ...tile.steps.loops import Tail, chunk, distribute, mark, reorder, split, v
 from ...tile.steps.staging import stage_tiles
 from ...tile.tree import loop_bounds
 from .analysis import Nest, stride
-from .cost import TILES_IN_A_RUN, worth_turning
+from .cost.model import TILES_IN_A_RUN, worth_turning
 from .loops import lanes_of, share_nest
 
 

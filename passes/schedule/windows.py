@@ -25,8 +25,8 @@ from ...tile.steps.sink import sink
 from ...tile.traverse import expressions_of, walk
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, updates
+from .cost.windows import MOST_TAPS, WindowSizes, choose_window_tile
 from .loops import best_axis, cut_conditions, lanes_of, share_nest
-from .window_cost import MOST_TAPS, WindowSizes, choose_window_tile
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mlir_lite.ops.blocked_attention import BlockedAttention
 from mlir_lite.passes.attention import attention
 from mlir_lite.passes.canonicalize import canonicalize
 from mlir_lite.passes.schedule import schedule
-from mlir_lite.passes.schedule.attention_cost import attention_blocks
+from mlir_lite.passes.schedule.cost.attention import attention_blocks
 from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target, named_target
 from mlir_lite.tile.nodes import Kind, Loop

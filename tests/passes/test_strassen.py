@@ -19,8 +19,8 @@ from mlir_lite.passes.accuracy import strassen_error
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.schedule import schedule
-from mlir_lite.passes.schedule.register_tiles import ProductSizes
-from mlir_lite.passes.schedule.strassen_cost import strassen_block
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
+from mlir_lite.passes.schedule.cost.strassen import strassen_block
 from mlir_lite.passes.strassen import LIMIT, plan_products, strassen
 from mlir_lite.target import Target, named_target
 from mlir_lite.types import Array, TensorType

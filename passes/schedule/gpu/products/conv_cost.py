@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from .....target import Gpu, Target
 from .....types import f32
-from ...conv_sizes import TAPS, ConvSizes
+from ...cost.conv_sizes import TAPS, ConvSizes
 from .tiles import LAUNCH, MULTIPLY_ADDS, Sizes, product_cycles
 
 CACHE_SPEED = 2  # of the shared cache, against memory

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from mlir_lite.passes.schedule.cost import choose_tile, panel_width, panels_first, row_chunks
-from mlir_lite.passes.schedule.depth_cost import depth_block
-from mlir_lite.passes.schedule.register_tiles import (
+from mlir_lite.passes.schedule.cost.depth import depth_block
+from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, panels_first, row_chunks
+from mlir_lite.passes.schedule.cost.register_tiles import (
     DOT_LATENCY,
     FMA_LATENCY,
     FMAS_PER_CYCLE,

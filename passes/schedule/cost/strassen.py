@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...ops.strassen import PRODUCTS
-from ...target import Target
-from ...types import f32
-from .cost import CACHE_SPEED, decide, memory_cycles
-from .gemm import LONGEST_IN_BLOCK, LONGEST_SUM, SEGMENT, SEGMENT_IN_BLOCK
+from ....ops.strassen import PRODUCTS
+from ....target import Target
+from ....types import f32
+from ..products.gemm import LONGEST_IN_BLOCK, LONGEST_SUM, SEGMENT, SEGMENT_IN_BLOCK
+from .model import CACHE_SPEED, decide, memory_cycles
 from .register_tiles import MOST_VECTORS, ProductSizes, Tile, product_cycles, tiles_by_cycles
 
 INPUT_CYCLES = 8  # of a vector of each quarter: its loads, sums and stores

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from ...target import Target
-from ...types import DType, TensorType
-from .cost import CACHE_SPEED, RULE_OF_THUMB, decide, decide_rule, memory_cycles
+from ....target import Target
+from ....types import DType, TensorType
+from .model import CACHE_SPEED, RULE_OF_THUMB, decide, decide_rule, memory_cycles
 from .register_tiles import (
     FMAS_PER_CYCLE,
     SET_PERIOD,

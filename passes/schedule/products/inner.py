@@ -14,18 +14,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from ...expr import Apply, Load, vars_of
-from ...target import Target
-from ...tile.nodes import Kernel, Kind
-from ...tile.steps.loops import mark, reorder, vectorise
-from ...tile.steps.reductions import split_accumulator
-from ...tile.steps.sink import sink
-from ...tile.tree import extent_of, has_constant_limits
-from .analysis import Nest, stride, updates
-from .cost import inner_tile
+from ....expr import Apply, Load, vars_of
+from ....target import Target
+from ....tile.nodes import Kernel, Kind
+from ....tile.steps.loops import mark, reorder, vectorise
+from ....tile.steps.reductions import split_accumulator
+from ....tile.steps.sink import sink
+from ....tile.tree import extent_of, has_constant_limits
+from ..analysis import Nest, stride, updates
+from ..cost.model import inner_tile
+from ..cost.register_tiles import ProductSizes, Tile
+from ..loops import lanes_of, share_nest
 from .gemm import cut_columns, cut_rows
-from .loops import lanes_of, share_nest
-from .register_tiles import ProductSizes, Tile
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...target import Target
-from .cost import RULE_OF_THUMB, decide
+from ....target import Target
+from .model import RULE_OF_THUMB, decide
 from .register_tiles import ProductSizes, Tile
 
 MOST_STEPS = 768  # of a block: its panel, the next one and rows of sums fit in the second cache

@@ -8,8 +8,8 @@ import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.ops.conv_gradient import ConvWeightGradient
 from mlir_lite.ops.elementwise import emit
-from mlir_lite.passes.schedule.cost import inner_tile
-from mlir_lite.passes.schedule.register_tiles import ProductSizes
+from mlir_lite.passes.schedule.cost.model import inner_tile
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Accumulate, Kind, Loop
 from mlir_lite.tile.traverse import walk

@@ -12,18 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...target import Target
-from ...tile.analyses.count import work_of
-from ...tile.nodes import Kernel, Space
-from ...tile.steps.interleave import Pieces, interleave, pieces_of
-from ...tile.steps.nests import privatise
-from ...tile.steps.part import Part, part_of
-from .analysis import Product, as_product, nests_of
-from .cost import CACHE_SPEED, decide
+from ....target import Target
+from ....tile.analyses.count import work_of
+from ....tile.nodes import Kernel, Space
+from ....tile.steps.interleave import Pieces, interleave, pieces_of
+from ....tile.steps.nests import privatise
+from ....tile.steps.part import Part, part_of
+from ..analysis import Product, as_product, nests_of
+from ..cost.model import CACHE_SPEED, decide
+from ..cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
+from ..recipes import prepared, schedule
+from ..single import collapse_nest
 from .gemm import LONGEST_SUM, product_sizes, schedule_in_tiles
-from .recipes import prepared, schedule
-from .register_tiles import MOST_VECTORS, ProductSizes, Tile
-from .single import collapse_nest
 
 LINE_BYTES = 64
 BROADCASTS = 2  # registers for an element of a row, of each of the two

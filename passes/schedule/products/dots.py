@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...target import Target
-from ...tile.instructions.table import INSTRUCTIONS
-from ...tile.nodes import Kernel, Kind
-from ...tile.steps.addends import start_with_addend
-from ...tile.steps.loops import mark
-from ...tile.steps.tensorise import tensorise
-from .analysis import Nest, Product
+from ....target import Target
+from ....tile.instructions.table import INSTRUCTIONS
+from ....tile.nodes import Kernel, Kind
+from ....tile.steps.addends import start_with_addend
+from ....tile.steps.loops import mark
+from ....tile.steps.tensorise import tensorise
+from ..analysis import Nest, Product
+from ..loops import schedule_reduction
 from .gemm import schedule_product
-from .loops import schedule_reduction
 
 
 def schedule_dots(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:

@@ -17,10 +17,12 @@ from mlir_lite.expr import index
 from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.handmade import region_kernel
-from mlir_lite.passes.schedule import cost, memory_cost, schedule
-from mlir_lite.passes.schedule.cost import choose_tile, panel_width, worth_threads
+from mlir_lite.passes.schedule import schedule
+from mlir_lite.passes.schedule.cost import memory as memory_cost
+from mlir_lite.passes.schedule.cost import model as cost
+from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, worth_threads
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes, Tile, fits_registers
 from mlir_lite.passes.schedule.ordered import ordered_axes
-from mlir_lite.passes.schedule.register_tiles import ProductSizes, Tile, fits_registers
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel

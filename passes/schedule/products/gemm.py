@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from types import MappingProxyType
 
-from ...expr import Load, loads_of, vars_of
-from ...target import Target
-from ...tile.nodes import Kernel, Kind, Loop, Store
-from ...tile.steps.first_use import copy_at_first_use
-from ...tile.steps.loops import (
+from ....expr import Load, loads_of, vars_of
+from ....target import Target
+from ....tile.nodes import Kernel, Kind, Loop, Store
+from ....tile.steps.first_use import copy_at_first_use
+from ....tile.steps.loops import (
     Tail,
     condition_points,
     distribute,
@@ -31,18 +31,18 @@ from ...tile.steps.loops import (
     split,
     vectorise,
 )
-from ...tile.steps.pieces import flatten, split_in_chunks, split_last
-from ...tile.steps.prefetch import prefetch_next
-from ...tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
-from ...tile.steps.segments import sum_in_segments
-from ...tile.steps.sink import sink
-from ...tile.steps.staging import stage_reads
-from ...tile.steps.streams import stream_blocks
-from ...tile.tree import extent_of, loops_of
-from .analysis import Nest, Product, operations_after, stride
-from .cost import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing
-from .depth_cost import depth_block
-from .register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
+from ....tile.steps.pieces import flatten, split_in_chunks, split_last
+from ....tile.steps.prefetch import prefetch_next
+from ....tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
+from ....tile.steps.segments import sum_in_segments
+from ....tile.steps.sink import sink
+from ....tile.steps.staging import stage_reads
+from ....tile.steps.streams import stream_blocks
+from ....tile.tree import extent_of, loops_of
+from ..analysis import Nest, Product, operations_after, stride
+from ..cost.depth import depth_block
+from ..cost.model import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing
+from ..cost.register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
 LONGEST_SUM = 640  # terms that are added one by one: the error of more would be seen
 SEGMENT = 512

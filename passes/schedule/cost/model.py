@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from ...target import Target
-from ...types import f32
+from ....target import Target
+from ....types import f32
 from .register_tiles import (
     FMAS_PER_CYCLE,
     ProductSizes,

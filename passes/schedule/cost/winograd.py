@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ...target import Target
-from ...types import f32
+from ....target import Target
+from ....types import f32
+from ..gpu.products.conv_cost import card_cycles
 from .conv_sizes import TAPS, ConvSizes
-from .cost import CACHE_SPEED, ROW_CHUNKS, decide, memory_cycles
-from .gpu.products.conv_cost import card_cycles
+from .model import CACHE_SPEED, ROW_CHUNKS, decide, memory_cycles
 from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
 
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors

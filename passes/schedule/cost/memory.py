@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...target import Target
-from ...tile.steps.prefetch import LINE_BYTES
-from .cost import (
+from ....target import Target
+from ....tile.steps.prefetch import LINE_BYTES
+from .model import (
     PIECES,
     RULE_OF_THUMB,
     decide,

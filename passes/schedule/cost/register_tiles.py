@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...target import Target
-from ...types import DType
+from ....target import Target
+from ....types import DType
 
 FMAS_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2

@@ -14,11 +14,11 @@ from mlir_lite.ops.panels import panel_matmul
 from mlir_lite.ops.slice import slice_axis
 from mlir_lite.passes.fuse import fuse
 from mlir_lite.passes.handmade import region_kernel
-from mlir_lite.passes.schedule.gated import gates_of
+from mlir_lite.passes.schedule.products.gated import gates_of
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Kernel, Loop, Space
 
-from .expect import same_results
+from ..expect import same_results
 from .test_schedule import LANES, check
 
 TARGET = Target("cpu:test")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...target import Target
-from ...types import DType
+from ....target import Target
+from ....types import DType
 from .register_tiles import MOST_VECTORS
 
 KEYS_AT_ONCE = 512  # their scores stay in the second cache beside the values

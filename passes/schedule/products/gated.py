@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...expr import (
+from ....expr import (
     INDEX,
     Const,
     Expr,
@@ -31,15 +31,15 @@ from ...expr import (
     substitute_vars,
     vars_of,
 )
-from ...target import Target
-from ...tile.nodes import Block, Kernel, Loop, Ref, Space, Stmt, Store
-from ...tile.steps.prefetch_tiles import STORED
-from ...tile.traverse import expressions_of, map_expressions, substitute_block, walk
-from ...tile.tree import Names, extent_of, map_refs, tidy, var
-from ...tile.tree import nest as nested
-from .analysis import Nest, Product, as_product, nests_of
+from ....target import Target
+from ....tile.nodes import Block, Kernel, Loop, Ref, Space, Stmt, Store
+from ....tile.steps.prefetch_tiles import STORED
+from ....tile.traverse import expressions_of, map_expressions, substitute_block, walk
+from ....tile.tree import Names, extent_of, map_refs, tidy, var
+from ....tile.tree import nest as nested
+from ..analysis import Nest, Product, as_product, nests_of
+from ..loops import schedule_elementwise, share
 from .gemm import product_sizes, schedule_product
-from .loops import schedule_elementwise, share
 
 LEAST_BLOCKS = 4  # to be dealt to threads; fixed, so that no code depends on how many there are
 BLOCK_BYTES = 64 << 10  # of one block's sums: what stays in the nearest caches

@@ -1,0 +1,1 @@
+"""Recipes for matrix products on a CPU, in register tiles."""
