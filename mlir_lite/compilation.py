@@ -25,11 +25,11 @@ from .errors import InputError, check
 from .ir import Function
 from .memory import return_freed
 from .passes.dump import DumpFolder, both, new_folder
-from .passes.lower import Lowered, lower
+from .passes.lowering.lower import Lowered, lower
 from .passes.manager import Observer, run_passes
+from .passes.memory.plan_memory import plan_memory
+from .passes.narrowing.precision import check_precision
 from .passes.pipelines import Step, cpu_pipeline, cuda_pipeline
-from .passes.plan_memory import plan_memory
-from .passes.precision import check_precision
 from .report import memory_report, report_of
 from .target import Target, named_target, nearest_card
 from .tile.program import Program

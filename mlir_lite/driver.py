@@ -21,8 +21,8 @@ from .environment import Verify, dump_folder, start_logging, verify_level
 from .errors import InputError, check
 from .ir import Function
 from .passes.manager import Observer
+from .passes.narrowing.precision import named_precision
 from .passes.pipelines import Step
-from .passes.precision import named_precision
 from .tile.program import Memory, Program
 from .tuning import Tuning, read_tuning
 from .types import Array

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from .ir import ConstantData, Function
 from .ir.resources import constants_of
 from .ops.conv import ALGORITHMS, Conv
-from .passes.algorithms import (
+from .passes.algorithms.convolutions import (
     LAYER_LIMIT,
     MODEL_LIMIT,
     TILES,
@@ -24,10 +24,10 @@ from .passes.algorithms import (
     cycles_of,
     plan_convolutions,
 )
+from .passes.algorithms.strassen import LIMIT, Product, applies, plan_products, sizes_of
 from .passes.manager import run_passes
 from .passes.pipelines import Step
 from .passes.schedule.cost.strassen import StrassenBlock, cycles_by_block, whole_cycles
-from .passes.strassen import LIMIT, Product, applies, plan_products, sizes_of
 from .target import Target
 from .text import bytes_text, table
 from .tile.program import Program, Role

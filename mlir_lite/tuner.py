@@ -21,8 +21,8 @@ from .backends.llvm.backend import cpu_target
 from .compilation import Options, lower_for
 from .errors import InputError, check
 from .ir import Function
+from .passes.fusion.pieces import Piece, pieces_of
 from .passes.manager import run_passes, sample_inputs
-from .passes.pieces import Piece, pieces_of
 from .passes.pipelines import Step, preparing_steps
 from .passes.schedule.analysis import work_cycles
 from .tuning import Choice, Tuning

@@ -31,7 +31,7 @@ from .ir.printer import print_function
 from .ir.resources import constants_of, resource_names
 from .ops.constant import constant
 from .ops.table import TABLE
-from .passes.preparation import preparation, prepared
+from .passes.layouts.preparation import preparation, prepared
 from .target import Target
 from .type_parser import parse_tensor_type
 from .types import Array

@@ -38,29 +38,29 @@ from types import MappingProxyType
 from ..errors import InputError, check
 from ..ir import Function
 from ..target import Target
-from .attention import attention
+from .algorithms.attention import attention
+from .algorithms.conv_gradients import conv_gradients
+from .algorithms.conv_to_gemm import conv_to_gemm
+from .algorithms.strassen import strassen as strassen_pass
+from .algorithms.winograd import winograd
 from .autodiff import autodiff
-from .canonicalize import canonicalize
-from .constant_fold import constant_fold
-from .conv_gradients import conv_gradients
-from .conv_to_gemm import conv_to_gemm
 from .decompose import decompose
-from .fold_norm import fold_norm
-from .fuse import fuse
-from .hoist import hoist
+from .fusion.fuse import fuse
 from .inline_checkpoints import inline_checkpoints
-from .integer_products import integer_products
-from .layout import layout
-from .narrow_factors import narrow_factors
-from .orient import orient
-from .pack_constants import pack_constants
-from .pack_invariants import pack_invariants
-from .precision import precision as precision_pass
-from .prune_loops import prune_loops
+from .layouts.layout import layout
+from .layouts.orient import orient
+from .layouts.pack_constants import pack_constants
+from .layouts.pack_invariants import pack_invariants
+from .loops.hoist import hoist
+from .loops.prune_loops import prune_loops
+from .loops.sink import sink
+from .narrowing.integer_products import integer_products
+from .narrowing.narrow_factors import narrow_factors
+from .narrowing.precision import precision as precision_pass
 from .regions import in_regions
-from .sink import sink
-from .strassen import strassen as strassen_pass
-from .winograd import winograd
+from .simplify.canonicalize import canonicalize
+from .simplify.constant_fold import constant_fold
+from .simplify.fold_norm import fold_norm
 
 GraphPass = Callable[..., Function]  # (function, *, options) -> function
 

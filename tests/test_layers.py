@@ -108,6 +108,6 @@ def test_a_name_from_the_package_itself_is_found() -> None:
 
 def test_an_absolute_import_is_found() -> None:
     source = "import mlir_lite.types\n"
-    assert violations("mlir_lite.passes.fuse", False, source) == [
-        "mlir_lite.passes.fuse:1: mlir_lite.types is not imported relatively"
+    assert violations("mlir_lite.passes.fusion.fuse", False, source) == [
+        "mlir_lite.passes.fusion.fuse:1: mlir_lite.types is not imported relatively"
     ]

@@ -23,21 +23,17 @@ from mlir_lite.ops.panels import PanelMatmul, pack_columns
 from mlir_lite.ops.reduce import Sum
 from mlir_lite.ops.shape import Reshape, Transpose, reshape, transpose
 from mlir_lite.ops.unary import sqrt
-from mlir_lite.passes import canonicalize as canonicalize_module
-from mlir_lite.passes import (
-    constant_fold,
-    fold_norm,
-    layout,
-    pack_constants,
-    plan_memory,
-)
-from mlir_lite.passes.handmade import region_kernel
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.layouts import layout, pack_constants
+from mlir_lite.passes.lowering.handmade import region_kernel
+from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import difference, run_passes, sample_inputs
+from mlir_lite.passes.memory import plan_memory
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.schedule import loops, recipes, schedule, windows
 from mlir_lite.passes.schedule.products import gemm
-from mlir_lite.passes.uniform import uniform
+from mlir_lite.passes.simplify import canonicalize as canonicalize_module
+from mlir_lite.passes.simplify import constant_fold, fold_norm
+from mlir_lite.passes.simplify.uniform import uniform
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_kernel, run_program

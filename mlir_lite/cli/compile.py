@@ -29,8 +29,8 @@ from ..compilation import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
-from ..passes.lower import Lowered
-from ..passes.precision import PRECISIONS
+from ..passes.lowering.lower import Lowered
+from ..passes.narrowing.precision import PRECISIONS
 from ..text import bytes_text
 from ..tile.program import Program
 from ..tuning import Tuning, read_tuning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..passes.plan_memory import lifetimes
+from ..passes.memory.plan_memory import lifetimes
 from ..text import bytes_text, table
 from ..tile.program import Program, Role
 

@@ -14,7 +14,7 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from ..frontends.minimalloc import read_minimalloc
-from ..passes.allocation import allocate
+from ..passes.memory.allocation import allocate
 from ..text import table
 from .files import emit
 from .layout import seconds_text

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..errors import ParseError
 from ..lexer import Source
-from ..passes.allocation import Lifetime
+from ..passes.memory.allocation import Lifetime
 
 _COLUMNS = ("id", "lower", "upper", "size")
 # The offset of a solved instance says nothing about the problem.

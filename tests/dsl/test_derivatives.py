@@ -9,7 +9,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, InputError, TensorType, Value, f32, f64, i64
-from mlir_lite.passes.fuse import fuse
+from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.types import Array
 
 

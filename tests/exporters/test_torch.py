@@ -16,7 +16,7 @@ from mlir_lite import Function, UnsupportedError, Value, bf16, f32, i64
 from mlir_lite.ir import Builder, results_of
 from mlir_lite.ops.linalg_spectral import Eigh
 from mlir_lite.ops.table import TABLE
-from mlir_lite.passes.fuse import fuse
+from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.types import Array
 
 if TYPE_CHECKING:

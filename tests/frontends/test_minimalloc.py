@@ -8,7 +8,7 @@ import pytest
 
 from mlir_lite.errors import ParseError
 from mlir_lite.frontends.minimalloc import read_minimalloc
-from mlir_lite.passes.allocation import Lifetime
+from mlir_lite.passes.memory.allocation import Lifetime
 
 EXPECTED = [Lifetime("a", 0, 3, 4096), Lifetime("b 2", 1, 9, 0)]
 

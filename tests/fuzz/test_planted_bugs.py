@@ -15,7 +15,7 @@ from mlir_lite.ops.arithmetic import Divide, Maximum
 from mlir_lite.ops.elementwise import Gradients
 from mlir_lite.ops.slice import Slice
 from mlir_lite.ops.unary import Square
-from mlir_lite.passes import canonicalize as canonicalize_module
+from mlir_lite.passes.simplify import canonicalize as canonicalize_module
 from mlir_lite.sizes import static
 
 from .checking import check, wrong

@@ -18,10 +18,10 @@ from mlir_lite.frontends.onnx import OnnxModel
 from mlir_lite.ir import INLINE_BYTES, Function
 from mlir_lite.ir.printer import print_function
 from mlir_lite.ir.resources import resources_of
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import Step, cpu_pipeline
-from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.tile.parser import parse_program
 
 from .mlir_tool import mlir_operations

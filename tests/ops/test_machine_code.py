@@ -14,10 +14,10 @@ import pytest
 from mlir_lite.backends.llvm.backend import CpuBackend, cpu_target
 from mlir_lite.ir import Builder, Function, Value, parameter, results_of
 from mlir_lite.ops.table import TABLE
-from mlir_lite.passes.lower import Lowered, lower
+from mlir_lite.passes.lowering.lower import Lowered, lower
 from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program

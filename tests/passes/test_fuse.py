@@ -8,10 +8,10 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64
 from mlir_lite.ops.group import Group
-from mlir_lite.passes.constant_fold import constant_fold
 from mlir_lite.passes.decompose import decompose
-from mlir_lite.passes.fuse import fuse
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.fusion.fuse import fuse
+from mlir_lite.passes.lowering.lower import lower
+from mlir_lite.passes.simplify.constant_fold import constant_fold
 from mlir_lite.target import Target
 from mlir_lite.tile.interpreter import run_program
 from mlir_lite.types import Array

@@ -14,10 +14,10 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import difference, run_passes, sample_inputs
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program

@@ -14,10 +14,10 @@ from mlir_lite.backends.cuda.calls import Caller
 from mlir_lite.backends.cuda.runner import Loaded
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.ir import ConstantData, Function
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cuda_pipeline
-from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target, named_target
 from mlir_lite.tile.program import Program
 from mlir_lite.types import Array

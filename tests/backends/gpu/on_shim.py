@@ -9,10 +9,10 @@ from mlir_lite.backends.cuda.device_array import DeviceArray
 from mlir_lite.backends.cuda.executable import Code, CudaExecutable
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.ir import Function
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cuda_pipeline
-from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.target import Target
 from mlir_lite.types import Array
 

@@ -67,7 +67,7 @@ def test_winograd_stages_are_three_kernels_with_the_epilogue_in_the_last(tile: i
     for kernel in program.kernels:
         verify_kernel(kernel)
     arrays = arrays_for(block)
-    # Two layers, each within what one may lose (`passes/algorithms.py`).
+    # Two layers, each within what one may lose (`passes/algorithms/convolutions.py`).
     check(run_program(program, arrays, constants), block, arrays, 2e-5)
 
 

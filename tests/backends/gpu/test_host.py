@@ -13,10 +13,10 @@ from mlir_lite import Function, f32, nn
 from mlir_lite.backends.cuda.host import host_source, weights_file
 from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.ir import run_reference
-from mlir_lite.passes.lower import lower
+from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cuda_pipeline
-from mlir_lite.passes.plan_memory import plan_memory
 from mlir_lite.types import Array
 
 from .compiled import card

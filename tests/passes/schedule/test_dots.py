@@ -14,9 +14,9 @@ from mlir_lite import Function, Value, bf16, f32, i8, i32, u8
 from mlir_lite.backends.llvm.backend import CpuBackend, cpu_target
 from mlir_lite.ir import run_reference
 from mlir_lite.ops.dots import dot_conv, dot_matmul
-from mlir_lite.passes.handmade import region_kernel
-from mlir_lite.passes.lower import lower
-from mlir_lite.passes.plan_memory import plan_memory
+from mlir_lite.passes.lowering.handmade import region_kernel
+from mlir_lite.passes.lowering.lower import lower
+from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.schedule import schedule
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel

@@ -12,8 +12,8 @@ from mlir_lite import Function, Value, f32, nn
 from mlir_lite.ops.group import Group
 from mlir_lite.ops.panels import panel_matmul
 from mlir_lite.ops.slice import slice_axis
-from mlir_lite.passes.fuse import fuse
-from mlir_lite.passes.handmade import region_kernel
+from mlir_lite.passes.fusion.fuse import fuse
+from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule.products.gated import gates_of
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Kernel, Loop, Space

@@ -16,7 +16,7 @@ from mlir_lite.backends.llvm.emit_private import check_sums, privatise
 from mlir_lite.expr import index
 from mlir_lite.ops.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
-from mlir_lite.passes.handmade import region_kernel
+from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule import schedule
 from mlir_lite.passes.schedule.cost import memory as memory_cost
 from mlir_lite.passes.schedule.cost import model as cost

@@ -1,0 +1,1 @@
+"""Passes that choose how something is computed: convolutions, attention, Strassen's products."""

@@ -1,0 +1,228 @@
+"""conv-gradients: transposed convolutions, which gradients are, as convolutions.
+
+    conv_transpose(x, w)  ->  conv(x, flipped w)
+
+In steps of `s`, each remainder of a result's place has taps of its own: one convolution for each,
+whose results lie between one another. Where the result has few channels, as the image that a
+network sees, they are channels-first: vectors are along rows of pixels, not half empty.
+
+The weight's gradient reads an image padded before.
+
+    conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+
+from ...ir import Function, Value, rewrite, rewrite_all
+from ...ir.rewrite import Pattern
+from ...ops.checkpoint import Barrier
+from ...ops.conv import Conv
+from ...ops.conv_gradient import ConvWeightGradient
+from ...ops.conv_transpose import ConvTranspose
+from ...ops.creation import zeros
+from ...ops.elementwise import emit
+from ...ops.join import concat
+from ...ops.shape import Transpose, expand_dims, reshape, transpose
+from ...ops.slice import flip, pad, slice_axes
+from ...ops.table import TABLE
+from ...ops.windows import order_of
+from ...target import Target
+from ..schedule.cost.model import decide
+from ..schedule.cost.windows import ConvShape, order_cycles, transpose_cycles
+
+
+def conv_gradients(fn: Function, *, target: Target) -> Function:
+    """Write out channels-last transposed convolutions of one group, and pad images once."""
+    return rewrite_all(fn, [pad_image_once, as_convolutions(target)], TABLE, fuel=1)
+
+
+@rewrite(ConvWeightGradient)
+def pad_image_once(op: ConvWeightGradient) -> Value | None:
+    """conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)"""
+    if op.layout == "nchw" or not any(low or high for low, high in op.padding):
+        return None
+    widths = ((0, 0), (0, 0), *op.padding)
+    padded = pad(op.x, [widths[axis] for axis in order_of(op.layout, op.x.rank)])
+    return emit(replace(op, x=padded, padding=((0, 0),) * len(op.padding)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Along one axis, the results whose place has one remainder: `count` of them, the `taps` that
+    reach them in the order of a convolution, and the padding it takes."""
+
+    count: int
+    taps: range
+    padding: tuple[int, int]
+
+
+def as_convolutions(target: Target) -> Pattern:
+    @rewrite(ConvTranspose)
+    def convolve(op: ConvTranspose) -> Value | None:
+        """conv_transpose(x, w)  ->  conv(x, flipped w), or one for each remainder of the steps"""
+        plain = op.layout == "nhwc" and op.groups == 1 and set(op.dilations) == {1}
+        if not plain or not op.x.type.is_static or not op.infer().elements:
+            return None
+        sizes = op.infer().static_shape[1:-1]
+        along = [_parts(op, axis, size) for axis, size in enumerate(sizes)]
+        places = {
+            place: [parts[at] for parts, at in zip(along, place, strict=True)]
+            for place in product(*map(range, op.strides))
+        }
+        if _better_first(op, list(places.values()), target):
+            x, margins = _channels_first(op, along)
+            made = {place: _conv_first(op, x, margins, parts) for place, parts in places.items()}
+            y = _between(made, (), op.strides, sizes, 2)
+            return transpose(y, order_of("nhwc", y.rank))
+        made = {place: _conv(op, parts) for place, parts in places.items()}
+        return _between(made, (), op.strides, sizes, 1)
+
+    return convolve
+
+
+def _better_first(
+    op: ConvTranspose, places: Sequence[Sequence[_Part]], target: Target
+) -> bool:
+    """Whether vectors are better those of a row's pixels than of a pixel's channels, which few
+    channels do not fill, even if the input and the result are transposed for that."""
+    batch, *_, inner = op.x.type.static_shape
+    shapes = [
+        ConvShape(
+            batch,
+            tuple(part.count for part in parts),
+            inner,
+            op.infer().static_shape[-1],
+            prod(len(part.taps) for part in parts),
+            op.x.dtype,
+        )
+        for parts in places
+        if all(part.taps and part.count for part in parts)
+    ]
+    first, last = (
+        sum(order_cycles(shape, target, channels_first=order) for shape in shapes)
+        for order in (True, False)
+    )
+    first += transpose_cycles(op.x.type.nbytes + op.infer().nbytes, target)
+    filters = "x".join(map(str, op.weight.type.static_shape))
+    steps = "x".join(map(str, op.strides))
+    problem = f"transposed conv {op.x.type} by {filters} in steps of {steps}"
+    order = decide(problem, "order", {"channels last": last, "channels first": first}, target)
+    return order == "channels first"
+
+
+def _parts(op: ConvTranspose, axis: int, size: int) -> list[_Part]:
+    """Result `s * q + r` has the sum over taps `t` of element `q + (r + low - t) / s`, where that
+    is whole."""
+    taps, step = op.weight.type.static_shape[2 + axis], op.strides[axis]
+    low, _ = op.padding[axis]
+    (inner,) = op.x.type.static_shape[1 + axis : 2 + axis]
+    found = []
+    for remainder in range(step):
+        count = -(-(size - remainder) // step)
+        own = range((remainder + low) % step, taps, step)
+        if not own or count <= 0:
+            found.append(_Part(max(0, count), range(0), (0, 0)))
+            continue
+        # The last tap, the first of the convolution, reads this element for the first result.
+        first = (remainder + low - own[-1]) // step
+        high = first + count + len(own) - 1 - inner
+        found.append(_Part(count, own[::-1], (-first, high)))
+    return found
+
+
+def _conv(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
+    """The results of one remainder along each axis."""
+    if not all(part.taps and part.count for part in parts):
+        shape = (op.x.shape[0], *(part.count for part in parts), op.infer().shape[-1])
+        return zeros(shape, op.x.dtype)
+    cut = tuple((min(0, low), min(0, high)) for low, high in (part.padding for part in parts))
+    x = pad(op.x, ((0, 0), *cut, (0, 0)))
+    padding = tuple((max(0, low), max(0, high)) for low, high in (part.padding for part in parts))
+    ones = (1,) * len(parts)
+    return emit(Conv(x, _filters(op, parts), ones, padding, ones, layout="nhwc"))
+
+
+def _channels_first(
+    op: ConvTranspose, along: Sequence[Sequence[_Part]]
+) -> tuple[Value, Sequence[int]]:
+    """The input channels-first, padded for all remainders at once, and how much at the start."""
+    margins, ends = (
+        [max(0, *(part.padding[end] for part in parts)) for parts in along] for end in (0, 1)
+    )
+    widths = list(zip(margins, ends, strict=True))
+    match op.x.op:
+        case Transpose(x=first, perm=perm) if perm == order_of("nhwc", first.rank):
+            return _apart(pad(first, ((0, 0), (0, 0), *widths))), margins
+    padded = _apart(pad(op.x, ((0, 0), *widths, (0, 0))))
+    return _apart(transpose(padded, (0, padded.rank - 1, *range(1, padded.rank - 1)))), margins
+
+
+def _apart(value: Value) -> Value:
+    """A value that lies in memory in the order in which it is read again and again."""
+    return emit(Barrier(value))
+
+
+def _conv_first(
+    op: ConvTranspose, x: Value, margins: Sequence[int], parts: Sequence[_Part]
+) -> Value:
+    """As `_conv`, of part of the padded input."""
+    channels = op.infer().shape[-1]
+    if not all(part.taps and part.count for part in parts):
+        return zeros((x.shape[0], channels, *(part.count for part in parts)), x.dtype)
+    starts = [margin - part.padding[0] for margin, part in zip(margins, parts, strict=True)]
+    sizes = [part.count + len(part.taps) - 1 for part in parts]
+    part = slice_axes(x, (0, 0, *starts), (*x.shape[:2], *sizes), (1,) * x.rank)
+    ones, none = (1,) * len(parts), ((0, 0),) * len(parts)
+    return emit(Conv(part, _apart(_filters(op, parts)), ones, none, ones, layout="nchw"))
+
+
+def _filters(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
+    """The filters of the taps that reach the results of one remainder."""
+    order = (1, 0, *range(2, op.weight.rank))
+    return transpose(_taps(op.weight, [part.taps for part in parts]), order)
+
+
+def _taps(weight: Value, taps: Sequence[range]) -> Value:
+    """Some taps of a weight along each axis, the last first."""
+    starts = [entry[-1] for entry in taps]
+    steps = [-entry.step for entry in taps]
+    out, inner = weight.shape[:2]
+    kept = slice_axes(
+        weight, (0, 0, *starts), (out, inner, *map(len, taps)), (1, 1, *steps)
+    )
+    return flip(kept, tuple(range(2, weight.rank)))
+
+
+def _between(
+    made: dict[tuple[int, ...], Value],
+    place: tuple[int, ...],
+    strides: Sequence[int],
+    sizes: Sequence[int],
+    first: int,
+) -> Value:
+    """Results of all remainders in their places, the first axes being at `place`; `first` is the
+    first of the axes of images."""
+    axis = len(place)
+    if axis == len(strides):
+        return made[place]
+    step, size = strides[axis], sizes[axis]
+    rows = [_between(made, (*place, at), strides, sizes, first) for at in range(step)]
+    if step == 1:
+        return rows[0]
+    longest = rows[0].type.static_shape[first + axis]
+    widths = [(0, 0)] * rows[0].rank
+    even = []
+    for row in rows:
+        widths[first + axis] = (0, longest - row.type.static_shape[first + axis])
+        even.append(expand_dims(pad(row, widths), first + axis + 1))
+    joined = concat(even, first + axis + 1)
+    shape = list(rows[0].shape)
+    shape[first + axis] = longest * step
+    whole = reshape(joined, shape)
+    widths[first + axis] = (0, size - longest * step)
+    return pad(whole, widths)

@@ -1,0 +1,155 @@
+"""Constant weights of narrow products, packed for instructions that sum several of them at once.
+
+matmul x, %w  ->  dot_matmul pad(x), pack_dots(%w);   conv x, %w  ->  dot_conv pad(x), pack(%w)
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ...ir import Constant, Value, rewrite
+from ...ir.rewrite import Pattern
+from ...ops.body import computing_type
+from ...ops.cast import cast
+from ...ops.conv import Conv
+from ...ops.dots import dot_conv, dot_matmul, pack_dot_filters, pack_dots
+from ...ops.matmul import Matmul
+from ...ops.shape import Transpose, transpose
+from ...ops.slice import Pad, pad
+from ...ops.windows import order_of
+from ...sizes import static
+from ...target import Target
+from ...tile.instructions.table import dot_instruction
+from ...types import DType
+from ..schedule.cost.model import panel_width
+from ..schedule.cost.register_tiles import ProductSizes
+from ..schedule.cost.windows import worth_reading_first
+
+
+def pack_matmul_dots(target: Target) -> Pattern:
+    @rewrite(Matmul)
+    def pack(op: Matmul) -> Value | None:
+        """matmul(x, w)  ->  dot_matmul(pad(x), pack_dots(w)), of constant narrow matrices w"""
+        if not isinstance(op.rhs.op, Constant):
+            return None
+        total = op.infer().dtype
+        product = matmul_by_dots(op.lhs, op.rhs, computing_type(total), target)
+        return None if product is None else cast(product, total)
+
+    return pack
+
+
+def pack_conv_dots(target: Target) -> Pattern:
+    @rewrite(Conv)
+    def pack(op: Conv) -> Value | None:
+        """conv(x, w)  ->  dot_conv(pad(x), pack_dot_filters(w)), of constant narrow filters w"""
+        if not isinstance(op.weight.op, Constant):
+            return None
+        total = op.infer().dtype
+        result = conv_by_dots(op, op.x, op.weight, computing_type(total), target)
+        return None if result is None else cast(result, total)
+
+    return pack
+
+
+def matmul_by_dots(lhs: Value, rhs: Value, wide: DType, target: Target) -> Value | None:
+    """The product of narrow matrices, its sums of the type `wide`; None where the target has no
+    instruction for it, or the sizes do not suit."""
+    together = summed_together(lhs.dtype, rhs.dtype, wide, target)
+    if together is None or not lhs.type.is_static:
+        return None
+    *batch, depth, columns = rhs.type.static_shape
+    if batch and lhs.shape[:-2] != tuple(batch):
+        return None
+    rows = prod(lhs.type.static_shape[len(batch) : -1])
+    if not rows or not columns:
+        return None
+    blocks = -(-depth // together)
+    sizes = ProductSizes(rows, blocks, columns, wide, prod(batch), narrow=rhs.dtype)
+    x = pad(lhs, [*((0, 0),) * (lhs.rank - 1), (0, blocks * together - depth)])
+    packed = pack_dots(rhs, panel_width(sizes, target), together)
+    return dot_matmul(x, packed, columns)
+
+
+def conv_by_dots(
+    conv: Conv, x: Value, weight: Value, wide: DType, target: Target
+) -> Value | None:
+    """A convolution of a narrow input by narrow filters, its windows those of `conv`, its sums of
+    the type `wide`; None where the target has no instruction for it, or it does not suit."""
+    together = summed_together(x.dtype, weight.dtype, wide, target)
+    if together is None or conv.layout != "nhwc" or conv.groups != 1:
+        return None
+    if not x.type.is_static or not x.type.elements:
+        return None
+    _, inner, *kernel = weight.type.static_shape
+    by_channels = prod(kernel) * -(-inner // together)
+    by_taps = inner * prod(kernel[:-1]) * -(-kernel[-1] // together)
+    first = _lying_first(x, target)
+    if first is not None and conv.dilations[-1] == 1 and by_taps <= by_channels:
+        sizes = _sizes(conv, by_taps, wide, weight)
+        packed = pack_dot_filters(_rows_last(weight), panel_width(sizes, target), together)
+        padded = _padded_rows(conv, first, sizes.rows, together)
+        return dot_conv(padded, packed, sizes.columns, conv.strides, conv.dilations, "nchw")
+    sizes = _sizes(conv, by_channels, wide, weight)
+    padded = _padded(x, [(0, 0), *conv.padding, (0, -inner % together)])
+    packed = pack_dot_filters(weight, panel_width(sizes, target), together)
+    return dot_conv(padded, packed, sizes.columns, conv.strides, conv.dilations)
+
+
+def _rows_last(weight: Value) -> Value:
+    """Filters whose taps of a row stand where channels do: these are summed together."""
+    return transpose(weight, (0, weight.rank - 1, *range(1, weight.rank - 1)))
+
+
+def _padded_rows(conv: Conv, first: Value, windows: int, together: int) -> Value:
+    """Channels-first images with the padding of `conv` around them, and room beside the last of
+    the `windows` of a row for the taps that fill up a sum."""
+    taps = static(conv.weight.shape)[-1]
+    reach = (windows - 1) * conv.strides[-1] + taps + -taps % together
+    *others, (low, high) = conv.padding
+    high = max(high, reach - low - static(first.shape)[-1])
+    return _padded(first, [(0, 0), (0, 0), *others, (low, high)])
+
+
+def _sizes(conv: Conv, depth: int, wide: DType, weight: Value) -> ProductSizes:
+    """The problem that a convolution is, each sum of `depth` steps."""
+    *windows, rows, columns = static(conv.infer().shape)
+    return ProductSizes(rows, depth, columns, wide, windows=prod(windows), narrow=weight.dtype)
+
+
+def _lying_first(x: Value, target: Target) -> Value | None:
+    """The channels-first images that `x` is a transpose of, padded as it is; None where there are
+    none, or these are not well read so."""
+    match x.op:
+        case Transpose(x=first, perm=perm) if (
+            perm == order_of("nhwc", first.rank) and worth_reading_first(first.type, target)
+        ):
+            return first
+        case Pad(x=inner, mode="constant", value=value, low=low, high=high):
+            found = _lying_first(inner, target)
+            if found is None:
+                return None
+            widths = list(zip(low, high, strict=True))
+            return pad(found, [widths[0], widths[-1], *widths[1:-1]], value=value)
+    return None
+
+
+def summed_together(left: DType, right: DType, total: DType, target: Target) -> int | None:
+    """How many products of two such elements an instruction of the target adds to a total at
+    once; None where it has none for them."""
+    found = dot_instruction(total, left, right)
+    if found is None or found.name not in target.dot_instructions:
+        return None
+    return found.params[-1].shape[-1]
+
+
+def _padded(x: Value, widths: list[tuple[int, int]]) -> Value:
+    """`x` with zeros around it, in one step with what is around it already: the added channels meet
+    zeros only, so it does not matter what they hold."""
+    *around, channels = widths
+    match x.op:
+        case Pad(x=inner, mode="constant", value=value) if not any(map(any, around)):
+            low, high = list(x.op.low), list(x.op.high)
+            high[-1] = high[-1] + channels[1]
+            return pad(inner, list(zip(low, high, strict=True)), value=value)
+    return pad(x, widths)

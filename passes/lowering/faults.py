@@ -1,0 +1,106 @@
+"""Checks of the data that an operation's operands must fulfil, or of what its results say: kernels
+that run before it, or after it.
+
+    for i0: if indices[i0] >= 5 or indices[i0] < -5: status[0] = 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ...expr import INDEX, Expr, Var, index, loads_of
+from ...ir import Op, Value
+from ...sizes import Shape, static
+from ...tile.nodes import Block, Buffer, If, Kernel, Ref, Store
+from ...tile.tree import loops_over, tidy
+from .bodies import Recorded
+
+STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
+
+
+def check_kernel(op: Op, name: str, status: int) -> tuple[Kernel, str] | None:
+    """A kernel that writes `status` where the operands' data is a fault of the operation, and what
+    the fault is; None for an operation without faults. Its parameters are `fault_operands`."""
+    fault = _recorded_fault(op)
+    if fault is None:
+        return None
+    return _checking(fault, name, fault_operands(op), op.operands, op.fault_shape, status)
+
+
+def failure_kernel(
+    op: Op, results: Sequence[Value], name: str, status: int
+) -> tuple[Kernel, str] | None:
+    """As `check_kernel`, of an operation's results; its parameters are `failure_results`."""
+    failure = _recorded_failure(op, results)
+    if failure is None:
+        return None
+    read = failure_results(op, results)
+    return _checking(failure, name, read, results, results[-1].shape, status)
+
+
+_Recorded: TypeAlias = tuple[tuple[Var, ...], Expr, str]  # axes, condition, message
+
+
+def _checking(
+    found: _Recorded,
+    name: str,
+    read: Sequence[Value],
+    values: Sequence[Value],
+    shape: Shape,
+    status: int,
+) -> tuple[Kernel, str]:
+    """A kernel that asks a condition on `values`, of which it reads some, over a shape."""
+    at, condition, message = found
+    block: Block = (If(condition, (Store(Ref(STATUS, (index(0),)), index(status)),)),)
+    block = loops_over(zip((axis.name for axis in at), static(shape), strict=True), block)
+    places = list(dict.fromkeys(values))
+    params = [
+        Buffer(f"x{places.index(value)}", value.dtype, value.type.static_shape) for value in read
+    ]
+    kernel = Kernel(name, (*params, Buffer(STATUS, INDEX, (1,))), (STATUS,), block)
+    return tidy(kernel), message
+
+
+def fault_operands(op: Op) -> tuple[Value, ...]:
+    """The operands whose data an operation's faults depend on."""
+    fault = _recorded_fault(op)
+    if fault is None:
+        return ()
+    return _read(fault[1], op.operands)
+
+
+def failure_results(op: Op, results: Sequence[Value]) -> tuple[Value, ...]:
+    """The results that an operation's failures depend on."""
+    failure = _recorded_failure(op, results)
+    return () if failure is None else _read(failure[1], results)
+
+
+def _read(condition: Expr, values: Sequence[Value]) -> tuple[Value, ...]:
+    """Those of the values that a condition reads."""
+    read = {load.buffer for load in loads_of(condition)}
+    places = enumerate(dict.fromkeys(values))
+    return tuple(value for place, value in places if f"x{place}" in read)
+
+
+def _recorded_failure(op: Op, results: Sequence[Value]) -> _Recorded | None:
+    """The axes, the condition and the message of what an operation may find wrong."""
+    if not type(op).has("failure") or 0 in results[-1].shape:
+        return None
+    stand_ins = [Recorded(f"x{place}", value.type) for place, value in enumerate(results)]
+    at = tuple(Var(INDEX, f"i{axis}") for axis in range(results[-1].rank))
+    found = op.failure(at, *stand_ins)
+    return None if found is None else (at, *found)
+
+
+def _recorded_fault(op: Op) -> _Recorded | None:
+    """The axes, the condition and the message of an operation's fault."""
+    if not type(op).has("fault") or 0 in op.fault_shape:
+        return None
+    stand_ins = {
+        value: Recorded(f"x{place}", value.type)
+        for place, value in enumerate(dict.fromkeys(op.operands))
+    }
+    at = tuple(Var(INDEX, f"i{axis}") for axis in range(len(op.fault_shape)))
+    found = op.fault(at, *op.arguments(stand_ins))
+    return None if found is None else (at, *found)

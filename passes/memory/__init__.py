@@ -1,0 +1,1 @@
+"""Where buffers lie: lifetimes, allocation in one arena, results in place of parameters."""

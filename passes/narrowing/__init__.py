@@ -1,0 +1,1 @@
+"""Passes that multiply narrower numbers: bf16, integers of quantised tensors."""

@@ -1,0 +1,127 @@
+"""narrow-factors: factors of f32 products in the form that a card multiplies, where that costs
+nothing: rounded if the precision allows it, constants when the program is built, others where they
+are computed or brought into another order; constants of TF32 with their terms side by side.
+
+matmul %x, %w        ->  matmul %x, cast(%w.bf16) {dtype = f32}
+matmul relu(%x), %w  ->  matmul cast(barrier(cast(relu(%x)) {dtype = bf16})) {dtype = f32}, %w
+matmul relu(%x), %w  ->  matmul tf32_cut(barrier(tf32(relu(%x)))), %w
+matmul %x, %w        ->  matmul %x, transpose(tf32_cut(%w.turned)) {perm = [1, 0]}
+
+What is left of it is done before the product or where the factor is read. One that something else
+uses than products stays as it is, rather than being there twice.
+"""
+
+from __future__ import annotations
+
+from ...ir import Builder, Constant, Function, Op, Value, users_of
+from ...ops.blocked_attention import BlockedAttention
+from ...ops.cast import Cast, cast
+from ...ops.checkpoint import Barrier
+from ...ops.conv import Conv
+from ...ops.elementwise import Elementwise, emit
+from ...ops.matmul import Matmul
+from ...ops.panels import PackFilters, PanelConv, PanelMatmul
+from ...ops.shape import Reshape, Transpose, reshape, transpose
+from ...ops.table import TABLE
+from ...ops.tf32 import Tf32, Tf32Cut
+from ...target import Gpu, Target
+from ...types import f32
+from ..simplify.constant_fold import as_constant
+
+_CONVOLUTIONS = (Conv, PanelConv)
+_PRODUCTS = (Matmul, PanelMatmul, *_CONVOLUTIONS)
+_COMPUTED = (Elementwise, PackFilters, BlockedAttention, *_PRODUCTS)
+_TOGETHER = 4  # terms of TF32 that are copied at once
+
+
+def narrow_factors(fn: Function, *, target: Target) -> Function:
+    """Nothing where factors of f32 products are not rounded."""
+    gpu = target.gpu
+    if gpu is None or gpu.factors == "f32":
+        return fn
+    used, narrow = users_of(fn), gpu.narrow_factors is not None
+    multiplied = {
+        value
+        for value, nodes in used.items()
+        if all(_is_product(node.op, narrow) for node in nodes)
+    } - set(fn.results)
+    # What is seen in another shape alone is rounded before that.
+    viewed = {value for value, nodes in used.items() if len(nodes) == 1} - set(fn.results)
+    builder = Builder(TABLE)
+    values: dict[Value, Value] = dict(zip(fn.params, fn.params, strict=True))
+    ready: dict[Value, Value] = {}
+    with builder.active():
+        for node in fn.nodes:
+            op = node.op.map_operands(values.__getitem__)
+            with builder.at(node.location):
+                for value in dict.fromkeys(node.op.operands):
+                    if value not in multiplied or value.dtype != f32:
+                        continue
+                    factor = values[value]
+                    if value not in ready:
+                        is_view = isinstance(value.op, Reshape) and value.op.x in viewed
+                        ready[value] = _ready(op, factor, gpu, is_view=is_view)
+                    op = _replaced(op, factor, ready[value])
+                results = builder.again(node, op)
+            values.update(zip(node.results, results, strict=True))
+    return builder.remade(fn, [values[result] for result in fn.results])
+
+
+def _is_product(op: Op, narrow: bool) -> bool:
+    """Whether an operation rounds its factors: those of a vector only if they are `narrow` then."""
+    is_of_vector = isinstance(op, Matmul) and op.lhs.shape[-2] == 1
+    return isinstance(op, _PRODUCTS) and (narrow or not is_of_vector)
+
+
+def _replaced(op: Op, factor: Value, ready: Value) -> Op:
+    return op.map_operands(lambda value: ready if value is factor else value)
+
+
+def _ready(op: Op, factor: Value, gpu: Gpu, *, is_view: bool) -> Value:
+    """A factor of a product as the card multiplies it; perhaps a view of what has no other use."""
+    turned = gpu.narrow_factors is None and _is_turned(op, factor)
+    perm = (*range(factor.rank - 2), factor.rank - 1, factor.rank - 2)
+    if isinstance(factor.op, Constant):
+        stored = as_constant(Transpose(factor, perm)) if turned else factor
+        made = _read(as_constant(_rounding(stored, gpu)))
+    elif factor.op is not None and _is_written(op, factor.op):
+        turned = turned and isinstance(factor.op, PackFilters)  # which reads what it is given so
+        written = transpose(factor, perm) if turned else factor
+        made = _read(_kept(written, gpu))
+    elif is_view and isinstance(factor.op, Reshape) and isinstance(factor.op.x.op, _COMPUTED):
+        return _read(reshape(_kept(factor.op.x, gpu), factor.op.shape))
+    else:
+        return factor
+    return transpose(made, perm) if turned else made
+
+
+def _kept(factor: Value, gpu: Gpu) -> Value:
+    """A factor that is rounded by the kernel that computes it, which a barrier parts from the one
+    that reads it."""
+    return emit(Barrier(emit(_rounding(factor, gpu))))
+
+
+def _rounding(factor: Value, gpu: Gpu) -> Op:
+    return Tf32(factor) if gpu.narrow_factors is None else Cast(factor, gpu.narrow_factors)
+
+
+def _read(rounded: Value) -> Value:
+    """What is multiplied of a rounded factor in memory."""
+    return emit(Tf32Cut(rounded)) if rounded.dtype == f32 else cast(rounded, f32)
+
+
+def _is_written(op: Op, factor: Op) -> bool:
+    """Whether a kernel writes a factor in any case. A transpose may be done where it is read, but
+    not where windows read it many times."""
+    if isinstance(factor, Transpose):
+        return isinstance(op, _CONVOLUTIONS)
+    return isinstance(factor, _COMPUTED)
+
+
+def _is_turned(op: Op, factor: Value) -> bool:
+    """Whether terms, which a factor has before its columns, are to be neighbours."""
+    match op:
+        case Matmul(rhs=right) | PanelConv(panels=right):
+            terms = factor.shape[-2]
+            return right is factor and isinstance(terms, int) and terms % _TOGETHER == 0
+    return False

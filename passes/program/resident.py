@@ -1,0 +1,88 @@
+"""Loops that read the same arrays in every turn find them in a cache: kernels need not ask ahead,
+and read them back and forth.
+
+    loop turn in 0..128 {                        loop turn in 0..128 {
+      call @product(%x + 8 * turn, ..)      ->     call @product_near(%x + 8 * turn, ..) alternating
+
+A kernel by itself is scheduled for weights that come from memory, and asks for them ahead of time.
+What the last turn has left in the third cache the processor fetches in time by itself, and the
+requests take the place of loads.
+
+Of arrays larger than the second cache nothing is left there when a turn begins where the last one
+did. One that begins where that ended finds as much as the cache holds: a seventh less time for an
+LSTM of batch 1, whose weights are four times as large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from ...target import Target
+from ...text import fresh_name
+from ...tile.instructions.table import prefetch_name
+from ...tile.nodes import Block, Call, Kernel, Space, Stmt
+from ...tile.program import CallStep, LoopStep, Program, Step, with_steps
+from ...tile.traverse import map_blocks
+from ...tile.tree import is_dealt
+
+_FEWEST_TURNS = 4
+_SHARE = 2  # of the third cache, for what is read again and again
+
+
+def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:
+    """The program with such kernels in its loops, and for each that is new the one it is of."""
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    names, variants = set(kernels), dict[tuple[str, frozenset[str]], str]()
+    sizes = {slot.name: slot.type.nbytes for slot in program.slots}
+
+    def near(call: CallStep, kept: Collection[str]) -> CallStep:
+        kernel = kernels[call.kernel]
+        pairs = zip(kernel.params, call.args, strict=True)
+        params = frozenset(param.name for param, view in pairs if view.slot in kept)
+        silent = _silent(kernel, params)
+        read = sum(sizes[slot] for slot in {view.slot for view in call.args}.intersection(kept))
+        call = replace(call, alternating=2 * read > target.l2_bytes and is_dealt(kernel))
+        if silent == kernel:
+            return call
+        key = (call.kernel, params)
+        if key not in variants:
+            variants[key] = fresh_name(f"{call.kernel}_near", names)
+            kernels[variants[key]] = replace(silent, name=variants[key])
+        return replace(call, kernel=variants[key])
+
+    def visit(step: Step) -> Step:
+        if not isinstance(step, LoopStep):
+            return step
+        step = replace(step, body=tuple(map(visit, step.body)))
+        calls = [inner for inner in step.body if isinstance(inner, CallStep)]
+        kept = {view.slot for call in calls for view in call.args if not view.strides}
+        fits = sum(sizes[slot] for slot in kept) * _SHARE <= target.l3_bytes
+        if step.count < _FEWEST_TURNS or not fits:
+            return step
+        body = [near(inner, kept) if isinstance(inner, CallStep) else inner for inner in step.body]
+        return replace(step, body=tuple(body))
+
+    steps = tuple(map(visit, program.steps))
+    made = with_steps(program, steps, kernels.values())
+    originals = {new: old for (old, _), new in variants.items()}
+    return (made if steps != program.steps else program), originals
+
+
+def _silent(kernel: Kernel, params: Collection[str]) -> Kernel:
+    """The kernel without requests for these parameters. One of blocks keeps its own: the few rows
+    that meet a matrix there do not hide how the next one arrives."""
+    if any(buffer.space is Space.SHARED for buffer in kernel.locals):
+        return kernel
+
+    def visit(block: Block) -> Block:
+        return tuple(map_blocks(stmt, visit) for stmt in block if not _asks(stmt, kernel, params))
+
+    return kernel.with_body(visit(kernel.body))
+
+
+def _asks(stmt: Stmt, kernel: Kernel, params: Collection[str]) -> bool:
+    if not isinstance(stmt, Call):
+        return False
+    asked = [window.buffer for window in stmt.windows if window.buffer in params]
+    return any(stmt.callee == prefetch_name(kernel.buffers[name].dtype) for name in asked)

@@ -1,0 +1,64 @@
+"""What follows a step that threads share is shared, too, where it moves much: its data lie in the
+caches of all of them.
+
+    call @product(%a, %b, %c)             call @product(%a, %b, %c)
+    call @pad(%c, %padded)          ->    call @pad_shared(%c, %padded)
+    call @conv(%padded, %d, %e)           call @conv(%padded, %d, %e)
+
+A kernel by itself is dealt to threads where its arithmetic pays for waking them. Here they are
+awake, and the arithmetic is not what takes the time: a lone thread would fetch from the others'
+caches what they have written, and they would fetch from its cache what they read next, each line
+when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...target import Target
+from ...text import fresh_name
+from ...tile.analyses.count import work_of
+from ...tile.nodes import Kernel
+from ...tile.program import CallStep, Program, Step, with_steps
+from ...tile.tree import is_dealt
+from ..schedule.cost.model import worth_sharing_moves
+from ..schedule.loops import share
+
+
+def share_moves(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:
+    """The program with such kernels, and for each that is new the one it is of."""
+    if target.gpu is not None:
+        return program, {}
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    names, variants = set(kernels), dict[str, str]()
+
+    def visit(place: int, step: Step) -> Step:
+        before = program.steps[place - 1] if place else None
+        if not isinstance(step, CallStep) or not isinstance(before, CallStep):
+            return step
+        kernel = kernels[step.kernel]
+        found = _shared(kernel, target) if is_dealt(kernels[before.kernel]) else kernel
+        if found == kernel:
+            return step
+        if step.kernel not in variants:
+            variants[step.kernel] = fresh_name(f"{step.kernel}_shared", names)
+            kernels[variants[step.kernel]] = replace(found, name=variants[step.kernel])
+        return replace(step, kernel=variants[step.kernel])
+
+    steps = tuple(visit(place, step) for place, step in enumerate(program.steps))
+    made = with_steps(program, steps, kernels.values())
+    return (made if variants else program), {new: old for old, new in variants.items()}
+
+
+def _shared(kernel: Kernel, target: Target) -> Kernel:
+    """A kernel dealt to threads; itself where it is already, or should or can not be."""
+    if is_dealt(kernel) or not worth_sharing_moves(_moved(kernel), target):
+        return kernel
+    return share(kernel, replace(target, parallel_cycles=0))
+
+
+def _moved(kernel: Kernel) -> int:
+    """Distinct bytes that a kernel reads and writes, at most."""
+    found = work_of(kernel).accesses
+    return sum(min(p.elements, found[p.name]) * p.dtype.bytes for p in kernel.params)

@@ -1,0 +1,77 @@
+"""What follows a shared step and moves much is shared; small moves and those of inputs are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.backends.llvm.backend import cpu_target
+from mlir_lite.passes.lowering.lower import lower
+from mlir_lite.passes.pipelines import cpu_pipeline
+from mlir_lite.passes.program.share_moves import share_moves
+from mlir_lite.target import named_target
+from mlir_lite.tile.program import Program
+
+TARGET = cpu_target("cpu:avx512", 1)[0]
+
+
+def padded(x: Value) -> Value:
+    return ml.pad(x, ((1, 1), (2, 1)))
+
+
+def of_product(rows: int) -> Function:
+    """The pad of a product that is shared; its rows decide how much the pad moves."""
+    return ml.function(f32[rows, 4096], f32[4096, 256])(lambda x, w: padded(x @ w))
+
+
+def lowered(fn: Function) -> Program:
+    for step in cpu_pipeline(TARGET):
+        fn = step.run(fn)
+    return lower(fn, TARGET).program
+
+
+def shared(fn: Function) -> list[bool]:
+    """Whether each pad in order is dealt to threads."""
+    program = lowered(fn)
+    return [
+        "parallel" in str(program.kernel(call.kernel))
+        for call in program.calls
+        if call.label.endswith("pad")
+    ]
+
+
+@pytest.mark.parametrize(("rows", "is_shared"), [(200, True), (20, False)])
+def test_a_pad_of_what_threads_computed_is_shared_if_it_moves_much(
+    rows: int, is_shared: bool
+) -> None:
+    assert shared(of_product(rows)) == [is_shared]
+
+
+def test_a_pad_of_an_input_is_not_shared() -> None:
+    assert shared(ml.function(f32[200, 256])(padded)) == [False]
+
+
+def test_a_pad_after_what_one_thread_computed_is_not_shared() -> None:
+    fn = ml.function(f32[200, 256], f32[256, 1])(lambda x, w: (x @ w, padded(x))[::-1])
+    assert shared(fn) == [False]
+
+
+def test_programs_of_cards_stay_as_they_are() -> None:
+    card = named_target("cuda:sm_90")
+    assert card is not None
+    program = lowered(of_product(200))
+    assert share_moves(program, card) == (program, {})
+
+
+def test_the_elements_are_the_same_at_any_number_of_threads() -> None:
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(shape, np.float32) for shape in ((200, 4096), (4096, 256)))
+    runs = (ml.compile(of_product(200), threads=count) for count in (1, 2))
+    alone, together = (np.asarray(run(x, w)) for run in runs)
+    np.testing.assert_array_equal(alone, together)
+    wanted = x.astype("f8") @ w
+    allowed = 8 * np.finfo("f4").eps * np.abs(wanted).max()  # as for any f32 result
+    assert np.abs(alone[1:-1, 2:-1] - wanted).max() <= allowed
+    assert not alone[0].any() and not alone[-1].any() and not alone[:, :2].any()
