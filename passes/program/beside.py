@@ -19,8 +19,8 @@ becomes
       call @step(%state, %u, %rows + 7680 + 64 * turn, %state)
     }
 
-A loop whose weights do not stay in the second cache reads them anew in each turn, which leaves most
-of the multiply-adds idle.
+A loop whose weights do not stay in the nearest cache reads them anew in each turn, and waits: from
+the last cache as from the second, which leaves most of the multiply-adds idle.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ class _Placing:
                     return
 
     def _beside(self, call: CallStep, taken: RowsTaken) -> Beside | None:
-        """The product in the kernel of a call, if that reads more in every turn than a cache that
-        is near holds."""
+        """The product in the kernel of a call, if that reads so much in every turn that it waits
+        for it longer than another product's share takes to be dealt out."""
         kernel = self.kernels[call.kernel]
         pairs = zip(kernel.params, call.args, strict=True)
         kept = {v.slot for param, v in pairs if not v.strides and param.name not in kernel.outputs}
         read = sum(self.program.slot(name).type.nbytes for name in kept)
-        if read <= self.target.l2_bytes:
+        if 2 * read <= self.target.l2_bytes:
             return None
         name = fresh_name(f"{call.kernel}_beside", self.names)
         return place_beside(taken.shared, kernel, read, name, self.target)

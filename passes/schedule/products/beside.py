@@ -19,7 +19,7 @@ from ....tile.steps.interleave import Pieces, interleave, pieces_of
 from ....tile.steps.nests import privatise
 from ....tile.steps.part import Part, part_of
 from ..analysis import Product, as_product, nests_of
-from ..cost.model import CACHE_SPEED, decide
+from ..cost.model import CACHE_SPEED, PANELS, decide
 from ..cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
 from ..recipes import prepared, schedule
 from ..single import collapse_nest
@@ -150,8 +150,8 @@ def _has_time(shared: SharedProduct, kernel: Kernel, read: int, target: Target) 
 def _shares(
     shared: SharedProduct, kernel: Kernel, pieces: Pieces, target: Target
 ) -> Iterator[Share]:
-    """Shares whose tiles have room in the registers beside the kernel's own, and whose pieces fit
-    the kernel's."""
+    """Shares whose tiles have room in the registers beside the kernel's own, and are enough to be
+    dealt to threads in pieces that fit the kernel's."""
     lanes, sizes = target.lanes(shared.sizes.dtype), shared.sizes
     held = [buffer for buffer in kernel.locals if buffer.space is Space.REGISTER]
     own = sum(-(-buffer.elements * buffer.dtype.bytes // target.vector_bytes) for buffer in held)
@@ -165,7 +165,7 @@ def _shares(
             even = columns % tile.columns == 0 and (sizes.panel or columns) % tile.columns == 0
             room = own + rows * vectors + vectors + BROADCASTS <= target.vector_registers
             count = columns // tile.columns
-            if even and room and count > 1 and pieces.hold(count, sizes.depth):
+            if even and room and count >= PANELS and pieces.hold(count, sizes.depth):
                 yield Share(turns, tile)
 
 

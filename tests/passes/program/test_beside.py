@@ -14,11 +14,14 @@ from mlir_lite.backends.llvm.backend import cpu_target
 from mlir_lite.passes.lowering.lower import Lowered, lower
 from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cpu_pipeline
+from mlir_lite.passes.schedule.cost.model import PANELS
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_program
 from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.nodes import Loop
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.tile.program import CallStep, LoopStep, Program
+from mlir_lite.tile.tree import extent_of
 
 HIDDEN = 64
 # Caches so small that weights of some 64 KiB leave the second, and are read again from the last.
@@ -94,6 +97,19 @@ def test_results_are_those_of_the_references(layer: Layer, steps: int, batch: in
     np.testing.assert_allclose(got, ml.evaluate(fn, x), rtol=1e-4, atol=1e-6)
 
 
+def test_weights_of_half_the_second_cache_are_waited_for_too() -> None:
+    target = replace(TARGET, l2_bytes=128 << 10)  # twice the weights
+    assert not beside(lowered(recurrent(lstm, 32), target).program)
+    assert beside(lowered(recurrent(lstm, 32), replace(target, l2_bytes=100 << 10)).program)
+
+
+def test_shares_are_tiles_enough_for_threads() -> None:
+    program = lowered(recurrent(lambda: nn.RNN(24, 256), 32)).program
+    (both,) = (kernel for kernel in program.kernels if "_beside" in kernel.name)
+    (loop,) = both.body
+    assert isinstance(loop, Loop) and extent_of(loop) >= PANELS
+
+
 def test_two_directions_are_two_loops_with_their_products() -> None:
     fn = recurrent(lambda: nn.LSTM(24, HIDDEN, bidirectional=True), 32)
     program = lowered(fn).program
@@ -119,26 +135,26 @@ def test_too_few_turns_or_too_many_rows_do(steps: int, batch: int) -> None:
 def test_rows_that_something_else_reads_are_computed_at_once() -> None:
     random = np.random.default_rng(0)
     weights = {
-        "w": random.standard_normal((24, 128)).astype("f4"),
-        "u": random.standard_normal((64, 128)).astype("f4"),
+        "w": random.standard_normal((24, 256)).astype("f4"),
+        "u": random.standard_normal((128, 256)).astype("f4"),
     }
 
     def loop(x: Value, w: Value, u: Value) -> tuple[Value, Value]:
         def step(h: Value, row: Value) -> tuple[Value, Value]:
             gates = ml.tanh(row + h @ u)
-            new = gates[:, :64] + gates[:, 64:]
+            new = gates[:, :128] + gates[:, 128:]
             return new, new
 
-        rows = ml.reshape(ml.reshape(x, (32, 24)) @ w, (32, 1, 128))
-        _, states = ml.scan(step, ml.zeros((1, 64)), rows)
+        rows = ml.reshape(ml.reshape(x, (32, 24)) @ w, (32, 1, 256))
+        _, states = ml.scan(step, ml.zeros((1, 128)), rows)
         assert isinstance(states, Value)
         return states, rows
 
-    @ml.function(f32[32, 1, 24], f32[24, 128], f32[64, 128])
+    @ml.function(f32[32, 1, 24], f32[24, 256], f32[128, 256])
     def alone(x: Value, w: Value, u: Value) -> Value:
         return loop(x, w, u)[0]
 
-    @ml.function(f32[32, 1, 24], f32[24, 128], f32[64, 128])
+    @ml.function(f32[32, 1, 24], f32[24, 256], f32[128, 256])
     def read(x: Value, w: Value, u: Value) -> Value:
         states, rows = loop(x, w, u)
         return states + ml.sum(rows)

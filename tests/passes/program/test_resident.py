@@ -83,18 +83,19 @@ def alternating(program: Program) -> list[str]:
     return [step.kernel for step in program.calls if step.alternating]
 
 
-@pytest.mark.parametrize("l2_bytes, found", [(1 << 20, 1), (4 << 20, 0)])
+@pytest.mark.parametrize("l2_bytes, found", [(1 << 20, True), (4 << 20, False)])
 def test_weights_larger_than_the_second_cache_are_read_back_and_forth(
-    l2_bytes: int, found: int
+    l2_bytes: int, found: bool
 ) -> None:
     program = lowered(lstm(16), 32 << 20, replace(TARGET, l2_bytes=l2_bytes))  # a MiB of weights
-    assert len(alternating(program)) == found
+    assert bool(alternating(program)) == found
     assert parse_program(str(program)) == program
 
 
 def test_pieces_of_steps_are_worth_fewer_cycles_than_elsewhere() -> None:
     """Threads are awake between them."""
-    program = lowered(lstm(16), 32 << 20, replace(TARGET, parallel_cycles=1 << 40))
+    busy = replace(TARGET, parallel_cycles=1 << 40, peak_flops=1e9)  # nothing is put beside them
+    program = lowered(lstm(16), 32 << 20, busy)
     (loop,) = (step for step in program.steps if isinstance(step, LoopStep))
     dealt = [kernel.name for kernel in program.kernels if "parallel" in str(kernel)]
     assert dealt == alternating(program) and len(loop.body) > 1
