@@ -105,6 +105,7 @@ from .shape import (
 )
 from .slice import flip, pad
 from .softmax import log_softmax, softmax
+from .sort import argsort, sort, topk
 from .statistics import logsumexp, norm_l1, norm_l2, std, var
 from .table import TABLE
 from .trigonometry import (
@@ -159,6 +160,7 @@ __all__ = [
     "arctanh",
     "argmax",
     "argmin",
+    "argsort",
     "attention",
     "average_pool",
     "batch_norm",
@@ -288,6 +290,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -301,6 +304,7 @@ __all__ = [
     "tanh",
     "thresholded_relu",
     "tile",
+    "topk",
     "transpose",
     "tril",
     "triu",

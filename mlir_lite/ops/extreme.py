@@ -88,8 +88,7 @@ def argmax(
     select_last_index: bool = False,
 ) -> Value:
     """The index of the largest element along an axis, by default of the flattened tensor."""
-    value, place = _searched(x, axis, keepdims)
-    return emit(Argmax(value, place, keepdims, select_last_index))
+    return _searched(Argmax, x, axis, keepdims, select_last_index)
 
 
 def argmin(
@@ -100,16 +99,17 @@ def argmin(
     select_last_index: bool = False,
 ) -> Value:
     """The index of the smallest element along an axis, by default of the flattened tensor."""
-    value, place = _searched(x, axis, keepdims)
-    return emit(Argmin(value, place, keepdims, select_last_index))
+    return _searched(Argmin, x, axis, keepdims, select_last_index)
 
 
-def _searched(x: Operand, axis: int | None, keepdims: bool) -> tuple[Value, int]:
+def _searched(
+    kind: type[ArgExtreme], x: Operand, axis: int | None, keepdims: bool, last: bool
+) -> Value:
     value = as_value(x)
     if axis is not None:
-        return value, normal_axis(axis, value.rank)
-    check(not keepdims, "keepdims needs an axis")
-    return reshape(value, (product(value.shape),)), 0
+        return emit(kind(value, normal_axis(axis, value.rank), keepdims, last))
+    found = emit(kind(reshape(value, (product(value.shape),)), 0, False, last))
+    return reshape(found, (1,) * value.rank) if keepdims else found
 
 
 OPS: tuple[type[Op], ...] = (Argmax, Argmin)

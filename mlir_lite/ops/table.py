@@ -75,6 +75,7 @@ from .shape import OPS as SHAPE
 from .shape import flatten, reshape, squeeze, transpose
 from .slice import OPS as SLICE
 from .softmax import OPS as SOFTMAX
+from .sort import OPS as SORT
 from .statistics import OPS as STATISTICS
 from .statistics import var
 from .strassen import OPS as STRASSEN
@@ -109,6 +110,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     REDUCE,
     STATISTICS,
     EXTREME,
+    SORT,
     CUMULATIVE,
     RECURRENCE,
     MATMUL,

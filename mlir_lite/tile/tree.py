@@ -14,7 +14,7 @@ from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, index, simplify, 
 from ..text import fresh_name
 from .analyses.scopes import loads_in, targets_of
 from .nodes import Accumulate, Async, Block, If, Kernel, Kind, Let, Loop, Ref, Stmt, Store
-from .traverse import expressions_of, map_blocks, map_own, substitute_block, walk
+from .traverse import blocks_of, expressions_of, map_blocks, map_own, substitute_block, walk
 
 
 def base(axis: str) -> str:
@@ -188,13 +188,24 @@ def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:
 
 
 def written_first(block: Block, name: str) -> bool:
-    """Whether the first statement that touches a buffer is a store to it."""
-    for inner in walk(block):
-        own = map_blocks(inner, lambda _: ())
-        uses = [writes for used, _, writes in accesses((own,)) if used == name]
-        if uses:
-            return isinstance(inner, Store) and all(uses)
-    return False
+    """Whether the first statement that touches a buffer is a store to it; in a branch that may not
+    be taken, one that nothing after the branch reads."""
+    using = [stmt for stmt in block if _touches((stmt,), name)]
+    if not using:
+        return False
+    first, *rest = using
+    outside = accesses((map_blocks(first, lambda _: ()),))
+    own = [writes for used, _, writes in outside if used == name]
+    if own:
+        return isinstance(first, Store) and all(own)
+    parts = [part for part in blocks_of(first) if _touches(part, name)]
+    sure = not isinstance(first, If) or len(parts) == 2
+    inside = all(written_first(part, name) for part in parts)
+    return inside and (sure or not rest or written_first(tuple(rest), name))
+
+
+def _touches(block: Block, name: str) -> bool:
+    return any(used == name for used, _, _ in accesses(block))
 
 
 def _runs_once(loop: Loop) -> bool:

@@ -15,6 +15,7 @@ from .samples_nn import NN
 from .samples_random import RANDOM
 from .samples_reduce import REDUCE
 from .samples_shape import SHAPE
+from .samples_sort import SORT
 from .samples_strassen import STRASSEN
 from .samples_window_gradients import WINDOW_GRADIENTS
 from .samples_windows import WINDOWS
@@ -27,6 +28,7 @@ SAMPLES: tuple[Sample, ...] = (
     *CHECKPOINTS,
     *RANDOM,
     *REDUCE,
+    *SORT,
     *NN,
     *LOSSES,
     *ATTENTION,

@@ -47,6 +47,12 @@ _CASES: list[tuple[str, Callable[[Value], Value], Array, Array]] = [
     ("norm_l1", lambda x: ops.norm_l1(x, -1), _X, np.linalg.norm(_X, 1, -1)),
     ("norm_l2", lambda x: ops.norm_l2(x, -1), _X, np.linalg.norm(_X, 2, -1)),
     ("argmax of all", lambda x: x.argmax(), _X, np.asarray(_X.argmax())),
+    (
+        "argmax of all, its axes kept",
+        lambda x: x.argmax(keepdims=True),
+        _X,
+        np.argmax(_X, keepdims=True),
+    ),
     ("argmin", lambda x: x.argmin(-1), _X, np.argmin(_X, -1)),
     ("relu6", lambda x: ops.relu6(x * 9), _X, np.clip(_X * 9, 0, 6)),
     ("hardtanh", lambda x: ops.hardtanh(x), _X, np.clip(_X, -1, 1)),

@@ -131,3 +131,11 @@ def reverse_sequence(call: Call) -> Results:
     places = ops.where(ops.less(steps, ends), ops.subtract(ops.subtract(ends, steps), 1), steps)
     places = ops.reshape(places, (*places.shape, *(1,) * (x.rank - 2)))
     return ops.gather_elements(x, ops.broadcast(places, x.shape), time)
+
+
+def top_k(call: Call) -> Results:
+    """The first elements along an axis, in order even where the model would take them in any."""
+    x = call.value(0)
+    count = call.int_("k") if call.version == 1 else number(call.integer(1), "k")
+    axis = normal_axis(call.int_("axis", -1), x.rank)
+    return ops.topk(x, count, axis, largest=bool(call.int_("largest", 1)))

@@ -134,6 +134,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "Squeeze": _versions(shape.squeeze, 1, 11, 13, 21, 23, 24, 25),
     "TensorScatter": _versions(index.tensor_scatter, 24),
     "Tile": _versions(shape.tile, 6, 13),
+    "TopK": _versions(index.top_k, 1, 10, 11, 24),
     "Transpose": _versions(shape.transpose, 1, 13, 21, 23, 24, 25),
     "Trilu": _versions(index.trilu, 14),
     "Unsqueeze": _versions(shape.unsqueeze, 1, 11, 13, 21, 23, 24, 25),

@@ -204,6 +204,8 @@ def privatise_in_blocks(kernel: Kernel) -> Kernel:
             name == buffer.name for name, _, _ in accesses((stmt,))
         )]
         if len(using) == 1 and isinstance(using[0], Loop):
+            if not written_first(using[0].body, buffer.name):
+                return block  # an iteration goes on with what the one before it left
             inner = replace(using[0], body=visit(using[0].body, buffer))
             return tuple(inner if stmt is using[0] else stmt for stmt in block)
         changed, copies = _apart(block, buffer, names)
@@ -224,7 +226,7 @@ def _apart(block: Block, buffer: Buffer, names: Names) -> tuple[Block, list[Buff
     for place, stmt in enumerate(block):
         if not any(name == buffer.name for name, _, _ in accesses((stmt,))):
             continue
-        if written_first((stmt,), buffer.name):
+        if written_first(block[place:], buffer.name):
             if started:
                 copies.append(replace(buffer, name=names.fresh(buffer.name, "_")))
             started = True

@@ -201,6 +201,36 @@ def test_privatise_in_blocks_goes_where_all_uses_are() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "rest", ["acc[] = x[i] + 1.0", "acc[] = x[i]  z[i] = acc[]  acc[] = x[i] + 1.0"]
+)
+def test_privatise_in_blocks_leaves_what_one_iteration_gives_the_next(rest: str) -> None:
+    text = f"""
+        kernel @k(%x: f32[5], %y: out f32[5], %z: out f32[5]) {{
+          buffer acc: register f32[]
+          for i in 0..5 {{
+            if i == 0 {{ acc[] = 1.0 }}
+            y[i] = acc[]
+            z[i] = 0.0
+            {rest}
+          }}
+        }}"""
+    expect_step(privatise_in_blocks, text)
+
+
+def test_what_a_branch_writes_is_not_written_first_for_what_follows() -> None:
+    branch = "if i == 0 { acc[] = 1.0 }"
+    for rest, is_private in (("", True), ("acc[] = 2.0", True), ("y[i] = acc[]", False)):
+        kernel = parse_kernel(f"""
+            kernel @k(%y: out f32[4]) {{
+              buffer acc: register f32[]
+              for i in 0..4 {{ {branch} {rest} y[i] = 1.0 }}
+            }}""")
+        (loop,) = kernel.body
+        assert isinstance(loop, Loop)
+        assert iterations_are_private(kernel, loop) == is_private
+
+
 def test_a_register_carried_on_keeps_its_name() -> None:
     """The loop reads the total before it writes it: it goes on with what was there."""
     expect_step(
