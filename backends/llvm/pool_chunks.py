@@ -39,7 +39,9 @@ define internal i64 @ml_edge(i64 %chunk, i64 %size, i64 %weight) nounwind {
 ; Take chunks of the work of %generation and run them until none is left: first those of the own
 ; side in order, then the other's, its last first. A ticket tells by itself whether a chunk is left
 ; and of which generation: who comes late may find the fields of the next work beside the ticket of
-; work that is done, and takes nothing of either.
+; work that is done, and takes nothing of either. The fields need no order of their own on any
+; processor: the exchange that takes a chunk releases, so they were read before it, and nobody
+; writes them from then on until that chunk is reported.
 define internal void @ml_share(ptr %pool, i32 %generation, i1 %is.worker) nounwind {
 entry:
   %callers.at = getelementptr i8, ptr %pool, i64 $callers
