@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..expr import Expr, Var, all_of, apply, select
 from ..tile.nodes import Block, Buffer, Kernel
-from .block_jacobi import Rotations, Sorted
-from .block_steps import BlockSteps, at, magnitude, put, sqrt
+from .block_jacobi import Rotations, Sorted, norm_of
+from .block_steps import BlockSteps, at, magnitude, put
 from .linalg_kernel import batched
 
 
@@ -18,72 +20,66 @@ def block_eigh(name: str, x: Buffer, values: Buffer, vectors: Buffer, info: Buff
     """
     _, n, _ = x.shape
     steps = BlockSteps(x.dtype)
-    zero, one = steps.number(0), steps.number(1)
     turning, ordered = Rotations.of(steps, n), Sorted.of(steps, n)
     a, v = steps.matrix("a", turning.rows, turning.rows), steps.matrix("v", turning.rows, n)
-    shares = steps.shared("shares", turning.slots)  # what goes from one diagonal element to another
+    shares = steps.shared("shares", turning.slots)
 
     def mirrored(i: Expr, j: Expr) -> Expr:
         return select(j <= i, at(x, i, j), at(x, j, i))
 
     def element(i: Var, j: Var) -> Block:
         inside = all_of(i >= 1, i <= n, j >= 1, j <= n)
-        return (put(a, i, j)(select(inside, mirrored(i - 1, j - 1) * inward, zero)),)
-
-    def unit(i: Var, j: Var) -> Block:
-        return (put(v, i, j)(select(i.eq(j + 1), one, zero)),)
+        value = select(inside, mirrored(i - 1, j - 1) * inward, steps.number(0))
+        return (put(a, i, j)(value),)
 
     largest, (most,) = steps.joined("max", (n, n), lambda i, j: (magnitude(mirrored(i, j)),))
     powers, inward, outward = steps.scales(most)
-    squares, (square,) = steps.joined(
-        "sum", (n, n), lambda i, j: (at(a, i + 1, j + 1) * at(a, i + 1, j + 1),)
-    )
-    let_norm, norm = steps.named(sqrt(square))
-    let_good, good = steps.named(norm < steps.number(float("inf")))
+    squares, norm, good = norm_of(steps, n, n, lambda i, j: at(a, i + 1, j + 1))
     # All that is left out is less than the last digit of the norm.
     least = norm * (steps.epsilon / max(1, n))
-
-    def round_(number: Expr, parity: Expr) -> Block:
-        def angle(slot: Var) -> Block:
-            let_row, row = steps.named(turning.row(slot, parity))
-            products = at(a, row, row), at(a, row + 1, row + 1), at(a, row, row + 1)
-            turned, tangent = turning.angle(slot, number, parity, products, least)
-            return let_row, *turned, put(shares, slot)(tangent * products[-1])
-
-        return (
-            steps.parallel(0, turning.slots, angle),
-            steps.every(
-                turning.slots,
-                turning.slots,
-                lambda i, j: _turned(turning, a, shares, i, j, parity),
-            ),
-            turning.rows_turned(v, n, parity),
-        )
-
     body = (
         *largest,
         *powers,
         steps.every(turning.rows, turning.rows, element),
-        steps.every(turning.rows, n, unit),
+        turning.unit(v),
         *squares,
-        let_norm,
-        let_good,
-        *turning.swept(good, round_),
+        *turning.swept(good, partial(_round, turning, a, v, shares, least)),
         steps.parallel(0, n, lambda i: (put(ordered.values, i)(at(a, i + 1, i + 1)),)),
         *ordered.sorted(good, v, descending=False),
-        steps.parallel(
-            0, n, lambda k: (put(values, k)(at(ordered.values, ordered.place(k)) * outward),)
-        ),
-        steps.every(
-            n,
-            n,
-            lambda i, k: (
-                put(vectors, i, k)(at(v, ordered.place(k) + 1, i) * at(ordered.signs, k)),
-            ),
-        ),
+        ordered.stored(values, outward),
+        steps.every(n, n, lambda i, k: (put(vectors, i, k)(ordered.vector(v, k, i)),)),
         put(info)(turning.failed(good)),
     )
     return batched(name, (x,), (values, vectors, info), body, locals_=steps.locals)
+
+
+def _round(
+    turning: Rotations,
+    a: Buffer,
+    vectors: Buffer,
+    shares: Buffer,
+    least: Expr,
+    number: Expr,
+    parity: Expr,
+) -> Block:
+    """A round of rotations of the rows and columns of `a`, and of `vectors`, whose rows turn along.
+    `shares` is for what goes from one diagonal element to another, by slot."""
+    steps = turning.steps
+
+    def angle(slot: Var) -> Block:
+        let_row, row = steps.named(turning.row(slot, parity))
+        products = at(a, row, row), at(a, row + 1, row + 1), at(a, row, row + 1)
+        turned, tangent = turning.angle(slot, number, parity, products, least)
+        return let_row, *turned, put(shares, slot)(tangent * products[-1])
+
+    def corner(above: Var, beside: Var) -> Block:
+        return _turned(turning, a, shares, above, beside, parity)
+
+    return (
+        steps.parallel(0, turning.slots, angle),
+        steps.every(turning.slots, turning.slots, corner),
+        turning.rows_turned(vectors, turning.size, parity),
+    )
 
 
 def _turned(

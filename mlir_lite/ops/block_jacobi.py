@@ -19,6 +19,18 @@ from .block_steps import BlockSteps, at, held, magnitude, minus, plus, put, sqrt
 SWEEPS = 30  # at most; matrices that are not NaN take about ten
 
 
+def norm_of(
+    steps: BlockSteps, rows: int, columns: int, element: Callable[[Var, Var], Expr]
+) -> tuple[Block, Expr, Expr]:
+    """The root of the sum of the squares of a matrix's elements, and whether it is finite."""
+    squares, (square,) = steps.joined(
+        "sum", (rows, columns), lambda i, j: (element(i, j) * element(i, j),)
+    )
+    let_norm, norm = steps.named(sqrt(square))
+    let_good, good = steps.named(norm < steps.number(float("inf")))
+    return (*squares, let_norm, let_good), norm, good
+
+
 @dataclass(frozen=True)
 class Rotations:
     """The rotations of a round on `size` rows, which stand from row 1 on: those of a slot are `p`
@@ -133,6 +145,15 @@ class Rotations:
             minus(upper, sine, plus(lower, half, upper)),
         )
 
+    def unit(self, vectors: Buffer) -> Stmt:
+        """The unit matrix, from row 1 of `vectors` on: nothing has turned these yet."""
+        zero, one = self.steps.number(0), self.steps.number(1)
+        return self.steps.every(
+            self.rows,
+            self.size,
+            lambda i, j: (put(vectors, i, j)(select(i.eq(j + 1), one, zero)),),
+        )
+
     def rows_turned(self, matrix: Buffer, columns: int, parity: Expr) -> Stmt:
         """Turn the rows of a matrix."""
         steps = self.steps
@@ -180,6 +201,16 @@ class Sorted:
     def place(self, k: Expr) -> Expr:
         """Where the k-th value stands."""
         return to_index(at(self.order, k))
+
+    def vector(self, vectors: Buffer, k: Var, i: Var) -> Expr:
+        """Element `i` of the vector of the k-th value, with its sign."""
+        return at(vectors, self.place(k) + 1, i) * at(self.signs, k)
+
+    def stored(self, values: Buffer, scale: Expr) -> Stmt:
+        """Store the values in their order, times a number."""
+        return self.steps.parallel(
+            0, self.size, lambda k: (put(values, k)(at(self.values, self.place(k)) * scale),)
+        )
 
     def sorted(self, good: Expr, vectors: Buffer, *, descending: bool) -> Block:
         """Sort the values; of those that are equal, and where they are not `good`, the first comes

@@ -9,11 +9,12 @@ singular vectors that belong to no value, or to zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt as square_root
 
 from ..expr import Expr, Var, apply, select
 from ..tile.nodes import Block, Buffer, Kernel
-from .block_jacobi import Rotations, Sorted
+from .block_jacobi import Rotations, Sorted, norm_of
 from .block_qr import Reflections
 from .block_steps import BlockSteps, at, magnitude, put, sqrt
 from .linalg_kernel import batched
@@ -138,7 +139,6 @@ def block_svd(
     Of each vector of the side that has fewer the largest element is positive.
     """
     steps = BlockSteps(x.dtype)
-    zero, one = steps.number(0), steps.number(1)
     work = _OneSided.of(steps, x)
     turning, ordered = work.turning, Sorted.of(steps, work.size)
     n, m = work.size, work.length
@@ -147,34 +147,23 @@ def block_svd(
     q = steps.matrix("q", m, many)
     largest, (most,) = steps.joined("max", (m, n), lambda i, j: (magnitude(work.given(i, j)),))
     powers, inward, outward = steps.scales(most)
-    squares, (square,) = steps.joined(
-        "sum", (n, m), lambda i, j: (at(work.columns, i + 1, j) * at(work.columns, i + 1, j),)
-    )
-    let_norm, norm = steps.named(sqrt(square))
-    let_good, good = steps.named(norm < steps.number(float("inf")))
+    squares, norm, good = norm_of(steps, n, m, lambda i, j: at(work.columns, i + 1, j))
     made = Reflections.of(steps, g, m, n)
 
-    def short(k: Var, i: Var) -> Expr:
-        """A vector of the side that has fewer."""
-        return at(v, ordered.place(k) + 1, i) * at(ordered.signs, k)
-
     def long(k: Var, i: Var) -> Expr:
-        """A vector of the other side; those that belong to no value as they are."""
+        """A vector of the longer side; those that belong to no value as they are."""
         turned = select(at(made.diagonal, k) < 0, -at(q, i, k), at(q, i, k))
         own = turned * at(ordered.signs, k)
         return own if many == n else select(k < n, own, at(q, i, k))
 
+    short = partial(ordered.vector, v)  # a vector of the side that has fewer
     left, right = (long, short) if work.is_tall else (short, long)
     body = (
         *largest,
         *powers,
         *work.brought(inward),
-        steps.every(
-            turning.rows, n, lambda i, j: (put(v, i, j)(select(i.eq(j + 1), one, zero)),)
-        ),
+        turning.unit(v),
         *squares,
-        let_norm,
-        let_good,
         *turning.swept(good, lambda number, parity: work.round(norm, v, number, parity)),
         *work.lengths(ordered.values),
         *ordered.sorted(good, v, descending=True),
@@ -183,9 +172,7 @@ def block_svd(
         ),
         *made.reduced(),
         *made.expanded(q, many),
-        steps.parallel(
-            0, n, lambda k: (put(values, k)(at(ordered.values, ordered.place(k)) * outward),)
-        ),
+        ordered.stored(values, outward),
         steps.every(u.shape[1], u.shape[2], lambda i, k: (put(u, i, k)(left(k, i)),)),
         steps.every(vt.shape[1], vt.shape[2], lambda k, i: (put(vt, k, i)(right(k, i)),)),
         put(info)(turning.failed(good)),
