@@ -15,10 +15,10 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from enum import Enum
-from itertools import product
 from typing import NamedTuple
 
 from .sections import Block, bits_of, connected, sections_of
+from .strategies import portfolio
 
 # Failed states kept per capacity: bounds the memory at some 50 MB, whatever the node budget.
 _REMEMBERED_STATES = 50_000
@@ -48,13 +48,6 @@ class _Part(NamedTuple):
     slack: list[int]  # room less the sizes of its unplaced buffers: what may still be wasted
 
 
-class _Strategy(NamedTuple):
-    """The order in which choices are tried; any order gives a complete search."""
-
-    rank: Sequence[int]  # of a buffer among the choices at a section, lowest first
-    rightmost: bool  # among equally constrained sections: the last instead of the first
-
-
 class _GaveUp(Exception):
     """The node limit or the deadline was reached."""
 
@@ -74,7 +67,7 @@ class Search:
         self._deadline = deadline
         self._sections, self._spans = sections_of(blocks)
         self._pressure = [self._total(alive) for alive in self._sections]
-        self._strategies = self._portfolio()
+        self._strategies = portfolio(blocks, self._spans, self._pressure)
         self._strategy = self._strategies[0]
         self._stop = 0  # the count of nodes at which the current run ends
         self._failed: set[tuple[int, tuple[int, ...]]] = set()
@@ -118,27 +111,6 @@ class Search:
 
     def _total(self, mask: int) -> int:
         return sum(self.blocks[index].size for index in bits_of(mask))
-
-    def _portfolio(self) -> list[_Strategy]:
-        """Every order of buffers (large, large area, long-lived first) with both tie-breaks."""
-        widths = [last - first for first, last in self._spans]
-        peaks = [max(self._pressure[first:last]) for first, last in self._spans]
-        sizes = [block.size for block in self.blocks]
-        keys = (
-            [(-peak, -size) for peak, size in zip(peaks, sizes, strict=True)],
-            [
-                (-peak, -size * width)
-                for peak, size, width in zip(peaks, sizes, widths, strict=True)
-            ],
-            [(-width, 0) for width in widths],
-        )
-        strategies = []
-        for key, rightmost in product(keys, (False, True)):
-            rank = [0] * len(sizes)
-            for position, index in enumerate(sorted(range(len(sizes)), key=key.__getitem__)):
-                rank[index] = position
-            strategies.append(_Strategy(rank, rightmost))
-        return strategies
 
     def _run(self, root: _Part) -> bool:
         """One run of the current strategy; raises `_GaveUp`.
