@@ -43,26 +43,30 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
     multiplied = {
         value
         for value, nodes in used.items()
-        if all(_is_product(node.op, narrow) for node in nodes)
+        if value.dtype == f32 and all(_is_product(node.op, narrow) for node in nodes)
     } - set(fn.results)
     # What is seen in another shape alone is rounded before that.
     viewed = {value for value, nodes in used.items() if len(nodes) == 1} - set(fn.results)
     builder = Builder(TABLE)
     values: dict[Value, Value] = dict(zip(fn.params, fn.params, strict=True))
     ready: dict[Value, Value] = {}
+
+    def narrowed(op: Op) -> Op:
+        """An operation on new values, its factors ready."""
+        made = op.map_operands(values.__getitem__)
+        for value in dict.fromkeys(op.operands):
+            if value not in multiplied:
+                continue
+            if value not in ready:
+                is_view = isinstance(value.op, Reshape) and value.op.x in viewed
+                ready[value] = _ready(made, values[value], gpu, is_view=is_view)
+            made = _replaced(made, values[value], ready[value])
+        return made
+
     with builder.active():
         for node in fn.nodes:
-            op = node.op.map_operands(values.__getitem__)
             with builder.at(node.location):
-                for value in dict.fromkeys(node.op.operands):
-                    if value not in multiplied or value.dtype != f32:
-                        continue
-                    factor = values[value]
-                    if value not in ready:
-                        is_view = isinstance(value.op, Reshape) and value.op.x in viewed
-                        ready[value] = _ready(op, factor, gpu, is_view=is_view)
-                    op = _replaced(op, factor, ready[value])
-                results = builder.again(node, op)
+                results = builder.again(node, narrowed(node.op))
             values.update(zip(node.results, results, strict=True))
     return builder.remade(fn, [values[result] for result in fn.results])
 
