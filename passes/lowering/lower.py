@@ -24,6 +24,7 @@ from ..program.in_blocks import in_blocks
 from ..program.previous_rows import previous_rows
 from ..program.resident import resident
 from ..program.share_moves import share_moves
+from ..program.skip_padding import skip_padding
 from .control import lower_control
 from .state import Lowering, is_computed, root_of
 
@@ -60,7 +61,8 @@ def lower(fn: Function, target: Target) -> Lowered:
         low.faults,
     )
     placed, cut = partial(beside, naive=low.naive), partial(in_blocks, naive=low.naive)
-    for change in (resident, previous_rows, placed, cut, ask_for_inputs, share_moves):
+    inside = partial(skip_padding, naive=low.naive)
+    for change in (resident, previous_rows, placed, cut, inside, ask_for_inputs, share_moves):
         program, variants = change(program, target=target)
         for new, old in variants.items():
             low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)

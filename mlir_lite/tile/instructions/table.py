@@ -83,6 +83,9 @@ def _prefetch(dtype: DType) -> Instruction:
 
 _Q = Var(INDEX, "q")
 
+DOTS = ("vpdpbusd", "vpdpbf16ps")  # of a total, left elements and right ones
+PREFETCHES = frozenset(map(prefetch_name, DTYPES.values()))
+
 INSTRUCTIONS: Mapping[str, Instruction] = {
     instruction.name: instruction
     for instruction in (
@@ -148,7 +151,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
 def dot_instruction(total: DType, left: DType, right: DType) -> Instruction | None:
     """The instruction that adds sums of products of two such elements to such a total."""
     wanted = [total, left, right]
-    for name in ("vpdpbusd", "vpdpbf16ps"):
+    for name in DOTS:
         instruction = INSTRUCTIONS[name]
         if [param.dtype for param in instruction.params] == wanted:
             return instruction
