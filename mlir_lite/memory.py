@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .sizes import round_up
 from .types import Array
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -54,7 +55,7 @@ def side_by_side(arrays: Sequence[tuple[Sequence[int], np.dtype[Any]]]) -> list[
     """Uninitialised arrays of these shapes, each at a multiple of `ALIGNMENT`, in one block: huge
     pages hold together what none of them would fill."""
     sizes = [prod(shape) * dtype.itemsize for shape, dtype in arrays]
-    ends = list(accumulate(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes))
+    ends = list(accumulate(round_up(size, ALIGNMENT) for size in sizes))
     block = aligned_bytes(ends[-1] if ends else 0)
     return [
         block[start : start + size].view(dtype).reshape(tuple(shape))

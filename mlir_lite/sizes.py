@@ -222,6 +222,11 @@ def ceil_div(value: Size, by: int) -> Size:
     return (value + (by - 1)) // by
 
 
+def round_up(value: int, step: int) -> int:
+    """The next multiple of `step`, or the value if it is one."""
+    return -(-value // step) * step
+
+
 def static(shape: Sequence[Size]) -> tuple[int, ...]:
     """The sizes as integers; `TypeRuleError` where one is only a name."""
     sizes = tuple([entry for entry in shape if isinstance(entry, int)])

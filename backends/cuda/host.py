@@ -14,6 +14,7 @@ import numpy as np
 
 from ...ir import ConstantData
 from ...location import UNKNOWN
+from ...sizes import round_up
 from ...tile.program import (
     CallStep,
     IfStep,
@@ -59,7 +60,7 @@ def _places(source: CudaSource) -> tuple[dict[str, int], int]:
     for slot in source.program.slots:
         if slot.role is Role.CONSTANT:
             places[slot.name] = size
-            size += -(-slot.type.nbytes // ALIGNMENT) * ALIGNMENT
+            size += round_up(slot.type.nbytes, ALIGNMENT)
     return places, size
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...sizes import round_up
 from ...target import Gpu
 from .nvrtc import Usage
 
@@ -22,9 +23,9 @@ _SHARED_AT_ONCE = 128
 def blocks_in_flight(usage: Usage, threads: int, gpu: Gpu) -> int:
     """Blocks of so many threads that a multiprocessor has room for."""
     warps = -(-threads // gpu.warp)
-    registers = _up(usage.registers * gpu.warp, _REGISTERS_AT_ONCE)
+    registers = round_up(usage.registers * gpu.warp, _REGISTERS_AT_ONCE)
     warps_by_registers = _REGISTERS // max(1, registers) // _WARPS_AT_ONCE * _WARPS_AT_ONCE
-    shared = _up(usage.shared_bytes + _SHARED_OF_SYSTEM, _SHARED_AT_ONCE)
+    shared = round_up(usage.shared_bytes + _SHARED_OF_SYSTEM, _SHARED_AT_ONCE)
     return min(
         gpu.blocks,
         gpu.threads // gpu.warp // warps,
@@ -46,7 +47,3 @@ def resources_text(usage: Mapping[str, Usage], threads: Mapping[str, int], gpu: 
         numbers = f"{taken.registers:9} {taken.shared_bytes:7} {taken.spilled_bytes:7}"
         lines.append(f"{name:40} {numbers} {occupancy(taken, threads[name], gpu):9.0%}")
     return "\n".join(lines) + "\n"
-
-
-def _up(number: int, unit: int) -> int:
-    return -(-number // unit) * unit

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ...sizes import round_up
 from ...tile.analyses.alignment import WIDEST, alignment_of
 from ...tile.nodes import Buffer, Kernel, Space
 
@@ -37,7 +38,7 @@ class SharedMemory:
         places: dict[str, int] = {}
         for local in sorted(shared, key=alignment_of, reverse=True):
             alignment = max(WIDEST, alignment_of(local))
-            places[local.name] = -(-end // alignment) * alignment
+            places[local.name] = round_up(end, alignment)
             end = places[local.name] + _bytes(local)
         return SharedMemory(end, places)
 

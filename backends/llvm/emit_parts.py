@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ...expr import INDEX, Const, Var
 from ...expr.simplify import linear_sum
 from ...memory import ALIGNMENT
+from ...sizes import round_up
 from ...tile.nodes import Block, Buffer, Kernel, Kind, Loop, Space, Stmt
 from .emit_accesses import Site, access_sites
 from .emit_calls import Callees
@@ -90,7 +91,7 @@ def places_of(kernel: Kernel, parts: tuple[Part, ...]) -> Places:
 
 def local_bytes(local: Buffer) -> int:
     """The size of a buffer, rounded up to whole cache lines."""
-    return -(-local.elements * local.dtype.bytes // ALIGNMENT) * ALIGNMENT
+    return round_up(local.elements * local.dtype.bytes, ALIGNMENT)
 
 
 def lanes_of_units(kernel: Kernel, part: Part) -> dict[str, int]:

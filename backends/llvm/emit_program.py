@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ...errors import VerifyError
 from ...memory import ALIGNMENT
+from ...sizes import round_up
 from ...target import Target
 from ...tile.nodes import Kernel
 from ...tile.program import CallStep, LoopStep, Program, Role, Step, blocks_of
@@ -66,7 +67,7 @@ def emit_program(
         for slot in program.slots
         if slot.role is Role.ARENA and slot.offset is not None
     ]
-    planned = -(-max(ends, default=0) // ALIGNMENT) * ALIGNMENT
+    planned = round_up(max(ends, default=0), ALIGNMENT)
     common = max((kernel.common_bytes for kernel in kernels.values()), default=0)
     thread = max((kernel.thread_bytes for kernel in kernels.values()), default=0)
     table = table_of(program, kernels, planned, planned + common)

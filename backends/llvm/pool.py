@@ -24,6 +24,7 @@ from functools import cache
 from types import MappingProxyType
 
 from ...errors import check
+from ...sizes import round_up
 from ..code_cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
@@ -126,7 +127,7 @@ class _Block:
 
     def __post_init__(self) -> None:
         self.memory = ctypes.create_string_buffer(ctypes.sizeof(PoolHeader) + _ALIGNMENT)
-        self.address = -(-ctypes.addressof(self.memory) // _ALIGNMENT) * _ALIGNMENT
+        self.address = round_up(ctypes.addressof(self.memory), _ALIGNMENT)
 
     def start(self, code: PoolCode) -> None:
         """Zero the block and start its threads: at first, and in the child of a fork."""

@@ -20,6 +20,7 @@ from ..dsl.specialise import specialise
 from ..interpreter import evaluate
 from ..ir import Function
 from ..passes.manager import Record
+from ..sizes import round_up
 from ..text import table
 from ..types import Array
 from .layout import elided, memory_text, seconds_text, shortened
@@ -97,7 +98,7 @@ def _runs(static: Function, executable: Executable, images: Array, labels: Array
     """Accuracy over all images, then the time of one batch, compiled and interpreted."""
     batch = int(static.params[0].type.static_shape[0])
     # The last batch is filled up with the first images.
-    count = -(-len(images) // batch) * batch
+    count = round_up(len(images), batch)
     filled = np.resize(images, (count, *images.shape[1:])).reshape(-1, batch, *images.shape[1:])
     scores = np.concatenate([np.asarray(executable(part)) for part in filled])[: len(images)]
     correct = int(np.sum(np.argmax(scores, axis=1) == labels))

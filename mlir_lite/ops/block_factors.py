@@ -9,8 +9,9 @@ from __future__ import annotations
 from ..expr import Expr, Var, all_of, apply, cast, const, select
 from ..tile.nodes import Block, Buffer, Kernel
 from ..types import i32
-from .block_steps import BlockSteps, at, held, magnitude, minus, put, sqrt
+from .block_steps import BlockSteps, at, held, magnitude, put, sqrt
 from .linalg_kernel import batched
+from .statements import minus
 
 
 def block_cholesky(name: str, x: Buffer, lower: Buffer, info: Buffer) -> Kernel:
@@ -18,7 +19,8 @@ def block_cholesky(name: str, x: Buffer, lower: Buffer, info: Buffer) -> Kernel:
     1, at which a matrix is not positive definite."""
     _, n, _ = x.shape
     steps = BlockSteps(x.dtype)
-    g, column, failed = steps.matrix("g", n, n), steps.shared("column", n), steps.register(i32)
+    g, column = steps.matrix("g", n, n), steps.shared("column", n)
+    failed = steps.register(dtype=i32)
 
     def step(k: Var) -> Block:
         let_pivot, pivot = steps.named(at(g, k, k))

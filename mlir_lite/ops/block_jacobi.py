@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from ..expr import Expr, Var, all_of, apply, cast, const, index, select, to_index
 from ..tile.nodes import Block, Buffer, If, Stmt
 from ..types import i32
-from .block_steps import BlockSteps, at, held, magnitude, minus, plus, put, sqrt
+from .block_steps import BlockSteps, at, held, magnitude, put, sqrt
+from .statements import minus, plus
 
 SWEEPS = 30  # at most; matrices that are not NaN take about ten
 
@@ -48,7 +49,7 @@ class Rotations:
         slots = size // 2 + 1
         sines, halves = (steps.shared(name, slots) for name in ("sines", "halves"))
         rotated = steps.shared("rotated", slots, dtype=i32)
-        return Rotations(steps, size, sines, halves, rotated, steps.register(i32))
+        return Rotations(steps, size, sines, halves, rotated, steps.register(dtype=i32))
 
     @property
     def slots(self) -> int:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from ..expr import Expr, Var, index, select
 from ..tile.nodes import Block, Buffer, If, Kernel
-from .block_steps import BlockSteps, at, magnitude, minus, plus, put, sqrt
+from .block_steps import BlockSteps, at, magnitude, put, sqrt
 from .linalg_kernel import batched
+from .statements import minus, plus
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from ..expr import Expr, Var, index, select, to_index
 from ..tile.nodes import Block, Buffer, If, Kernel, Kind, Loop
-from .block_steps import BlockSteps, at, minus, put
+from .block_steps import BlockSteps, at, put
 from .linalg_kernel import batched
+from .statements import minus
 
 COLUMNS = 32  # of the right sides that a block has
 STAGED_BYTES = 24 << 10  # of a matrix that is read into the memory of the block first

@@ -68,7 +68,7 @@ def _merged(rows: Rows, entries: Entries, count: Expr) -> Block:
     def moved(half: int, width: Expr, k: Var) -> Block:
         """Entry `k` after a pass: how many of those before it are from the left run is searched
         (Green, McColl and Bader, "GPU Merge Path", 2012)."""
-        low, high = steps.register(INDEX), steps.register(INDEX)
+        low, high = steps.register(dtype=INDEX), steps.register(dtype=INDEX)
         let_start, start = steps.named(apply("and", k, -(width * 2)))
         let_middle, middle = steps.named(apply("min", start + width, count))
         let_stop, stop = steps.named(apply("min", start + width * 2, count))

@@ -7,11 +7,9 @@ parallel loops say what the threads of a block may do at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Callable, Sequence
 
-from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, const, index, select
+from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, const, select
 from ..tile.nodes import (
     Accumulate,
     Block,
@@ -24,53 +22,30 @@ from ..tile.nodes import (
     Stmt,
     Store,
 )
-from ..types import DType, f32
+from ..types import f32
 from .linalg_kernel import element, place
+from .statements import Make, Statements, as_index
 
-Make = Callable[[Var], Block]
 
-
-@dataclass
-class BlockSteps:
+class BlockSteps(Statements):
     """Builds the steps of one matrix' factorisation, on elements of type `dtype`."""
 
-    dtype: DType
-    locals: list[Buffer] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=count)
-
     # Memory
-
-    def shared(self, name: str, *shape: int, dtype: DType | None = None) -> Buffer:
-        """Memory of the block."""
-        return self._local(Buffer(name, dtype or self.dtype, shape, Space.SHARED))
 
     def matrix(self, name: str, rows: int, columns: int) -> Buffer:
         """Memory for a matrix, an odd number of elements from row to row: those of a column then
         lie in as many banks of the memory."""
         return self.shared(name, rows, columns | 1)
 
-    def register(self, dtype: DType | None = None) -> Buffer:
-        """A number that each thread has for itself."""
-        name = f"r{next(self._numbers)}"
-        return self._local(Buffer(name, dtype or self.dtype, (), Space.REGISTER))
-
-    def _local(self, buffer: Buffer) -> Buffer:
-        self.locals.append(buffer)
-        return buffer
-
     # Loops
 
     def steps(self, start: Expr | int, stop: Expr | int, make: Make) -> Stmt:
         """One iteration after the other."""
-        return self._loop(start, stop, make, Kind.ROLLED)
-
-    def loop(self, start: Expr | int, stop: Expr | int, make: Make) -> Stmt:
-        """As `steps`, of little work."""
-        return self._loop(start, stop, make, Kind.SERIAL)
+        return self.loop_of(Kind.ROLLED, start, stop, make)
 
     def parallel(self, start: Expr | int, stop: Expr | int, make: Make) -> Stmt:
         """Iterations that need nothing of each other."""
-        return self._loop(start, stop, make, Kind.PARALLEL)
+        return self.loop_of(Kind.PARALLEL, start, stop, make)
 
     def every(self, rows: int, columns: int, make: Callable[[Var, Var], Block]) -> Stmt:
         """Something for each element of a matrix."""
@@ -78,24 +53,12 @@ class BlockSteps:
             0, rows, lambda i: (self.parallel(0, columns, lambda j: make(i, j)),)
         )
 
-    def _loop(self, start: Expr | int, stop: Expr | int, make: Make, kind: Kind) -> Stmt:
-        axis = Var(INDEX, f"{kind[0]}{next(self._numbers)}")
-        return Loop(axis.name, _index(start), _index(stop), make(axis), kind)
-
     # Values
-
-    def number(self, value: float) -> Expr:
-        return const(value, self.dtype)
 
     @property
     def epsilon(self) -> float:
         """The distance from 1 to the next number."""
         return 2.0**-23 if self.dtype == f32 else 2.0**-52
-
-    def named(self, value: Expr) -> tuple[Let, Var]:
-        """A name for a value, and the statement that binds it."""
-        name = Var(value.dtype, f"n{next(self._numbers)}")
-        return Let(name.name, value), name
 
     def joined(
         self,
@@ -109,7 +72,7 @@ class BlockSteps:
         last index begins at `start`."""
         axes = [Var(INDEX, f"s{next(self._numbers)}") for _ in extents]
         states = values(*axes)
-        totals = [self.register(state.dtype) for state in states]
+        totals = [self.register(dtype=state.dtype) for state in states]
         targets = tuple(Ref(total.name, ()) for total in totals)
         identities = COMBINERS[combiner].identity
         starts = tuple(
@@ -118,7 +81,7 @@ class BlockSteps:
         )
         block: Block = (Accumulate(combiner, targets, states),)
         for number, (axis, extent) in enumerate(reversed(list(zip(axes, extents, strict=True)))):
-            block = (Loop(axis.name, _index(0 if number else start), _index(extent), block),)
+            block = (Loop(axis.name, as_index(0 if number else start), as_index(extent), block),)
         return (*starts, *block), tuple(Load(total.dtype, total.name, ()) for total in totals)
 
     def total(
@@ -144,29 +107,19 @@ class BlockSteps:
 
 def at(buffer: Buffer, *indices: Expr | int) -> Load:
     """An element of one matrix."""
-    return element(buffer, *map(_index, indices))
+    return element(buffer, *map(as_index, indices))
 
 
 def put(buffer: Buffer, *indices: Expr | int) -> Callable[[Expr], Stmt]:
     """A store to an element of one matrix; of a register, without indices."""
     if buffer.space is Space.REGISTER:
         return lambda value: Store(Ref(buffer.name, ()), value)
-    return lambda value: Store(place(buffer, *map(_index, indices)), value)
+    return lambda value: Store(place(buffer, *map(as_index, indices)), value)
 
 
 def held(register: Buffer) -> Load:
     """What a register holds."""
     return Load(register.dtype, register.name, ())
-
-
-def minus(total: Expr, left: Expr, right: Expr) -> Expr:
-    """`total - left * right`, rounded once where the machine can."""
-    return apply("fma", -left, right, total)
-
-
-def plus(total: Expr, left: Expr, right: Expr) -> Expr:
-    """`total + left * right`, rounded once where the machine can."""
-    return apply("fma", left, right, total)
 
 
 def sqrt(value: Expr) -> Expr:
@@ -175,7 +128,3 @@ def sqrt(value: Expr) -> Expr:
 
 def magnitude(value: Expr) -> Expr:
     return apply("abs", value)
-
-
-def _index(value: Expr | int) -> Expr:
-    return value if isinstance(value, Expr) else index(value)

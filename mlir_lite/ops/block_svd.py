@@ -13,6 +13,7 @@ from functools import partial
 from math import sqrt as square_root
 
 from ..expr import Expr, Var, apply, select
+from ..sizes import round_up
 from ..tile.nodes import Block, Buffer, Kernel
 from .block_jacobi import Rotations, Sorted, norm_of
 from .block_qr import Reflections
@@ -36,7 +37,7 @@ class _OneSided:
     def of(steps: BlockSteps, x: Buffer) -> _OneSided:
         _, rows, columns = x.shape
         turning = Rotations.of(steps, min(rows, columns))
-        length = -(-max(rows, columns) // PARTS) * PARTS
+        length = round_up(max(rows, columns), PARTS)
         # Four more: rows that are read together then lie in other banks.
         kept = steps.shared("w", turning.rows, length + 4)
         products = steps.shared("products", 3, turning.slots, PARTS)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..expr import INDEX, Expr, Var, all_of, apply, const, index, select, to_index
+from ..sizes import round_up
 from ..tile.nodes import Block, Buffer, If, Kernel, Kind, Loop, Stmt
 from ..types import i32
 from .body import clamped, wrapped
-from .side_by_side import SideBySide, get, put, round_up
+from .side_by_side import SideBySide, get, put
 
 TILE_VECTORS = 4  # columns of a register tile, in vectors
 TILE_ACCUMULATORS = 24  # of 32 registers

@@ -9,26 +9,20 @@ together. Blocks of 4x4 elements stay in registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from ..expr import INDEX, Expr, Load, Var, apply, const, index, select
-from ..tile.nodes import Block, Buffer, If, Kind, Let, Loop, Ref, Space, Stmt, Store
-from ..types import DType
+from ..expr import Expr, Load, Var, apply, index, select
+from ..sizes import round_up
+from ..tile.nodes import Block, Buffer, If, Kind, Ref, Stmt, Store
+from .statements import Make, Statements, as_index, minus
 
 BLOCK = 4  # rows and columns of the blocks in registers
 VECTOR_BYTES = 64
 
-Make = Callable[[Var], Block]
-
-
-def round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
-
 
 @dataclass
-class SideBySide:
+class SideBySide(Statements):
     """Builds blocks of statements on matrices of `size` rows, one to each of the `lanes`.
 
     `matrix` holds them, its rows rounded up to whole blocks (the rest an identity), its columns to
@@ -36,11 +30,8 @@ class SideBySide:
     `columns` for each, row after row; `failed` is not 0 where a matrix is not positive definite.
     """
 
-    dtype: DType
     size: int
     columns: int = 1
-    locals: list[Buffer] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
         lanes, rows = self.lanes, self.rows
@@ -58,38 +49,13 @@ class SideBySide:
     def rows(self) -> int:
         return round_up(self.size, BLOCK)
 
-    # Buffers and loops
-
-    def shared(self, name: str, *shape: int) -> Buffer:
-        self.locals.append(Buffer(name, self.dtype, shape, Space.SHARED))
-        return self.locals[-1]
-
-    def register(self, *shape: int) -> Buffer:
-        name = f"r{next(self._numbers)}"
-        self.locals.append(Buffer(name, self.dtype, shape, Space.REGISTER))
-        return self.locals[-1]
-
-    def loop(self, start: Expr | int, stop: Expr | int, make: Make) -> Stmt:
-        return self._loop(start, stop, make, Kind.SERIAL)
+    # Loops
 
     def unrolled(self, extent: int, make: Make) -> Stmt:
-        return self._loop(0, extent, make, Kind.UNROLL)
+        return self.loop_of(Kind.UNROLL, 0, extent, make)
 
     def vector(self, make: Make, extent: int | None = None) -> Stmt:
-        return self._loop(0, self.lanes if extent is None else extent, make, Kind.VECTOR)
-
-    def _loop(self, start: Expr | int, stop: Expr | int, make: Make, kind: Kind) -> Stmt:
-        axis = Var(INDEX, f"{kind[0]}{next(self._numbers)}")
-        low, high = (end if isinstance(end, Expr) else index(end) for end in (start, stop))
-        return Loop(axis.name, low, high, make(axis), kind)
-
-    def number(self, value: float) -> Expr:
-        return const(value, self.dtype)
-
-    def named(self, value: Expr) -> tuple[Let, Var]:
-        """A name for a value, and the statement that binds it."""
-        name = Var(value.dtype, f"n{next(self._numbers)}")
-        return Let(name.name, value), name
+        return self.loop_of(Kind.VECTOR, 0, self.lanes if extent is None else extent, make)
 
     # What is done with matrices
 
@@ -345,10 +311,5 @@ def put(buffer: Buffer, *at: Expr | int) -> Callable[[Expr], Stmt]:
     return lambda value: Store(Ref(buffer.name, _indices(at)), value)
 
 
-def minus(total: Expr, left: Expr, right: Expr) -> Expr:
-    """`total - left * right`, rounded once where the machine can."""
-    return apply("fma", -left, right, total)
-
-
 def _indices(at: tuple[Expr | int, ...]) -> tuple[Expr, ...]:
-    return tuple(part if isinstance(part, Expr) else index(part) for part in at)
+    return tuple(map(as_index, at))

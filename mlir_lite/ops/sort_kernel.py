@@ -38,8 +38,9 @@ def _sorted(rows: Rows, steps: BlockSteps) -> Block:
 def _chosen(rows: Rows, steps: BlockSteps, size: int) -> Block:
     """Keep up to `size` elements that may be wanted."""
     entries = Entries.of(steps, size)
-    filled, last = steps.register(INDEX), steps.register(rows.key)
-    full = steps.register(INDEX)  # 1 once there are `rows.count` elements of which one is the last
+    filled, last = steps.register(dtype=INDEX), steps.register(dtype=rows.key)
+    # 1 once there are `rows.count` elements, of which one is the last.
+    full = steps.register(dtype=INDEX)
 
     def element(i: Var) -> Block:
         let_key, key = steps.named(rows.read(i))
@@ -67,7 +68,7 @@ def _chosen(rows: Rows, steps: BlockSteps, size: int) -> Block:
 def _merged(rows: Rows, entries: Entries, count: Expr) -> Block:
     """Sort the first `count` entries of the first half into the second."""
     steps = entries.steps
-    left = steps.register(INDEX)
+    left = steps.register(dtype=INDEX)
     # Passes are done in pairs: of the shorter runs where that is an even number of passes.
     short, long = _RUNS
     runs = -(-entries.size // short)

@@ -16,6 +16,7 @@ from math import gcd
 from typing import Literal
 
 from ...errors import InputError, VerifyError, check
+from ...sizes import round_up
 from .greedy import Placement, first_fit, greedy
 from .search import Outcome, Search
 from .sections import Block
@@ -107,7 +108,7 @@ def allocate(
 
     lives = sorted(lifetimes, key=lambda life: (life.start, life.end, -life.size, life.name))
     placed = [life for life in lives if life.size]
-    sizes = [-(-life.size // alignment) * alignment for life in placed]
+    sizes = [round_up(life.size, alignment) for life in placed]
     unit = gcd(*sizes) or alignment  # every canonical offset is a sum of sizes
     blocks = [
         Block(life.start, life.end, size // unit) for life, size in zip(placed, sizes, strict=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...memory import ALIGNMENT
+from ...sizes import round_up
 from ...tile.analyses.uses import innermost_loops, lives_of, uses_of
 from ...tile.program import Memory, Program, Role, Slot
 from ..lowering.lower import Lowered
@@ -119,4 +120,4 @@ def _allocated(
 
 
 def _rounded(slot: Slot) -> int:
-    return -(-slot.type.nbytes // ALIGNMENT) * ALIGNMENT
+    return round_up(slot.type.nbytes, ALIGNMENT)

@@ -17,6 +17,7 @@ from ...expr import (
     walk_expr,
 )
 from ...expr.simplify import factor_of, linear_sum
+from ...sizes import round_up
 from ...tile.instructions.table import Instruction, dot_instruction
 from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Stmt, Store
 from ...tile.traverse import blocks_of, expressions_of, walk
@@ -131,7 +132,7 @@ def vector_cost(kernel: Kernel, block: Block, axis: str, lanes: int, extent: int
             step = stride(buffers[name], indices, axis)
             total += 1 if step in (0, 1) else lanes
     used = min(lanes, extent) if extent else 1
-    rounded = -(-extent // lanes) * lanes
+    rounded = round_up(extent, lanes)
     return (total + 1) / used * (rounded / extent if extent else 1)
 
 

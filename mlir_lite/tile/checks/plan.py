@@ -8,6 +8,7 @@ from collections.abc import Set
 from itertools import combinations
 
 from ...memory import ALIGNMENT
+from ...sizes import round_up
 from ..analyses.in_place import is_elementwise
 from ..analyses.uses import Life, innermost_loops, lives_of, uses_of
 from ..nodes import Buffer
@@ -26,7 +27,7 @@ def live_bytes(program: Program, *, in_place: bool = True) -> list[int]:
     lives = _lives(program)
     around = innermost_loops(uses_of(program))
     sizes = {
-        slot.name: -(-slot.type.nbytes // ALIGNMENT) * ALIGNMENT
+        slot.name: round_up(slot.type.nbytes, ALIGNMENT)
         for slot in program.slots
         if _in_arena(slot) and slot.name in lives
     }

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from ....sizes import round_up
 from ....target import Target
 from ....types import f32
 from .register_tiles import (
@@ -83,7 +84,7 @@ def panel_width(sizes: ProductSizes, target: Target) -> int:
     """
     if target.gpu is not None:
         access = target.lanes(sizes.dtype)
-        return -(-sizes.columns // access) * access
+        return round_up(sizes.columns, access)
     kept = target.l2_bytes // (2 * sizes.depth * target.vector_bytes)
     widths: dict[int, float] = {}
     for tile, cycles in tiles_by_cycles(sizes, target).items():

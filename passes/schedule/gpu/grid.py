@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ....expr import Expr, Load, index
+from ....sizes import round_up
 from ....target import Gpu
 from ....tile.nodes import Block, Buffer, If, Kernel, Kind, Let, Loop, Ref, Space, Store
 from ....tile.traverse import substitute_block
@@ -206,7 +207,7 @@ def axes_at(loops: Sequence[Loop], position: Expr) -> tuple[Let, ...]:
 
 def warps_of(count: int) -> int:
     """The threads of as many whole warps as `count` iterations keep busy."""
-    return -(-max(1, count) // 32) * 32
+    return round_up(max(1, count), 32)
 
 
 def hoist_independent(kernel: Kernel) -> Kernel:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ....expr import Expr, Load, Var, all_of, const, index, loads_of, substitute_vars, vars_of
+from ....sizes import round_up
 from ....target import Gpu
 from ....tile.nodes import (
     Accumulate,
@@ -171,7 +172,7 @@ class _Owners:
     def each(self) -> int:
         """The places that a block owns; as many for each thread, where one alone does an update."""
         each = -(-self.scatter.places // self.owners)
-        return each if self.scatter.inner else -(-each // self.threads) * self.threads
+        return each if self.scatter.inner else round_up(each, self.threads)
 
     def _found(self, chunk: Expr) -> Block:
         """Each thread looks at one update."""

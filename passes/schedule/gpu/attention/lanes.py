@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from .....expr import Expr, Var, apply, const, index
 from .....ops.blocked_attention import BlockedAttention
 from .....ops.stored import Stored
+from .....sizes import round_up
 from .....tile.instructions.warps import LANES
 from .....tile.nodes import (
     Block,
@@ -73,8 +74,8 @@ class _Lanes:
         op = blocks.op
         each = LANE_ROWS * (2 if op.rows >= WIDE_ROWS else 1)  # rows of a lane
         threads = op.rows // (each * HIGH) * LANES
-        depth = -(-blocks.queries.shape[-1] // QUAD) * QUAD
-        width = -(-blocks.values.shape[-1] // (WIDE * QUAD)) * (WIDE * QUAD)
+        depth = round_up(blocks.queries.shape[-1], QUAD)
+        width = round_up(blocks.values.shape[-1], WIDE * QUAD)
         sides = (
             _staged(blocks, "queries", blocks.queries, depth, PADDING, threads),
             _staged(blocks, "keys", blocks.keys, depth, PADDING, threads),

@@ -21,6 +21,7 @@ from itertools import product
 from math import prod
 
 from .....expr import Expr
+from .....sizes import round_up
 from .....target import Gpu
 from .....tile.instructions.warps import NARROW, ROWS, TERMS
 from .....types import DType, f32
@@ -64,13 +65,13 @@ class Tiles:
 
     def bytes_of_fragments(self, dtype: DType) -> int:
         """Where warps multiply fragments."""
-        depth, width = _whole(self.depth, TERMS), _whole(self.width, TERMS)
+        depth, width = round_up(self.depth, TERMS), round_up(self.width, TERMS)
         return (self.rows * depth + STAGES * self.columns * (depth + width)) * dtype.bytes
 
     @property
     def bytes_of_lanes(self) -> int:
         """Where lanes multiply f32; their weights go through shared memory too."""
-        depth, width = _whole(self.depth, QUAD) + PADDING, _whole(self.width, WIDE * QUAD)
+        depth, width = round_up(self.depth, QUAD) + PADDING, round_up(self.width, WIDE * QUAD)
         weights = self.rows * (self.columns + WEIGHTS_PADDING)
         keys = STAGES * self.columns * (depth + width)
         return (self.rows * depth + keys + weights) * f32.bytes
@@ -110,7 +111,7 @@ def blocks_on_card(
             break
     else:
         return None
-    columns = min(columns, _whole(keys[-2], TERMS))
+    columns = min(columns, round_up(keys[-2], TERMS))
     steps = -(-keys[-2] // columns)
     wanted = BLOCKS * gpu.multiprocessors // (heads * -(-each // rows))
     parts = 1 if causal else max(1, min(wanted, steps // STEPS))
@@ -133,7 +134,7 @@ def gradient_blocks(
         return None
     each, narrow = max(queries[-2], values[-2]), factors(dtype, gpu)
     unit = TERMS if narrow else WIDE * QUAD
-    depth = _whole(queries[-1], unit) + _whole(values[-1], unit)
+    depth = round_up(queries[-1], unit) + round_up(values[-1], unit)
     more, fewer = (64, 32) if narrow else (32, 16)
     for rows, columns in product(HEIGHTS[1:], (more, fewer)):
         if columns == more and (depth > GRADIENT_DEPTH or columns > rows):
@@ -151,7 +152,7 @@ def wide_queries(
     load what comes by half as often. None where there would be too few blocks, and where their sums
     are too many; those of the launch that has blocks of keys are, always."""
     narrow = factors(dtype, gpu)
-    depth = _whole(queries[-1], TERMS) + _whole(values[-1], TERMS)
+    depth = round_up(queries[-1], TERMS) + round_up(values[-1], TERMS)
     blocks = prod(queries[:-2]) * (queries[-2] // WIDE_ROWS)
     if narrow is None or depth > GRADIENT_DEPTH or blocks < gpu.multiprocessors:
         return None
@@ -201,7 +202,3 @@ def _batch(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return tuple(max(sizes) for sizes in zip(*(shape[:-2] for shape in padded), strict=True))
-
-
-def _whole(size: int, unit: int) -> int:
-    return -(-size // unit) * unit

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from .....expr import Expr, Var, const, index, select
 from .....ops.blocked_attention import BlockedAttention
 from .....ops.stored import Stored
+from .....sizes import round_up
 from .....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
 from .....tile.nodes import (
     Block,
@@ -68,7 +69,7 @@ class _Warps:
         op = blocks.op
         fragments = 2 if op.rows >= WIDE_ROWS else 1
         threads = op.rows // (ROWS * fragments) * LANES
-        depths = [_padded(side.shape[-1]) for side in (blocks.queries, blocks.values)]
+        depths = [round_up(side.shape[-1], TERMS) for side in (blocks.queries, blocks.values)]
         sides = (
             _staged(blocks, "queries", blocks.queries, dtype, depths[0], threads),
             _staged(blocks, "keys", blocks.keys, dtype, depths[0], threads),
@@ -205,10 +206,6 @@ class _Warps:
             return (*lets, *body)
 
         return self.own.lanes([self.fragments, 2], row)
-
-
-def _padded(depth: int) -> int:
-    return -(-depth // TERMS) * TERMS
 
 
 def _staged(

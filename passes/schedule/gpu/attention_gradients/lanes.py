@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .....expr import Expr, apply, index
 from .....ops.attention_gradient import BlockedAttentionGradient
+from .....sizes import round_up
 from .....tile.instructions.warps import LANES
 from .....tile.nodes import Block, Buffer, Ref, Space, Stmt, Store, Sync
 from .....tile.tree import Names, var
@@ -120,4 +121,4 @@ class LaneUnit:
 
 
 def _whole(depth: int) -> int:
-    return -(-depth // (WIDE * QUAD)) * (WIDE * QUAD)
+    return round_up(depth, WIDE * QUAD)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .....expr import Expr
 from .....ops.attention_gradient import BlockedAttentionGradient
+from .....sizes import round_up
 from .....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS
 from .....tile.nodes import Block, Buffer, Space, Stmt
 from .....tile.tree import Names, var
@@ -46,7 +47,7 @@ class WarpUnit:
                 ("scores", "toward"), (f32, (fragments, columns // COLUMNS, LANES, 4))
             ),
             **{
-                name: (f32, (fragments, _whole(depth) // COLUMNS, LANES, 4))
+                name: (f32, (fragments, round_up(depth, TERMS) // COLUMNS, LANES, 4))
                 for name, depth in depths.items()
             },
             **dict.fromkeys(
@@ -62,7 +63,7 @@ class WarpUnit:
         return tuple(self.own.buffers.values())
 
     def padded(self, depth: int) -> int:
-        return _whole(depth)
+        return round_up(depth, TERMS)
 
     def tiles(self, name: str, stages: int, high: int, wide: int) -> Buffer:
         shape = (stages, high, wide)
@@ -103,7 +104,3 @@ class WarpUnit:
 
     def raised(self) -> Block:
         return raised(self.own)
-
-
-def _whole(depth: int) -> int:
-    return -(-depth // TERMS) * TERMS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .....expr import Expr, Load, rewrite_expr
+from .....sizes import round_up
 from .....target import Gpu
 from .....tile.analyses.alignment import WIDEST
 from .....tile.nodes import Block, Buffer, Kernel, Layout, Loop, Ref, Space
@@ -18,7 +19,7 @@ def shared_bytes(kernel: Kernel) -> int:
 
 
 def _bytes(buffer: Buffer) -> int:
-    return -(-buffer.elements * buffer.dtype.bytes // WIDEST) * WIDEST
+    return round_up(buffer.elements * buffer.dtype.bytes, WIDEST)
 
 
 def spilled(

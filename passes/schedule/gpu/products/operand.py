@@ -20,6 +20,7 @@ from .....expr import (
     select,
     substitute_vars,
 )
+from .....sizes import round_up
 from .....tile.instructions.copies import SIZES, copy_name
 from .....tile.nodes import (
     Block,
@@ -110,7 +111,7 @@ class Staged:
         """The row that the last tile begins with where it overlaps: a multiple of what is brought
         at once."""
         unit = 1 if self.along_terms else self.width
-        return -(-(self.operand.extent - self.sizes[0]) // unit) * unit
+        return round_up(self.operand.extent - self.sizes[0], unit)
 
     @property
     def is_copied(self) -> bool:
