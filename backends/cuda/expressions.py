@@ -22,7 +22,7 @@ from ...expr import (
     Load,
     Var,
     bounds_of,
-    loads_of,
+    has_loads,
     simplify,
     vars_of,
 )
@@ -129,7 +129,7 @@ class Expressions(FunctionTexts):
         moving: dict[Expr | None, int] = {
             term: factor
             for term, factor in terms.items()
-            if term is not None and (vars_of(term) & self.moving or any(loads_of(term)))
+            if term is not None and (vars_of(term) & self.moving or has_loads(term))
         }
         steady = {term: factor for term, factor in terms.items() if term not in moving}
         if len(moving) < 2 or not any(steady):
@@ -138,7 +138,7 @@ class Expressions(FunctionTexts):
 
     def _is_unrolled(self, term: Expr) -> bool:
         """Whether an index is a constant where loops are written out."""
-        return vars_of(term) <= self.unrolled and not any(loads_of(term))
+        return vars_of(term) <= self.unrolled and not has_loads(term)
 
     def _sum(self, terms: Mapping[Expr | None, int]) -> str:
         """A sum of multiples, the largest first, as a person would write it."""

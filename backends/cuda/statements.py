@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...errors import UnsupportedError
-from ...expr import COMBINERS, INDEX, Load, Var, apply, loads_of, vars_of
+from ...expr import COMBINERS, INDEX, Load, Var, apply, has_loads, vars_of
 from ...tile.nodes import (
     Accumulate,
     Async,
@@ -160,7 +160,7 @@ def moving_names(body: Block) -> frozenset[str]:
     for stmt in walk(body):
         if isinstance(stmt, Loop) and stmt.kind in (Kind.SERIAL, Kind.ROLLED):
             found.add(stmt.axis)
-        elif isinstance(stmt, Let) and (vars_of(stmt.value) & found or any(loads_of(stmt.value))):
+        elif isinstance(stmt, Let) and (vars_of(stmt.value) & found or has_loads(stmt.value)):
             found.add(stmt.name)
     return frozenset(found)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...expr import Const, Expr
-from ...tile.analyses.scopes import loads_in, targets_of
+from ...tile.analyses.scopes import targets_of
 from ...tile.nodes import Block, Call, Kind, Loop, Ref
-from ...tile.traverse import blocks_of, walk
+from ...tile.traverse import blocks_of, loads_in, walk
 from .emit_calls import Callees
 from .emit_frame import VectorAxis
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ...errors import VerifyError
-from ...expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of
+from ...expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of, has_loads
 from ...expr.simplify import linear
 from ...types import bf16, f32, i32
 from .emit_address import Addresses
 from .emit_convert import round_flushed
-from .emit_frame import Frame, has_loads
+from .emit_frame import Frame
 from .emit_index import Indices
 from .emit_masked import known_mask
 from .emit_memory import Memory

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ...errors import VerifyError
-from ...expr import Const, Expr, Load, Var, index, simplify, substitute_vars, vars_of
-from ...expr.traverse import children
+from ...expr import Const, Expr, Var, index, simplify, substitute_vars, vars_of
 from ...tile.nodes import Buffer
 from .emit_calls import BoundWindow
 from .emit_scalar import Scalars
@@ -168,8 +167,3 @@ class Frame:
             return self.scalars.lane(self.guard, self.lane)
         name = f"llvm.vector.reduce.or.v{self.guard.lanes}i1"
         return Value(self.out.call("i1", name, self.guard), self.guard.dtype)
-
-
-def has_loads(expr: Expr) -> bool:
-    """Whether an expression reads a buffer: then it is evaluated where it stands."""
-    return isinstance(expr, Load) or any(map(has_loads, children(expr)))

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ...expr import INDEX, Expr, Var
-from .emit_frame import Frame, has_loads
+from ...expr import INDEX, Expr, Var, has_loads
+from .emit_frame import Frame
 from .emit_text import Value, literal
 
 Terms: TypeAlias = Mapping[Expr | None, int]

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...errors import VerifyError
-from ...expr import INDEX, Const, Expr, Load, Var, loads_of, rewrite_expr, vars_of
+from ...expr import INDEX, Const, Expr, Load, Var, rewrite_expr, vars_of
 from ...tile.analyses.scopes import initialises_first
 from ...tile.nodes import Accumulate, Block, Buffer, Call, Kernel, Kind, Loop, Ref, Stmt, Store
-from ...tile.traverse import expressions_of, map_blocks, map_expressions, walk
+from ...tile.traverse import loads_in, map_blocks, map_expressions, walk
 from ...tile.tree import accesses
 
 
@@ -59,7 +59,7 @@ def check_sums(kernel: Kernel) -> None:
             if not any(loop.axis in vars_of(part) for part in target.indices)
         }
         for stmt in walk(loop.body) if added else ():
-            loads = (load for expr in expressions_of(stmt) for load in loads_of(expr))
+            loads = loads_in(stmt)
             used = {(load.buffer, load.indices) for load in loads}
             if isinstance(stmt, Store):
                 used.add((stmt.target.buffer, stmt.target.indices))

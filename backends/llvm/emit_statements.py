@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...errors import UnsupportedError, VerifyError
-from ...expr import INDEX, Const, Expr, Var, apply, bounds_of, index
+from ...expr import INDEX, Const, Expr, Var, apply, bounds_of, has_loads, index
 from ...tile.nodes import (
     Accumulate,
     Async,
@@ -31,7 +31,7 @@ from .emit_accumulate import emit_accumulate
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_extern import emit_extern
-from .emit_frame import Binding, Frame, VectorAxis, has_loads
+from .emit_frame import Binding, Frame, VectorAxis
 from .emit_instructions import REQUESTS, RULES, emit_dot, emit_prefetch
 from .emit_registers import Registers
 from .emit_text import ScopedText, Value

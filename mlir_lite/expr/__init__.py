@@ -25,7 +25,15 @@ from .nodes import (
     to_index,
 )
 from .simplify import Bounds, affine, bounds_of, simplify
-from .traverse import contains_reduce, loads_of, rewrite_expr, substitute_vars, vars_of, walk_expr
+from .traverse import (
+    contains_reduce,
+    has_loads,
+    loads_of,
+    rewrite_expr,
+    substitute_vars,
+    vars_of,
+    walk_expr,
+)
 
 __all__ = [
     "COMBINERS",
@@ -52,6 +60,7 @@ __all__ = [
     "const",
     "contains_reduce",
     "index",
+    "has_loads",
     "loads_of",
     "rewrite_expr",
     "select",

@@ -95,6 +95,11 @@ def loads_of(expr: Expr) -> Iterator[Load]:
         pending.extend([part for part in reversed(parts) if not isinstance(part, (Const, Var))])
 
 
+def has_loads(expr: Expr) -> bool:
+    """Whether data decide an expression's value."""
+    return isinstance(expr, Load) or any(map(has_loads, children(expr)))
+
+
 def contains_reduce(expr: Expr) -> bool:
     """Whether a reduction stands in an expression."""
     return isinstance(expr, Reduce) or any(map(contains_reduce, children(expr)))

@@ -247,4 +247,3 @@ class Sorted:
             return *found, let_row, *search, let_best, kept, put(self.signs, k)(sign)
 
         return steps.parallel(0, n, rank), steps.parallel(0, n, order)
-

@@ -11,8 +11,19 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import VerifyError
-from ..expr import COMBINERS, FUNCTIONS, Apply, Cast, Const, Expr, Load, Reduce, Var, cast_array
-from ..expr.traverse import loads_of
+from ..expr import (
+    COMBINERS,
+    FUNCTIONS,
+    Apply,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Reduce,
+    Var,
+    cast_array,
+    has_loads,
+)
 from ..types import Array, DType
 from .fold import fold, masked_values, rows_of
 from .frame import Frame, Index, Storage
@@ -57,7 +68,7 @@ def _select(condition: Array, then: Expr, otherwise: Expr, frame: Frame) -> Arra
         return evaluate(then if condition else otherwise, frame)
 
     def arm(value: Expr, where: Array) -> Array:
-        guarded = any(True for _ in loads_of(value))
+        guarded = has_loads(value)
         return evaluate(value, frame.masked(where) if guarded else frame)
 
     return np.where(condition, arm(then, condition), arm(otherwise, ~condition))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import VerifyError
-from ..expr import INDEX, Expr, Load, Var, const, index, loads_of, rewrite_expr
+from ..expr import INDEX, Expr, Load, Var, const, has_loads, index, rewrite_expr
 from .instructions.table import INSTRUCTIONS
 from .nodes import (
     Accumulate,
@@ -128,7 +128,7 @@ class _Inliner:
         lets: list[Stmt] = []
 
         def bind(name: str, value: Expr) -> Expr:
-            if not any(True for _ in loads_of(value)):
+            if not has_loads(value):
                 return value
             lets.append(Let(name + mark, value))
             return Var(value.dtype, name + mark)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from operator import is_not
 
-from ..expr import Expr, rewrite_expr, substitute_vars
+from ..expr import Expr, Load, loads_of, rewrite_expr, substitute_vars
 from .nodes import (
     Accumulate,
     Async,
@@ -60,6 +60,18 @@ def walk(block: Block) -> Iterator[Stmt]:
         yield stmt
         for inner in blocks_of(stmt):
             yield from walk(inner)
+
+
+def loads_in(stmt: Stmt) -> Iterator[Load]:
+    """The elements that a statement's own expressions read."""
+    for expr in expressions_of(stmt):
+        yield from loads_of(expr)
+
+
+def loads_within(block: Block) -> Iterator[Load]:
+    """The elements that a block reads, in the order of its text."""
+    for stmt in walk(block):
+        yield from loads_in(stmt)
 
 
 def map_blocks(stmt: Stmt, visit: Callable[[Block], Block]) -> Stmt:

@@ -12,9 +12,17 @@ from dataclasses import replace
 from ..errors import VerifyError
 from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, index, simplify, vars_of
 from ..text import fresh_name
-from .analyses.scopes import loads_in, targets_of
+from .analyses.scopes import targets_of
 from .nodes import Accumulate, Async, Block, If, Kernel, Kind, Let, Loop, Ref, Stmt, Store
-from .traverse import blocks_of, expressions_of, map_blocks, map_own, substitute_block, walk
+from .traverse import (
+    blocks_of,
+    expressions_of,
+    loads_in,
+    map_blocks,
+    map_own,
+    substitute_block,
+    walk,
+)
 
 
 def base(axis: str) -> str:

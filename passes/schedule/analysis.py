@@ -12,7 +12,6 @@ from ...expr import (
     Expr,
     Load,
     bounds_of,
-    loads_of,
     vars_of,
     walk_expr,
 )
@@ -20,7 +19,7 @@ from ...expr.simplify import factor_of, linear_sum
 from ...sizes import round_up
 from ...tile.instructions.table import Instruction, dot_instruction
 from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Stmt, Store
-from ...tile.traverse import blocks_of, expressions_of, walk
+from ...tile.traverse import blocks_of, expressions_of, loads_in, walk
 from ...tile.tree import accesses, chain, extent_of, has_constant_limits
 from ...types import DType
 
@@ -124,7 +123,7 @@ def vector_cost(kernel: Kernel, block: Block, axis: str, lanes: int, extent: int
     total = 0.0
     buffers = kernel.buffers
     for stmt in walk(block):
-        refs = [load for expr in expressions_of(stmt) for load in loads_of(expr)]
+        refs = list(loads_in(stmt))
         places = [(load.buffer, load.indices) for load in refs]
         if isinstance(stmt, Store):
             places.append((stmt.target.buffer, stmt.target.indices))
@@ -180,7 +179,7 @@ def work_cycles(kernel: Kernel) -> float:
                 for node in walk_expr(expr)
                 if isinstance(node, Apply) and node.dtype != INDEX
             )
-            reads = sum(1 for expr in expressions_of(stmt) for _ in loads_of(expr))
+            reads = sum(1 for _ in loads_in(stmt))
             total += times * (cost + reads + 1) / 16
             for inner_block in blocks_of(stmt):
                 total += visit(inner_block, times, bounds)
@@ -279,4 +278,3 @@ def _panel_width(load: Load, axis: str) -> int | None:
                 case Apply(function="mod", args=(value, width)) if vars_of(value) == {axis}:
                     return bounds_of(width, {})[0]
     return None
-

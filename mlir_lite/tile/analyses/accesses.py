@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from ...errors import VerifyError
-from ...expr import Apply, Expr, Load, apply, loads_of, substitute_vars, vars_of
+from ...expr import Apply, Expr, Load, apply, has_loads, substitute_vars, vars_of
 from ...expr.traverse import children
 from ...types import Array
 from ..evaluate import evaluate
@@ -113,11 +113,6 @@ class Accesses:
         if wanted - {loop.axis for loop in chosen}:
             return None
         return _frame(self.kernel.name, chosen[::-1])
-
-
-def has_loads(expr: Expr) -> bool:
-    """Whether the data decide its value."""
-    return any(True for _ in loads_of(expr))
 
 
 def _guarded_loads(

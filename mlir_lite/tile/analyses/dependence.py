@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ...expr import COMBINERS, INDEX, Expr, bounds_of, loads_of, substitute_vars, vars_of
+from ...expr import COMBINERS, INDEX, Expr, bounds_of, has_loads, substitute_vars, vars_of
 from ..inline import Scope
 from ..nodes import Accumulate, Async, Await, Block, Buffer, Let, Loop, Stmt, Sync, Wait
-from .scopes import inner_blocks, loads_in, targets_of, walk_scoped
+from ..traverse import loads_in
+from .scopes import inner_blocks, targets_of, walk_scoped
 from .separation import distinct
 
 
@@ -50,7 +51,7 @@ def plain_lets(body: Block) -> dict[str, Expr]:
     """The names bound to values that load nothing, with their values over axes only."""
     lets: dict[str, Expr] = {}
     for stmt in walk_scoped(body):
-        if isinstance(stmt, Let) and not any(True for _ in loads_of(stmt.value)):
+        if isinstance(stmt, Let) and not has_loads(stmt.value):
             lets[stmt.name] = substitute_vars(stmt.value, lets)
     return lets
 

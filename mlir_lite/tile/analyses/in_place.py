@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import product
 
-from ...expr import INDEX, Bounds, Expr, Var, bounds_of, loads_of
+from ...expr import INDEX, Bounds, Expr, Var, bounds_of, has_loads
 from ...expr.simplify import from_linear, linear
 from ..nodes import Async, Buffer, Kernel
 from .accesses import Accesses, Site
@@ -126,7 +126,7 @@ def _held(*sites: Site) -> Iterator[Expr]:
     for site in sites:
         limits = (limit for loop in site.loops for limit in loop_conditions(loop))
         for condition in (*site.conditions, *limits):
-            if not any(loads_of(condition)):
+            if not has_loads(condition):
                 yield condition
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...expr import Expr, Load, loads_of, vars_of
+from ...expr import Expr, has_loads, vars_of
 from ...expr.nodes import Const
 from ...types import Array
 from ..evaluate import evaluate
@@ -30,7 +30,7 @@ from ..nodes import (
     Stmt,
     Store,
 )
-from ..traverse import blocks_of, expressions_of, map_blocks
+from ..traverse import blocks_of, loads_in, map_blocks
 
 THREAD_KINDS = (Kind.THREAD, Kind.WARP, Kind.WARPGROUP, Kind.LANE)
 PARALLEL_KINDS = (Kind.PARALLEL, Kind.BLOCK, *THREAD_KINDS)
@@ -66,12 +66,6 @@ def targets_of(stmt: Stmt) -> tuple[Ref, ...]:
         case Accumulate(targets=targets):
             return targets
     return ()
-
-
-def loads_in(stmt: Stmt) -> Iterator[Load]:
-    """The elements a statement's own expressions read."""
-    for expr in expressions_of(stmt):
-        yield from loads_of(expr)
 
 
 Known: TypeAlias = dict[int, tuple[Stmt, frozenset[str]]]  # by identity, which the entry keeps
@@ -226,7 +220,7 @@ def _reads(stmt: Stmt, buffer: Buffer) -> bool:
 def _mark(indices: Sequence[Expr], covered: Array, frame: Frame) -> None:
     """Mark the elements at these indices over the frame's grid, if they can be told."""
     known = all(
-        vars_of(part) <= frame.vars.keys() and not any(True for _ in loads_of(part))
+        vars_of(part) <= frame.vars.keys() and not has_loads(part)
         for part in indices
     )
     if not known:

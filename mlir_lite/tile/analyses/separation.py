@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import gcd, prod
 from typing import NamedTuple, TypeAlias
 
-from ...expr import INDEX, Bounds, Expr, Var, apply, bounds_of, loads_of, vars_of
+from ...expr import INDEX, Bounds, Expr, Var, apply, bounds_of, has_loads, vars_of
 from ...expr import index as literal
 from ...expr.nodes import Apply, Const
 from ...expr.simplify import linear
@@ -166,7 +166,7 @@ def _spread(
     for term, coefficient in terms.items():
         if term is None or term == target:
             continue
-        if any(True for _ in loads_of(term)):
+        if has_loads(term):
             return None
         names = vars_of(term)
         if axis not in names and not names & inner:

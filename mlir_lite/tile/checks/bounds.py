@@ -5,11 +5,11 @@ What the linear forms do not prove is enumerated where the loops are small enoug
 
 from __future__ import annotations
 
-from ...expr import Expr, vars_of
+from ...expr import Expr, has_loads, vars_of
 from ...expr.simplify import linear
 from ...expr.traverse import children
 from ...types import Array
-from ..analyses.accesses import Accesses, Site, has_loads, points
+from ..analyses.accesses import Accesses, Site, points
 from ..analyses.conditions import conditional_bounds
 from ..analyses.scopes import constant_limits
 from ..evaluate import evaluate

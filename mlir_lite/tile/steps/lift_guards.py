@@ -6,7 +6,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...expr import COMBINERS, TRUE, Apply, Cast, Const, Expr, all_of, cast, loads_of, vars_of
+from ...expr import (
+    COMBINERS,
+    TRUE,
+    Apply,
+    Cast,
+    Const,
+    Expr,
+    all_of,
+    cast,
+    has_loads,
+    vars_of,
+)
 from ..nodes import Accumulate, Block, If, Kernel, Kind, Loop, Stmt
 from ..traverse import map_blocks
 from ..tree import has_constant_limits
@@ -66,7 +77,7 @@ def _without_guard(value: Expr, combiner: str) -> tuple[Expr | None, Expr]:
     match value:
         case Apply(function="select", args=(condition, then, Const(value=fill))) if (
             fill == COMBINERS[combiner].identity[0](value.dtype)
-            and not any(True for _ in loads_of(condition))
+            and not has_loads(condition)
         ):
             inner, bare = _without_guard(then, combiner)
             return (condition if inner is None else all_of(condition, inner)), bare

@@ -32,9 +32,7 @@ def fuse_leading(kernel: Kernel, depth: int) -> Kernel:
 
     for i: t[i] = f;  for j: y[j] = g(t[j])   ->   for j: {t = f;  y[j] = g(t)}
     """
-    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
-    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
-    chains = [chain(loop) for loop in tops]
+    chains = _chains(kernel)
     outer = chains[-1][0][:depth]
     inner: list[Stmt] = []
     for loops, body in chains:
@@ -64,9 +62,7 @@ def block_rows(kernel: Kernel, depth: int, count: int) -> Kernel:
       ->  for j.o: {for i.i: t[i.i] = f(j.o * count + i.i);
                     for j.i: y[j.o * count + j.i] = g(t[j.i])}
     """
-    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
-    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
-    chains = [chain(loop) for loop in tops]
+    chains = _chains(kernel)
     outer = chains[-1][0][:depth]
     total = extent_of(outer[-1])
     check(total % count == 0, f"{total} iterations in blocks of {count}", VerifyError)
@@ -91,6 +87,13 @@ def block_rows(kernel: Kernel, depth: int, count: int) -> Kernel:
     around = [*outer[:-1], replace(outer[-1], axis=block, stop=index(total // count))]
     local = tuple(shrunk.get(buffer.name, buffer) for buffer in kernel.locals)
     return tidy(replace(kernel, body=nest(around, tuple(inner)), locals=local))
+
+
+def _chains(kernel: Kernel) -> list[tuple[list[Loop], Block]]:
+    """The perfectly nested loops of each nest of a kernel, and the body of the innermost."""
+    tops = [stmt for stmt in kernel.body if isinstance(stmt, Loop)]
+    check(len(tops) == len(kernel.body), "only loops can be fused", VerifyError)
+    return [chain(loop) for loop in tops]
 
 
 def _block_of(buffer: Buffer, depth: int, count: int) -> Buffer:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
 
 from ...expr import (
     Expr,
-    Load,
     affine,
     apply,
     bounds_of,
     index,
-    loads_of,
     simplify,
     substitute_vars,
     vars_of,
 )
 from ..instructions.table import prefetch_name
 from ..nodes import Block, Buffer, Call, Kernel, Kind, Loop, Stmt, Window
-from ..traverse import expressions_of, map_blocks, walk
+from ..traverse import loads_within, map_blocks, walk
 from ..tree import base, chain, extent_of, has_constant_limits, var
 
 LINE_BYTES = 64  # what a cache is filled by
@@ -75,7 +73,7 @@ def prefetch_streams(kernel: Kernel, distance: int, *, last: bool = False) -> Ke
         inside = {stmt.axis: stmt for stmt in _loops(loop.body)}
         inner = {axis: index(0) for axis in inside}
         found: list[Stmt] = []
-        for load in _loads(loop.body):
+        for load in loads_within(loop.body):
             buffer = inputs.get(load.buffer)
             if buffer is None or buffer.layout is not None or load.buffer in asked:
                 continue
@@ -114,7 +112,7 @@ def prefetch_rows(kernel: Kernel, buffer: str, axis: str) -> Kernel:
         return map_blocks(stmt, lambda block: tuple(map(visit, block)))
 
     def below(rows: Loop, lanes: Loop) -> list[Stmt]:
-        loads = (load for load in _loads(rows.body) if load.buffer == buffer)
+        loads = (load for load in loads_within(rows.body) if load.buffer == buffer)
         load = next(loads, None)
         if load is None:
             return []
@@ -205,7 +203,7 @@ class _Prefetch:
         """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
         axes = {loop.axis for loop in (first, *_loops((first,)))}
         start = {axis: index(0) for axis in axes}
-        for load in _loads(body):
+        for load in loads_within(body):
             if load.buffer == self.buffer:
                 places = (substitute_vars(part, start) for part in load.indices)
                 return tuple(simplify(part, {}) for part in places)
@@ -218,13 +216,6 @@ def _flat(buffer: Buffer, place: tuple[Expr, ...]) -> Expr:
     for part, extent in zip(place, buffer.memory_shape, strict=True):
         flat = flat * extent + part
     return flat
-
-
-def _loads(block: Block) -> Iterator[Load]:
-    """The reads of a block, in order."""
-    for stmt in walk(block):
-        for expr in expressions_of(stmt):
-            yield from loads_of(expr)
 
 
 def reduction_of(first: Loop) -> tuple[list[Loop], Block]:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from ...expr import apply, index, loads_of, simplify, substitute_vars, vars_of
+from ...expr import apply, index, simplify, substitute_vars, vars_of
 from ..instructions.table import prefetch_name
 from ..nodes import Block, Call, Kernel, Kind, Loop, Stmt, Store, Window
-from ..traverse import expressions_of, map_blocks, substitute_block, walk
+from ..traverse import loads_within, map_blocks, substitute_block, walk
 from ..tree import Names, extent_of, has_constant_limits, var
 
 
@@ -73,13 +73,7 @@ def _requests(block: Block, row: str, inputs: Collection[str], names: Names) -> 
 
 def _requests_of_lanes(loop: Loop, row: str, inputs: Collection[str]) -> Iterator[Call]:
     """The requests for what a vector loop reads, each place once."""
-    reads = (
-        load
-        for part in walk(loop.body)
-        for expr in expressions_of(part)
-        for load in loads_of(expr)
-        if load.buffer in inputs
-    )
+    reads = (load for load in loads_within(loop.body) if load.buffer in inputs)
     for load in dict.fromkeys(reads):
         used = frozenset().union(*map(vars_of, load.indices))
         if row in used and loop.axis in vars_of(load.indices[-1]):

@@ -17,14 +17,13 @@ from ...expr import (
     Var,
     apply,
     index,
-    loads_of,
     simplify,
     substitute_vars,
     vars_of,
 )
 from ..instructions.table import prefetch_name
 from ..nodes import Block, Call, Kernel, Kind, Loop, Stmt, Store, Window
-from ..traverse import expressions_of, map_blocks, substitute_block, walk
+from ..traverse import loads_within, map_blocks, substitute_block, walk
 from ..tree import Names, base, chain, extent_of, has_constant_limits, nest, var
 from .prefetch import LINE_BYTES, counted, reduction_of
 
@@ -96,8 +95,7 @@ def _of_vector(
 ) -> Iterator[Stmt]:
     """Requests for the first elements of the vectors that are read along these lanes."""
     start = {lanes.axis: lanes.start}
-    expressions = (expr for stmt in walk(lanes.body) for expr in expressions_of(stmt))
-    loads = [load for expr in expressions for load in loads_of(expr) if load.buffer in buffers]
+    loads = [load for load in loads_within(lanes.body) if load.buffer in buffers]
     for stmt in walk(lanes.body):
         if isinstance(stmt, Store):
             stored = {part.name: at for part, at in zip(STORED, stmt.target.indices, strict=False)}
@@ -172,8 +170,7 @@ def prefetch_left(kernel: Kernel, reduction: str, buffer: str, rows: str) -> Ker
 def _asking_below(reduction: Loop, buffer: str, rows: str) -> Loop:
     loops, body = reduction_of(reduction)
     unrolled = [stmt for stmt in walk(body) if isinstance(stmt, Loop) and base(stmt.axis) == rows]
-    expressions = (expr for stmt in walk(body) for expr in expressions_of(stmt))
-    loads = [load for expr in expressions for load in loads_of(expr) if load.buffer == buffer]
+    loads = [load for load in loads_within(body) if load.buffer == buffer]
     if len(unrolled) != 1 or not loads:
         return reduction
     (tile,), load, step = unrolled, loads[0], var(loops[-1].axis)

@@ -12,12 +12,11 @@ from ...expr import (
     Expr,
     Load,
     index,
-    loads_of,
     simplify,
     substitute_vars,
 )
 from ..nodes import Block, Buffer, Kernel, Kind, Loop, Ref, Space, Stmt, Store
-from ..traverse import expressions_of, rewrite_block, substitute_block, walk
+from ..traverse import loads_within, rewrite_block, substitute_block, walk
 from ..tree import Names, accesses, base, chain, extent_of, nest, rewrite_loops, var
 
 
@@ -79,10 +78,7 @@ def stage_tiles(kernel: Kernel, row: str, lane: str, buffers: Collection[str], s
         if [base(entry.axis) for entry in loops] != [row, lane]:
             return (loop,)
         rows, lanes = loops
-        found = dict.fromkeys(
-            load for stmt in walk(body) for expr in expressions_of(stmt) for load in loads_of(expr)
-            if load.buffer in buffers
-        )
+        found = dict.fromkeys(load for load in loads_within(body) if load.buffer in buffers)
         tiles: dict[Expr, Expr] = {}
         fills: list[Stmt] = []
         for load in found:
@@ -113,10 +109,8 @@ def stage_reads(kernel: Kernel, outer: str, buffer: str, along: Sequence[str]) -
 
     def change(loop: Loop, _: Bounds) -> Block:
         loops = {base(stmt.axis): stmt for stmt in walk(loop.body) if isinstance(stmt, Loop)}
-        found = list(dict.fromkeys(
-            load for stmt in walk(loop.body) for expr in expressions_of(stmt)
-            for load in loads_of(expr) if load.buffer == buffer
-        ))
+        loads = (load for load in loads_within(loop.body) if load.buffer == buffer)
+        found = list(dict.fromkeys(loads))
         if len(found) != 1 or not all(axis in loops for axis in along):
             return (loop,)
         (load,) = found

@@ -22,6 +22,7 @@ from ....expr import (
     Load,
     apply,
     const,
+    has_loads,
     index,
     loads_of,
     rewrite_expr,
@@ -82,7 +83,7 @@ def as_running(kernel: Kernel, loops: Sequence[Loop]) -> Running | None:
     reads = {load.buffer for load in loads_of(update.value)} - {name}
     plain = write.target.buffer not in (*reads, name) and update.target.buffer == name
     # What is before the element of the loop must be all that a row knows of the others.
-    if not plain or extent_of(along) < LEAST or any(True for _ in loads_of(first)):
+    if not plain or extent_of(along) < LEAST or has_loads(first):
         return None
     found = _rule(update.value, name)
     if found is None:

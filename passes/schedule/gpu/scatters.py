@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....expr import Expr, Load, Var, all_of, const, index, loads_of, substitute_vars, vars_of
+from ....expr import (
+    Expr,
+    Load,
+    Var,
+    all_of,
+    const,
+    has_loads,
+    index,
+    loads_of,
+    substitute_vars,
+    vars_of,
+)
 from ....sizes import round_up
 from ....target import Gpu
 from ....tile.nodes import (
@@ -91,7 +102,7 @@ def _sorted(
     """The loops by what they are for the places."""
     shape = kernel.buffers[target.buffer].shape
     plain = {part.name for part in target.indices if isinstance(part, Var)}
-    data = [at for at, part in enumerate(target.indices) if any(True for _ in loads_of(part))]
+    data = [at for at, part in enumerate(target.indices) if has_loads(part)]
     if not data or len(data) + len(plain) < len(shape):
         return None
     dimension = max(data, key=lambda at: shape[at])

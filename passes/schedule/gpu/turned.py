@@ -16,6 +16,7 @@ from ....expr import (
     Expr,
     Load,
     all_of,
+    has_loads,
     index,
     loads_of,
     rewrite_expr,
@@ -61,7 +62,7 @@ def as_turned(kernel: Kernel, loops: list[Loop]) -> Turned | None:
                 load
                 for load in dict.fromkeys(loads_of(store.value))
                 if row is not column and step(load, row) == 1 and step(load, column) not in (0, 1)
-                and not any(True for part in load.indices for _ in loads_of(part))
+                and not any(map(has_loads, load.indices))
             )  # fmt: skip
             if found and min(extent_of(row), extent_of(column)) >= SIDE // 2 and _plain(store):
                 others = tuple(loop for loop in loops if loop not in (row, column))

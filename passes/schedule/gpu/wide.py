@@ -23,8 +23,8 @@ from ....expr import (
     apply,
     bounds_of,
     const,
+    has_loads,
     index,
-    loads_of,
     substitute_vars,
     vars_of,
 )
@@ -87,9 +87,7 @@ class Run:
                     found.setdefault(load, set()).add(condition)
 
         def is_one(load: Load, condition: Expr) -> bool:
-            plain = not any(True for _ in loads_of(condition)) and not any(
-                True for part in load.indices for _ in loads_of(part)
-            )
+            plain = not has_loads(condition) and not any(map(has_loads, load.indices))
             along = self.moves(load) and buffers[load.buffer].space is Space.GLOBAL
             return plain and along and vars_of(condition).isdisjoint({self.axis, *named})
 

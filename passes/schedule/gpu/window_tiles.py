@@ -20,6 +20,7 @@ from ....expr import (
     Load,
     all_of,
     const,
+    has_loads,
     index,
     loads_of,
     rewrite_expr,
@@ -106,7 +107,7 @@ class _Tiling:
             return Buffer(names.fresh(name, "_"), value.dtype, shape, Space.REGISTER)
 
         kept = None
-        if factor is not None and any(True for _ in loads_of(factor)):
+        if factor is not None and has_loads(factor):
             kept = registers("kept", factor, tuple(map(extent_of, windows.reduction.loops)))
         seen = registers("seen", windows.seen, tuple(slide.seen for slide in slides))
         total = replace(windows.total, shape=tuple(slide.results for slide in slides))

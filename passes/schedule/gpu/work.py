@@ -9,9 +9,9 @@ from math import prod
 from ....expr import vars_of
 from ....target import Gpu
 from ....tile.analyses.dependence import Dependences, Mode
-from ....tile.analyses.scopes import loads_in, scoped
+from ....tile.analyses.scopes import scoped
 from ....tile.nodes import Block, Kernel, Loop, Space
-from ....tile.traverse import walk
+from ....tile.traverse import loads_within, walk
 from ....tile.tree import accesses, chain, extent_of, has_constant_limits
 from ..analysis import stride, updates
 from ..ordered import writes_one_constant
@@ -82,6 +82,5 @@ def _scattered(kernel: Kernel, loop: Loop, axis: str) -> int:
     buffers = kernel.buffers
     return sum(
         stride(buffers[load.buffer], load.indices, axis) not in (0, 1)
-        for stmt in walk(loop.body)
-        for load in loads_in(stmt)
+        for load in loads_within(loop.body)
     )

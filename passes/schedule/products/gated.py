@@ -25,7 +25,6 @@ from ....expr import (
     Load,
     Var,
     index,
-    loads_of,
     rewrite_expr,
     simplify,
     substitute_vars,
@@ -34,7 +33,7 @@ from ....expr import (
 from ....target import Target
 from ....tile.nodes import Block, Kernel, Loop, Ref, Space, Stmt, Store
 from ....tile.steps.prefetch_tiles import STORED
-from ....tile.traverse import expressions_of, map_expressions, substitute_block, walk
+from ....tile.traverse import loads_within, map_expressions, substitute_block, walk
 from ....tile.tree import Names, extent_of, map_refs, tidy, var
 from ....tile.tree import nest as nested
 from ..analysis import Nest, Product, as_product, nests_of
@@ -112,7 +111,7 @@ def _read_later(
     part = var(product.loops[-2].axis)
     found: list[Load] = []
     for nest in others:
-        used = [load for load in _loads(nest.body) if load.buffer == gates.buffer]
+        used = [load for load in loads_within(nest.body) if load.buffer == gates.buffer]
         places: dict[str, Expr] = {
             axis.name: stored
             for axis, stored in zip(used[0].indices if used else (), STORED, strict=False)
@@ -130,7 +129,7 @@ def _read_later(
 
 def _touched(kernel: Kernel, nest: Nest) -> Iterator[Load]:
     """What a nest reads, and what it stores as if it read it."""
-    yield from _loads(nest.body)
+    yield from loads_within(nest.body)
     for stmt in walk(nest.body):
         if isinstance(stmt, Store):
             buffer = kernel.buffers[stmt.target.buffer]
@@ -243,7 +242,7 @@ def _offsets(buffer: str, stored: dict[str, Places], nests: list[Nest]) -> set[i
     for nest in nests:
         if nest.reductions:
             return None
-        for load in _loads(nest.body):
+        for load in loads_within(nest.body):
             if load.buffer not in stored:
                 continue
             *rows, column = _numbered(nest, load.indices)
@@ -254,12 +253,6 @@ def _offsets(buffer: str, stored: dict[str, Places], nests: list[Nest]) -> set[i
             if load.buffer == buffer:
                 found.add(offset)
     return found
-
-
-def _loads(block: Block) -> Iterator[Load]:
-    for stmt in walk(block):
-        for expr in expressions_of(stmt):
-            yield from loads_of(expr)
 
 
 def _numbered(nest: Nest, indices: Places) -> Places:

@@ -13,10 +13,10 @@ them and every eighth key; weights go through shared memory to the lanes that ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from .....expr import Expr, Var, apply, const, index
 from .....ops.blocked_attention import BlockedAttention
-from .....ops.stored import Stored
 from .....sizes import round_up
 from .....tile.instructions.warps import LANES
 from .....tile.nodes import (
@@ -34,18 +34,16 @@ from .....tile.nodes import (
 from .....tile.tree import var
 from .....types import f32
 from ..products.fragments import Fragments
-from ..products.operand import Staged
 from .blocks import AttentionBlocks
 from .lane_products import added, largest, scored
 from .parts import Parts
 from .running_softmax import LOWEST, exchanged, grown
-from .steps import Steps, attention_kernel
+from .steps import Steps, attention_kernel, staged_operand
 from .tiles import (
     HIGH,
     LANE_ROWS,
     PADDING,
     QUAD,
-    STAGES,
     WEIGHTS_PADDING,
     WIDE,
     WIDE_ROWS,
@@ -76,10 +74,11 @@ class _Lanes:
         threads = op.rows // (each * HIGH) * LANES
         depth = round_up(blocks.queries.shape[-1], QUAD)
         width = round_up(blocks.values.shape[-1], WIDE * QUAD)
+        padded = partial(_tiles, padding=PADDING)
         sides = (
-            _staged(blocks, "queries", blocks.queries, depth, PADDING, threads),
-            _staged(blocks, "keys", blocks.keys, depth, PADDING, threads),
-            _staged(blocks, "values", blocks.values, width, 0, threads),
+            staged_operand(blocks, "queries", blocks.queries, f32, depth, threads, padded),
+            staged_operand(blocks, "keys", blocks.keys, f32, depth, threads, padded),
+            staged_operand(blocks, "values", blocks.values, f32, width, threads, _tiles),
         )
         shape = (op.rows, op.columns + WEIGHTS_PADDING)
         weights = Buffer(blocks.names.fresh("weights", "_"), f32, shape, Space.SHARED)
@@ -237,18 +236,7 @@ class _Lanes:
         )
 
 
-def _staged(
-    blocks: AttentionBlocks, name: str, stored: Stored, depth: int, padding: int, threads: int
-) -> Staged:
-    """The tiles of an operand; those of queries come once."""
-    stages, rows = (1, blocks.op.rows) if name == "queries" else (STAGES, blocks.op.columns)
-    own = blocks.names.fresh(name, "_")
-
-    def made(high: int, wide: int) -> Staged:
-        tiles = Buffer(own, f32, (stages, high, wide + padding), Space.SHARED)
-        if name == "queries":
-            return blocks.staged_rows(stored, f32, depth, threads, tiles)
-        return blocks.staged(stored, f32, depth, threads, tiles, Var(index(0).dtype, "key"))
-
-    along = made(rows, depth)
-    return along if along.has_terms_last else made(depth, rows)
+def _tiles(name: str, shape: tuple[int, int, int], padding: int = 0) -> Buffer:
+    """Tiles with some elements more a row."""
+    stages, high, wide = shape
+    return Buffer(name, f32, (stages, high, wide + padding), Space.SHARED)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .....expr import TRUE, Expr, Var, index
+from .....ops.stored import Stored
 from .....tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Stmt, Sync, Wait
 from .....tile.tree import Names, tidy, var
+from .....types import DType
 from ..products.blocks import unrolled
 from ..products.operand import Staged
 from ..products.warp_tiles import GROUP, brought
@@ -106,6 +108,35 @@ class Steps:
             *work(stage, first_key, masked=stretch.masked),
         )
         return Loop(step, stretch.first, stretch.last, body)
+
+
+class MakeTiles(Protocol):
+    """Gives a buffer of this name, in shared memory, for stages of tiles of rows and columns."""
+
+    def __call__(self, name: str, shape: tuple[int, int, int]) -> Buffer: ...
+
+
+def staged_operand(
+    blocks: AttentionBlocks,
+    name: str,
+    stored: Stored,
+    dtype: DType,
+    depth: int,
+    threads: int,
+    tiles: MakeTiles,
+) -> Staged:
+    """The tiles of the operand `name`, `depth` columns of each row; those of queries come once."""
+    stages, rows = (1, blocks.op.rows) if name == "queries" else (STAGES, blocks.op.columns)
+    own = blocks.names.fresh(name, "_")
+
+    def made(high: int, wide: int) -> Staged:
+        buffer = tiles(own, (stages, high, wide))
+        if name == "queries":
+            return blocks.staged_rows(stored, dtype, depth, threads, buffer)
+        return blocks.staged(stored, dtype, depth, threads, buffer, var("key"))
+
+    along = made(rows, depth)
+    return along if along.has_terms_last else made(depth, rows)
 
 
 def bound(warp: str, warps: int, block: str, blocks: int, body: Block) -> Stmt:

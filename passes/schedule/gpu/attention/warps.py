@@ -14,10 +14,10 @@ second product.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from .....expr import Expr, Var, const, index, select
 from .....ops.blocked_attention import BlockedAttention
-from .....ops.stored import Stored
 from .....sizes import round_up
 from .....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
 from .....tile.nodes import (
@@ -32,14 +32,13 @@ from .....tile.nodes import (
 from .....tile.tree import var
 from .....types import DType, bf16, f16, f32
 from ..products.fragments import Fragments
-from ..products.operand import Staged
 from ..products.warp_tiles import swizzled
 from .blocks import AttentionBlocks
 from .fragment_products import PAIR, narrowed, product, rows_loaded, summed
 from .parts import Parts
 from .running_softmax import LOWEST, weights_of
-from .steps import Steps, attention_kernel
-from .tiles import STAGES, WIDE_ROWS
+from .steps import Steps, attention_kernel, staged_operand
+from .tiles import WIDE_ROWS
 
 # What the largest exponent of a row may grow by before sums shrink, which takes as long as a
 # product of sixteen terms: weights are 2 ** -growth at first and 1 at most. In f16 those below
@@ -70,10 +69,11 @@ class _Warps:
         fragments = 2 if op.rows >= WIDE_ROWS else 1
         threads = op.rows // (ROWS * fragments) * LANES
         depths = [round_up(side.shape[-1], TERMS) for side in (blocks.queries, blocks.values)]
+        tiles = partial(_tiles, dtype)
         sides = (
-            _staged(blocks, "queries", blocks.queries, dtype, depths[0], threads),
-            _staged(blocks, "keys", blocks.keys, dtype, depths[0], threads),
-            _staged(blocks, "values", blocks.values, dtype, depths[1], threads),
+            staged_operand(blocks, "queries", blocks.queries, dtype, depths[0], threads, tiles),
+            staged_operand(blocks, "keys", blocks.keys, dtype, depths[0], threads, tiles),
+            staged_operand(blocks, "values", blocks.values, dtype, depths[1], threads, tiles),
         )
         columns, out = op.columns, depths[1] // COLUMNS
         held = fragments * depths[0] <= HELD
@@ -208,19 +208,6 @@ class _Warps:
         return self.own.lanes([self.fragments, 2], row)
 
 
-def _staged(
-    blocks: AttentionBlocks, name: str, stored: Stored, dtype: DType, depth: int, threads: int
-) -> Staged:
-    """The tiles of an operand; those of queries come once."""
-    stages, rows = (1, blocks.op.rows) if name == "queries" else (STAGES, blocks.op.columns)
-    own = blocks.names.fresh(name, "_")
-
-    def made(high: int, wide: int) -> Staged:
-        shape = (stages, high, wide)
-        tiles = Buffer(own, dtype, shape, Space.SHARED, swizzled(shape, dtype))
-        if name == "queries":
-            return blocks.staged_rows(stored, dtype, depth, threads, tiles)
-        return blocks.staged(stored, dtype, depth, threads, tiles, Var(index(0).dtype, "key"))
-
-    along = made(rows, depth)
-    return along if along.has_terms_last else made(depth, rows)
+def _tiles(dtype: DType, name: str, shape: tuple[int, int, int]) -> Buffer:
+    """Tiles that warps read as fragments."""
+    return Buffer(name, dtype, shape, Space.SHARED, swizzled(shape, dtype))

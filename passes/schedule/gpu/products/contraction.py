@@ -17,6 +17,7 @@ from .....expr import (
     Expr,
     Load,
     all_of,
+    has_loads,
     loads_of,
     vars_of,
 )
@@ -249,7 +250,7 @@ def _sorted(
         return None
     if batch and not rows:  # of which no factor is used twice
         return None
-    if not _has_loads(first) or not _has_loads(second):
+    if not has_loads(first) or not has_loads(second):
         return None
     left = Operand(first, all_of(*left_guards), _as_in_memory(kernel, rows, first))
     right = Operand(second, all_of(*right_guards), _as_in_memory(kernel, columns, second))
@@ -267,10 +268,6 @@ def _as_in_memory(kernel: Kernel, loops: tuple[Loop, ...], value: Expr) -> tuple
     if 1 not in steps.values():
         return loops
     return tuple(sorted(loops, key=lambda loop: -(steps[loop.axis] or 0)))
-
-
-def _has_loads(expr: Expr) -> bool:
-    return any(True for _ in loads_of(expr))
 
 
 def narrow_type(contraction: Contraction) -> DType | None:

@@ -12,9 +12,8 @@ from functools import cached_property
 
 from .....expr import Bounds, Expr, Load, index, loads_of, rewrite_expr, substitute_vars, vars_of
 from .....tile.analyses.dependence import static_bounds
-from .....tile.analyses.scopes import loads_in
 from .....tile.nodes import Accumulate, Block, Buffer, If, Kernel, Let, Loop, Space, Stmt, Store
-from .....tile.traverse import expressions_of, map_expressions, walk
+from .....tile.traverse import expressions_of, loads_within, map_expressions
 from .....tile.tree import accesses, chain, extent_of, has_constant_limits, nest, var
 from ...analysis import stride, updates
 from ..wide import is_wide, sure_loads
@@ -96,8 +95,7 @@ class Rows:
         """Whether what a loop reads along the row does not depend on the data."""
         read = {
             named(load, loop.axis)
-            for stmt in walk(loop.body)
-            for load in loads_in(stmt)
+            for load in loads_within(loop.body)
             if any(loop.axis in vars_of(part) for part in load.indices)
             and self.kernel.buffers[load.buffer].space is Space.GLOBAL
         }

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .....expr import COMBINERS, Expr, Load, const, rewrite_expr
-from .....tile.analyses.scopes import loads_in
 from .....tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
-from .....tile.traverse import rewrite_block, walk
+from .....tile.traverse import loads_within, rewrite_block, walk
 from .....tile.tree import Names, copy_block, extent_of, nest, tidy, var
 from ..block.sums import with_update
 from ..work import body_of
@@ -126,7 +125,7 @@ class Segments:
     # Loops
 
     def _loop(self, loop: Loop) -> None:
-        read = {load.buffer for stmt in walk(loop.body) for load in loads_in(stmt)}
+        read = {load.buffer for load in loads_within(loop.body)}
         if not read.isdisjoint(self.open.registers):
             self._close()
         (changed,) = rewrite_block((loop,), self._known)
