@@ -66,6 +66,7 @@ from .cumulative import cumprod, cumsum
 from .einsum import einsum
 from .extreme import argmax, argmin
 from .gate import gelu, hard_swish, mish, quick_gelu, silu
+from .grid_sample import grid_sample
 from .index import embedding, gather, gather_elements, gather_nd, one_hot, tril, triu
 from .join import concat, split, stack
 from .losses import (
@@ -212,6 +213,7 @@ __all__ = [
     "global_max_pool",
     "greater",
     "greater_equal",
+    "grid_sample",
     "group_norm",
     "hard_sigmoid",
     "hard_swish",

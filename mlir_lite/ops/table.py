@@ -44,6 +44,7 @@ from .extreme import OPS as EXTREME
 from .extreme import argmax, argmin
 from .gate import OPS as GATE
 from .getitem import getitem
+from .grid_sample import OPS as GRID_SAMPLE
 from .group import OPS as GROUP
 from .index import OPS as INDEX
 from .index import gather_elements, gather_nd
@@ -127,6 +128,7 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     WINDOW_SUM,
     WINDOW_TAPS,
     RESIZE,
+    GRID_SAMPLE,
     SOFTMAX,
     NORM,
     BATCH_NORM,

@@ -8,6 +8,7 @@ from .samples_checkpoint import CHECKPOINTS
 from .samples_control import CONTROL
 from .samples_dots import DOTS
 from .samples_elementwise import ELEMENTWISE
+from .samples_grid import GRIDS
 from .samples_index import INDEX
 from .samples_linalg import LINALG
 from .samples_losses import LOSSES
@@ -25,6 +26,7 @@ SAMPLES: tuple[Sample, ...] = (
     *ELEMENTWISE,
     *SHAPE,
     *INDEX,
+    *GRIDS,
     *CHECKPOINTS,
     *RANDOM,
     *REDUCE,

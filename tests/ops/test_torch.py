@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mlir_lite import ops
+from mlir_lite.ops.grid_sample import GridSample
 from mlir_lite.types import Array, f64
 
-from .sample import normal
+from .sample import normal, value_like
 from .samples_windows import CONVOLUTIONS, POOLINGS, TRANSPOSED, Case
 from .traced import run
 
@@ -261,3 +262,23 @@ def test_attention_with_a_mask(boolean: bool) -> None:
         ),
         functional.scaled_dot_product_attention(query, key, value, attend, scale=0.5),
     )
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_grid_sample(mode: str, padding: str, align_corners: bool) -> None:
+    x, grid = normal((2, 3, 5, 7), f64), 1.5 * normal((2, 4, 3, 2), f64, 1)
+    tensors = torch.from_numpy(x), torch.from_numpy(grid)
+    wanted = functional.grid_sample(*tensors, mode, padding, align_corners)
+    values = value_like("x", x), value_like("grid", grid)
+    op = GridSample(*values, mode, padding, align_corners)
+    _check(op.reference(x, grid), wanted)
+    _check(run(op.decompose, x, grid), wanted)
+
+
+def test_grid_sample_of_a_volume() -> None:
+    x, grid = normal((1, 2, 2, 3, 4), f64), normal((1, 2, 2, 5, 3), f64, 1)
+    tensors = torch.from_numpy(x), torch.from_numpy(grid)
+    wanted = functional.grid_sample(*tensors, align_corners=True)
+    _check(run(lambda x, grid: ops.grid_sample(x, grid, align_corners=True), x, grid), wanted)

@@ -113,6 +113,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "Gather": _versions(index.gather, 1, 11, 13),
     "GatherElements": _versions(index.gather_elements, 11, 13),
     "GatherND": _versions(index.gather_nd, 11, 12, 13),
+    "GridSample": _versions(index.grid_sample, 16, 20, 22),
     "Identity": _versions(shape.identity, 1, 13, 14, 16, 19, 21, 23, 24, 25),
     "If": _versions(control.conditional, 1, 11, 13, 16, 19, 21, 23, 24, 25),
     "Loop": _versions(control.loop, 1, 11, 13, 16, 19, 21, 23, 24, 25),
