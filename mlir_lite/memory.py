@@ -35,9 +35,9 @@ def _huge_pages(count: int) -> Array:
     What fills no more than half of a huge page lies in ordinary ones."""
     advised = (count + HUGE_PAGE // 2 - 1) // HUGE_PAGE * HUGE_PAGE
     size = max(count, advised) + HUGE_PAGE
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not hasattr(mmap, "MAP_PRIVATE"):
         block = mmap.mmap(-1, size)
-    else:
+    else:  # the child of a fork would work in its parent's memory otherwise
         block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     whole = np.frombuffer(block, np.uint8)
     start = -whole.ctypes.data % HUGE_PAGE

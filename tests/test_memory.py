@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 
 import mlir_lite as ml
 from mlir_lite import f32
 from mlir_lite.backends.llvm.backend import materialise
 from mlir_lite.ir import ConstantData
-from mlir_lite.memory import ALIGNMENT, HUGE_PAGE, side_by_side
+from mlir_lite.memory import ALIGNMENT, HUGE_PAGE, aligned_bytes, side_by_side
 from mlir_lite.types import Array, TensorType
 
 F4: np.dtype[Any] = np.dtype(np.float32)
@@ -32,6 +35,23 @@ def test_arrays_side_by_side_are_aligned_and_do_not_overlap() -> None:
     places = sorted(ends(array) for array in arrays if array.size)
     assert all(stop <= start for (_, stop), (start, _) in pairwise(places))
     assert places[-1][1] - places[0][0] < sum(array.nbytes + ALIGNMENT for array in arrays)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("huge", [True, False], ids=["huge pages", "no huge pages"])
+def test_the_child_of_a_fork_has_memory_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, huge: bool
+) -> None:
+    if not huge:
+        monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    block = aligned_bytes(2 * HUGE_PAGE)
+    block[:] = 1
+    child = os.fork()
+    if child == 0:
+        block[:] = 2
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert (block == 1).all()
 
 
 def test_nothing_asked_for_is_nothing() -> None:

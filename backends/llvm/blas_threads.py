@@ -6,11 +6,14 @@ it calls, and leaves after: the first to enter tells OpenBLAS to use one thread,
 tells it what it was told before.
 
     call void @ml_blas_enter() .. call void @ml_blas_leave()
+
+In the child of a fork nobody is inside: who was is another process's.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 from string import Template
 from typing import Any
@@ -19,7 +22,7 @@ from ..code_cache import default_cache
 from .jit import Library, compile_objects
 from .machine import Machine
 
-ENTER, LEAVE = "ml_blas_enter", "ml_blas_leave"
+ENTER, LEAVE, _RESET = "ml_blas_enter", "ml_blas_leave", "ml_blas_reset"
 
 _PREFIXES, _SUFFIXES = ("scipy_", ""), ("", "64_")  # as builds of OpenBLAS name their functions
 
@@ -75,8 +78,27 @@ done:
   store atomic i32 0, ptr @ml_blas_lock release, align 4
   ret void
 }
+
+define void @$reset() nounwind {
+entry:
+  %users = load i64, ptr @ml_blas_users
+  %none = icmp eq i64 %users, 0
+  br i1 %none, label %done, label %restore
+restore:
+  %before = load i32, ptr @ml_blas_before
+  call void @ml_blas_set(i32 %before)
+  store i64 0, ptr @ml_blas_users
+  br label %done
+done:
+  store atomic i32 0, ptr @ml_blas_lock release, align 4
+  ret void
+}
 """
 _EMPTY = """\
+define void @$reset() nounwind {
+  ret void
+}
+
 define void @$enter() nounwind {
   ret void
 }
@@ -92,13 +114,18 @@ def blas_threads(module_file: str) -> Library:
     """The functions that kernels enter and leave by, for the OpenBLAS that a module of SciPy's is
     linked with, once in a process. With another library they do nothing."""
     functions = openblas_functions(module_file)
-    text = Template(_TEXT if functions else _EMPTY).substitute(enter=ENTER, leave=LEAVE)
+    text = Template(_TEXT if functions else _EMPTY).substitute(
+        enter=ENTER, leave=LEAVE, reset=_RESET
+    )
     [code] = compile_objects([text], Machine.host(), cache=default_cache(), workers=1)
     symbols = {
         f"ml_blas_{name}": ctypes.cast(function, ctypes.c_void_p).value or 0
         for name, function in functions.items()
     }
-    return Library([code], exports=(ENTER, LEAVE), symbols=symbols)
+    library = Library([code], exports=(ENTER, LEAVE, _RESET), symbols=symbols)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(library.address(_RESET)))
+    return library
 
 
 def openblas_functions(module_file: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 
 import numpy as np
@@ -34,6 +35,29 @@ def test_the_first_takes_the_threads_and_the_last_gives_them_back() -> None:
             call()
             seen.append(OPENBLAS["get"]())
         assert seen == [1, 1, 1, 2]
+    finally:
+        OPENBLAS["set"](before)
+
+
+@needs_openblas
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_in_the_child_of_a_fork_nobody_is_inside() -> None:
+    library = blas_threads(lapack.__file__)
+    enter, leave = (ctypes.CFUNCTYPE(None)(library.address(name)) for name in (ENTER, LEAVE))
+    before = OPENBLAS["get"]()
+    OPENBLAS["set"](2)
+    try:
+        enter()
+        child = os.fork()
+        if child == 0:
+            seen = [OPENBLAS["get"]()]
+            for call in (enter, leave):
+                call()
+                seen.append(OPENBLAS["get"]())
+            os._exit(0 if seen == [2, 1, 2] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        leave()
+        assert OPENBLAS["get"]() == 2
     finally:
         OPENBLAS["set"](before)
 
