@@ -28,6 +28,7 @@ from ..tree import Names, base, chain, extent_of, has_constant_limits, nest, var
 from .prefetch import LINE_BYTES, counted, reduction_of
 
 AT_ONCE = 8  # requests that leave room for other misses of the nearest cache
+FEWEST_BETWEEN = 16  # steps between two of many: a loop over fewer costs more than asking again
 
 
 # The place of the element that a tile stores, in what is read `later`.
@@ -39,6 +40,8 @@ def prefetch_epilogue(
     reduction: str,
     buffers: Collection[str],
     later: Mapping[str, Sequence[Load]] = MappingProxyType({}),
+    *,
+    cut: bool = False,
 ) -> Kernel:
     """While a tile is summed up, ask for its elements of these `buffers`, which are read when that
     is done: a few vectors at once, more one by one over the steps, so that no request waits. Of
@@ -47,6 +50,10 @@ def prefetch_epilogue(
 
     acc[m.i] = 0;  for k: acc[m.i] += ..;  unroll m.i: vector n.i: y[m, n] = x[m, n] + acc[m.i]
       ->  acc[m.i] = 0;  for k: {prefetch(x[k * M / K, n.o]);  acc[m.i] += ..};  ..
+
+    Where there are many steps for each, the sum may be `cut`, so that none is asked for again:
+
+      ->  for k in 0..M: {prefetch(x[k, n.o]);  for k.i in 0..K / M: acc[m.i] += ..};  ..
     """
     names = Names(kernel)
 
@@ -65,7 +72,7 @@ def prefetch_epilogue(
             if _count(requests) <= AT_ONCE:
                 result += (*requests, stmt)
             else:
-                result.append(_spread(stmt, requests))
+                result.append(_spread(stmt, requests, names, cut=cut))
         return tuple(result)
 
     return kernel.with_body(visit(kernel.body))
@@ -115,37 +122,65 @@ def _count(requests: Block) -> int:
     )
 
 
-def _spread(reduction: Loop, requests: Block) -> Loop:
+def _spread(reduction: Loop, requests: Block, names: Names, *, cut: bool) -> Loop:
     """The reduction with an iteration of the requests' loops in each of its steps, or of the outer
-    ones where there are too few of these: the same one in some steps after one another."""
+    ones where there are too few of these: the same one in some steps after one another, or, if it
+    is `cut`, before them."""
     loops, body = reduction_of(reduction)
     if not all(map(has_constant_limits, loops)):
         return reduction
     steps = prod(map(extent_of, loops))
-    asked: list[Stmt] = []
-    for stmt in requests:
-        if isinstance(stmt, Loop):
-            asked += _in_turn(stmt, loops, steps)
-        else:
-            asked.append(stmt)
+    nests = [_outer(stmt, steps) for stmt in requests if isinstance(stmt, Loop)]
+    if cut and nests:
+        most = max(prod(map(extent_of, around)) for around, _ in nests)
+        loops, body = _cut(loops, body, steps // most, names)
+    asked = [stmt for stmt in requests if not isinstance(stmt, Loop)]
+    for around, request in nests:
+        asked += _in_turn(around, request, loops)
     (made,) = nest(loops, (*asked, *body))
     assert isinstance(made, Loop)
     return replace(made, kind=reduction.kind)
 
 
-def _in_turn(requests: Loop, reduction: list[Loop], steps: int) -> Block:
-    """One iteration of nested loops for each step of a reduction, in order."""
+def _outer(requests: Loop, steps: int) -> tuple[list[Loop], Block]:
+    """The outer ones of nested loops, no more iterations than so many steps, and what is inside."""
     around, body = chain(requests)
     while len(around) > 1 and prod(map(extent_of, around)) > steps:
         body = (around.pop(),)
-    count = prod(map(extent_of, around))
-    turn = apply("floordiv", counted(reduction), index(-(-steps // count)))
+    return around, body
+
+
+def _cut(loops: list[Loop], body: Block, most: int, names: Names) -> tuple[list[Loop], Block]:
+    """A reduction's loops and body with the innermost in equal pieces, the longest there are of at
+    most so many steps, if these are not a few only."""
+    *outer, last = loops
+    extent = extent_of(last)
+    steps = max(count for count in range(1, max(most, 1) + 1) if extent % count == 0)
+    if steps < FEWEST_BETWEEN:
+        return loops, body
+    inner = names.copy(f"{last.axis}.i")
+    moved = {last.axis: last.start + var(last.axis) * steps + var(inner)}
+    piece = Loop(inner, index(0), index(steps), substitute_block(body, moved), last.kind)
+    return [*outer, replace(last, start=index(0), stop=index(extent // steps))], (piece,)
+
+
+def _in_turn(around: list[Loop], request: Block, reduction: list[Loop]) -> Block:
+    """One iteration of nested loops for each of a reduction, in order."""
+    count, turns = prod(map(extent_of, around)), prod(map(extent_of, reduction))
+    each = -(-turns // count)
+    if turns < 2 * count:  # each has one: the last goes on asking
+        each = 1
+    turn = apply("floordiv", counted(reduction), index(each))
     places: dict[str, Expr] = {}
     for loop in reversed(around):
-        own = turn if loop is around[0] else apply("mod", turn, index(extent_of(loop)))
+        extent = index(extent_of(loop))
+        own = turn if loop is around[0] else apply("mod", turn, extent)
         places[loop.axis] = simplify(loop.start + own, {})
-        turn = apply("floordiv", turn, index(extent_of(loop)))
-    return substitute_block(body, places)
+        turn = apply("floordiv", turn, extent)
+    if each * count < turns:
+        first = around[0]
+        places[first.axis] = apply("min", places[first.axis], first.stop - 1)
+    return substitute_block(request, places)
 
 
 def prefetch_left(kernel: Kernel, reduction: str, buffer: str, rows: str) -> Kernel:

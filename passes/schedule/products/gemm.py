@@ -94,11 +94,12 @@ def schedule_product(
         kernel = _prefetch(kernel, product, rounds, target)
     if nest.around and _is_far(kernel, product, target):
         kernel = _prefetch_matrices(kernel, nest, product)
+    longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
     if sizes.depth >= ASKING_DEPTH:
         once = _read_once(kernel, nest, product)
-        kernel = prefetch_epilogue(kernel, product.reduction[0], once, later)
+        short = sizes.depth <= longest  # others are cut in segments
+        kernel = prefetch_epilogue(kernel, product.reduction[0], once, later, cut=short)
     if len(product.reduction) == 1:
-        longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
         segment = SEGMENT_IN_BLOCK if nest.around else SEGMENT
         kernel = sum_in_segments(kernel, product.reduction[0], longest, segment)
     kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")

@@ -6,15 +6,19 @@ from __future__ import annotations
 import pytest
 
 from mlir_lite.tile.nodes import Kernel
+from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
 
 from .stepping import expect_step
 
 
-def tile(rows: int, before: str = "", inside: str = "") -> str:
-    """Tiles of two vectors a row of `a @ b + x`."""
+def tile(rows: int, before: str = "", inside: str = "", steps: int = 16, piece: int = 0) -> str:
+    """Tiles of two vectors a row of `a @ b + x`, whose sums have three times so many steps, in
+    pieces of some."""
+    cut = f"for k.i in 0..{piece} {{" if piece else ""
+    step = f"p * {steps} + " + (f"(k * {piece} + k.i)" if piece else "k")
     return f"""
-kernel @k(%a: f32[{2 * rows}, 48], %b: f32[48, 32], %x: f32[{2 * rows}, 32],
+kernel @k(%a: f32[{2 * rows}, {3 * steps}], %b: f32[{3 * steps}, 32], %x: f32[{2 * rows}, 32],
           %y: out f32[{2 * rows}, 32]) {{
   buffer acc: register f32[{rows}, 2, 16]
   for m in 0..2 {{
@@ -23,15 +27,17 @@ kernel @k(%a: f32[{2 * rows}, 48], %b: f32[48, 32], %x: f32[{2 * rows}, 32],
     }}
     {before}
     for p in 0..3 {{
-      for k in 0..16 {{
+      for k in 0..{steps // max(piece, 1)} {{
         {inside}
+        {cut}
         unroll i$1 in 0..{rows} {{
           unroll j$1 in 0..2 {{
             vector l$1 in 0..16 {{
-              acc[i$1, j$1, l$1] += a[m * {rows} + i$1, p * 16 + k] * b[p * 16 + k, j$1 * 16 + l$1]
+              acc[i$1, j$1, l$1] += a[m * {rows} + i$1, {step}] * b[{step}, j$1 * 16 + l$1]
             }}
           }}
         }}
+        {"}" if cut else ""}
       }}
     }}
     unroll i$2 in 0..{rows} {{
@@ -63,9 +69,32 @@ def test_many_are_asked_for_one_by_one_over_the_steps() -> None:
 
 
 def test_more_than_there_are_steps_are_asked_for_row_by_row() -> None:
-    """48 steps for 25 rows of two vectors: two steps for a row."""
-    request = "call @prefetch_f32(x[m * 25 + (p * 8 + k floordiv 2), j$3 * 16])"
+    """48 steps for 25 rows of two vectors: one for each, and then the last again."""
+    request = "call @prefetch_f32(x[m * 25 + min(p * 16 + k, 24), j$3 * 16])"
     expect_step(asking, tile(25), tile(25, inside=f"unroll j$3 in 0..2 {{ {request} }}"))
+
+
+@pytest.mark.parametrize(
+    "rows, steps, piece, row",
+    [
+        (6, 64, 16, "p * 2 + k floordiv 2"),  # 12 pieces for 12 vectors
+        (5, 64, 16, "min(p * 2 + k floordiv 2, 4)"),  # and for 10
+    ],
+)
+def test_a_sum_of_many_steps_may_be_cut_between_requests(
+    rows: int, steps: int, piece: int, row: str
+) -> None:
+    request = f"call @prefetch_f32(x[m * {rows} + ({row}), k mod 2 * 16])"
+    expect_step(
+        lambda kernel: prefetch_epilogue(kernel, "p", {"x"}, cut=True),
+        tile(rows, steps=steps),
+        tile(rows, inside=request, steps=steps, piece=piece),
+    )
+
+
+def test_a_sum_of_few_steps_is_not_cut() -> None:
+    asked = asking(parse_kernel(tile(5)))
+    assert prefetch_epilogue(parse_kernel(tile(5)), "p", {"x"}, cut=True) == asked
 
 
 def two_tiles(first: str = "", second: str = "") -> str:
