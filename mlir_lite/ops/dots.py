@@ -21,6 +21,7 @@ from ..sizes import ceil_div
 from ..types import Array, DType, TensorType, bf16, f32, i8, i32, u8
 from .body import Indices, guarded, reduce_over
 from .conv import convolve
+from .panels import check_rows
 from .windows import (
     Windows,
     batch_of,
@@ -84,11 +85,7 @@ class DotMatmul(Op):
         total = _total(self.lhs, self.panels)
         check(panels.rank >= 4, f"columns packed for dots have rank 4 or more, not {panels}")
         *batch, count, blocks, width, depth = panels.static_shape
-        check(lhs.rank > len(batch), f"{lhs} is no batch of matrices for {panels}")
-        alike = tuple(lhs.shape[: len(batch)]) == tuple(batch)
-        check(alike, f"the leading sizes differ: {lhs} and {panels}")
-        inner = blocks * depth
-        check(lhs.shape[-1] == inner, f"{lhs.shape[-1]} columns meet {inner} rows")
+        check_rows(lhs, panels, batch, blocks * depth)
         _check_panels(self.columns, count, width)
         return TensorType((*lhs.shape[:-1], self.columns), total)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -32,6 +33,14 @@ from .windows import (
     spatial_of,
     windows_of,
 )
+
+
+def check_rows(lhs: TensorType, panels: TensorType, batch: Sequence[int], inner: int) -> None:
+    """Raise `TypeRuleError` where `lhs` has no rows `(*batch, .., inner)` to multiply by panels."""
+    check(lhs.rank > len(batch), f"{lhs} is no batch of matrices for {panels}")
+    alike = tuple(lhs.shape[: len(batch)]) == tuple(batch)
+    check(alike, f"the leading sizes differ: {lhs} and {panels}")
+    check(lhs.shape[-1] == inner, f"{lhs.shape[-1]} columns meet {inner} rows")
 
 
 @op
@@ -75,10 +84,7 @@ class PanelMatmul(Op):
         check_same_dtype(self.lhs, self.panels)
         check(panels.rank >= 3, f"packed columns have rank 3 or more, not {panels}")
         *batch, count, inner, width = panels.static_shape
-        check(lhs.rank > len(batch), f"{lhs} is no batch of matrices for {panels}")
-        alike = tuple(lhs.shape[: len(batch)]) == tuple(batch)
-        check(alike, f"the leading sizes differ: {lhs} and {panels}")
-        check(lhs.shape[-1] == inner, f"{lhs.shape[-1]} columns meet {inner} rows")
+        check_rows(lhs, panels, batch, inner)
         fits = ceil_div(self.columns, width) == count
         check(fits, f"{self.columns} columns in {count} panels of {width}")
         return lhs.with_shape((*lhs.shape[:-1], self.columns))

@@ -11,6 +11,7 @@ from ...sizes import Shape, Size, ceil_div
 from .call import Call, Results
 from .sizes import number
 
+PerAxis = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]
 
 
@@ -89,11 +90,7 @@ def conv(call: Call) -> Results:
 
 def convolution(call: Call, x: Value, weight: Value, bias: Value | None) -> Value:
     """A convolution by the node's attributes."""
-    count = spatial_rank(call)
-    check(weight.rank == count + 2, f"a weight of rank {weight.rank}", ParseError)
-    kernel = weight.type.static_shape[2:]
-    strides = spatial(call, "strides", count, 1)
-    dilations = spatial(call, "dilations", count, 1)
+    kernel, strides, dilations = _windows(call, weight)
     return ops.conv(
         x,
         weight,
@@ -105,35 +102,28 @@ def convolution(call: Call, x: Value, weight: Value, bias: Value | None) -> Valu
     )
 
 
+def _windows(call: Call, weight: Value) -> tuple[PerAxis, PerAxis, PerAxis]:
+    """The sizes of filters, their strides and their dilations, one number per spatial axis."""
+    count = spatial_rank(call)
+    check(weight.rank == count + 2, f"a weight of rank {weight.rank}", ParseError)
+    strides = spatial(call, "strides", count, 1)
+    return weight.type.static_shape[2:], strides, spatial(call, "dilations", count, 1)
+
+
 def conv_transpose(call: Call) -> Results:
     """The padding is given, or what makes the result as large as `output_shape` or `auto_pad`
     say."""
-    count = spatial_rank(call)
     x, weight = call.value(0), call.value(1)
-    check(weight.rank == count + 2, f"a weight of rank {weight.rank}", ParseError)
-    kernel = weight.type.static_shape[2:]
-    strides = spatial(call, "strides", count, 1)
-    dilations = spatial(call, "dilations", count, 1)
-    extra = spatial(call, "output_padding", count, 0)
-    rule = call.text("auto_pad", "NOTSET")
+    kernel, strides, dilations = _windows(call, weight)
+    extra = spatial(call, "output_padding", len(kernel), 0)
     wanted: Sequence[Size] | None = call.ints("output_shape")
-    if wanted is None and rule.startswith("SAME"):
+    if wanted is None and call.text("auto_pad", "NOTSET").startswith("SAME"):
         wanted = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]
     if wanted is None:
         pads = padding(call, x.shape[2:], kernel, strides, dilations)
     else:
-        check(len(wanted) >= count, f"{len(wanted)} output sizes for {count} axes", ParseError)
-        found: list[tuple[int, int]] = []
-        grown = list(extra)
-        for axis, target in enumerate(wanted[-count:]):
-            reach = dilations[axis] * (kernel[axis] - 1) + 1
-            full = (x.shape[axis + 2] - 1) * strides[axis] + reach + extra[axis]
-            total = number(full - target, "the padding")
-            grown[axis] += max(0, -total)
-            found.append(
-                _halves(max(0, total), "SAME_UPPER" if rule == "SAME_UPPER" else "SAME_LOWER")
-            )
-        pads, extra = tuple(found), tuple(grown)
+        reaches = [by * (size - 1) + 1 for size, by in zip(kernel, dilations, strict=True)]
+        pads, extra = _padding_to(call, wanted, x.shape[2:], reaches, strides, extra)
     return ops.conv_transpose(
         x,
         weight,
@@ -146,10 +136,32 @@ def conv_transpose(call: Call) -> Results:
     )
 
 
+def _padding_to(
+    call: Call,
+    wanted: Sequence[Size],
+    sizes: Sequence[Size],
+    reaches: Sequence[int],
+    strides: Sequence[int],
+    extra: Sequence[int],
+) -> tuple[Padding, PerAxis]:
+    """The padding, and the output padding if not `extra`, with which a transposed convolution gives
+    the `wanted` sizes; `reaches` are those of the filters, with the gaps in them."""
+    count = len(sizes)
+    check(len(wanted) >= count, f"{len(wanted)} output sizes for {count} axes", ParseError)
+    rule = "SAME_UPPER" if call.text("auto_pad", "NOTSET") == "SAME_UPPER" else "SAME_LOWER"
+    pads: list[tuple[int, int]] = []
+    grown = list(extra)
+    for axis, target in enumerate(wanted[-count:]):
+        full = (sizes[axis] - 1) * strides[axis] + reaches[axis] + extra[axis]
+        total = number(full - target, "the padding")
+        grown[axis] += max(0, -total)
+        pads.append(_halves(max(0, total), rule))
+    return tuple(pads), tuple(grown)
+
+
 def depth_to_space(call: Call) -> Results:
     """Channels become blocks of space; `mode` says whether the block or the depth is outer."""
-    x, block = call.value(0), call.int_("blocksize")
-    check(x.rank == 4 and block > 0, "takes an image and a block size", ParseError)
+    x, block = _image_and_block(call)
     n, c, h, w = x.shape
     depth = c // (block * block)
     split: Shape = (n, block, block, depth, h, w)
@@ -160,10 +172,15 @@ def depth_to_space(call: Call) -> Results:
     return ops.reshape(moved, (n, depth, h * block, w * block))
 
 
-def space_to_depth(call: Call) -> Results:
-    """Blocks of space become channels, inside or (`mode` CRD) outside of which the depth lies."""
+def _image_and_block(call: Call) -> tuple[Value, int]:
     x, block = call.value(0), call.int_("blocksize")
     check(x.rank == 4 and block > 0, "takes an image and a block size", ParseError)
+    return x, block
+
+
+def space_to_depth(call: Call) -> Results:
+    """Blocks of space become channels, inside or (`mode` CRD) outside of which the depth lies."""
+    x, block = _image_and_block(call)
     n, c, h, w = x.shape
     split = (n, c, h // block, block, w // block, block)
     order = (0, 3, 5, 1, 2, 4) if call.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
