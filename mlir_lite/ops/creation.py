@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import check
 from ..expr import Expr, cast
 from ..ir import Op, Scalar, Value, constructor, op
-from ..sizes import Size, static
+from ..sizes import Dim, Size, ceil_div, static
 from ..types import Array, DType, TensorType, f32, i64
 from .body import Indices
 from .broadcast import broadcast
@@ -40,13 +40,27 @@ class Iota(Op):
 iota = constructor(Iota)
 
 
-def arange(start: int, stop: int | None = None, step: int = 1, *, dtype: DType = i64) -> Value:
-    """The numbers from `start` to before `stop`, or from 0 to before `start` alone."""
+def arange(start: Size, stop: Size | None = None, step: int = 1, *, dtype: DType = i64) -> Value:
+    """The numbers from `start` to before `stop`, or from 0 to before `start` alone. Where it ends
+    may be a named size, that is not below where it starts."""
     first, last = (0, start) if stop is None else (start, stop)
-    check(step != 0, "a step of 0")
-    count = iota(max(0, -((first - last) // step)), dtype)
+    first, last, step = (_whole(entry) for entry in (first, last, step))
+    check(isinstance(first, int), f"arange starts at a number, not at the size {first}")
+    check(isinstance(step, int) and step != 0, f"a step of {step}")
+    length = ceil_div(last - first if step > 0 else first - last, abs(step))
+    count = iota(max(0, length) if isinstance(length, int) else length, dtype)
     scaled = count if step == 1 else count * step
     return scaled if first == 0 else scaled + first
+
+
+def _whole(value: Size) -> Size:
+    """A number or a named size; an error for what is neither."""
+    if isinstance(value, Dim):
+        return value
+    advice = "of type f32, say, is ml.arange(10, dtype=ml.f32) * 0.1"
+    ok = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    check(ok, f"arange counts in whole numbers, not {value!r}; one {advice}")
+    return int(value)
 
 
 def full(shape: Sequence[Size], value: Scalar, dtype: DType = f32) -> Value:

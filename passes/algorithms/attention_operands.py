@@ -77,7 +77,7 @@ def sharing_scores(fn: Function, target: Target) -> frozenset[Op]:
         op
         for op in (node.op for node in fn.nodes)
         if isinstance(op, Attention)
-        and op.infer().is_static
+        and all(value.type.is_static for value in (op.queries, op.keys))
         and _score_bytes(op) <= target.l3_bytes
         and (operand(op.queries, factors=False), operand(op.keys, factors=False)) in given
     )

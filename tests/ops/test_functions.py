@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mlir_lite import ops
 from mlir_lite.errors import TypeRuleError
 from mlir_lite.ir import Value
+from mlir_lite.sizes import Dim
 from mlir_lite.types import Array, TensorType, f32, i8, i64
 
 from .traced import run, type_of
@@ -77,6 +79,19 @@ def test_arange_is_numpys(arguments: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(run(lambda: ops.arange(*arguments)), np.arange(*arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1, 0.1), "arange counts in whole numbers, not 0.1"),
+        ((Dim.named("n"), 5), "arange starts at a number, not at the size n"),
+        ((1, 2, 0), "a step of 0"),
+    ],
+)
+def test_what_arange_cannot_count_is_refused(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(TypeRuleError, match=message):
+        run(lambda: ops.arange(*arguments))
+
+
 def test_eye_is_numpys() -> None:
     np.testing.assert_array_equal(run(lambda: ops.eye(3, 5)), np.eye(3, 5, dtype=np.float32))
 
@@ -112,6 +127,9 @@ _NAMED: list[tuple[Callable[..., Value], tuple[TensorType, ...]]] = [
     (lambda x, i: ops.gather_nd(x, i), (f32["n", "m"], i64["k", 1])),
     (lambda x, i, u: ops.scatter_nd(x, i, u), (f32["n", "m"], i64["k", 1], f32["k", "m"])),
     (lambda i: ops.one_hot(i, 4), (i8["n"],)),
+    (lambda x: ops.arange(x.shape[0]) + ops.arange(3, 3 + 2 * x.shape[0], 2), (i64["n"],)),
+    (lambda x: x[::2] + ops.arange(0, x.shape[0], 2), (i64["n"],)),
+    (lambda x: x + ops.arange(5, 5 - 3 * x.shape[0], -3), (i64["n"],)),
 ]
 
 
