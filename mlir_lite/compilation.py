@@ -24,6 +24,8 @@ from .environment import Verify
 from .errors import InputError, check
 from .ir import Function
 from .memory import return_freed
+from .passes.algorithms.convolutions import check_winograd
+from .passes.algorithms.strassen import check_strassen
 from .passes.dump import DumpFolder, both, new_folder
 from .passes.lowering.lower import Lowered, lower
 from .passes.manager import Observer, run_passes
@@ -90,6 +92,13 @@ def backend_of(
             InputError,
         )
     return CpuBackend(replace(figures, tuning=tuning), machine)
+
+
+def check_options(target: str, options: Options) -> None:
+    """The error for a target, or a choice, that there is not, before anything is compiled."""
+    check_winograd(options.winograd)
+    check_strassen(options.strassen)
+    steps_of(options, backend_of(target, options.tuning, options.precision).target)
 
 
 def steps_of(options: Options, target: Target) -> tuple[Step, ...]:

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias, overload
 from .backends import base
 from .backends.cuda.given import stand_in
 from .backends.llvm.threads import check_threads
-from .compilation import Options, compile_static
+from .compilation import Options, check_options, compile_static
 from .dsl import named_arrays, solve_sizes, specialise
-from .environment import Verify, dump_folder, start_logging, verify_level
+from .dsl.nn.module import Module
+from .environment import Verify, dump_folder, named_level, start_logging, verify_level
 from .errors import InputError, check
 from .ir import Function
 from .passes.manager import Observer
@@ -73,6 +74,8 @@ def compile(
     record that is none, or one of another machine.
     """
     start_logging()
+    if not isinstance(fn, Function):
+        raise InputError(_advice_for(fn))
     if threads is not None:
         check_threads(threads)
     precision = named_precision(precision)
@@ -80,13 +83,31 @@ def compile(
     folder = dump_folder() if dump is None else Path(dump)
     tuning = Tuning() if tune is None else tune if isinstance(tune, Tuning) else read_tuning(tune)
     options = Options(
-        verify or verify_level(), winograd, strassen, precision, steps, observe, folder, tuning
+        named_level(verify or verify_level()),
+        winograd,
+        strassen,
+        precision,
+        steps,
+        observe,
+        folder,
+        tuning,
     )
     fn = fn.donating({**fn.donated, **donate}) if donate else fn
     return Executable(fn, target, threads, options)
 
 
-@dataclass
+def _advice_for(given: object) -> str:
+    """What to write in place of something that is no function of the graph IR."""
+    if isinstance(given, Module):
+        return (
+            f"ml.compile takes a function; that of the module {type(given).__name__} is "
+            "ml.function(module, f32[8, 16]), with the types of its inputs"
+        )
+    what = getattr(given, "__name__", type(given).__name__)
+    return f"ml.compile takes a function that @ml.function(f32[8, 16]) made, not {what}"
+
+
+@dataclass(repr=False)
 class Executable:
     """A compiled function, callable with arrays in the order of the parameters or by name."""
 
@@ -101,6 +122,14 @@ class Executable:
         if not self.function.sizes and not self.function.static:
             made = compile_static(self.function, self.target, self.threads, self.options)
             self._hold({(): made})
+        else:
+            check_options(self.target, self.options)
+
+    def __repr__(self) -> str:
+        """`<Executable @rnn for cpu, compiled for time=100>`."""
+        known = [_sizes_text(key) for key in self._made if key]
+        compiled = f", compiled for {'; '.join(known)}" if known else ""
+        return f"<Executable @{self.function.name} for {self.target}{compiled}>"
 
     def _hold(self, made: dict[Key, base.Executable]) -> None:
         """Take what is compiled."""
@@ -206,6 +235,10 @@ class Executable:
         copy.__dict__.update(self.__dict__)
         copy._hold(made)
         return copy
+
+
+def _sizes_text(key: Key) -> str:
+    return ", ".join(f"{name}={value}" for name, value in key if not isinstance(value, bytes))
 
 
 __all__ = ["Executable", "compile"]

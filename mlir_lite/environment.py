@@ -62,16 +62,19 @@ def dump_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 def verify_level(environment: Mapping[str, str] = os.environ) -> Verify:
     """`MLIR_LITE_VERIFY`; `InputError` for a level there is not."""
-    match environment.get("MLIR_LITE_VERIFY") or "structure":
+    return named_level(environment.get("MLIR_LITE_VERIFY") or "structure", "MLIR_LITE_VERIFY")
+
+
+def named_level(level: str, what: str = "verify") -> Verify:
+    """A level of verification by its name; `InputError` for one there is not."""
+    match level:
         case "off":
             return "off"
         case "structure":
             return "structure"
         case "each-pass":
             return "each-pass"
-        case other:
-            levels = "off, structure or each-pass"
-            raise InputError(f"MLIR_LITE_VERIFY must be {levels}, got '{other}'")
+    raise InputError(f"{what} must be off, structure or each-pass, got '{level}'")
 
 
 def start_logging(environment: Mapping[str, str] = os.environ) -> None:

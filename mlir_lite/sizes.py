@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .errors import check
+from .errors import TypeRuleError, check
 
 # Far above what a network's sizes are: squaring one twenty times must not fill the memory.
 _MOST_FACTORS = 64
@@ -134,6 +134,18 @@ class Dim:
                 return None
             quotient[tuple(rest)] = factor // by
         return Dim._make(quotient)
+
+    def __index__(self) -> int:
+        raise TypeRuleError(
+            f"the size {self} is known by name only: it is no number to count to or to index by; "
+            "ml.scan loops over an axis, ml.arange counts along it"
+        )
+
+    def _compared(self, other: object) -> bool:
+        message = f"it is not known whether it is more or less than {other}"
+        raise TypeRuleError(f"the size {self} is known by name only: {message}")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
 
     @property
     def names(self) -> frozenset[str]:

@@ -48,7 +48,7 @@ def test_results_share_no_memory_with_inputs() -> None:
     [
         ([X], r"@scaled takes 2 arrays \(x, factor\), got 1"),
         ([X, X[0], X], r"@scaled takes 2 arrays \(x, factor\), got 3"),
-        ([X, [1.0, 2.0]], r"'factor' of @scaled is tensor<2xf32>, got an array of float64"),
+        ([X, [1.0, 2.0]], r"'factor' of @scaled is tensor<2xf32>, got a list of float64; write"),
         ([X[:, :1], X[0]], r"'x' of @scaled is tensor<\[rows\]x2xf32>, got .* \(2, 1\)"),
     ],
 )

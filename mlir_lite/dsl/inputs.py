@@ -20,11 +20,13 @@ def named_arrays(
     """
     names = [param.name for param in fn.params]
     unknown = unknown_names(named, names)
-    check(not unknown, f"@{fn.name} has no parameter {unknown}", InputError)
+    has = ", ".join(names)
+    check(not unknown, f"@{fn.name} has no parameter {unknown}; it has {has}", InputError)
     free = [name for name in names if name not in named]
+    count = len(arrays) + len(named)
     check(
         len(arrays) == len(free),
-        f"@{fn.name} takes {len(free)} arrays ({', '.join(free)}), got {len(arrays)}",
+        f"@{fn.name} takes {len(names)} arrays ({has}), got {count}",
         InputError,
     )
     given = {**dict(zip(free, arrays, strict=True)), **named}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError, check
@@ -31,10 +32,12 @@ def specialise(
     for these sizes.
     """
     unknown = unknown_names(sizes, sorted(fn.sizes))
-    check(not unknown, f"@{fn.name} has no named size {unknown}", InputError)
+    has = f"; it has {', '.join(sorted(fn.sizes))}" if fn.sizes else ""
+    check(not unknown, f"@{fn.name} has no named size {unknown}{has}", InputError)
     for name, size in sizes.items():
-        ok = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+        ok = isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0
         check(ok, f"the size '{name}' is a number from 0 on, not {size!r}", InputError)
+    sizes = {name: int(size) for name, size in sizes.items()}
     unknown = unknown_names(values, sorted(fn.static))
     check(not unknown, f"@{fn.name} has no static parameter {unknown}", InputError)
     sized = _with_sizes(fn, sizes) if sizes else fn

@@ -17,17 +17,24 @@ def checked_array(given: object, type_: TensorType, what: str) -> Array:
     """
     array = np.asarray(given)
     wanted = type_.dtype.numpy
-    check(
-        array.dtype == wanted,
-        f"{what} is {type_}, got an array of {array.dtype}; write array.astype({str(wanted)!r})",
-        InputError,
-    )
+    if array.dtype != wanted:
+        raise InputError(f"{what} is {type_}, got {_described(given, array, str(wanted))}")
     fits = array.ndim == type_.rank and all(
         not isinstance(size, int) or size == extent
         for size, extent in zip(type_.shape, array.shape, strict=True)
     )
     check(fits, f"{what} is {type_}, got an array of shape {array.shape}", InputError)
     return array
+
+
+def _described(given: object, array: Array, wanted: str) -> str:
+    """What is given of another element type, and what makes an array of the wanted one of it."""
+    if given is None or isinstance(given, str):
+        return f"{given!r}"
+    if hasattr(given, "dtype"):
+        return f"an array of {array.dtype}; write array.astype({wanted!r})"
+    of = f" of {array.dtype}" if array.ndim else ""
+    return f"a {type(given).__name__}{of}; write np.asarray(x, {wanted!r})"
 
 
 def unknown_names(given: Iterable[str], have: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from .constant import ConstantData
 from .current import BUILDER
 from .function import Function
 from .op import Op, result_types
+from .schema import with_plain_attributes
 from .value import Node, Value
 
 
@@ -66,19 +67,29 @@ class Builder:
     ) -> tuple[Value, ...]:
         """The results of `op`: new ones, or those of an equal operation emitted before. `types`
         are theirs, where they are known and need not be inferred."""
+        if self._locate:
+            op = self._as_meant(op)
         key = op.key() if op.pure else None
         if key is not None and key in self._interned:
             return self._interned[key]
-        location = self.location
-        if self._locate and location is UNKNOWN:
-            location = caller_location()
+        location = self._location_now()
         if types is None:
             try:
                 types = result_types(op)
             except TypeRuleError as error:
-                where = "" if location is UNKNOWN else location.full()
-                raise TypeRuleError(_explain(op, str(error)), where) from None
+                raise _located(op, error, location) from None
         return self._add(Node(op, types, location), key)
+
+    def _as_meant(self, op: Op) -> Op:
+        """The operation with Python's numbers where the user's program has NumPy's."""
+        try:
+            return with_plain_attributes(op)
+        except TypeRuleError as error:
+            raise _located(op, error, self._location_now()) from None
+
+    def _location_now(self) -> Location:
+        located = self._locate and self.location is UNKNOWN
+        return caller_location() if located else self.location
 
     def again(self, node: Node, op: Op) -> tuple[Value, ...]:
         """The results of `op`, which is the operation of a node of another function, on values of
@@ -130,9 +141,11 @@ def live_nodes(nodes: Sequence[Node], results: Sequence[Value]) -> tuple[Node, .
     return tuple(reversed(kept))
 
 
-def _explain(op: Op, message: str) -> str:
+def _located(op: Op, error: TypeRuleError, location: Location) -> TypeRuleError:
+    """What is wrong with an operation, with the types of its operands and the user's line."""
     operands = ", ".join(str(value.type) for value in op.operands)
-    return f"'{op.name}' ({operands}): {message}"
+    where = "" if location is UNKNOWN else location.full()
+    return TypeRuleError(f"'{op.name}' ({operands}): {error}", where)
 
 
 def parameter(name: str, type_: TensorType) -> Value:

@@ -247,7 +247,7 @@ def constructor(cls: Callable[P, Op]) -> Callable[P, Value]:
         return current_builder().emit(cls(*args, **kwargs))[0]
 
     construct.__doc__ = cls.__doc__
-    construct.__name__ = getattr(cls, "name", "construct")
+    construct.__name__ = construct.__qualname__ = getattr(cls, "name", "construct")
     return construct
 
 
@@ -258,7 +258,7 @@ def multi_constructor(cls: Callable[P, Op]) -> Callable[P, tuple[Value, ...]]:
         return current_builder().emit(cls(*args, **kwargs))
 
     construct.__doc__ = cls.__doc__
-    construct.__name__ = getattr(cls, "name", "construct")
+    construct.__name__ = construct.__qualname__ = getattr(cls, "name", "construct")
     return construct
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+import numpy as np
+
+from ..errors import check
 from ..sizes import Dim
 from ..types import DType
 from .constant import ConstantData
@@ -109,6 +112,40 @@ def fits(value: object, hint: object) -> bool:
     if isinstance(hint, type):
         return type(value) is hint or hint is object
     return hint is typing.Any
+
+
+def with_plain_attributes(op_: Op) -> Op:
+    """The operation as a user may write it, with Python's numbers and tuples for NumPy's and
+    lists; itself where it has those. `TypeRuleError` for an attribute of another kind."""
+    fields = schema_of(type(op_)).attributes
+    wrong = [field for field in fields if not fits(getattr(op_, field.name), field.hint)]
+    if not wrong:
+        return op_
+    meant = {field.name: _meant(getattr(op_, field.name), field.hint) for field in wrong}
+    for field in wrong:
+        value, wanted = meant[field.name], kind_text(field.hint)
+        example = ", such as ml.f32" if field.hint is DType else ""
+        check(fits(value, field.hint), f"its {field.name} is {value!r}; expected {wanted}{example}")
+    return typing.cast(Op, dataclasses.replace(typing.cast(typing.Any, op_), **meant))
+
+
+def _meant(attribute: object, hint: object) -> object:
+    """The attribute as one of Python's kinds, and as a real number where one is expected."""
+    found = _plain(attribute)
+    if type(found) is int and fits(float(found), hint) and not fits(found, hint):
+        return float(found)
+    return found
+
+
+def _plain(attribute: object) -> object:
+    """Python's number for one of NumPy's, a tuple for a list or an array, of plain parts."""
+    if isinstance(attribute, np.generic):
+        return attribute.item()
+    if isinstance(attribute, np.ndarray):
+        return _plain(attribute.tolist())
+    if isinstance(attribute, (tuple, list)):
+        return tuple(map(_plain, attribute))
+    return attribute
 
 
 _KINDS: Mapping[object, str] = {

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TypeRuleError, check
+from ..errors import check
 from ..location import UNKNOWN, Location
 from ..sizes import Shape, Size
 from ..types import DType, TensorType
 from .current import current_builder
+from .traced import Traced
 
 if TYPE_CHECKING:
     from .op import Op
@@ -34,7 +35,7 @@ class Node:
         )
 
 
-class Value:
+class Value(Traced):
     """A tensor in a function: a parameter (no node) or a result of a node.
 
     Operators and methods emit operations into the current Builder, with NumPy's broadcasting and
@@ -42,7 +43,6 @@ class Value:
     """
 
     __slots__ = ("name", "node", "position", "type")
-    __array_ufunc__ = None  # so that `array + value` asks Value.__radd__
 
     def __init__(
         self, type_: TensorType, *, node: Node | None = None, position: int = 0, name: str = ""
@@ -82,13 +82,6 @@ class Value:
 
     def __iter__(self) -> object:
         return iter([self[position] for position in range(len(self))])
-
-    def __bool__(self) -> bool:
-        raise TypeRuleError(
-            "a traced value has no truth value while the function is being traced; "
-            "use ml.where(condition, a, b) or ml.cond(condition, f, g) instead of `if`, "
-            "ml.while_loop(condition, step, state) instead of `while`"
-        )
 
     # Arithmetic
 
@@ -146,7 +139,7 @@ class Value:
     def __abs__(self) -> Value:
         return _emit("absolute", self)
 
-    # Comparison and logic (`==` compares identity: values are dictionary keys)
+    # Comparison and logic
 
     def __lt__(self, other: Operand) -> Value:
         return _emit("less", self, other)
@@ -238,7 +231,7 @@ Key: TypeAlias = int | slice | EllipsisType | Value | NDArray[np.generic] | None
 
 def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
     """`f(2, 3)` and `f((2, 3))` alike."""
-    if len(items) == 1 and isinstance(items[0], (tuple, list)):
+    if len(items) == 1 and isinstance(items[0], (tuple, list, np.ndarray)):
         return tuple(items[0])
     return items
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..errors import check
 from ..ir import Axes
 
 
 def normal_axis(axis: int, rank: int) -> int:
     """The axis as a number in [0, rank)."""
+    check(isinstance(axis, (int, np.integer)), f"an axis is a whole number, not {axis!r}")
     check(-rank <= axis < rank, f"there is no axis {axis} in a tensor of rank {rank}")
-    return axis % rank
+    return int(axis) % rank
 
 
 def normal_axes(axes: Axes, rank: int) -> tuple[int, ...]:
     """The axes in ascending order; None stands for all of them."""
     if axes is None:
         return tuple(range(rank))
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    given = (axes,) if isinstance(axes, (int, float, np.number)) else tuple(axes)
     found = sorted(normal_axis(axis, rank) for axis in given)
     check(len(set(found)) == len(found), f"an axis is repeated in {given}")
     return tuple(found)

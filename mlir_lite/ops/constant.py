@@ -28,6 +28,7 @@ def fitting(number: Scalar, dtype: DType) -> Scalar:
 
 def scalar_constant(number: Scalar, dtype: DType) -> Value:
     """A tensor of rank 0 holding a number; one beyond the range of floats is infinite."""
+    check(isinstance(dtype, DType), f"an element type is one such as ml.f32, not {dtype!r}")
     with np.errstate(over="ignore"):
         array = np.asarray(fitting(number, dtype)).astype(dtype.numpy)
     return constant(ConstantData.of(array))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import check
+from ..errors import TypeRuleError, check
 from ..expr import Expr, cast
 from ..ir import Op, Scalar, Value, constructor, op
 from ..sizes import Dim, Size, ceil_div, static
@@ -43,13 +43,15 @@ iota = constructor(Iota)
 def arange(start: Size, stop: Size | None = None, step: int = 1, *, dtype: DType = i64) -> Value:
     """The numbers from `start` to before `stop`, or from 0 to before `start` alone. Where it ends
     may be a named size, that is not below where it starts."""
-    first, last = (0, start) if stop is None else (start, stop)
-    first, last, step = (_whole(entry) for entry in (first, last, step))
-    check(isinstance(first, int), f"arange starts at a number, not at the size {first}")
-    check(isinstance(step, int) and step != 0, f"a step of {step}")
-    length = ceil_div(last - first if step > 0 else first - last, abs(step))
+    first, last = (0, _whole(start)) if stop is None else (_whole(start), _whole(stop))
+    if isinstance(first, Dim):
+        raise TypeRuleError(f"arange starts at a number, not at the size {first}")
+    by = _whole(step)
+    if isinstance(by, Dim) or by == 0:
+        raise TypeRuleError(f"a step of {by}")
+    length = ceil_div(last - first if by > 0 else first - last, abs(by))
     count = iota(max(0, length) if isinstance(length, int) else length, dtype)
-    scaled = count if step == 1 else count * step
+    scaled = count if by == 1 else count * by
     return scaled if first == 0 else scaled + first
 
 
@@ -63,17 +65,18 @@ def _whole(value: Size) -> Size:
     return int(value)
 
 
-def full(shape: Sequence[Size], value: Scalar, dtype: DType = f32) -> Value:
+def full(shape: Size | Sequence[Size], value: Scalar, dtype: DType = f32) -> Value:
     """A tensor of one number."""
-    return broadcast(scalar_constant(value, dtype), tuple(shape))
+    sizes = (shape,) if isinstance(shape, (int, np.integer, Dim)) else tuple(shape)
+    return broadcast(scalar_constant(value, dtype), sizes)
 
 
-def zeros(shape: Sequence[Size], dtype: DType = f32) -> Value:
+def zeros(shape: Size | Sequence[Size], dtype: DType = f32) -> Value:
     """A tensor of zeros."""
     return full(shape, False, dtype)
 
 
-def ones(shape: Sequence[Size], dtype: DType = f32) -> Value:
+def ones(shape: Size | Sequence[Size], dtype: DType = f32) -> Value:
     """A tensor of ones."""
     return full(shape, True, dtype)
 

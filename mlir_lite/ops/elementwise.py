@@ -149,5 +149,5 @@ def binary(cls: Callable[[Value, Value], Op]) -> Callable[[Operand, Operand], Va
 
 def _documented(function: F, cls: object) -> F:
     function.__doc__ = cls.__doc__
-    function.__name__ = getattr(cls, "name", function.__name__)
+    function.__name__ = function.__qualname__ = getattr(cls, "name", function.__name__)
     return function

@@ -63,6 +63,8 @@ def _written_out(key: tuple[Key, ...], rank: int) -> tuple[Part, ...]:
 def _part(entry: Key) -> Part | EllipsisType:
     if entry is None or isinstance(entry, (slice, EllipsisType)):
         return entry
+    if isinstance(entry, list):
+        entry = np.asarray(entry)
     if not isinstance(entry, (Value, np.ndarray)):
         number = isinstance(entry, (int, np.integer)) and not isinstance(entry, bool)
         check(number, f"{entry!r} is no index")

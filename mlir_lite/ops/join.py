@@ -87,9 +87,9 @@ def split(x: Operand, parts: int | Sequence[Size], axis: int = 0) -> tuple[Value
     value = as_value(x)
     place = normal_axis(axis, value.rank)
     size = value.shape[place]
-    if isinstance(parts, int):
+    if isinstance(parts, (int, np.integer)):
         check(parts > 0 and size % parts == 0, f"{size} does not divide into {parts} parts")
-        sizes: tuple[Size, ...] = (size // parts,) * parts
+        sizes: tuple[Size, ...] = (size // int(parts),) * int(parts)
     else:
         sizes = tuple(parts)
     total: Size = 0

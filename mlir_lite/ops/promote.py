@@ -76,10 +76,11 @@ def check_same_dtype(*values: Value) -> None:
         return
     types = list(dict.fromkeys(value.dtype for value in values))
     text = " and ".join(map(str, types))
+    widest = max(types, key=lambda dtype: ("buif".index(dtype.kind), dtype.bits))
     check(
         False,
         f"the element types {text} differ, and none is converted silently; "
-        f"write x.astype(ml.{types[0]})",
+        f"write x.astype(ml.{widest})",
     )
 
 

@@ -119,7 +119,7 @@ def inverse_permutation(perm: Sequence[int]) -> tuple[int, ...]:
 def reshape(x: Operand, shape: Size | Sequence[Size]) -> Value:
     """`x` in another shape; one size may be -1: what is left over."""
     value = as_value(x)
-    wanted = (shape,) if isinstance(shape, (int, Dim)) else tuple(shape)
+    wanted = (shape,) if isinstance(shape, (int, np.integer, Dim)) else tuple(shape)
     check(wanted.count(-1) < 2, f"two sizes of {shape_text(wanted)} are left open")
     if -1 in wanted:
         known = product(size for size in wanted if size != -1)
@@ -160,7 +160,7 @@ def moveaxis(x: Operand, source: int, destination: int) -> Value:
 def expand_dims(x: Operand, axis: Axes) -> Value:
     """`x` with new axes of size 1, at these places of the result."""
     value = as_value(x)
-    count = 1 if isinstance(axis, int) else len(axis or ())
+    count = 1 if isinstance(axis, (int, np.integer)) else len(axis or ())
     places = normal_axes(axis, value.rank + count) if count else ()
     rest = iter(value.shape)
     shape = [1 if place in places else next(rest) for place in range(value.rank + count)]

@@ -273,10 +273,12 @@ def permuted_layout(layout: str, perm: tuple[int, ...]) -> str | None:
 
 def per_axis(value: int | Sequence[int], count: int) -> tuple[int, ...]:
     """One number for all axes, or one for each."""
-    return (value,) * count if isinstance(value, int) else tuple(value)
+    return (value,) * count if isinstance(value, (int, np.integer)) else tuple(value)
 
 
 def padding_pairs(padding: int | Sequence[int | tuple[int, int]], count: int) -> Padding:
     """Padding as torch gives it (one number, or one per axis), or (low, high) pairs."""
-    entries = (padding,) * count if isinstance(padding, int) else tuple(padding)
-    return tuple((entry, entry) if isinstance(entry, int) else entry for entry in entries)
+    entries = (padding,) * count if isinstance(padding, (int, np.integer)) else tuple(padding)
+    return tuple(
+        (entry, entry) if isinstance(entry, (int, np.integer)) else entry for entry in entries
+    )

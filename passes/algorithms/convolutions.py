@@ -68,13 +68,18 @@ class Errors:
         )
 
 
+def check_winograd(choice: str | int) -> None:
+    """`InputError` for a choice that there is not."""
+    names = {"auto", "off", *POINTS}
+    check(choice in names, f"winograd is auto, off, 2 or 4, not {choice}", InputError)
+
+
 def plan_convolutions(
     fn: Function, errors: Errors, *, target: Target, choice: str | int
 ) -> tuple[Layer, ...]:
     """The algorithm of each convolution in order: by cost and error (`auto`, where none is
     written on it), direct (`off`), or tiles of 2 or 4 where Winograd's algorithm is possible."""
-    names = {"auto", "off", *POINTS}
-    check(choice in names, f"winograd is auto, off, 2 or 4, not {choice}", InputError)
+    check_winograd(choice)
     layers = [
         _layer(node.op, node.location, errors, target, choice)
         for node in fn.nodes

@@ -45,9 +45,14 @@ class Product:
     error: float | None = None
 
 
+def check_strassen(choice: str) -> None:
+    """`InputError` for a choice that there is not."""
+    check(choice in ("auto", "off"), f"strassen is auto or off, not {choice}", InputError)
+
+
 def strassen(fn: Function, *, target: Target, choice: str = "auto") -> Function:
     """Rewrite products where that pays and is accurate (`auto`), or none (`off`)."""
-    check(choice in ("auto", "off"), f"strassen is auto or off, not {choice}", InputError)
+    check_strassen(choice)
     if choice == "off":
         return fn
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mlir_lite import Function, Value
-from mlir_lite.ir import Builder, parameter, results_of
+from mlir_lite.ir import Builder, parameter
 from mlir_lite.ops.table import TABLE
 from mlir_lite.sizes import Dim, Shape, Size, substitute
 from mlir_lite.types import Array, DType, TensorType, bool_, f32, f64, i32, i64
@@ -65,7 +65,7 @@ class Sized:
                     params.append(parameter(f"p{len(params)}", type_))
                     values.append(params[-1])
                 else:
-                    values += results_of(entry.function(*(values[at] for at in entry.operands)))
+                    values += _several(entry.function(*(values[at] for at in entry.operands)))
         taken = {at for entry in self.entries if isinstance(entry, Call) for at in entry.operands}
         ends = [value for at, value in enumerate(values) if at not in taken]
         return builder.finish(self.name, params, [end for end in ends if end.node] or values[-1:])
@@ -75,6 +75,10 @@ class Sized:
         numbers = np.random.default_rng(seed)
         inputs = [entry for entry in self.entries if isinstance(entry, Input)]
         return tuple(_array(numbers, entry, sizes, seed % 2 == 0) for entry in inputs)
+
+
+def _several(made: Results) -> tuple[Value, ...]:
+    return made if isinstance(made, tuple) else (made,)
 
 
 def _array(
@@ -157,7 +161,7 @@ class Writer:
     def call(self, function: Callable[..., Results], *operands: int) -> None:
         """Call a function of values at these places, if what it gives is not too large."""
         with self.builder.active():
-            made = results_of(function(*(self.values[at] for at in operands)))
+            made = _several(function(*(self.values[at] for at in operands)))
         if any(prod(value.type.substitute(LARGEST).static_shape) > MOST for value in made):
             return
         self.entries.append(Call(function, operands, tuple(value.type for value in made)))

@@ -11,17 +11,17 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Function, MlirLiteError
 from mlir_lite.backends.llvm.backend import cpu_target
-from mlir_lite.ir import Builder, inline, run_reference
+from mlir_lite.ir import Builder, inline, results_of, run_reference
 from mlir_lite.ir.verify import verify
 from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.sizes import product
 from mlir_lite.types import Array
 
+from . import sized_steps, sized_sums
 from .derived import CANCELLED
 from .judge import Truth
 from .sized import LARGEST, Sized, Writer, smaller
-from .sized_steps import STEPS
 
 Sizes: TypeAlias = Mapping[str, int]
 # Ones, primes, what fills a vector, one more than that.
@@ -34,7 +34,7 @@ Way: TypeAlias = Callable[[Sized, Random], str]  # what is wrong, or nothing
 def random_sized(seed: int, most: int = 12) -> Sized:
     """The program of a seed: some steps, each with its weight."""
     writer = Writer(Random(seed))
-    steps, weights = zip(*STEPS, strict=True)
+    steps, weights = zip(*sized_steps.STEPS, *sized_sums.STEPS, strict=True)
     for _ in range(writer.random.randint(2, most)):
         writer.random.choices(steps, weights)[0](writer)
     if not any(value.node for value in writer.values):
@@ -109,7 +109,8 @@ def gradient(program: Sized, random: Random) -> str:
         arrays = program.arrays(sizes, 1)
         truth = Truth(ml.value_and_grad(static), arrays)
         largest = max(float(np.max(np.abs(each), initial=0.0)) for each in truth.exact[1:])
-        wrong = truth.wrong(executable(*arrays), CANCELLED, first=1, floor=1e-7 * largest)
+        found = results_of(executable(*arrays))
+        wrong = truth.wrong(found, CANCELLED, first=1, floor=1e-7 * largest)
         if wrong:
             return f"{sizes}: {wrong}"
     return ""

@@ -1,0 +1,82 @@
+"""What a value that is being traced is not: a number, an array to write into, or something with a
+truth of its own. Each mistake gets an error that says what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import TypeRuleError
+from .current import current_builder
+
+# NumPy's functions behind the operators of arrays, and ours.
+_OPERATORS: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: name for name in ("add", "subtract", "multiply", "divide", "floor_divide")},
+        **{name: name for name in ("power", "matmul", "less", "less_equal", "greater")},
+        **{name: name for name in ("greater_equal", "bitwise_and", "bitwise_or", "bitwise_xor")},
+        "remainder": "mod",
+    }
+)
+
+
+class Traced:
+    """The base of `Value`: it has a type and no numbers."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """`array + value`, and all else that NumPy would compute."""
+        name = _OPERATORS.get(function.__name__)
+        if name is not None and method == "__call__" and not options:
+            return current_builder().table.call(name, *inputs)
+        return _refuse(
+            f"np.{function.__name__} computes arrays, not traced values; the operations are in ml, "
+            "as ml.exp(x), and in what a value offers, as x.sum(axis=0)"
+        )
+
+    def __array__(self, *_: object, **__: object) -> object:
+        return _refuse("a traced value is no array: it has no elements until the function runs")
+
+    def __bool__(self) -> NoReturn:
+        _refuse(
+            "a traced value has no truth value while the function is being traced; "
+            "use ml.where(condition, a, b) or ml.cond(condition, f, g) instead of `if`, "
+            "ml.while_loop(condition, step, state) instead of `while`"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Identity: values are keys of dictionaries. A number is never meant by that."""
+        if isinstance(other, (int, float, np.ndarray, np.generic)):
+            _refuse("`==` does not compare traced values; write ml.equal(x, y), ml.not_equal(x, y)")
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __setitem__(self, key: object, value: object) -> NoReturn:
+        _refuse(
+            "a traced value is not written into; make a new one: ml.where(mask, new, x), "
+            "ml.concat([x[:1], new, x[2:]]), ml.scatter_elements(x, indices, new)"
+        )
+
+    def __float__(self) -> NoReturn:
+        _refuse(_NO_NUMBER)
+
+    def __int__(self) -> NoReturn:
+        _refuse(_NO_NUMBER)
+
+    def __index__(self) -> NoReturn:
+        _refuse(_NO_NUMBER)
+
+
+_NO_NUMBER = (
+    "a traced value is no number: it has one when the function runs; compute with it as it is, "
+    "index by it as in x[i], and loop by ml.scan or ml.while_loop"
+)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TypeRuleError(message)

@@ -1,0 +1,110 @@
+"""What is done by mistake with values that are being traced, and what NumPy's numbers become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import f32
+from mlir_lite.ir import run_reference
+
+ONES = np.ones((3, 4), np.float32)
+# What the functions' types do not allow.
+PART: Any = 2.5
+NUMPYS: Any = np.float32
+WIDTHS: Any = np.array([[0, 1], [1, 0]])
+PARTS: Any = np.array([1, 2])
+
+
+def _write(x: Any) -> Any:
+    x[0] = 1.0
+    return x
+
+
+def _count(x: Any) -> Any:
+    return sum(x[at] for at in range(x.shape[0]))
+
+
+MISTAKES: list[tuple[Callable[[Any], object], str]] = [
+    (_write, "a traced value is not written into; make a new one: ml.where"),
+    (lambda x: x[int(x[0, 0])], "a traced value is no number"),
+    (lambda x: float(x[0, 0]), "a traced value is no number"),
+    (lambda x: range(x), "a traced value is no number"),
+    (lambda x: np.asarray(x), "a traced value is no array"),
+    (lambda x: np.exp(x), "np.exp computes arrays, not traced values; the operations are in ml"),
+    (lambda x: np.add(x, 1, out=ONES), "np.add computes arrays, not traced values"),
+    (lambda x: ml.where(x == 0, 1.0, x), "`==` does not compare traced values; write ml.equal"),
+    (lambda x: ml.where(x != ONES, 1.0, x), "`==` does not compare traced values"),
+    (_count, "the size n is known by name only: it is no number to count to"),
+    (lambda x: x if x.shape[0] > 3 else -x, "not known whether it is more or less than 3"),
+    (lambda x: ml.zeros((PART,)), r"its shape is \(2.5,\); expected \[integer or size, …\]"),
+    (lambda x: x.sum(1.0), "an axis is a whole number, not 1.0"),
+    (lambda x: x.astype("f32"), "its dtype is 'f32'; expected element type, such as ml.f32"),
+    (lambda x: ml.zeros(3, NUMPYS), "an element type is one such as ml.f32, not <class"),
+    (lambda x: ml.greater(x, 0) * x, r"write x.astype\(ml.f32\)"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), MISTAKES)
+def test_a_mistake_is_told_with_its_line(body: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(ml.TypeRuleError, match=message) as caught:
+        ml.function(f32["n", 4])(body)
+    assert caught.value.where.startswith(__file__)
+
+
+ZERO: Any = np.int64(0)
+ONE: Any = np.int64(1)
+TWO: Any = np.int32(2)
+THREE: Any = np.int64(3)
+HALF: Any = np.float32(0.5)
+FALSE: Any = np.bool_(False)
+WITH_NUMPYS_NUMBERS: list[Callable[[Any], Any]] = [
+    lambda x: ml.zeros((THREE, 4)) + x,
+    lambda x: ml.zeros(3) + x.T,
+    lambda x: x.reshape(THREE * 2, TWO),
+    lambda x: x.reshape(np.array([6, 2])),
+    lambda x: ml.broadcast(x, (THREE, THREE, 4)),
+    lambda x: x.transpose(np.array([1, 0])),
+    lambda x: x.sum(ONE),
+    lambda x: ml.pad(x, WIDTHS),
+    lambda x: ml.tile(x, (THREE, THREE)),
+    lambda x: ml.repeat(x, THREE, ZERO),
+    lambda x: ml.eye(THREE, THREE),
+    lambda x: ml.split(x, THREE)[0],
+    lambda x: ml.split(x, PARTS)[0],
+    lambda x: ml.conv2d(x[None, None], np.ones((1, 1, 3, 3), np.float32), padding=ONE),
+    lambda x: ml.one_hot(x.astype(ml.i64), THREE),
+    lambda x: ml.scan(lambda h, _: (h + 1, h), ml.zeros(()), length=THREE)[1],
+    lambda x: x[[0, 2]],
+    lambda x: ml.leaky_relu(x, HALF),
+    lambda x: ml.leaky_relu(x, 1),
+    lambda x: ml.layer_norm(x, epsilon=1),
+    lambda x: ml.attention(x, x, x, scale=1, causal=FALSE),
+]
+
+
+@pytest.mark.parametrize("body", WITH_NUMPYS_NUMBERS)
+def test_numpys_numbers_are_numbers(body: Callable[[Any], Any]) -> None:
+    fn = ml.function(f32[3, 4])(body)
+    assert str(ml.parse(str(fn), ml.resources_of(fn))).count("\n") == str(fn).count("\n")
+    (found,) = run_reference(fn, [ONES])
+    assert found.shape == fn.results[0].shape
+
+
+@pytest.mark.parametrize("array", [ONES, np.float64(2.0), np.array(2.0, np.float32)])
+def test_numpys_operators_take_traced_values(array: Any) -> None:
+    @ml.function(f32[3, 4])
+    def fn(x: Any) -> Any:
+        return array * x + array - array
+
+    np.testing.assert_array_equal(ml.compile(fn)(ONES), array * ONES)
+
+
+def test_a_function_of_the_package_has_its_own_name() -> None:
+    relu: Any = ml.relu
+    with pytest.raises(TypeError, match=r"^relu\(\) missing 1 required positional argument"):
+        relu()

@@ -1,0 +1,78 @@
+"""What `ml.compile` and an executable say to what they cannot take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Value, f32, nn
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": "gpu"}, ml.UnsupportedError, "no backend for the target 'gpu'"),
+        ({"target": "cpu:pentium"}, ml.UnsupportedError, "unknown target 'cpu:pentium'"),
+        ({"winograd": 3}, ml.InputError, "winograd is auto, off, 2 or 4, not 3"),
+        ({"strassen": "yes"}, ml.InputError, "strassen is auto or off, not yes"),
+        ({"precision": "f16"}, ml.UnsupportedError, "cpu has no precision 'f16'"),
+        ({"verify": "much"}, ml.InputError, "verify must be off, structure or each-pass"),
+    ],
+)
+def test_impossible_options_are_refused_before_sizes_are_known(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    @ml.function(f32["n"])
+    def doubled(x: Value) -> Value:
+        return x + x
+
+    with pytest.raises(error, match=message):
+        ml.compile(doubled, **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (nn.Linear(3, 4), r"that of the module Linear is ml.function\(module, f32"),
+        (len, r"a function that @ml.function\(f32\[8, 16\]\) made, not len"),
+    ],
+)
+def test_what_is_no_function_is_refused_with_advice(given: Any, message: str) -> None:
+    with pytest.raises(ml.InputError, match=message):
+        ml.compile(given)
+
+
+def test_an_executable_shows_what_it_is_and_numpys_sizes_are_sizes() -> None:
+    @ml.function(f32["n"])
+    def doubled(x: Value) -> Value:
+        return x + x
+
+    run = ml.compile(doubled)
+    assert repr(run) == "<Executable @doubled for cpu>"
+    size: Any = np.int64(3)
+    assert run.for_sizes({"n": size}) is run.for_sizes({"n": 3})
+    assert repr(run) == "<Executable @doubled for cpu, compiled for n=3>"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "named", "message"),
+    [
+        (1, {}, r"@scaled takes 2 arrays \(x, factor\), got 1"),
+        (3, {}, r"@scaled takes 2 arrays \(x, factor\), got 3"),
+        (2, {"factor"}, r"@scaled takes 2 arrays \(x, factor\), got 3"),
+        (1, {"fcator"}, r"no parameter 'fcator' \(near: 'factor'\); it has x, factor"),
+    ],
+)
+def test_arrays_are_counted_with_those_given_by_name(
+    arrays: int, named: set[str], message: str
+) -> None:
+    @ml.function(f32["n"], f32["n"])
+    def scaled(x: Value, factor: Value) -> Value:
+        return x * factor
+
+    x = np.ones(3, np.float32)
+    with pytest.raises(ml.InputError, match=message):
+        ml.compile(scaled)(*[x] * arrays, **dict.fromkeys(named, x))
