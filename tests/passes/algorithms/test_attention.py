@@ -252,6 +252,11 @@ def test_half_widths_and_named_sizes_stay() -> None:
         assert operations(blocks(fn)) == ["attention"]
 
 
+def test_the_operation_on_named_keys_alone_stays() -> None:
+    fn = ml.function(f32[4, 8], f32["n", 8], f32["n", 8])(lambda q, k, v: ml.attention(q, k, v))
+    assert str(blocks(fn)) == str(fn)
+
+
 def test_the_operation_itself_is_taken() -> None:
     @ml.function(f32[HEADS], f32[HEADS], f32[HEADS], f32[20, 20])
     def fn(q: Value, k: Value, v: Value, mask: Value) -> Value:
