@@ -38,6 +38,7 @@ from .attention import attention, scaled_dot_product_attention
 from .batch_norm import batch_norm_training
 from .broadcast import broadcast
 from .cast import cast
+from .channel_norm import group_norm, instance_norm, local_response_norm
 from .compare import (
     bitwise_and,
     bitwise_not,
@@ -79,14 +80,7 @@ from .losses import (
     mse_loss,
 )
 from .matmul import matmul
-from .norm import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    local_response_norm,
-    rms_norm,
-)
+from .norm import batch_norm, layer_norm, rms_norm
 from .pool import average_pool, global_average_pool, global_max_pool, max_pool
 from .random import dropout
 from .reduce import all, any, max, mean, min, prod, sum
