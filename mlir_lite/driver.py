@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias, overload
+from typing import Any, NoReturn, TypeAlias, overload
 
 from .backends import base
 from .backends.cuda.given import stand_in
@@ -227,6 +227,18 @@ class Executable:
     def compile_seconds(self) -> Mapping[str, float]:
         """Seconds by step of compilation, of the sizes compiled last."""
         return self._latest().compile_seconds
+
+    def __copy__(self) -> Executable:
+        return self.clone()
+
+    def __deepcopy__(self, memo: object) -> Executable:
+        return self.clone()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an executable is not pickled: it holds machine code in this process; compile the "
+            "function in the other one, where the cache has what was compiled here"
+        )
 
     def clone(self) -> Executable:
         """Another executable of the same code and constants, to call at the same time."""

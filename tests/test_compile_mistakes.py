@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -76,3 +78,20 @@ def test_arrays_are_counted_with_those_given_by_name(
     x = np.ones(3, np.float32)
     with pytest.raises(ml.InputError, match=message):
         ml.compile(scaled)(*[x] * arrays, **dict.fromkeys(named, x))
+
+
+def test_copies_are_functions_and_executables_that_pickle_refuses_with_advice() -> None:
+    @ml.function(f32["n"])
+    def doubled(x: Value) -> Value:
+        return x + x
+
+    run, x = ml.compile(doubled), np.ones(3, np.float32)
+    run(x)
+    for copied in (copy.copy(run), copy.deepcopy(run)):
+        assert copied is not run
+        np.testing.assert_array_equal(copied(x), 2 * x)
+    assert copy.deepcopy(doubled) is doubled
+    with pytest.raises(TypeError, match=r"a function is not pickled: its text, str\(fn\)"):
+        pickle.dumps(doubled)
+    with pytest.raises(TypeError, match="compile the function in the other one"):
+        pickle.dumps(run)

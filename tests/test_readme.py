@@ -57,6 +57,12 @@ def test_the_first_example_prints_the_ir_that_follows_it(tmp_path: Path) -> None
     assert result in printed
 
 
+def test_the_loop_prints_the_steps_that_follow_it(tmp_path: Path) -> None:
+    code = blocks("python")[1].replace("compile(rnn)", 'compile(rnn, target="cpu:avx512")')
+    printed = run_code(code, tmp_path).replace(f"{tmp_path}/classifier.py", "rnn.py")
+    assert blocks("text")[0] in printed
+
+
 @pytest.mark.parametrize("text", blocks("mlir"), ids=["graph", "fused"])
 def test_ir_parses_and_verifies(text: str) -> None:
     verify(ml.parse(text))

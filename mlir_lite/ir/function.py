@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -71,6 +72,19 @@ class Function:
             )
         results = inline(self, dict(zip(self.params, args, strict=True)))
         return results[0] if len(results) == 1 else results
+
+    def __copy__(self) -> Function:
+        """Itself: nothing in a function changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Function:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a function is not pickled: its text, str(fn), and its constants, ml.resources_of(fn), "
+            "go anywhere, and ml.parse(text, constants) reads them back"
+        )
 
     def bind(self, weights: Mapping[str, ArrayLike]) -> Function:
         """The function with the parameters of these names made constants; the others stay.
