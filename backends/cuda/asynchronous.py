@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import TypeAlias
 
 from ...errors import UnsupportedError, check
@@ -73,14 +74,22 @@ def write_begun(work: Work, body: Iterator[str]) -> Iterator[str]:
     yield "wgmma_commit();" if work is Work.PRODUCTS else "cp_async_commit();"
 
 
-def write_wait(stmt: Wait, groups: Groups, names: Mapping[str, str]) -> Iterator[str]:
-    """The statements that wait for a group; sums that are whole then may be read from there on."""
+def write_wait(
+    stmt: Wait, groups: Groups, begun: Sequence[Async], names: Mapping[str, str]
+) -> Iterator[str]:
+    """The statements that wait for a group; sums that are whole then may be read from there on: all
+    of them, or those of what has `begun` in the same block, but for the last ones."""
     group = groups.get(stmt.group, Group(Work.COPIES))
     if group.work is not Work.PRODUCTS:
         yield f"cp_async_wait<{stmt.pending}>();"
         return
     yield f"wgmma_wait<{stmt.pending}>();"
-    for sums in group.sums if stmt.pending == 0 else ():
+    whole = group.sums
+    if stmt.pending:
+        own = [tuple(_sums(entry)) for entry in begun if entry.group == stmt.group]
+        before, after = own[: -stmt.pending], {*chain(*own[-stmt.pending :])}
+        whole = tuple(sums for sums in dict.fromkeys(chain(*before)) if sums not in after)
+    for sums in whole:
         yield f"wgmma_result({names[sums]});"
 
 

@@ -10,12 +10,12 @@ from ...tile.instructions.warpgroups import (
     FEWER,
     MORE,
     ROWS,
-    product_name,
+    SETTLED,
+    GroupProduct,
     products,
     registers_name,
 )
 from ...tile.instructions.warps import NARROW, factor_name, terms_of
-from ...types import DType
 
 TENSOR_MAP = "TensorMap"
 _AXES = (2, 3, 4, 5)  # of arrays
@@ -103,6 +103,12 @@ __device__ inline void wgmma_wait()
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(pending) : "memory");
 }""",
+    SETTLED: f"""// Totals below 0 would end a thread: none are, but what they are of must be known.
+__device__ inline void {SETTLED}(const float* total)
+{{
+    asm volatile("{{.reg .pred below; setp.lt.f32 below, %0, 0f00000000; @below exit;}}"
+                 :: "f"(total[0] + total[1] + total[2] + total[3]));
+}}""",
     "wgmma_result": """// Sums are read from here on: a compiler must not do that before.
 template <int count>
 __device__ inline void wgmma_result(float (&sums)[count])
@@ -121,27 +127,35 @@ def _registers_wrapper(count: int) -> str:
 }}"""
 
 
-def _product_wrapper(dtype: DType, columns: int, turned: tuple[bool, bool]) -> str:
+def _product_wrapper(made: GroupProduct) -> str:
     """The matrices are told by descriptors, as `swizzled_matrix` makes them."""
-    sums, terms, kind = columns // 2, terms_of(dtype), factor_name(dtype)
-    name = product_name(dtype, columns, turned=turned)
+    sums, terms, kind = made.columns // 2, terms_of(made.dtype), factor_name(made.dtype)
     results = [f"%{number}" for number in range(sums)]
     lines = [", ".join(results[at : at + 16]) for at in range(0, sums, 16)]
     registers = ', "\n                 "'.join(lines)
-    operands = [f'"+f"(acc[{number}])' for number in range(sums)]
+    written = "=f" if made.begun else "+f"
+    operands = [f'"{written}"(acc[{number}])' for number in range(sums)]
     rows = [", ".join(operands[at : at + 4]) for at in range(0, sums, 4)]
     given = ",\n                   ".join(rows)
-    signs = [1, 1, *map(int, turned)] if dtype in NARROW else [1, 1]  # f32 has one order only
+    count = 4 if made.held else 1
+    places = [f"%{sums + number}" for number in range(count)]
+    left = f"{{{', '.join(places)}}}" if made.held else places[0]
+    own = ", ".join(f'"r"(a[{number}])' for number in range(count)) if made.held else '"l"(a)'
+    signs = [1, 1]
+    if made.dtype in NARROW:  # f32 has one order only, and registers have their own
+        signs += map(int, made.turned[1:] if made.held else made.turned)
     flags = ", ".join(map(str, signs))
-    shape = f"m{ROWS}n{columns}k{terms}"
-    return f"""// acc += a * b, of {ROWS} by {terms} and {terms} by {columns} elements.
-__device__ inline void {name}(float* acc, unsigned long long a, unsigned long long b)
+    shape = f"m{ROWS}n{made.columns}k{terms}"
+    parameter = "const unsigned* a" if made.held else "unsigned long long a"
+    equals = "=" if made.begun else "+="
+    return f"""// acc {equals} a * b, of {ROWS} by {terms} and {terms} by {made.columns} elements.
+__device__ inline void {made.name}(float* acc, {parameter}, unsigned long long b)
 {{
-    asm volatile("{{.reg .pred adds; setp.ne.b32 adds, 1, 0; "
+    asm volatile("{{.reg .pred adds; setp.ne.b32 adds, {int(not made.begun)}, 0; "
                  "wgmma.mma_async.sync.aligned.{shape}.f32.{kind}.{kind} "
                  "{{{registers}}}, "
-                 "%{sums}, %{sums + 1}, adds, {flags};}}"
-                 : {given} : "l"(a), "l"(b));
+                 "{left}, %{sums + count}, adds, {flags};}}"
+                 : {given} : {own}, "l"(b));
 }}"""
 
 
@@ -151,10 +165,7 @@ GROUP_WRAPPERS: Mapping[str, str] = {
     **{f"bulk_{axes}d": _bulk_wrapper(axes) for axes in _AXES},
     **_GROUPS,
     **{registers_name(count): _registers_wrapper(count) for count in (*FEWER, *MORE)},
-    **{
-        product_name(dtype, columns, turned=turned): _product_wrapper(dtype, columns, turned)
-        for dtype, columns, turned in products()
-    },
+    **{made.name: _product_wrapper(made) for made in products()},
 }
 
 # What only cards of this very kind have, not those that came after them.

@@ -10,9 +10,9 @@ from ...expr import INDEX, Apply, Const, Expr, Var, apply, index, select
 from ...tile.instructions.barriers import ARRIVE_WARPS, FENCE, INIT
 from ...tile.instructions.copies import SIZES
 from ...tile.instructions.table import INSTRUCTIONS
-from ...tile.instructions.warpgroups import FEWER, MORE, THREADS, registers_name
+from ...tile.instructions.warpgroups import FEWER, MORE, SETTLED, registers_name
 from ...tile.instructions.warps import (
-    LANES,
+    LANES_OF,
     MAXIMA,
     MULTIPLIED,
     NARROW,
@@ -24,10 +24,11 @@ from ...tile.instructions.warps import (
     lane_row,
     mma_name,
     narrow_name,
+    of_threads,
     row_sums_name,
     runs_name,
 )
-from ...tile.nodes import Call
+from ...tile.nodes import Call, Space
 from .asynchronous import PRODUCT
 from .c_names import elements_of_register, is_packed
 from .expressions import Expressions
@@ -37,19 +38,23 @@ from .tensor_maps import check_boxes
 EVERY_LANE = "0xffffffffu"  # of a warp, as a mask
 
 # Their wrappers take what they take.
-_PLAIN = (INIT, ARRIVE_WARPS, FENCE, *map(registers_name, (*FEWER, *MORE)))
+_PLAIN = (INIT, ARRIVE_WARPS, FENCE, SETTLED, *map(registers_name, (*FEWER, *MORE)))
 LANE = "lane#"  # stands for the lane of a thread in its warp; no axis is called so
 
 # The wrappers of instructions that take a lane's own registers of each fragment.
 _ON_REGISTERS: Mapping[str, str] = {
-    **{name: name for name in (MAXIMA, QUAD_MAXIMA, POWERS, *map(mma_name, MULTIPLIED))},
-    **{name(dtype): name(dtype) for name in (narrow_name, row_sums_name) for dtype in NARROW},
+    **{name: name for name in (*map(mma_name, MULTIPLIED), *map(row_sums_name, NARROW))},
+    **{
+        of_threads(name, threads): name
+        for name in (MAXIMA, QUAD_MAXIMA, POWERS, *map(narrow_name, NARROW))
+        for threads in LANES_OF
+    },
     **{
         any_rises_name(rows, columns): f"any_rises<{rows}, {columns}>" for rows, columns in RISING
     },
     **{
         runs_name(width, threads): f"quad_runs<{width // 2}>"
-        for width, threads in product(RUNS, (LANES, THREADS))
+        for width, threads in product(RUNS, LANES_OF)
     },
 }
 
@@ -97,10 +102,13 @@ def _product(call: Call, write: Expressions) -> str:
     which boxes have behind each other. A product may begin within a row of terms, as chunks change
     places by the bits of their addresses.
     """
-    sums, *matrices = call.windows
+    sums, *factors = call.windows
     places = [f"&{write.place(sums.buffer, sums.offsets)}"]
-    for window in matrices:
+    for window in factors:
         buffer = write.buffers[window.buffer]
+        if buffer.space is Space.FRAGMENT:
+            places.append(f"&{write.place(window.buffer, window.offsets)}")
+            continue
         check_boxes(buffer)
         step = buffer.strides[1] * buffer.dtype.bytes
         place = write.place(window.buffer, window.offsets)

@@ -16,8 +16,8 @@ from math import prod
 from ...errors import UnsupportedError, check
 from ...expr.nodes import Const
 from ...tile.analyses.dependence import static_bounds
-from ...tile.instructions.warpgroups import THREADS
-from ...tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Space
+from ...tile.instructions.warpgroups import SHARING_OUT, THREADS
+from ...tile.nodes import Block, Buffer, Call, Kernel, Kind, Let, Loop, Space
 from ...tile.threads import WARP
 from ...tile.traverse import walk
 from ...tile.tree import extent_of, names_read
@@ -152,8 +152,11 @@ class _Emitter:
 
     def _blocks_with_room(self, shared_bytes: int) -> str:
         """That there will be two blocks, where shared memory has no room for a third: the compiler
-        would spill registers for that."""
+        would spill registers for that. Warpgroups that share registers out have all there are."""
         asked = self.shared.asked_bytes
+        calls = (stmt.callee for stmt in walk(self.body) if isinstance(stmt, Call))
+        if any(name in SHARING_OUT for name in calls):
+            return ""
         return ", 2" if asked and shared_bytes // asked == 2 else ""
 
     @property

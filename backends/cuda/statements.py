@@ -52,7 +52,12 @@ class Statements:
 
     def block(self, block: Block) -> Iterator[str]:
         """The lines of all of them."""
+        begun: list[Async] = []
         for stmt in block:
+            if isinstance(stmt, Wait):
+                yield from write_wait(stmt, self.groups, begun, self.expressions.names)
+                continue
+            begun += [stmt] if isinstance(stmt, Async) else []
             yield from self._statement(stmt)
 
     def _statement(self, stmt: Stmt) -> Iterator[str]:
@@ -74,8 +79,6 @@ class Statements:
                 yield write_call(stmt, write)
             case Async():
                 yield from self._async(stmt)
-            case Wait():
-                yield from write_wait(stmt, self.groups, write.names)
             case Await(barrier=barrier, parity=parity):
                 place = write.place(barrier.buffer, barrier.indices)
                 yield f"barrier_wait(&{place}, {write(parity)});"

@@ -43,7 +43,7 @@ class TensorMap:
     @property
     def name(self) -> str:
         """What tells the maps of one parameter apart."""
-        return f"{self.box[1]}x{self.box[0]}"
+        return "x".join(str(size) for size in reversed(self.box) if size > 1)
 
     @property
     def element(self) -> int:
@@ -63,15 +63,15 @@ def map_of(call: Call, params: tuple[Buffer, ...]) -> TensorMap:
     names = [param.name for param in params]
     check(source.buffer in names, f"'{call.callee}' copies no parameter", UnsupportedError)
     place = names.index(source.buffer)
-    array, (high, wide) = params[place], INSTRUCTIONS[call.callee].params[0].shape
-    ends = zip(call.scalars, source.offsets[-2:], array.shape[-2:], strict=True)
-    for left, offset, extent in ends:
-        rest = {term: count for term, count in linear(left + offset).items() if count}
-        exact = rest == {None: extent}
+    array, (high, *between, wide) = params[place], INSTRUCTIONS[call.callee].params[1].shape
+    for left, axis in zip(call.scalars, (-2 - len(between), -1), strict=True):
+        ends = linear(left + source.offsets[axis]).items()
+        exact = {term: count for term, count in ends if count} == {None: array.shape[axis]}
         check(exact, f"'{call.callee}' ends elsewhere than '{array.name}' does", UnsupportedError)
     plain = array.layout is None and wide * array.dtype.bytes == ROW_BYTES
     check(plain, f"no tensor map is like the layout of '{array.name}'", UnsupportedError)
-    box = (wide, high, *(1 for _ in array.shape[:-2]))
+    outer = (1 for _ in array.shape[len(between) + 2 :])
+    box = (wide, *between, high, *outer)
     return TensorMap(place, array.dtype, array.shape[::-1], box)
 
 

@@ -12,6 +12,7 @@ CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 asks for that; CUTLASS and Triton build on it).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from ...expr import INDEX, Expr, Load, Var, all_of, apply, const, index, select
 from ...types import DType, f32
@@ -24,9 +25,10 @@ BOX_ALIGNMENT = 8 * ROW_BYTES  # of tiles: chunks change places by the bits of t
 BOX_ROWS = (64, 128, 256)
 
 
-def bulk_name(dtype: DType, rows: int) -> str:
-    """The instruction that copies a box of so many rows."""
-    return f"bulk_{factor_name(dtype)}x{rows}"
+def bulk_name(dtype: DType, rows: int, *, apart: bool = False) -> str:
+    """The instruction that copies a box of so many rows; those that lie `apart` have another axis
+    between them and their elements, of which the box has one place."""
+    return f"bulk_{factor_name(dtype)}x{rows}{'_apart' if apart else ''}"
 
 
 def box_columns(dtype: DType) -> int:
@@ -36,26 +38,26 @@ def box_columns(dtype: DType) -> int:
 
 def bulk_procs() -> Iterator[Proc]:
     """Every copy of a box."""
-    for dtype in MULTIPLIED:
-        for rows in BOX_ROWS:
-            yield _bulk(dtype, rows)
+    for dtype, rows, apart in product(MULTIPLIED, BOX_ROWS, (False, True)):
+        yield _bulk(dtype, rows, apart)
 
 
-def _bulk(dtype: DType, rows: int) -> Proc:
+def _bulk(dtype: DType, rows: int, apart: bool) -> Proc:
     """`to[i, j] = from[i, j]`, rounded if it is f32, but zero past the last `rows` and `columns` of
     the array."""
     i, j = Var(INDEX, "i"), Var(INDEX, "j")
     inside = all_of(i < Var(INDEX, "rows"), j < Var(INDEX, "columns"))
-    element: Expr = Load(dtype, "from", (i, j))
+    between = (index(0),) if apart else ()
+    element: Expr = Load(dtype, "from", (i, *between, j))
     if dtype == f32:
         element = apply("tf32_even", element)
     value = select(inside, element, const(0, dtype))
     columns = box_columns(dtype)
     along = Loop("j", index(0), index(columns), (Store(Ref("to", (i, j)), value),), Kind.UNROLL)
-    shape = (rows, columns)
+    given = (rows, *(1 for _ in between), columns)
     return Proc(
-        bulk_name(dtype, rows),
-        (Buffer("to", dtype, shape), Buffer("from", dtype, shape)),
+        bulk_name(dtype, rows, apart=apart),
+        (Buffer("to", dtype, (rows, columns)), Buffer("from", dtype, given)),
         ("rows", "columns"),
         (Loop("i", index(0), index(rows), (along,), Kind.UNROLL),),
     )

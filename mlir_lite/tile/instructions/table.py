@@ -17,7 +17,7 @@ from ..nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 from .barriers import barrier_procs
 from .bulk import bulk_procs
 from .copies import bytes_of, copies, wide_accesses
-from .warpgroups import product_procs, register_procs
+from .warpgroups import product_procs, register_procs, settled_proc
 from .warps import warp_procs
 
 
@@ -144,6 +144,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             Instruction(proc, (), "Share out registers among warpgroups; has no effect on values.")
             for proc in register_procs()
         ),
+        Instruction(settled_proc(), (), "Find totals before what comes after."),
     )
 }
 

@@ -20,6 +20,10 @@ LANES = 32
 ROWS, COLUMNS, TERMS = 16, 8, 16  # of one product of fragments
 NARROW = (bf16, f16)  # what is multiplied; sums are f32
 MULTIPLIED = (*NARROW, f32)  # of f32 ten bits after the first
+LANES_OF = (LANES, 4 * LANES)  # a warp, a warpgroup
+RUNS = (4, 8)  # neighbours: sixteen bytes of f32, or of narrow elements
+RISING = tuple(product((1, 2), (2, 4, 6, 8)))  # rows and columns of fragments of scores
+MAXIMA, QUAD_MAXIMA, POWERS = "maxima_f32", "quad_maxima_f32", "powers_f32"
 
 
 def terms_of(dtype: DType) -> int:
@@ -43,6 +47,11 @@ def load_name(side: str, dtype: DType, *, turned: bool) -> str:
     return f"load_{side}_{dtype}{'_turned' if turned else ''}"
 
 
+def of_threads(name: str, threads: int) -> str:
+    """The instruction of a warp that so many threads do, each warp of them alone."""
+    return name if threads == LANES else f"{name}_of_{threads}"
+
+
 def shuffle_name(dtype: DType) -> str:
     """The instruction by which each lane gets what the lane `step` away has: that whose number
     differs from its own in the bits of `step`."""
@@ -62,11 +71,7 @@ def row_sums_name(dtype: DType) -> str:
 def runs_name(width: int, threads: int) -> str:
     """The instruction by which threads of a warp, or of a warpgroup, exchange sums so that each has
     runs of so many neighbours in its two rows."""
-    return f"quad_runs_{width}" if threads == LANES else f"quad_runs_{width}_of_{threads}"
-
-
-RUNS = (4, 8)  # neighbours: sixteen bytes of f32, or of narrow elements
-MAXIMA, QUAD_MAXIMA, POWERS = "maxima_f32", "quad_maxima_f32", "powers_f32"
+    return of_threads(f"quad_runs_{width}", threads)
 
 
 def any_rises_name(rows: int, columns: int) -> str:
@@ -75,37 +80,36 @@ def any_rises_name(rows: int, columns: int) -> str:
     return f"any_rises_{rows}x{columns}"
 
 
-RISING = tuple(product((1, 2), (2, 4, 6, 8)))  # rows and columns of fragments of scores
-
-
 def warp_procs() -> Iterator[tuple[Proc, str]]:
     """Every one of them, with the name of what it writes."""
-    for dtype in DTYPES.values():
-        yield _shuffle(dtype), "to"
-    for width, threads in product(RUNS, (LANES, 4 * LANES)):
+    for dtype, threads in (*product(DTYPES.values(), (LANES,)), (f32, 4 * LANES)):
+        yield _shuffle(dtype, threads), "to"
+    for width, threads in product(RUNS, LANES_OF):
         yield _runs(width, threads), "to"
     for rows, columns in RISING:
         yield _any_rises(rows, columns), "to"
-    yield _maxima(), "most"
-    yield _quad_maxima(), "most"
-    yield _powers(), "to"
+    for threads in LANES_OF:
+        yield _maxima(threads), "most"
+        yield _quad_maxima(threads), "most"
+        yield _powers(threads), "to"
+        for dtype in NARROW:
+            yield _narrow(dtype, threads), "to"
     for dtype in MULTIPLIED:
         yield _mma(dtype), "acc"
         for turned in (False, True) if dtype in NARROW else (False,):
             yield _load_left(dtype, turned), "to"
             yield _load_right(dtype, turned), "to"
     for dtype in NARROW:
-        yield _narrow(dtype), "to"
         yield _row_sums(dtype), "acc"
 
 
-def _shuffle(dtype: DType) -> Proc:
+def _shuffle(dtype: DType, threads: int) -> Proc:
     """`to[lane] = from[lane ^ step]`."""
     lane, step, zero = Var(INDEX, "lane"), Var(INDEX, "step"), index(0)
     given = Load(dtype, "from", (apply("xor", lane, step), zero))
-    params = (Buffer("to", dtype, (LANES, 1)), Buffer("from", dtype, (LANES, 1)))
-    body = _over((("lane", LANES),), Store(Ref("to", (lane, zero)), given))
-    return Proc(shuffle_name(dtype), params, ("step",), body)
+    params = (Buffer("to", dtype, (threads, 1)), Buffer("from", dtype, (threads, 1)))
+    body = written_out((("lane", threads),), Store(Ref("to", (lane, zero)), given))
+    return Proc(of_threads(shuffle_name(dtype), threads), params, ("step",), body)
 
 
 def _runs(width: int, threads: int) -> Proc:
@@ -120,7 +124,7 @@ def _runs(width: int, threads: int) -> Proc:
     store = Store(Ref("to", (half, thread, e)), Load(f32, "from", at))
     given = (count, threads, 4) if is_warp else (threads, 4 * count)
     params = (Buffer("to", f32, (2, threads, width)), Buffer("from", f32, given))
-    body = _over((("half", 2), ("thread", threads), ("e", width)), store)
+    body = written_out((("half", 2), ("thread", threads), ("e", width)), store)
     return Proc(runs_name(width, threads), params, (), body)
 
 
@@ -136,7 +140,7 @@ def _mma(dtype: DType) -> Proc:
         Buffer("a", dtype, (LANES, 4 * pair)),
         Buffer("b", dtype, (LANES, 2 * pair)),
     )
-    body = _over((("i", ROWS), ("j", COLUMNS), ("k", terms_of(dtype))), update)
+    body = written_out((("i", ROWS), ("j", COLUMNS), ("k", terms_of(dtype))), update)
     return Proc(mma_name(dtype), params, (), body)
 
 
@@ -153,9 +157,14 @@ def _together(dtype: DType) -> tuple[int, int]:
 
 def _left(dtype: DType, i: Expr, k: Expr) -> Load:
     """Term k of row i of a left operand."""
+    return Load(dtype, "a", left_element(dtype, i, k))
+
+
+def left_element(dtype: DType, i: Expr, k: Expr) -> tuple[Expr, Expr]:
+    """The lane that has term k of row i of a left operand, and which of its elements that is."""
     pair, half = _together(dtype)
     element = k // half * (2 * pair) + i // 8 * pair + k % pair
-    return Load(dtype, "a", (i % 8 * 4 + k % half // pair, element))
+    return i % 8 * 4 + k % half // pair, element
 
 
 def left_place(dtype: DType, lane: Expr, part: Expr, pair: Expr) -> tuple[Expr, Expr]:
@@ -178,7 +187,7 @@ def _load_left(dtype: DType, turned: bool) -> Proc:
     at = (row, term) if not turned else (term, row)
     store = Store(Ref("to", (lane, part * size + pair)), Load(dtype, "from", at))
     params = (Buffer("to", dtype, (LANES, 4 * size)), Buffer("from", dtype, (ROWS, terms)))
-    body = _over((("lane", LANES), ("part", 4), ("pair", size)), store)
+    body = written_out((("lane", LANES), ("part", 4), ("pair", size)), store)
     return Proc(load_name("left", dtype, turned=turned), params, (), body)
 
 
@@ -194,29 +203,31 @@ def _load_right(dtype: DType, turned: bool) -> Proc:
         Buffer("to", dtype, (2, LANES, 2 * size)),
         Buffer("from", dtype, (2 * COLUMNS, terms)),
     )
-    body = _over((("half", 2), ("lane", LANES), ("part", 2), ("pair", size)), store)
+    body = written_out((("half", 2), ("lane", LANES), ("part", 2), ("pair", size)), store)
     return Proc(load_name("right", dtype, turned=turned), params, (), body)
 
 
 # Rows of sums: a lane has parts of two of them, and the four lanes of a quad the same two.
 
 
-def _maxima() -> Proc:
+def _maxima(threads: int) -> Proc:
     """`most[h] = max(most[h], acc[2 * h], acc[2 * h + 1])` of each lane."""
     lane, half, pair = (Var(INDEX, axis) for axis in ("lane", "half", "pair"))
     value = Load(f32, "acc", (lane, half * 2 + pair))
     update = Accumulate("max", (Ref("most", (lane, half)),), (value,))
-    params = (Buffer("most", f32, (LANES, 2)), Buffer("acc", f32, (LANES, 4)))
-    return Proc(MAXIMA, params, (), _over((("lane", LANES), ("half", 2), ("pair", 2)), update))
+    params = (Buffer("most", f32, (threads, 2)), Buffer("acc", f32, (threads, 4)))
+    body = written_out((("lane", threads), ("half", 2), ("pair", 2)), update)
+    return Proc(of_threads(MAXIMA, threads), params, (), body)
 
 
-def _quad_maxima() -> Proc:
+def _quad_maxima(threads: int) -> Proc:
     """`most[h] = max of most[h] of the lanes of a quad`."""
     lane, half, other = (Var(INDEX, axis) for axis in ("lane", "half", "other"))
     value = Load(f32, "most", (lane // 4 * 4 + other, half))
     update = Accumulate("max", (Ref("most", (lane, half)),), (value,))
-    body = _over((("lane", LANES), ("half", 2), ("other", 4)), update)
-    return Proc(QUAD_MAXIMA, (Buffer("most", f32, (LANES, 2)),), (), body)
+    body = written_out((("lane", threads), ("half", 2), ("other", 4)), update)
+    most = Buffer("most", f32, (threads, 2))
+    return Proc(of_threads(QUAD_MAXIMA, threads), (most,), (), body)
 
 
 def _any_rises(rows: int, columns: int) -> Proc:
@@ -231,7 +242,7 @@ def _any_rises(rows: int, columns: int) -> Proc:
     each = (("i", rows), ("lane", LANES), ("e", 4))
     body = (
         Store(to, none),
-        *_over(each, begins, *_over((("j", columns),), rises)),
+        *written_out(each, begins, *written_out((("j", columns),), rises)),
     )
     params = (
         Buffer("to", f32, (1,)),
@@ -241,23 +252,27 @@ def _any_rises(rows: int, columns: int) -> Proc:
     return Proc(any_rises_name(rows, columns), params, (), body)
 
 
-def _powers() -> Proc:
+def _powers(threads: int) -> Proc:
     """`to = 2 ** from`; the machine's are off by two units in the last place at most, and those
     below the least normal number are 0."""
     at = tuple(Var(INDEX, axis) for axis in ("lane", "e"))
     store = Store(Ref("to", at), apply("exp2", Load(f32, "from", at)))
-    params = (Buffer("to", f32, (LANES, 4)), Buffer("from", f32, (LANES, 4)))
-    return Proc(POWERS, params, (), _over((("lane", LANES), ("e", 4)), store))
+    params = (Buffer("to", f32, (threads, 4)), Buffer("from", f32, (threads, 4)))
+    body = written_out((("lane", threads), ("e", 4)), store)
+    return Proc(of_threads(POWERS, threads), params, (), body)
 
 
-def _narrow(dtype: DType) -> Proc:
-    """Two fragments of sums side by side, sixteen columns, as sixteen terms."""
+def _narrow(dtype: DType, threads: int) -> Proc:
+    """Two fragments of sums side by side, sixteen columns, as sixteen terms; a thread of a
+    warpgroup has both side by side."""
     half, lane, e = (Var(INDEX, axis) for axis in ("half", "lane", "e"))
-    value = cast(Load(f32, "from", (half, lane, e)), dtype)
-    store = Store(Ref("to", (lane, half * 4 + e)), value)
-    params = (Buffer("to", dtype, (LANES, 8)), Buffer("from", f32, (2, LANES, 4)))
-    body = _over((("half", 2), ("lane", LANES), ("e", 4)), store)
-    return Proc(narrow_name(dtype), params, (), body)
+    at, is_warp = half * 4 + e, threads == LANES
+    value = cast(Load(f32, "from", (half, lane, e) if is_warp else (lane, at)), dtype)
+    given = (2, threads, 4) if is_warp else (threads, 8)
+    params = (Buffer("to", dtype, (threads, 8)), Buffer("from", f32, given))
+    store, axes = Store(Ref("to", (lane, at)), value), (("half", 2), ("lane", threads), ("e", 4))
+    body = written_out(axes, store)
+    return Proc(of_threads(narrow_name(dtype), threads), params, (), body)
 
 
 def _row_sums(dtype: DType) -> Proc:
@@ -265,11 +280,12 @@ def _row_sums(dtype: DType) -> Proc:
     i, j, k = (Var(INDEX, axis) for axis in "ijk")
     update = Accumulate("sum", (_sum(i, j),), (cast(_left(dtype, i, k), f32),))
     params = (Buffer("acc", f32, (LANES, 4)), Buffer("a", dtype, (LANES, 8)))
-    body = _over((("i", ROWS), ("j", COLUMNS), ("k", TERMS)), update)
+    body = written_out((("i", ROWS), ("j", COLUMNS), ("k", TERMS)), update)
     return Proc(row_sums_name(dtype), params, (), body)
 
 
-def _over(axes: tuple[tuple[str, int], ...], *body: Stmt) -> Block:
+def written_out(axes: tuple[tuple[str, int], ...], *body: Stmt) -> Block:
+    """Nested loops of these names and extents, the outermost first."""
     for axis, extent in reversed(axes):
         body = (Loop(axis, index(0), index(extent), body, Kind.UNROLL),)
     return body

@@ -71,7 +71,7 @@ CASES: Mapping[str, Case] = {
     "no whole chunks": Case((2, 17, 13), (2, 33, 13), 7, f16),
     "two fragments a warp": Case((2, 130, 32), (2, 70, 32), 32, target=card(multiprocessors=1)),
     "two fragments of heads of 128": Case(
-        (130, 128), (70, 128), 128, causal=True, target=card(multiprocessors=1)
+        (130, 128), (70, 128), 128, causal=True, target=card("sm_80", multiprocessors=1)
     ),
     "a mask of numbers": Case((2, 3, 20, 32), (2, 1, 75, 32), 32, f16, f16[20, 75]),
     "key lengths": Case((3, 2, 20, 32), (3, 2, 75, 32), 32, bf16, bool_[3, 1, 1, 75]),

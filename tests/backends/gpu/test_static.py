@@ -31,9 +31,11 @@ REGISTERS = 8
 OCCUPANCY = 0.13
 SHARE = 0.04  # of an instruction in the main loop
 
+BOX = "UTMALDG"
+
 # The instructions that a table tells of; of all others only how many there are.
 TOLD = (
-    "HGMMA", "UTCHMMA", "HMMA", "FFMA", "FFMA2", "FADD", "FMUL", "MUFU", "SHFL", "LDSM", "UTMALDG",
+    "HGMMA", "UTCHMMA", "HMMA", "FFMA", "FFMA2", "FADD", "FMUL", "MUFU", "SHFL", "LDSM", BOX,
     "LDGSTS.128", "LDGSTS.64", "LDGSTS", "LDG.128", "LDG.64", "LDG", "STG.128", "STG.64", "STG",
     "LDS.128", "LDS.64", "LDS", "STS.128", "STS.64", "STS", "BAR", "LDL", "STL",
 )  # fmt: skip
@@ -42,7 +44,8 @@ HEADER = f"""\
 # The machine code of kernels: template, card, kernel; registers a thread, bytes of shared memory a
 # block, bytes spilled, the share of warps in flight; instructions of the main loop (of the kernel,
 # where it has none), behind a bar those of a usual turn, which does all that is copied and
-# multiplied but nothing rare; and which there are in the loop. Versions of the compiler may differ
+# multiplied but nothing rare; and which there are in the loop, with boxes (UTMALDG) of the whole
+# kernel, which other threads bring. Versions of the compiler may differ
 # by {REGISTERS} registers, by {OCCUPANCY} of occupancy, and by {SHARE} of a loop in what an
 # instruction's share of it is.
 """
@@ -156,6 +159,7 @@ def measured(binary: Binary, kernels: Kernels, gpu: Gpu) -> Rows:
         name = f"{template}__{kernel.name}"
         usage, loop = used[name], listed[name].main_loop()
         every = counts(loop)
+        every[BOX] = counts(listed[name].code)[BOX]
         found[template, architecture, kernel.name] = Figures(
             usage.registers,
             usage.shared_bytes,
@@ -236,11 +240,19 @@ ATTENTION = {
     ("attended_f32_grad", "blocked_attention_gradient_2_kernel"): ("FFMA", 0.85),
 }
 
+# Cycles of the products of 64 queries and 128 keys, in which each warp begins as many instructions:
+# those of 64 rows, so many columns and 16 terms take half as many cycles. Of heads of 64 there are
+# as many as a turn has instructions, 192 of them MUFU, FFMA and FMNMX, a weight each.
+BY_WARPGROUPS = {"attention_bf16": 4 * 64 + 8 * 32, "attention_f16": 8 * 64 + 8 * 64}
+
 
 def test_main_loops_of_attention_multiply(rows: Rows) -> None:
     seen = {(template, kernel): row for (template, _, kernel), row in rows.items()}
     for key, (name, least) in ATTENTION.items():
         row = seen[key]
+        if "HGMMA" in row.instructions:
+            assert row.usual <= BY_WARPGROUPS[key[0]] and row.instructions[BOX] > 0, key
+            continue
         assert (row.usual_share(name) if name == "HMMA" else row.share(name)) >= least, key
 
 

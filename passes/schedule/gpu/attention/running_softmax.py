@@ -18,7 +18,14 @@ from typing import TypeAlias
 import numpy as np
 
 from .....expr import Expr, Var, apply, const, index, select
-from .....tile.instructions.warps import MAXIMA, POWERS, QUAD_MAXIMA, any_rises_name, shuffle_name
+from .....tile.instructions.warps import (
+    MAXIMA,
+    POWERS,
+    QUAD_MAXIMA,
+    any_rises_name,
+    of_threads,
+    shuffle_name,
+)
 from .....tile.nodes import Block, Call, If, Let, Stmt, Window
 from .....types import f32
 from ..products.fragments import Fragments
@@ -135,7 +142,8 @@ def exchanged(own: Fragments, name: str, function: str, i: Expr, step: int) -> B
 
     def taken(h: Expr) -> Block:
         windows = (Window(own.buffers[part].name, (i, index(0), h)) for part in ("other", name))
-        return (Call(shuffle_name(f32), tuple(windows), (index(step),)),)
+        name_ = of_threads(shuffle_name(f32), own.threads)
+        return (Call(name_, tuple(windows), (index(step),)),)
 
     every = [own.extent(name, -1)]
     return (*own.unrolled(every, taken), own.lanes(every, joined))

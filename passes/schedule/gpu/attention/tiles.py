@@ -23,8 +23,9 @@ from math import prod
 from .....expr import Expr
 from .....sizes import round_up
 from .....target import Gpu
+from .....tile.instructions.warpgroups import ATTENDED
 from .....tile.instructions.warps import NARROW, ROWS, TERMS
-from .....types import DType, f32
+from .....types import DType, bf16, f32
 
 MOST_DEPTH = 128  # sums of a warp's queries fill its registers
 STAGES = 2  # of keys and values in shared memory
@@ -33,6 +34,8 @@ STEPS = 4  # over blocks of keys that are worth a block
 GRADIENT_DEPTH = 128  # of a warp's two sums together that it has beside many columns of scores
 WIDE_ROWS = 128  # of a block whose warps have twice as many queries each
 WIDE_COLUMNS = 32  # that come by such a block, at a time
+GROUP_ROWS, GROUP_COLUMNS = 128, ATTENDED  # of a block whose warpgroups have 64 queries each
+LEAST_DEPTH = 32  # of what warpgroups multiply, and more
 HEIGHTS = (128, 64, 32, 16)  # queries of a block
 
 # Of lanes that multiply f32: they stand so many rows high and keys wide.
@@ -96,6 +99,8 @@ def blocks_on_card(
     narrow = factors(dtype, gpu)
     fits = narrow is not None or depth <= 64
     wide = fits and heads * -(-each // WIDE_ROWS) >= gpu.multiprocessors
+    if wide and narrow is not None and _fits_warpgroups(queries, keys, values, gpu):
+        return GROUP_ROWS, GROUP_COLUMNS, 1
     heights = [
         rows
         for rows in HEIGHTS
@@ -116,6 +121,21 @@ def blocks_on_card(
     wanted = BLOCKS * gpu.multiprocessors // (heads * -(-each // rows))
     parts = 1 if causal else max(1, min(wanted, steps // STEPS))
     return rows, columns, -(-steps // -(-steps // parts))
+
+
+def _fits_warpgroups(
+    queries: tuple[int, ...], keys: tuple[int, ...], values: tuple[int, ...], gpu: Gpu
+) -> bool:
+    """Whether warpgroups would multiply, and little that is nothing: of heads whose depth is half
+    of a box they multiply as much again, in as much time as warps take."""
+    depth, width = queries[-1], values[-1]
+    whole = not heads_together(queries, keys, values) and keys[-2] > GROUP_COLUMNS // 2
+    return gpu.warpgroup_products and whole and min(depth, width) > LEAST_DEPTH
+
+
+def keys_of_warps(depth: int) -> int:
+    """Keys at a time of a block of `WIDE_ROWS` queries, where warps multiply."""
+    return _keys_of(WIDE_ROWS, depth, bf16)[0]
 
 
 def _keys_of(rows: int, depth: int, narrow: DType | None) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ second product.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from .....expr import Expr, Var, const, index, select
@@ -38,7 +38,7 @@ from .fragment_products import PAIR, narrowed, product, rows_loaded, summed
 from .parts import Parts
 from .running_softmax import LOWEST, weights_of
 from .steps import Steps, attention_kernel, staged_operand
-from .tiles import WIDE_ROWS
+from .tiles import GROUP_COLUMNS, WIDE_ROWS, keys_of_warps
 
 # What the largest exponent of a row may grow by before sums shrink, which takes as long as a
 # product of sixteen terms: weights are 2 ** -growth at first and 1 at most. In f16 those below
@@ -50,6 +50,14 @@ HELD = 128  # queries times their depth / 16, of a warp, that it has in register
 def attention_by_warps(op: BlockedAttention, naive: Kernel, dtype: DType) -> Kernel:
     """The kernel of an attention whose factors are of a narrow type, or rounded to it."""
     return _Warps.of(AttentionBlocks.of(op, naive), dtype).kernel()
+
+
+def for_warps(op: BlockedAttention) -> BlockedAttention:
+    """As few keys at a time as warps have registers for, of blocks that are cut for warpgroups."""
+    if op.columns != GROUP_COLUMNS:
+        return op
+    queries, _, values, _ = op.operands_stored
+    return replace(op, columns=keys_of_warps(max(queries.shape[-1], values.shape[-1])))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .....tile.nodes import Block, Buffer, Call, Space, Window
 from .....tile.tree import Names, extent_of, var
 from .contraction import Contraction, Operand, narrowed
 
-_MOST_AXES = 5  # of an array that the engine knows
+MOST_AXES = 5  # of an array that the engine knows
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def has_boxes(contraction: Contraction, operand: Operand) -> bool:
         return False
     buffer = contraction.kernel.buffers[load.buffer]
     rank = len(buffer.shape)
-    if buffer.layout is not None or not 2 <= rank <= _MOST_AXES:
+    if buffer.layout is not None or not 2 <= rank <= MOST_AXES:
         return False
     if buffer.shape[-1] * buffer.dtype.bytes % CHUNK_BYTES or alignment_of(buffer) % CHUNK_BYTES:
         return False

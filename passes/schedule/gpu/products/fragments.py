@@ -1,16 +1,20 @@
-"""Fragments that the lanes of a warp hold, by their names, and statements on them."""
+"""Fragments that the lanes of a warp, or of a warpgroup, hold, by their names, and statements on
+them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .....expr import Expr, Load, index
+from .....tile.instructions.warps import LANES, of_threads
 from .....tile.nodes import (
     Accumulate,
     Block,
     Buffer,
     Call,
+    Kind,
+    Loop,
     Ref,
     Space,
     Stmt,
@@ -20,29 +24,31 @@ from .....tile.nodes import (
 from .....tile.tree import Names, var
 from .....types import DType
 from .blocks import unrolled
-from .warp_tiles import lanes
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """Fragments of a warp; their last axes are the lane and its elements."""
+    """Fragments of so many threads; their last axes are the lane and its elements."""
 
     names: Names
     buffers: Mapping[str, Buffer]
+    threads: int = LANES
 
     @staticmethod
-    def of(names: Names, shapes: Mapping[str, tuple[DType, tuple[int, ...]]]) -> Fragments:
-        return Fragments(
-            names,
-            {
-                name: Buffer(names.fresh(name, "_"), dtype, shape, Space.FRAGMENT)
-                for name, (dtype, shape) in shapes.items()
-            },
-        )
+    def of(
+        names: Names,
+        shapes: Mapping[str, tuple[DType, tuple[int, ...]]],
+        threads: int = LANES,
+    ) -> Fragments:
+        buffers = {
+            name: Buffer(names.fresh(name, "_"), dtype, shape, Space.FRAGMENT)
+            for name, (dtype, shape) in shapes.items()
+        }
+        return Fragments(names, buffers, threads)
 
     def with_register(self, name: str, register: Buffer) -> Fragments:
         """These, and what all lanes have the same of."""
-        return Fragments(self.names, {**self.buffers, name: register})
+        return replace(self, buffers={**self.buffers, name: register})
 
     def extent(self, name: str, axis: int) -> int:
         return self.buffers[name].shape[axis]
@@ -58,7 +64,8 @@ class Fragments:
     def lanes(self, extents: Sequence[int], body: Callable[..., Block]) -> Stmt:
         """What each lane does, in such loops."""
         lane = self.names.fresh("lane", "$")
-        return lanes(lane, *self.unrolled(extents, lambda *at: body(var(lane), *at)))
+        inner = self.unrolled(extents, lambda *at: body(var(lane), *at))
+        return Loop(lane, index(0), index(self.threads), inner, Kind.LANE)
 
     def load(self, name: str, *at: Expr) -> Load:
         buffer = self.buffers[name]
@@ -79,3 +86,7 @@ class Fragments:
         """An instruction on whole fragments."""
         parts = tuple(self.window(name, *at) for name, at in windows.items())
         return Call(instruction, parts)
+
+    def call_of_threads(self, instruction: str, **windows: tuple[Expr, ...]) -> Call:
+        """An instruction that warps do, by all these threads."""
+        return self.call(of_threads(instruction, self.threads), **windows)

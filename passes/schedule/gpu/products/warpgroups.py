@@ -21,7 +21,7 @@ from functools import partial
 
 from .....expr import Expr, const, index
 from .....tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
-from .....tile.instructions.warpgroups import ROWS, THREADS, product_name, registers_name
+from .....tile.instructions.warpgroups import ROWS, THREADS, GroupProduct, registers_name
 from .....tile.instructions.warps import NARROW, terms_of
 from .....tile.nodes import (
     Async,
@@ -234,10 +234,9 @@ class _Tiling:
                 for side, at in ((left, row), (right, index(0)))
             ),
         )
-        name = product_name(
-            self.dtype, self.tile.columns, turned=(left.is_turned, right.is_turned)
-        )
-        inner = unrolled(i, self.tile.rows, Call(name, windows))
+        turned = left.is_turned, right.is_turned
+        made = GroupProduct(self.dtype, self.tile.columns, turned)
+        inner = unrolled(i, self.tile.rows, Call(made.name, windows))
         return unrolled(term, self.tile.depth // each, inner)
 
     def _finished(self, registers: list[Buffer]) -> Block:

@@ -1,7 +1,8 @@
 // Barriers that count arrivals, copies of boxes by the card's engine and products of warpgroups.
 //
 // Copies of boxes and products happen at once where threads run in descending order. Elsewhere boxes
-// come when no thread can go on without them, the oldest first, and products when they are waited for.
+// come when no thread can go on without them, the oldest first (the newest where threads run in no
+// order), and products when they are waited for.
 
 #pragma once
 
@@ -186,11 +187,12 @@ SHIM_WRAPPER void bulk_5d(
     int at[5] = {at0, at1, at2, at3, at4};
     shim_bulk(to, map, at, barrier);
 }
-SHIM_WRAPPER int shim_bring_oldest()
+SHIM_WRAPPER int shim_bring_one()
 {
     if (!shim_box_number) return 0;
-    shim_box job = shim_boxes[0];
-    memmove(shim_boxes, shim_boxes + 1, sizeof(shim_box) * (size_t)--shim_box_number);
+    int which = shim_order == SHIM_ASCENDING ? 0 : shim_box_number - 1;
+    shim_box *at = shim_boxes + which, job = *at;
+    memmove(at, at + 1, sizeof(shim_box) * (size_t)(--shim_box_number - which));
     shim_bring(job);
     return 1;
 }
@@ -200,8 +202,9 @@ SHIM_WRAPPER int shim_bring_oldest()
 // A matrix is what its descriptor says (PTX ISA, "Matrix descriptor", "Strides", "Canonical layouts"
 // of wgmma): bits 0-13 where it begins, 16-29 the leading and 32-45 the stride dimension's offset, in
 // units of 16 bytes; 49-51 the base offset; 62-63 the swizzle, of which 1 is that of 128 bytes.
+// A left operand may be `held` in registers, which are read when the product happens.
 struct shim_product { float* sums; unsigned long long a, b; int columns, bytes, turned_a, turned_b;
-                      float (*value)(unsigned); };
+                      float (*value)(unsigned); const unsigned* held; int begins; };
 struct shim_work { shim_product products[SHIM_PRODUCTS]; int count, ends[SHIM_GROUPS], groups, fenced; };
 static shim_work* shim_works;
 
@@ -227,27 +230,40 @@ SHIM_WRAPPER unsigned shim_element(
     memcpy(&bits, shim_asked + at - SHIM_WINDOW, (size_t)bytes);
     return bits;
 }
-SHIM_WRAPPER void shim_multiply(const shim_product& job)
+// Sixteen terms of a row whose fragments the lanes of a warp hold.
+SHIM_WRAPPER void shim_held(float* terms, const shim_product& job, const shim_given* all, int row)
+{
+    for (int k = 0; k < 16; ++k) {
+        unsigned pair = all[row % 8 * 4 + k % 8 / 2].a[k / 8 * 2 + row / 8];
+        terms[k] = job.value(pair >> k % 2 * 16 & 0xffff);
+    }
+}
+SHIM_WRAPPER void shim_multiply(const shim_product& job, int line)
 {
     int lane = shim_current % 32, warp = shim_current / 32 % 4, terms = 32 / job.bytes;
+    const unsigned* held = job.held;
+    const shim_given* all = held ? shim_meet({0, {held[0], held[1], held[2], held[3]}}, line) : 0;
     for (int half = 0; half < 2; ++half) {
         float left[16];
-        int row = warp * 16 + half * 8 + lane / 4;
-        for (int k = 0; k < terms; ++k)
-            left[k] = job.value(shim_element(job.a, job.bytes, job.turned_a, row, k));
+        int row = half * 8 + lane / 4;
+        if (all) shim_held(left, job, all, row);
+        for (int k = 0; k < terms && !all; ++k)
+            left[k] = job.value(
+                shim_element(job.a, job.bytes, job.turned_a, warp * 16 + row, k));
         for (int e = 0; e < job.columns / 4; ++e) {
             float* sum = job.sums + e / 2 * 4 + half * 2 + e % 2;
             int column = e / 2 * 8 + lane % 4 * 2 + e % 2;
+            if (job.begins) *sum = 0;
             for (int k = 0; k < terms; ++k)
                 *sum += left[k] * job.value(shim_element(job.b, job.bytes, job.turned_b, column, k));
         }
     }
 }
-SHIM_WRAPPER void shim_wgmma(const shim_product& job)
+SHIM_WRAPPER void shim_wgmma(const shim_product& job, int line)
 {
     shim_work& work = shim_works[shim_current];
     if (!work.fenced) shim_fail("no fence before products of a warpgroup");
-    if (shim_order == SHIM_DESCENDING) return shim_multiply(job);
+    if (shim_order == SHIM_DESCENDING) return shim_multiply(job, line);
     if (work.count == SHIM_PRODUCTS) abort();
     work.products[work.count++] = job;
 }
@@ -269,15 +285,22 @@ template <int pending> SHIM_WRAPPER void wgmma_wait(int line = __builtin_LINE())
     int finished = work.groups - pending;
     if (line == shim_without || finished <= 0) return;
     int end = work.ends[finished - 1];
-    for (int i = 0; i < end; ++i) shim_multiply(work.products[i]);
+    for (int i = 0; i < end; ++i) shim_multiply(work.products[i], line);
     work.count -= end;
     memmove(work.products, work.products + end, sizeof(shim_product) * (size_t)work.count);
     for (int g = finished; g < work.groups; ++g) work.ends[g - finished] = work.ends[g] - end;
     work.groups = pending;
 }
-template <int count> SHIM_WRAPPER void wgmma_result(float (&)[count])
+template <int count> SHIM_WRAPPER void wgmma_result(float (&sums)[count])
 {
-    if (shim_works[shim_current].groups) shim_fail("sums are read while products are added");
+    const shim_work& work = shim_works[shim_current];
+    for (int i = 0; i < work.count; ++i)
+        if (work.products[i].sums >= sums && work.products[i].sums < sums + count)
+            shim_fail("sums are read while products are added");
+}
+SHIM_WRAPPER void settled(const float* total)
+{
+    if (total[0] + total[1] + total[2] + total[3] < 0) shim_fail("a total is below 0");
 }
 static float shim_bf16(unsigned bits) { return bf16_value((unsigned short)bits); }
 static float shim_f16(unsigned bits) { return f16_value((unsigned short)bits); }
@@ -285,9 +308,9 @@ static float shim_cut(unsigned bits) { return shim_tf32(__int_as_float((int)bits
 
 #define SHIM_WGMMA(columns, end, bytes, value, left, right)                                        \
     SHIM_WRAPPER void wgmma_m64n##columns##end(                                                    \
-        float* acc, unsigned long long a, unsigned long long b)                                    \
+        float* acc, unsigned long long a, unsigned long long b, int line = __builtin_LINE())       \
     {                                                                                              \
-        shim_wgmma({acc, a, b, columns, bytes, left, right, value});                               \
+        shim_wgmma({acc, a, b, columns, bytes, left, right, value, 0, 0}, line);                   \
     }
 #define SHIM_WGMMAS(end, bytes, value, left, right)                                                \
     SHIM_WGMMA(64, end, bytes, value, left, right)                                                 \
@@ -302,6 +325,25 @@ SHIM_WGMMAS(k16_f16_left_turned, 2, shim_f16, 1, 0)
 SHIM_WGMMAS(k16_f16_right_turned, 2, shim_f16, 0, 1)
 SHIM_WGMMAS(k16_f16_left_turned_right_turned, 2, shim_f16, 1, 1)
 SHIM_WGMMAS(k8_tf32, 4, shim_cut, 0, 0)
+
+#define SHIM_BEGUN(columns, kind)                                                                  \
+    SHIM_WRAPPER void wgmma_m64n##columns##k16_##kind##_begun(                                     \
+        float* acc, unsigned long long a, unsigned long long b, int line = __builtin_LINE())       \
+    {                                                                                              \
+        shim_wgmma({acc, a, b, columns, 2, 0, 0, shim_##kind, 0, 1}, line);                        \
+    }
+#define SHIM_HELD(columns, kind)                                                                   \
+    SHIM_WRAPPER void wgmma_m64n##columns##k16_##kind##_held_right_turned(                         \
+        float* acc, const unsigned* a, unsigned long long b, int line = __builtin_LINE())          \
+    {                                                                                              \
+        shim_wgmma({acc, 0, b, columns, 2, 0, 1, shim_##kind, a, 0}, line);                        \
+    }
+SHIM_BEGUN(128, bf16)
+SHIM_BEGUN(128, f16)
+SHIM_HELD(64, bf16)
+SHIM_HELD(128, bf16)
+SHIM_HELD(64, f16)
+SHIM_HELD(128, f16)
 
 static void fewer_registers_24() {}
 static void fewer_registers_40() {}

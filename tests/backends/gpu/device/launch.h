@@ -115,7 +115,7 @@ static const char* shim_block(const shim_config& config)
             shim_groups_end(threads, config.asked);
             return shim_failed ? shim_message : 0;
         }
-        if (!shim_release(threads) && !shim_bring_oldest()) {
+        if (!shim_release(threads) && !shim_bring_one()) {
             snprintf(shim_message, sizeof shim_message,
                      "%d of %d threads wait at a barrier that the others do not come to",
                      running, threads);
