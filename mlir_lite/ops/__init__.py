@@ -85,6 +85,7 @@ from .pool import average_pool, global_average_pool, global_max_pool, max_pool
 from .random import dropout
 from .reduce import all, any, max, mean, min, prod, sum
 from .resize import resize
+from .roi_align import roi_align
 from .scatter import scatter_elements, scatter_nd
 from .select import clip, where
 from .shape import (
@@ -271,6 +272,7 @@ __all__ = [
     "resize",
     "right_shift",
     "rms_norm",
+    "roi_align",
     "round",
     "rsqrt",
     "scaled_dot_product_attention",

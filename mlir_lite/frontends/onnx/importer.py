@@ -20,6 +20,7 @@ from .call import Call, ValueNeeded
 from .constant_ops import constant_operand
 from .fit import Equation, SizesDiffer, aligned, beside
 from .model import OnnxFile, OnnxGraph, OnnxInput, OnnxNode
+from .refusals import refusal
 from .sizes import Operand, as_value
 from .table import READERS
 
@@ -82,7 +83,7 @@ class Walk:
         known = {} if node.domain else READERS.get(node.op_type, {})
         reader = None if version is None else known.get(version)
         if reader is None or version is None:
-            self._report(node, "this operator is not supported")
+            self._report(node, refusal(node.domain, node.op_type))
             return absent
         if any(name and scope[name] is None for name in node.inputs):
             return absent

@@ -139,16 +139,3 @@ def top_k(call: Call) -> Results:
     count = call.int_("k") if call.version == 1 else number(call.integer(1), "k")
     axis = normal_axis(call.int_("axis", -1), x.rank)
     return ops.topk(x, count, axis, largest=bool(call.int_("largest", 1)))
-
-
-def grid_sample(call: Call) -> Results:
-    # Before version 20 the modes of two axes had names of their own.
-    mode = call.text("mode", "bilinear" if call.version < 20 else "linear")
-    names = {"linear": "bilinear", "cubic": "bicubic"}
-    return ops.grid_sample(
-        call.value(0),
-        call.value(1),
-        mode=names.get(mode, mode),
-        padding=call.text("padding_mode", "zeros"),
-        align_corners=bool(call.int_("align_corners", 0)),
-    )

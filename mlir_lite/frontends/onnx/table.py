@@ -16,8 +16,10 @@ from . import nn_ops as nn
 from . import norm_ops as norm
 from . import pool_ops as pool
 from . import quantised_ops as quantised
+from . import random_ops as random
 from . import reduce_ops as reduction
 from . import resize_ops, rnn_ops
+from . import sampled_ops as sampled
 from . import shape_ops as shape
 from .call import Reader
 from .sizes import maximum, minimum
@@ -113,7 +115,6 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "Gather": _versions(index.gather, 1, 11, 13),
     "GatherElements": _versions(index.gather_elements, 11, 13),
     "GatherND": _versions(index.gather_nd, 11, 12, 13),
-    "GridSample": _versions(index.grid_sample, 16, 20, 22),
     "Identity": _versions(shape.identity, 1, 13, 14, 16, 19, 21, 23, 24, 25),
     "If": _versions(control.conditional, 1, 11, 13, 16, 19, 21, 23, 24, 25),
     "Loop": _versions(control.loop, 1, 11, 13, 16, 19, 21, 23, 24, 25),
@@ -165,13 +166,16 @@ _REDUCTIONS: Mapping[str, Mapping[int, Reader]] = {
 _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "AveragePool": _versions(pool.average_pool, 7, 10, 11, 19, 22),
     "BatchNormalization": _versions(norm.batch_normalization, 7, 9, 14, 15),
+    "Col2Im": _versions(sampled.col2im, 18),
     "Conv": _versions(nn.conv, 1, 11, 22),
     "ConvTranspose": _versions(nn.conv_transpose, 1, 11, 22),
     "GRU": _versions(rnn_ops.GRU, 7, 14, 22),
     "Einsum": _versions(nn.einsum, 12, 28),
     "Gemm": _versions(nn.gemm, 7, 9, 11, 13),
     "GlobalAveragePool": _versions(pool.global_average_pool, 1, 22),
+    "GlobalLpPool": _versions(sampled.global_lp_pool, 2, 22),
     "GlobalMaxPool": _versions(pool.global_max_pool, 1, 22),
+    "GridSample": _versions(sampled.grid_sample, 16, 20, 22),
     "GroupNormalization": _versions(norm.group_normalization, 18, 21),
     "InstanceNormalization": _versions(norm.instance_normalization, 6, 22),
     "LRN": _versions(norm.lrn, 1, 13),
@@ -181,13 +185,22 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "LpPool": _versions(pool.lp_pool, 2, 11, 18, 22),
     "MatMul": _versions(nn.matmul, 1, 9, 13),
     "MaxPool": _versions(pool.max_pool, 1, 8, 10, 11, 12, 22),
+    "MaxUnpool": _versions(sampled.max_unpool, 9, 11, 22),
     "MeanVarianceNormalization": _versions(norm.mean_variance_normalization, 9, 13),
     "RMSNormalization": _versions(norm.rms_normalization, 23),
+    "RoiAlign": _versions(sampled.roi_align, 10, 16, 22),
     "RNN": _versions(rnn_ops.RNN, 7, 14, 22),
     "Scan": {
         8: control.scan_of_batches,
         **_versions(control.scan_op, 9, 11, 16, 19, 21, 23, 24, 25),
     },
+}
+
+_RANDOM: Mapping[str, Mapping[int, Reader]] = {
+    "RandomNormal": _versions(random.NORMAL, 1, 22),
+    "RandomNormalLike": _versions(random.NORMAL, 1, 22),
+    "RandomUniform": _versions(random.UNIFORM, 1, 22),
+    "RandomUniformLike": _versions(random.UNIFORM, 1, 22),
 }
 
 _QUANTISED: Mapping[str, Mapping[int, Reader]] = {
@@ -205,6 +218,7 @@ READERS: Mapping[str, Mapping[int, Reader]] = {
     **_SHAPES,
     **_REDUCTIONS,
     **_LAYERS,
+    **_RANDOM,
     **_QUANTISED,
 }
 

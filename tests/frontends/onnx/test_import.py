@@ -12,8 +12,10 @@ from onnx import numpy_helper
 
 from mlir_lite.errors import InputError, ParseError, UnsupportedError
 from mlir_lite.frontends.onnx import OnnxModel, from_onnx
+from mlir_lite.frontends.onnx.refusals import REFUSALS
+from mlir_lite.frontends.onnx.table import READERS
 from mlir_lite.interpreter import evaluate
-from mlir_lite.ir import Function
+from mlir_lite.ir import Function, run_reference
 from mlir_lite.ops.control import Scan
 from mlir_lite.types import Array
 
@@ -317,10 +319,41 @@ def test_all_unsupported_nodes_are_reported_at_once() -> None:
         from_onnx(model(text))
     assert str(caught.value).splitlines() == [
         "<model> needs what is not supported:",
-        "  Unique (version 11) x2 at 'a', 'b': this operator is not supported",
-        "  StringNormalizer (version 10) x1 at 'y': this operator is not supported",
+        f"  Unique (version 11) x2 at 'a', 'b': {REFUSALS['Unique']}",
+        f"  StringNormalizer (version 10) x1 at 'y': {REFUSALS['StringNormalizer']}",
         "  other.Thing x1 at 'z': this operator is not supported",
     ]
+
+
+def test_only_operators_that_no_reader_reads_are_refused_by_name() -> None:
+    assert REFUSALS.keys().isdisjoint(READERS)
+    for name in REFUSALS:
+        assert onnx.defs.has(name), name
+
+
+def test_numbers_are_random_by_node_and_the_same_in_each_run() -> None:
+    body = """
+        a = RandomNormal <shape = [3, 5]> ()
+        b = RandomNormalLike(a)
+        c = RandomUniform <shape = [3, 5], low = 2.0, high = 3.0, seed = 7.0> ()
+    """
+    text = graph(body, "float[1] x", "float[3, 5] a, float[3, 5] b, float[3, 5] c")
+    first, second = (run_reference(from_onnx(model(text)), [np.zeros(1, np.float32)]) for _ in "12")
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    a, b, c = first
+    assert not np.array_equal(a, b)
+    assert ((c >= 2) & (c < 3)).all()
+
+
+def test_a_region_of_adaptive_samples_is_refused_with_an_alternative() -> None:
+    text = graph(
+        "y = RoiAlign <output_height = 2, output_width = 2> (x, rois, batch)",
+        "float[1, 3, 8, 8] x, float[5, 4] rois, int64[5] batch",
+        "float y",
+    )
+    with pytest.raises(UnsupportedError, match="export it with sampling_ratio=2"):
+        from_onnx(model(text))
 
 
 def test_local_functions_are_written_out() -> None:
