@@ -10,7 +10,7 @@ out where it has seven rows, a twentieth where it has fourteen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...expr import Apply, Const, Expr, Var, index, simplify, substitute_vars, vars_of
@@ -106,8 +106,7 @@ def _zeros_around(kernel: Kernel) -> Inside | None:
         loop = loops.get(place.name) if isinstance(place, Var) else None
         if isinstance(place, Var) and loop is not None and has_constant_limits(loop):
             own = [part for part in _conjuncts(condition) if vars_of(part) == {place.name}]
-            met = [turn for turn in range(extent) if all(_holds(c, place.name, turn) for c in own)]
-            first, last = (met[0], met[-1] + 1) if met else (0, extent)
+            first, last = _met(own, place.name, extent)
         inside.append((first, last))
     whole = all(pair == (0, extent) for pair, extent in zip(inside, extents, strict=True))
     return None if whole else tuple(inside)
@@ -120,6 +119,18 @@ def _conjuncts(condition: Expr) -> Iterator[Expr]:
                 yield from _conjuncts(part)
         case _:
             yield condition
+
+
+def _met(conditions: Sequence[Expr], axis: str, extent: int) -> tuple[int, int]:
+    """Between which turns of an axis all conditions on it may be met; they compare sums, so that
+    these are turns in a row."""
+
+    def met(turn: int) -> bool:
+        return all(_holds(condition, axis, turn) for condition in conditions)
+
+    first = next((turn for turn in range(extent) if met(turn)), 0)
+    last = next((turn for turn in reversed(range(extent)) if met(turn)), extent - 1)
+    return first, last + 1
 
 
 def _holds(condition: Expr, axis: str, turn: int) -> bool:
