@@ -21,6 +21,7 @@ from . import reduce_ops as reduction
 from . import resize_ops, rnn_ops
 from . import sampled_ops as sampled
 from . import shape_ops as shape
+from . import signal_ops as signal
 from .call import Reader
 from .sizes import maximum, minimum
 
@@ -196,6 +197,12 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     },
 }
 
+_SPECTRA: Mapping[str, Mapping[int, Reader]] = {
+    "DFT": _versions(signal.dft, 17, 20),
+    "MelWeightMatrix": _versions(signal.mel_weight_matrix, 17),
+    "STFT": _versions(signal.stft, 17),
+}
+
 _RANDOM: Mapping[str, Mapping[int, Reader]] = {
     "RandomNormal": _versions(random.NORMAL, 1, 22),
     "RandomNormalLike": _versions(random.NORMAL, 1, 22),
@@ -218,6 +225,7 @@ READERS: Mapping[str, Mapping[int, Reader]] = {
     **_SHAPES,
     **_REDUCTIONS,
     **_LAYERS,
+    **_SPECTRA,
     **_RANDOM,
     **_QUANTISED,
 }

@@ -173,6 +173,17 @@ def test_what_is_chosen_by_value_or_by_place_is_right() -> None:
     assert {case.name: why for case in found if (why := case.failure())} == {}
 
 
+SPECTRA = {"DFT", "MelWeightMatrix", "STFT"}
+
+
+def test_spectra_are_right() -> None:
+    found = list(cases(lambda model: model.graph.node[0].op_type in SPECTRA))
+    assert len(found) >= 13
+    known = json.loads(TABLE.read_text())
+    failures = {case.name: why for case in found if (why := case.failure())}
+    assert failures.keys() <= known.keys(), failures
+
+
 LOOPS = {"GRU", "LSTM", "Loop", "RNN", "Scan"}
 
 
