@@ -108,23 +108,38 @@ def exp(x: Vec) -> Vec:
 
 
 def exp2(x: Vec) -> Vec:
+    if x.shape.has_scale:
+        return _exp2_by_scaling(x)
     limits = EXP2_RANGE[x.shape.dtype]
-    x = _reducible(x, limits)
+    x = x.at_least(limits[1])
     shifted, significand = _reduce_by_one(x)
     return _scaled(significand, shifted, x, limits)
 
 
 def exp2_bounded(x: Vec) -> Vec:
     """2**x for arguments known to be far from overflow and underflow; of NaN: anything."""
+    if x.shape.has_scale:
+        return _exp2_by_scaling(x)
     shifted, significand = _reduce_by_one(x)
     return (significand.bits() + (shifted.bits() << x.shape.mantissa_bits)).as_float()
+
+
+def _exp2_by_scaling(x: Vec) -> Vec:
+    """2**x by two instructions that take infinities and NaN as they come."""
+    r = x.fraction()
+    return _exp2_polynomial(r).scaled(x - r)
 
 
 def _reduce_by_one(x: Vec) -> tuple[Vec, Vec]:
     """(n + rounding shift, 2**(x - n)) with n = round(x)."""
     shifted = x + rounding_shift(x)
     r = x - (shifted - rounding_shift(x))
-    return shifted, r.polynomial(POLYNOMIALS["exp2"][x.shape.dtype]).fma(r, 1.0)
+    return shifted, _exp2_polynomial(r)
+
+
+def _exp2_polynomial(r: Vec) -> Vec:
+    """2**r for |r| <= 1/2."""
+    return r.polynomial(POLYNOMIALS["exp2"][r.shape.dtype]).fma(r, 1.0)
 
 
 def expm1(x: Vec) -> Vec:

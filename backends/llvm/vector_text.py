@@ -15,6 +15,7 @@ from .text_builder import FloatType, LlvmText, constant, element_type, splat, ve
 
 WIDE_BITS = 512  # of vectors that AVX-512 multiplies by powers of two, and rounds to bf16
 CURRENT_ROUNDING = 4  # as everywhere else
+WHOLE_NEAREST = 0  # what `vreduceps` takes away: the nearest whole number
 HORNER_LENGTH = 8  # measured: with more coefficients latency costs more than a multiplication
 
 
@@ -60,7 +61,7 @@ class Shape:
 
     @property
     def has_scale(self) -> bool:
-        """Whether the target has `Vec.scaled` for these vectors."""
+        """Whether the target has `Vec.scaled` and `Vec.fraction` for these vectors."""
         return self.out.scale and self.width * self.total_bits == WIDE_BITS
 
     @property
@@ -120,12 +121,23 @@ class Vec:
     def scaled(self, power: Vec) -> Vec:
         """self * 2**power for whole powers, rounded once; only where the shape `has_scale`."""
         kind, mask = self.shape.type, f"i{self.shape.width}"
-        suffix = "ps" if self.shape.dtype == "f32" else "pd"
-        function = f"@llvm.x86.avx512.mask.scalef.{suffix}.512"
-        self.shape.out.declare(f"declare {kind} {function}({kind}, {kind}, {kind}, {mask}, i32)")
         vectors = ", ".join(f"{kind} {vector.name}" for vector in (self, power, self))
-        text = f"call {kind} {function}({vectors}, {mask} -1, i32 {CURRENT_ROUNDING})"
-        return Vec(self.shape, self.shape.out.define(text))
+        operands = f"{vectors}, {mask} -1, i32 {CURRENT_ROUNDING}"
+        return self._wide("scalef", (kind, kind, kind, mask, "i32"), operands)
+
+    def fraction(self) -> Vec:
+        """self - round(self), of infinities 0; only where the shape `has_scale`."""
+        kind, mask = self.shape.type, f"i{self.shape.width}"
+        source = f"{kind} {self.name}"
+        operands = f"{source}, i32 {WHOLE_NEAREST}, {source}, {mask} -1, i32 {CURRENT_ROUNDING}"
+        return self._wide("reduce", (kind, "i32", kind, mask, "i32"), operands)
+
+    def _wide(self, instruction: str, types: Sequence[str], operands: str) -> Vec:
+        """Call the intrinsic of a masked instruction of AVX-512."""
+        kind, suffix = self.shape.type, "ps" if self.shape.dtype == "f32" else "pd"
+        function = f"@llvm.x86.avx512.mask.{instruction}.{suffix}.512"
+        self.shape.out.declare(f"declare {kind} {function}({', '.join(types)})")
+        return Vec(self.shape, self.shape.out.define(f"call {kind} {function}({operands})"))
 
     def normal_halves(self) -> str:
         """The bits of each rounded to bf16, 16 of them, subnormal numbers to zero; a NaN is made

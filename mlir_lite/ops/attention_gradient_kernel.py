@@ -14,10 +14,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..expr import Expr, Load, Var, apply, cast, const, index, select
+from ..expr import Expr, Load, Var, cast, const, index, select
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import loops_over, var
-from .body import Indices, computing_type
+from .body import Indices, computing_type, power_below
 from .stored import Stored
 
 
@@ -104,7 +104,7 @@ class _Gradient:
     def _powers(self, weights: Buffer) -> Stmt:
         """`for t: weights[t] = exp(weights[t] - top);  total += weights[t]`."""
         t = var("t.power")
-        power = apply("exp", _at(weights, t) - self._get("top"))
+        power = power_below(_at(weights, t) - self._get("top"))
         return _loop(
             t.name,
             weights.shape[0],

@@ -18,7 +18,7 @@ from ..expr import COMBINERS, INDEX, Expr, Load, Var, apply, cast, const, index,
 from ..tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..tile.tree import loops_over
 from ..types import DType, bool_
-from .body import Indices, computing_type
+from .body import Indices, computing_type, power_below
 from .stored import Stored
 
 
@@ -192,7 +192,7 @@ class Queries:
             most = apply("max", load(top, s), most)
             # As long as nothing is seen all powers are to be 0, not those of -inf less -inf.
             finite = select(most > lowest, most, zero)
-            slower = apply("exp", load(top, s) - finite)
+            slower = power_below(load(top, s) - finite)
             return [store(shift, finite, s), store(rate, slower, s), store(top, most, s)]
 
         def added(sum_: Expr, s: Expr) -> list[Stmt]:
@@ -285,7 +285,7 @@ class Queries:
 
         def one(t: Expr, s: Expr) -> list[Stmt]:
             score = self._seen(scores, start, t, s)
-            return [store(scores, apply("exp", score - load(shift, s)), t, s)]
+            return [store(scores, power_below(score - load(shift, s)), t, s)]
 
         return self.within.nest({"t": scores.shape[0], "s": self.rows}, one)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from ..expr import COMBINERS, INDEX, Expr, Reduce, Var, all_of, const, index, select
+from ..expr import COMBINERS, INDEX, Expr, Reduce, Var, all_of, apply, const, index, select
 from ..ir import Element
 from ..types import DType, bf16, f16, f32
 
 Indices: TypeAlias = tuple[Expr, ...]
+
+LOG2_E = math.log2(math.e)
 
 
 def reduce_over(
@@ -83,3 +86,10 @@ def clamped(position: Expr, extent: int) -> Expr:
 def computing_type(dtype: DType) -> DType:
     """The type to compute and accumulate in: f32 for the half-width floats, else `dtype`."""
     return f32 if dtype in (f16, bf16) else dtype
+
+
+def power_below(centred: Expr) -> Expr:
+    """exp of a difference from a maximum, as a power of 2, which costs less. The product is
+    rounded, but so was the difference, and both errors are as small a part of it."""
+    factor = float(centred.dtype.numpy.type(LOG2_E))  # as a constant of the graph is
+    return apply("exp2", centred * const(factor, centred.dtype))

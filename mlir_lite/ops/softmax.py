@@ -12,14 +12,14 @@ import numpy as np
 from ..ir import Op, Operand, Value, op
 from ..types import Array, TensorType
 from .axes import check_axis, normal_axis
-from .body import computing_type
+from .body import LOG2_E, computing_type
 from .cast import cast
 from .elementwise import Gradients, emit
 from .promote import as_value, check_kind
 from .reduce import max as max_
 from .reduce import sum as sum_
 from .reduce import widened
-from .unary import exp, log, reciprocal
+from .unary import exp, exp2, log, reciprocal
 
 
 @op
@@ -48,7 +48,7 @@ class Softmax(AlongAxis):
 
     def decompose(self, x: Value) -> Value:
         wide = cast(x, computing_type(x.dtype))
-        powers = exp(wide - max_(wide, self.axis, keepdims=True))
+        powers = _powers(wide - max_(wide, self.axis, keepdims=True))
         # One division a sum: it is at least 1, or NaN, so that nothing overflows or underflows.
         return cast(powers * reciprocal(sum_(powers, self.axis, keepdims=True)), x.dtype)
 
@@ -69,7 +69,7 @@ class LogSoftmax(AlongAxis):
     def decompose(self, x: Value) -> Value:
         wide = cast(x, computing_type(x.dtype))
         centred = wide - max_(wide, self.axis, keepdims=True)
-        return cast(centred - log(sum_(exp(centred), self.axis, keepdims=True)), x.dtype)
+        return cast(centred - log(sum_(_powers(centred), self.axis, keepdims=True)), x.dtype)
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         return (dy - exp(y) * sum_(dy, self.axis, keepdims=True),)
@@ -81,6 +81,11 @@ def _centred(x: Array, axis: int) -> Array:
     largest = np.max(wide, axis, keepdims=True, initial=-np.inf)
     with np.errstate(invalid="ignore"):
         return np.asarray(wide - largest)
+
+
+def _powers(centred: Value) -> Value:
+    """exp of differences from a maximum; see `power_below`."""
+    return exp2(centred * LOG2_E)
 
 
 def softmax(x: Operand, axis: int = -1) -> Value:

@@ -12,8 +12,10 @@ from ...target import Target
 from ...tile.nodes import Kernel, Loop, Space
 from ...tile.steps.loops import condition_points, partition
 from ...tile.steps.nests import block_rows, common_depth, fuse_leading, row_shape
+from ...tile.steps.stagger import stagger
+from ...tile.steps.sum_where_made import sum_where_made
 from ...tile.tree import chain, extent_of, has_constant_limits
-from .cost.memory import RowSizes, rows_in_flight
+from .cost.memory import RowSizes, rows_in_flight, staggered_rows
 from .far import rows_for_memory
 from .loops import (
     PIECES,
@@ -27,18 +29,29 @@ from .loops import (
 
 
 def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
-    """Several nests over the same rows (softmax, norms): a few rows after the others, their
+    """Several nests over the same rows (softmax, norms): one or a few rows after the others, their
     intermediates in a buffer that stays in the nearest cache."""
     depth, row_bytes = common_depth(kernel), 0
     if depth:
         sizes = row_sizes(kernel, depth)
-        row_bytes, count = sizes.moved // sizes.rows, rows_in_flight(sizes, target)
-        kernel = block_rows(kernel, depth, count) if count > 1 else fuse_leading(kernel, depth)
+        row_bytes = sizes.moved // sizes.rows
+        kernel = _rows_together(sum_where_made(kernel, depth), depth, sizes, target)
     kernel = collapse_all(kernel)
     lanes = lanes_of(kernel, target)
     kernel = _cut_parts(kernel, lanes)
     kernel = share(vector_rows(kernel, kernel.body, lanes), target)
     return rows_for_memory(kernel, row_bytes, target) if row_bytes else kernel
+
+
+def _rows_together(kernel: Kernel, depth: int, sizes: RowSizes, target: Target) -> Kernel:
+    """All nests in the loop over rows: each row is written while the next is computed, or a few
+    rows go through each nest, or one."""
+    fused = fuse_leading(kernel, depth)
+    staggered = stagger(fused, staggered_rows(sizes, target))
+    if staggered != fused:
+        return staggered
+    count = rows_in_flight(sizes, target)
+    return block_rows(kernel, depth, count) if count > 1 else fused
 
 
 def _cut_parts(kernel: Kernel, lanes: int) -> Kernel:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...expr import COMBINERS, Load, const, vars_of
 from ..nodes import Accumulate, Block, Buffer, If, Kernel, Kind, Loop, Ref, Space, Stmt, Store
 from ..traverse import map_blocks, walk
-from ..tree import Names, base, chain, copy_block, extent_of, nest, tidy, var
+from ..tree import Names, accesses, base, chain, copy_block, extent_of, nest, tidy, var
 
 
 def split_accumulator(kernel: Kernel, axes: Sequence[str]) -> Kernel:
@@ -81,16 +81,26 @@ def _part_of(kernel: Kernel, update: Accumulate, tile: Sequence[Loop], names: Na
 def _holds(loop: Loop, axes: Sequence[str]) -> bool:
     """Whether a chain of loops starting here ends in the loops `axes`, or is just those."""
     loops, body = chain(loop)
-    if loop.kind is Kind.PARALLEL or not only_accumulates(body):
+    if loop.kind is Kind.PARALLEL:
         return False
     inner = loops[-len(axes) :]
     if tuple(base(entry.axis) for entry in inner) != tuple(axes):
         return False
     updates = [stmt for stmt in walk(body) if isinstance(stmt, Accumulate)]
-    if len(updates) != 1:
+    if len(updates) != 1 or not _is_apart(updates[0], body):
         return False
     used = frozenset().union(*(vars_of(at) for ref in updates[0].targets for at in ref.indices))
     return not used & {entry.axis for entry in inner}  # else it was split before
+
+
+def _is_apart(update: Accumulate, body: Block) -> bool:
+    """Whether all else in a block are stores that have nothing to do with an accumulator."""
+    stores = tuple(stmt for stmt in walk(body) if isinstance(stmt, Store))
+    used = {name for name, _, _ in accesses(stores)}
+    known = (Accumulate, Loop, If, Store)
+    return used.isdisjoint(target.buffer for target in update.targets) and all(
+        isinstance(stmt, known) for stmt in walk(body)
+    )
 
 
 def _reduction(loop: Loop, axes: Sequence[str]) -> tuple[list[Loop], list[Loop], Block]:

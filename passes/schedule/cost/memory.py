@@ -25,6 +25,9 @@ STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of eac
 ROW_CUTS = (1, 2, 4, 8)  # pieces of the rows of a matrix
 ROWS_IN_FLIGHT = 4  # hide the latency of joining the lanes of one
 ROW_BUFFERS = 3  # a row that is read, what is kept of it, and the one that is written
+STAGGERED_ROWS = 32  # of a block: the first and the last of which are on their own
+STAGGERED_BLOCKS = 16  # of all rows, at least: threads share them
+STAGGERED_BYTES = 1024  # kept of a row, below which the latency of its sums counts for more
 STREAM_COUNTS = (1, 2, 4, 8)
 STREAM_RUN = 1024  # bytes read of one before the next
 STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
@@ -128,3 +131,15 @@ def rows_in_flight(sizes: RowSizes, target: Target) -> int:
     usual = max((count for count in counts if count <= most), default=1)
     cycles = {count: RULE_OF_THUMB ** (count != usual) for count in counts}
     return decide(sizes, "rows in flight", cycles, target)
+
+
+def staggered_rows(sizes: RowSizes, target: Target) -> int:
+    """How many rows follow one another so that each is written while the next is computed, a
+    divisor of the rows there are; 1 where it does not pay, or two rows would leave the caches."""
+    most = min(STAGGERED_ROWS, sizes.rows // STAGGERED_BLOCKS)
+    if not STAGGERED_BYTES <= sizes.scratch <= target.l2_bytes // 4:
+        most = 1
+    counts = [count for count in range(1, STAGGERED_ROWS + 1) if sizes.rows % count == 0]
+    usual = max((count for count in counts if count <= most), default=1)
+    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in counts}
+    return decide(sizes, "rows written during the next", cycles, target)

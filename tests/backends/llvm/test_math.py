@@ -88,7 +88,7 @@ exit:
 
 
 CPU_FEATURES = {
-    "x86-64-v4": {"avx512f", "avx512vl"},
+    "x86-64-v4": {"avx512f", "avx512vl", "avx512dq"},
     "haswell": {"avx2", "fma"},
     "x86-64": {"sse2"},
 }

@@ -144,6 +144,13 @@ def test_rows_of_every_length(lanes: int) -> None:
 
 
 @LANES
+def test_long_rows_are_written_while_the_next_are_computed(lanes: int) -> None:
+    for n in (256, 301):
+        kernel = check(decompose(ml.function(f32[64, n])(lambda x: ml.softmax(x, 1))), lanes)
+        assert "mod 2" in str(kernel)
+
+
+@LANES
 def test_operands_both_ways_round(lanes: int) -> None:
     n = 2 * lanes + 3
 

@@ -261,3 +261,50 @@ def test_a_maximum_is_guarded_by_its_own_identity() -> None:
           for i in 0..4 { if i >= 1 { y[] max= x[i] } }
         }""",
     )
+
+
+def test_a_sum_beside_stores_gets_several_accumulators() -> None:
+    expect_step(
+        lambda kernel: split_accumulator(mark(split(kernel, "k", 2), "k.i", Kind.UNROLL), ("k.i",)),
+        """
+        kernel @k(%x: f32[6], %y: out f32[6], %z: out f32[]) {
+          buffer acc: register f32[]
+          acc[] = 0.0
+          for k in 0..6 {
+            y[k] = x[k] * 2.0
+            acc[] += y[k]
+          }
+          z[] = acc[]
+        }""",
+        """
+        kernel @k(%x: f32[6], %y: out f32[6], %z: out f32[]) {
+          buffer acc: register f32[]
+          buffer part: register f32[2]
+          acc[] = 0.0
+          unroll k.i in 0..2 { part[k.i] = 0.0 }
+          for k.o in 0..3 {
+            unroll k.i$1 in 0..2 {
+              y[k.o * 2 + k.i$1] = x[k.o * 2 + k.i$1] * 2.0
+              part[k.i$1] += y[k.o * 2 + k.i$1]
+            }
+          }
+          unroll k.i$2 in 0..2 { acc[] += part[k.i$2] }
+          z[] = acc[]
+        }""",
+    )
+
+
+def test_a_sum_whose_state_is_stored_stays_one() -> None:
+    """As of the sums up to each element."""
+    expect_step(
+        lambda kernel: split_accumulator(kernel, ("k",)),
+        """
+        kernel @k(%x: f32[6], %y: out f32[6]) {
+          buffer acc: register f32[]
+          acc[] = 0.0
+          for k in 0..6 {
+            acc[] += x[k]
+            y[k] = acc[]
+          }
+        }""",
+    )

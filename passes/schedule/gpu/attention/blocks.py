@@ -22,6 +22,7 @@ from .....expr import (
     substitute_vars,
 )
 from .....ops.blocked_attention import BlockedAttention
+from .....ops.body import LOG2_E
 from .....ops.stored import Stored
 from .....tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Stmt, Store
 from .....tile.tree import Names, var
@@ -31,8 +32,6 @@ from ..products.contraction import count
 from ..products.operand import Staged
 from .row_tiles import staged
 from .tiles import Stretch, heads_together
-
-LOG2_E = math.log2(math.e)
 
 
 @dataclass(frozen=True)

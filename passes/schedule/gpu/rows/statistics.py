@@ -1,7 +1,8 @@
 """Sums over a row of which one needs what another found, as one reduction: for rows that are read
 from memory by each.
 
-    for k: top max= x[k];  for k: acc += exp(x[k] - top)   ->   for k: top, acc softmax= x[k], 1
+    for k: top max= x[k];  for k: acc += exp2((x[k] - top) * log2(e))
+      ->  for k: top, acc softmax= x[k], 1
     for k: acc += x[k];  m = acc / n;  for k: acc1 += (x[k] - m) * (x[k] - m)
       ->  for k: mean, acc1, count moments= x[k], 0, 1;  acc = mean * n;  m = acc / n
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .....expr import COMBINERS, Const, Expr, Load, apply, const, rewrite_expr, substitute_vars
+from .....expr import COMBINERS, Const, Expr, Load, const, rewrite_expr, substitute_vars
+from .....ops.body import power_below
 from .....tile.nodes import Accumulate, Buffer, Loop, Ref, Space, Stmt, Store
 from .....tile.tree import Names, accesses, var
 from .reductions import ELEMENT, Rows
@@ -50,7 +52,7 @@ def _sums(rows: Rows) -> Iterator[_Sum]:
 def _softmax(rows: Rows, first: _Sum, second: _Sum) -> Rows | None:
     """Of a maximum, and the sum of powers of what is left of the elements without it."""
     top, total = _result(first), _result(second)
-    wanted = apply("exp", first.value - top)
+    wanted = power_below(first.value - top)
     if (first.combiner, second.combiner) != ("max", "sum") or not first.value.dtype.is_float:
         return None
     if _in_terms_of_sums(rows, first, second) != wanted:
