@@ -12,6 +12,7 @@ import numpy as np
 from ..dsl.specialise import solve_sizes, specialise
 from ..errors import InputError, UnsupportedError, check
 from ..frontends.onnx.call import ValueNeeded
+from ..frontends.onnx.model import OnnxInput
 from ..frontends.onnx.onnx_model import OnnxModel
 from ..ir import Function
 from ..types import Array, TensorType
@@ -108,14 +109,25 @@ def _from_onnx(
     except ValueNeeded as error:
         name = min(error.inputs)
         raise UnsupportedError(f"{error}\nHere that is --value {name}=1,3") from None
+    except UnsupportedError as error:
+        left = [entry for name, entry in inputs.items() if name not in {**shapes, **known}]
+        if "import with shapes=" not in str(error) or not left:
+            raise
+        raise UnsupportedError(f"{error}\nHere that is {_shape_example(left[0])}") from None
     left = {name: text for name, text in sizes.items() if name not in inputs}
     names = {name: param for name, param in model.names.items() if name not in known}
     return Loaded(_with_sizes(fn, left), names, model.outputs)
 
 
+def _shape_example(entry: OnnxInput) -> str:
+    """The argument that says the shape of an input, with some number for each that is open."""
+    sizes = [size if isinstance(size, int) else 8 for size in entry.shape or ()]
+    return f"--shape {entry.name}={'x'.join(map(str, sizes)) or 'scalar'}"
+
+
 def _extents(shape: Sequence[int | str | None] | None) -> tuple[int, ...]:
     """Stand-ins for the sizes of an input: for a value only their count matters."""
-    return tuple(1 for _ in shape or (1,))
+    return (1,) if shape is None else tuple(1 for _ in shape)
 
 
 def specialised(

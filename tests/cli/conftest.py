@@ -90,6 +90,24 @@ def reshape_onnx(tmp_path: Path) -> Path:
     return _save(tmp_path / "reshape.onnx", node, inputs, {})
 
 
+@pytest.fixture
+def scalar_onnx(tmp_path: Path) -> Path:
+    """A model with an input of rank 0."""
+    node = helper.make_node("Mul", ["x", "s"], ["y"])
+    inputs: dict[str, tuple[int, Sequence[int | str]]] = {
+        "x": (onnx.TensorProto.FLOAT, [2, 3]),
+        "s": (onnx.TensorProto.FLOAT, []),
+    }
+    return _save(tmp_path / "scalar.onnx", node, inputs, {})
+
+
+@pytest.fixture
+def size_onnx(tmp_path: Path) -> Path:
+    """A model whose result is how many elements its input has."""
+    node = helper.make_node("Size", ["x"], ["y"])
+    return _save(tmp_path / "size.onnx", node, {"x": (onnx.TensorProto.FLOAT, ["n", 3])}, {})
+
+
 def _save(
     path: Path,
     node: onnx.NodeProto,

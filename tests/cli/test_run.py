@@ -112,6 +112,17 @@ def test_onnx_results_have_their_names(cli: Cli, product_onnx: Path, tmp_path: P
     assert np.load(tmp_path / "out" / "y.npy").shape == (5, 33)
 
 
+def test_a_value_may_be_a_scalar(cli: Cli, scalar_onnx: Path) -> None:
+    given = cli("run", scalar_onnx, "--random-inputs", 0, "--value", "s=2")
+    assert "tensor<2x3xf32>" in given.out
+
+
+def test_what_needs_sizes_is_told_as_an_argument(cli: Cli, size_onnx: Path) -> None:
+    asked = cli("run", size_onnx, "--random-inputs", 0)
+    assert "import with shapes=" in asked.err
+    assert asked.err.endswith("\nHere that is --shape x=8x3\n")
+
+
 def test_value_that_decides_a_shape(cli: Cli, reshape_onnx: Path, tmp_path: Path) -> None:
     asked = cli("run", reshape_onnx, "--random-inputs", 0)
     assert asked.code == 1
