@@ -110,10 +110,10 @@ def _from_onnx(
         name = min(error.inputs)
         raise UnsupportedError(f"{error}\nHere that is --value {name}=1,3") from None
     except UnsupportedError as error:
-        left = [entry for name, entry in inputs.items() if name not in {**shapes, **known}]
-        if "import with shapes=" not in str(error) or not left:
+        unsaid = [entry for name, entry in inputs.items() if name not in {**shapes, **known}]
+        if "import with shapes=" not in str(error) or not unsaid:
             raise
-        raise UnsupportedError(f"{error}\nHere that is {_shape_example(left[0])}") from None
+        raise UnsupportedError(f"{error}\nHere that is {_shape_example(unsaid[0])}") from None
     left = {name: text for name, text in sizes.items() if name not in inputs}
     names = {name: param for name, param in model.names.items() if name not in known}
     return Loaded(_with_sizes(fn, left), names, model.outputs)
