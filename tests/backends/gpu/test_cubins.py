@@ -1,4 +1,5 @@
-"""Machine code of cards is kept between runs, and not taken for another's."""
+"""Machine code of cards spills no registers for nothing; it is kept between runs, and not taken for
+another's."""
 
 from __future__ import annotations
 
@@ -7,10 +8,15 @@ from unittest.mock import create_autospec
 
 import pytest
 
+import mlir_lite as ml
+from mlir_lite import Value, f32
 from mlir_lite.backends.cuda import cubins, nvrtc
 from mlir_lite.backends.cuda.cubins import kept_binary
 from mlir_lite.backends.cuda.nvrtc import Binary, compile_source
+from mlir_lite.backends.cuda.source import CudaSource
 from mlir_lite.cli import main
+
+from .compiled import card, planned
 
 SOURCE = 'extern "C" __global__ void one_kernel(float* x) { *x = 1; }'
 
@@ -46,3 +52,14 @@ def test_real_code_is_kept_with_its_report(capsys: pytest.CaptureFixture[str]) -
     assert main(["cache", "list"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if " cubin " in line]
     assert "sm_80" in row and nvrtc.compiler_version() in row
+
+
+@ml.function(f32[256, 128, 64])
+def tall(x: Value) -> Value:
+    return ml.linalg.svd(x, full_matrices=False)[1]
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_nothing_is_spilled_for_more_blocks_than_were_asked_for() -> None:
+    source = CudaSource.of(planned(tall, card("sm_80"))[0], card("sm_80"))
+    assert not compile_source(source.code, "sm_80").spilling
