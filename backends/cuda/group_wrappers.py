@@ -106,7 +106,8 @@ __device__ inline void wgmma_wait()
     SETTLED: f"""// Totals below 0 would end a thread: none are, but what they are of must be known.
 __device__ inline void {SETTLED}(const float* total)
 {{
-    asm volatile("{{.reg .pred below; setp.lt.f32 below, %0, 0f00000000; @below exit;}}"
+    asm volatile("{{.reg .pred known; setp.geu.f32 known, %0, 0f00000000; @known bra going; "
+                 "wgmma.wait_group.sync.aligned 0; exit; going:}}"
                  :: "f"(total[0] + total[1] + total[2] + total[3]));
 }}""",
     "wgmma_result": """// Sums are read from here on: a compiler must not do that before.
