@@ -39,7 +39,7 @@ def _grids() -> Iterator[Sample]:
     yield Sample(
         "one pixel",
         lambda x, g: GridSample(x, g, "bilinear", "reflection", True),
-        (normal((1, 1, 1, 1), f32), _grid((1, 4, 1, 2)).astype(np.float32)),
+        (normal((1, 2, 1, 1), f32), _grid((1, 4, 1, 2)).astype(np.float32)),
     )
     half = (x.astype(f16.numpy), grid.astype(np.float32))
     yield Sample("of f16", GridSample, half)

@@ -130,7 +130,10 @@ def widest_run(kernel: Kernel, body: Block, axis: str, extent: int | None) -> Ru
 def is_wide(
     buffer: Buffer, indices: Sequence[Expr], axis: str, width: int, bounds: Bounds
 ) -> bool:
-    """Whether `width` neighbours along an axis, from a multiple of that on, can move at once."""
+    """Whether `width` neighbours along an axis, from a multiple of that on, can move at once: they
+    are so many indices of the last dimension."""
+    if axis not in vars_of(indices[-1]):
+        return False
     place = place_divisor(buffer, indices, bounds, {axis: width}) * buffer.dtype.bytes
     aligned = gcd(place, alignment_of(buffer)) % (width * buffer.dtype.bytes) == 0
     return aligned and stride(buffer, tuple(indices), axis) == 1
