@@ -216,6 +216,20 @@ def test_rows_that_see_nothing(tmp_path: Path) -> None:
 
 
 @needs_shim
+@pytest.mark.parametrize("dtype", [bf16, f32])
+def test_rows_that_see_all_keys_at_the_least_number_are_means(dtype: DType, tmp_path: Path) -> None:
+    """Many models mask with it; times log2(e) it would be -inf."""
+    fn = Case((2, 20, 16), (2, 40, 16), 16, dtype, dtype[2, 20, 40]).function()
+    *operands, mask = arrays_for(fn)
+    mask[:] = 0
+    mask[0, :3] = ml_dtypes.finfo(dtype.numpy).min
+    mask[1, :, :35] = ml_dtypes.finfo(dtype.numpy).min
+    (found,) = all_orders(Compiled.of(fn, tmp_path), [*operands, mask])
+    rounding_of_results = 2.0**-8 if dtype == bf16 else 2.0**-20  # sums of f32 have some of theirs
+    assert error(found, exact(fn, [*operands, mask])) <= rounding_of_results
+
+
+@needs_shim
 def test_parts_that_see_nothing_count_for_nothing(tmp_path: Path) -> None:
     """Not even where the scores of the others are far below 0."""
     fn = Case((2, 3, 1, 64), (2, 3, 700, 64), 64, bf16, bool_[1, 1, 1, 700]).function()

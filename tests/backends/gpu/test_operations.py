@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from ops.sample import Sample
 from ops.samples import SAMPLES
-from ops.test_machine_code import family
+from ops.test_machine_code import Family, family
 
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program
+from mlir_lite.tile.program import Program
+from mlir_lite.types import Array
 
 from .compiled import Compiled, all_orders, card, planned
 from .shim import needs_shim
@@ -40,13 +42,18 @@ def _chunks() -> list[tuple[str, ...]]:
     return [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
 
 
-def _check_interpreter(samples: tuple[Sample, ...]) -> None:
-    case = family(samples)
+def _verified(case: Family) -> tuple[Program, dict[str, Array]]:
     # Threads are interleaved one by one: fewer of them show the same faults sooner.
     program, constants = planned(case.fn, card(threads=64))
     for kernel in program.kernels:
         verify_kernel(kernel)
     verify_program(program)
+    return program, constants
+
+
+def _check_interpreter(samples: tuple[Sample, ...]) -> None:
+    case = family(samples)
+    program, constants = _verified(case)
     with np.errstate(all="ignore"):
         case.check(run_program(program, case.arrays, constants))
 
@@ -55,6 +62,11 @@ def _check_interpreter(samples: tuple[Sample, ...]) -> None:
 def test_schedules_compute_the_reference(names: tuple[str, ...]) -> None:
     for name in names:
         _check_interpreter(tuple(_OPERATIONS[name][:1]))
+
+
+@pytest.mark.parametrize("name", _OPERATIONS)
+def test_schedules_of_every_sample_are_verified(name: str) -> None:
+    _verified(family(tuple(_OPERATIONS[name])))
 
 
 @needs_shim

@@ -31,6 +31,7 @@ from ..grid import axes_at
 from ..products.contraction import count
 from ..products.operand import Staged
 from .row_tiles import staged
+from .running_softmax import LOWEST
 from .tiles import Stretch, heads_together
 
 
@@ -253,10 +254,9 @@ class AttentionBlocks:
             if count(self.rows) % self.op.rows:
                 conditions.append(row < count(self.rows))
             if self.mask.buffer.dtype == bool_:
-                fill = const(self.op.fill * LOG2_E, f32)
-                score = select(self.mask.load(at), score, fill)
+                score = select(self.mask.load(at), score, _exponent(const(self.op.fill, f32)))
             else:
-                score = score + self.mask.wide(at) * LOG2_E
+                score = score + _exponent(self.mask.wide(at))
         if not conditions:
             return score
         return select(all_of(*conditions), score, const(-math.inf, f32))
@@ -297,3 +297,11 @@ class AttentionBlocks:
         if column is not None and self.result.shape[-1] % columns:
             conditions.append(column < self.result.shape[-1])
         return (If(all_of(*conditions), body),) if conditions else body
+
+
+def _exponent(mask: Expr) -> Expr:
+    """What is added to a score, as an exponent of 2. Finite where the mask is: a row that sees no
+    key but at the least number, as masks of many models have it, has weights."""
+    exponent = mask * LOG2_E
+    finite = apply("max", exponent, const(LOWEST, f32))
+    return select(mask > -math.inf, finite, exponent)

@@ -37,7 +37,7 @@ class KeyBlocks:
             Loop(names.fresh(loop.axis, "$"), loop.start, loop.stop, ()) for loop in of.axes[:-1]
         )
         block, first = names.fresh("block", "$"), var(names.fresh("first.key", "$"))
-        counts = (names.fresh(name, "$") for name in ("steps", "partly"))
+        counts = (names.fresh(name, "$") for name in ("query.steps", "partly"))
         return KeyBlocks(of, block, first, batch, *counts)
 
     @property
