@@ -130,11 +130,14 @@ def with_plain_attributes(op_: Op) -> Op:
 
 
 def _meant(attribute: object, hint: object) -> object:
-    """The attribute as one of Python's kinds, and as a real number where one is expected."""
+    """The attribute as one of Python's kinds; an integer as a real number, and 0 and 1 as false
+    and true, where these are expected."""
     found = _plain(attribute)
-    if type(found) is int and fits(float(found), hint) and not fits(found, hint):
+    if type(found) is not int or fits(found, hint):
+        return found
+    if fits(float(found), hint):
         return float(found)
-    return found
+    return bool(found) if found in (0, 1) and fits(True, hint) else found
 
 
 def _plain(attribute: object) -> object:

@@ -84,6 +84,7 @@ WITH_NUMPYS_NUMBERS: list[Callable[[Any], Any]] = [
     lambda x: ml.leaky_relu(x, 1),
     lambda x: ml.layer_norm(x, epsilon=1),
     lambda x: ml.attention(x, x, x, scale=1, causal=FALSE),
+    lambda x: ml.attention(x, x, x, causal=ONE),
 ]
 
 
