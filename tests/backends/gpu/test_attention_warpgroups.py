@@ -23,10 +23,10 @@ from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
 
 from .compiled import Compiled, all_orders, card, planned
-from .shim import ORDERS, needs_shim, unit_text
+from .shim import ORDERS, needs_shim
 from .templates import attention_bf16, attention_f16
 from .test_attention import Case, allowed, arrays_for, error, exact, slow_but_for
-from .test_warpgroup_kernels import ORDERING, OnShim
+from .test_warpgroup_kernels import OnShim
 
 CASES: Mapping[str, Case] = {
     "odd sizes": Case((2, 3, 70, 40), (2, 3, 141, 40), 48),
@@ -222,19 +222,9 @@ def test_no_line_that_orders_threads_is_there_for_nothing(tmp_path: Path) -> Non
     source = OnShim.of(kernel_of(fn), tmp_path)
     arrays = arrays_for(fn)
     expected = source(*arrays)
-    text = unit_text([source.made]).splitlines()
-    lines = [number for number, line in enumerate(text, start=1) if ORDERING.search(line)]
+    lines = source.ordering()
     assert len(lines) >= 22
-
-    def is_missed(line: int) -> bool:
-        for order in ORDERS:
-            try:
-                found = source(*arrays, order=order, without=line)
-            except AssertionError:
-                return True
-            if found.tobytes() != expected.tobytes():
-                return True
-        return False
-
     assert all(source(*arrays, order=order).tobytes() == expected.tobytes() for order in ORDERS)
-    assert not [text[line - 1] for line in lines if not is_missed(line)]
+    assert not [
+        text for line, text in lines.items() if not source.is_missed(line, expected, *arrays)
+    ]

@@ -95,6 +95,22 @@ class OnShim:
         device.download(places[-1], result)
         return result
 
+    def ordering(self) -> dict[int, str]:
+        """The lines of the source that order threads, by number."""
+        lines = enumerate(unit_text([self.made]).splitlines(), start=1)
+        return {number: line for number, line in lines if ORDERING.search(line)}
+
+    def is_missed(self, line: int, expected: Array, *arrays: Array) -> bool:
+        """Whether without a line some order of threads gives another result, or is refused."""
+        for order in ORDERS:
+            try:
+                found = self(*arrays, order=order, without=line)
+            except AssertionError:
+                return True
+            if found.tobytes() != expected.tobytes():
+                return True
+        return False
+
 
 @needs_shim
 @pytest.mark.parametrize("tile", [TILE, WarpgroupTile(1, 2, 64)], ids=["rows once", "rows twice"])
@@ -305,19 +321,9 @@ def test_no_line_that_orders_threads_is_there_for_nothing(
     arrays = tuple(long_factors().values())
     expected = source(*arrays)
     close(expected, arrays[0].astype(np.float64) @ arrays[1].astype(np.float64))
-    text = unit_text([source.made]).splitlines()
-    lines = [number for number, line in enumerate(text, start=1) if ORDERING.search(line)]
+    lines = source.ordering()
     assert len(lines) >= 12
-
-    def is_missed(line: int) -> bool:
-        for order in ORDERS:
-            try:
-                found = source(*arrays, order=order, without=line)
-            except AssertionError:
-                return True
-            if found.tobytes() != expected.tobytes():
-                return True
-        return False
-
     assert all(source(*arrays, order=order).tobytes() == expected.tobytes() for order in ORDERS)
-    assert not [text[line - 1] for line in lines if not is_missed(line)]
+    assert not [
+        text for line, text in lines.items() if not source.is_missed(line, expected, *arrays)
+    ]
