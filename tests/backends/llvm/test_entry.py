@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import gc
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
@@ -17,69 +11,22 @@ import pytest
 
 from mlir_lite.backends.arrays import ArraySpec
 from mlir_lite.backends.llvm.entry import Entry
-from mlir_lite.backends.llvm.entry_text import Fault, decode, entry_exports, entry_text
-from mlir_lite.backends.llvm.jit import Library, compile_objects
+from mlir_lite.backends.llvm.entry_text import Fault, decode, entry_text
+from mlir_lite.backends.llvm.jit import compile_objects
 from mlir_lite.backends.llvm.machine import Machine
-from mlir_lite.backends.llvm.numpy_header import ArrayHeader, array_header
-from mlir_lite.backends.llvm.python_call import built_in, python_symbols
-from mlir_lite.backends.llvm.state import STATE_TYPE, State, state_field
-from mlir_lite.errors import InputError, RunError
+from mlir_lite.backends.llvm.numpy_header import ArrayHeader
+from mlir_lite.backends.llvm.python_call import built_in
+from mlir_lite.backends.llvm.state import State
+from mlir_lite.errors import InputError
 from mlir_lite.types import Array, DType, bf16, f32, f64, i64
 
-HEADER = array_header()
-HEADERS = [None, HEADER]
-
-
-def copy_body(index_from: int, index_to: int, size: int) -> str:
-    """A body that copies `size` bytes from one argument to another."""
-    return f"""
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-define void @body(ptr %state, ptr %arguments) nounwind {{
-  %from.at = getelementptr ptr, ptr %arguments, i64 {index_from}
-  %to.at = getelementptr ptr, ptr %arguments, i64 {index_to}
-  %from = load ptr, ptr %from.at
-  %to = load ptr, ptr %to.at
-  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 {size}, i1 false)
-  ret void
-}}
-"""
-
-
-def entry_of(
-    parameters: Sequence[ArraySpec],
-    results: Sequence[ArraySpec],
-    body: str,
-    header: ArrayHeader | None = HEADER,
-) -> Entry:
-    texts = [entry_text(parameters, results, "body", header), body]
-    objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
-    library = linked(objects, header)
-    return Entry(
-        library,
-        parameters,
-        results,
-        State(),
-        header=header,
-        status_error=lambda status: RunError(f"status {status}"),
-    )
-
-
-def linked(objects: Sequence[bytes], header: ArrayHeader | None = HEADER) -> Library:
-    interpreter = {} if header is None else python_symbols()
-    return Library(objects, exports=entry_exports(header), symbols=interpreter)
-
-
-X, W, Y = (ArraySpec(name, f32[3, 5]) for name in "xwy")
+from .entries import HEADER, HEADERS, W, X, Y, copy_body, entry_of, linked, numbers
 
 
 @pytest.fixture(scope="module", params=HEADERS, ids=["python", "compiled"])
 def copy(request: pytest.FixtureRequest) -> Entry:
     """(x, w) -> w, checked in compiled code and in Python alone."""
     return entry_of((X, W), (Y,), copy_body(1, 2, 60), request.param)
-
-
-def numbers(shape: tuple[int, ...] = (3, 5), dtype: type = np.float32) -> Array:
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
 def test_results_are_new_arrays(copy: Entry) -> None:
@@ -385,140 +332,3 @@ def test_any_number_of_parameters(count: int) -> None:
         arrays[-1] = np.zeros(3, np.float32)
         with pytest.raises(InputError, match=f"'p{count - 1}'"):
             entry(arrays)
-
-
-STATUS_BODY = f"""
-{STATE_TYPE}
-define void @body(ptr %state, ptr %arguments) nounwind {{
-{state_field("status", "status")}
-  %value.at = load ptr, ptr %arguments
-  %value = load i64, ptr %value.at
-  %good = icmp eq i64 %value, 0
-  br i1 %good, label %done, label %fault
-fault:
-  store i64 %value, ptr %status
-  br label %done
-done:
-  ret void
-}}
-"""
-
-
-@pytest.mark.parametrize("header", HEADERS, ids=["python", "compiled"])
-def test_a_fault_of_the_data_is_the_callers_error(header: ArrayHeader | None) -> None:
-    entry = entry_of((ArraySpec("x", i64[()]),), (), STATUS_BODY, header)
-    assert entry((np.array(0),)) == ()
-    with pytest.raises(RunError, match="status 1234"):
-        entry((np.array(1234),))
-    assert entry((np.array(0),)) == ()
-
-
-def test_a_closed_library_is_an_error() -> None:
-    texts = [entry_text((X, W), (Y,), "body", HEADER), copy_body(1, 2, 60)]
-    objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
-    library = linked(objects)
-    entry = Entry(
-        library, (X, W), (Y,), State(), header=HEADER, status_error=lambda _: RunError("status")
-    )
-    entry((numbers(), numbers()))
-    library.close()
-    with pytest.raises(RunError, match="closed"):
-        entry((numbers(), numbers()))
-
-
-def test_calls_keep_no_reference() -> None:
-    entry = entry_of((X, W), (Y,), copy_body(1, 2, 60))
-    x = numbers()
-    before = sys.getrefcount(x)
-    for _ in range(10):
-        entry((x, x))
-        with pytest.raises(InputError):
-            entry((x, x[:2]))
-    assert sys.getrefcount(x) == before
-
-
-def test_a_built_in_function_holds_what_the_interpreter_looks_at() -> None:
-    """Its method, to the function's very end: whoever made it may be gone."""
-    held = gc.get_referents(built_in(ctypes.addressof(ctypes.c_int64()), 0))
-    assert any(isinstance(one, ctypes.Structure) for one in held)
-
-
-class Interrupt(Exception):
-    """What an alarm raises, as Ctrl-C raises KeyboardInterrupt."""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
-def test_after_an_interrupt_the_next_call_does_not_wait() -> None:
-    """One call in ten that was interrupted left its lock taken, so that hundreds are enough."""
-    entry = entry_of((X, W), (Y,), copy_body(1, 2, 60))
-    arrays = (numbers(), numbers())
-
-    def interrupt(*_: object) -> None:
-        raise Interrupt
-
-    def interrupted(delay: float) -> None:
-        with contextlib.suppress(Interrupt):
-            signal.setitimer(signal.ITIMER_REAL, delay)
-            while True:
-                entry.one(arrays)
-
-    def call() -> None:
-        entry.one(arrays)
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for turn in range(400):
-            interrupted(1e-5 * (1 + turn % 20))
-            # In another thread, as it would wait for good: a daemon, so as not to be waited for.
-            other = threading.Thread(target=call, daemon=True)
-            other.start()
-            other.join(timeout=10)
-            assert not other.is_alive()
-    finally:
-        signal.signal(signal.SIGALRM, before)
-
-
-# Gives the word it is given, once that is no longer 0, or after a second or so.
-WAITING_BODY = """
-define void @body(ptr %state, ptr %arguments) nounwind {
-entry:
-  %word.at = load ptr, ptr %arguments
-  br label %wait
-wait:
-  %turn = phi i64 [ 0, %entry ], [ %turn.next, %again ]
-  %word = load atomic i64, ptr %word.at acquire, align 8
-  %still = icmp eq i64 %word, 0
-  br i1 %still, label %again, label %done
-again:
-  %turn.next = add i64 %turn, 1
-  %more = icmp ult i64 %turn.next, 2000000000
-  br i1 %more, label %wait, label %done
-done:
-  %seen.at.at = getelementptr ptr, ptr %arguments, i64 1
-  %seen.at = load ptr, ptr %seen.at.at
-  store i64 %word, ptr %seen.at
-  ret void
-}
-"""
-
-
-@pytest.mark.parametrize("header", HEADERS, ids=["python", "compiled"])
-def test_other_threads_of_python_run_during_a_call(header: ArrayHeader | None) -> None:
-    entry = entry_of((ArraySpec("x", i64[()]),), (ArraySpec("y", i64[()]),), WAITING_BODY, header)
-    word = np.array(0)
-    timer = threading.Timer(0.02, lambda: word.fill(1))
-    timer.start()
-    [seen] = entry((word,))
-    assert seen == 1
-    timer.join()
-
-
-def test_importing_the_entry_does_not_load_llvm() -> None:
-    script = "import sys, mlir_lite.backends.llvm.entry as _; print('llvmlite' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {script}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "False"
