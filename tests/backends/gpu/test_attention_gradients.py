@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -105,6 +106,24 @@ def test_source_computes_the_reference(name: str, tmp_path: Path) -> None:
     kernels = list(compiled.source.kernels)
     assert sum("attention_gradient" in kernel for kernel in kernels) == 2
     for one, other in zip(all_orders(compiled, arrays), exact(fn, arrays), strict=True):
+        assert error(one, other) <= allowed(case)
+
+
+@needs_shim
+@pytest.mark.parametrize("dtype", [bf16, f32])
+def test_rows_that_see_all_keys_at_the_least_number_weigh_them_alike(
+    dtype: DType, tmp_path: Path
+) -> None:
+    """Many models mask with it; a total's logarithm is nothing beside it."""
+    case = Case((2, 20, 16), (2, 40, 16), 16, dtype, dtype[2, 20, 40])
+    fn = gradients_of(case)
+    *operands, mask, arrived = arrays_for(fn)
+    mask[:] = 0
+    mask[0, :3] = ml_dtypes.finfo(dtype.numpy).min
+    mask[1, :, :35] = ml_dtypes.finfo(dtype.numpy).min
+    arrays = [*operands, mask, arrived]
+    found = all_orders(Compiled.of(fn, tmp_path), arrays)
+    for one, other in zip(found, exact(fn, arrays), strict=True):
         assert error(one, other) <= allowed(case)
 
 

@@ -181,9 +181,9 @@ def wide_queries(
 
 
 def _gradient_bytes(rows: int, columns: int, depth: int, narrow: DType | None) -> int:
-    """Shared memory for tiles of both factors of scores, together so deep, and for two numbers of
-    each query."""
-    numbers = STAGES * columns * 2 * f32.bytes
+    """Shared memory for tiles of both factors of scores, together so deep, and for the numbers of
+    each query: two bases at most, and the sum along its row."""
+    numbers = STAGES * columns * 3 * f32.bytes
     if narrow:
         return (rows + STAGES * columns) * depth * narrow.bytes + numbers
     weights = rows * (columns + WEIGHTS_PADDING) * f32.bytes

@@ -1,11 +1,12 @@
 """The launch of attention's gradients that has blocks of keys, by which queries come.
 
-    for step: {weights = 2 ** (keys queriesᵀ - logs);  of_values += weights arrived;
+    for step: {weights = 2 ** (keys queriesᵀ - bases);  of_values += weights arrived;
                toward = values arrivedᵀ;  of_keys += weights (toward - along) queries}
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .....expr import Expr, Load, Var, index
@@ -43,14 +44,14 @@ class KeyLaunch:
         values = side(unit, blocks, "values", given.values, once=True)
         queries = side(unit, blocks, "queries", given.queries, once=False)
         arrived = side(unit, blocks, "arrived", self.work.stored("arrived"), once=False)
-        logs = self.work.numbers(unit, self.work.logs.name)
+        bases = [self.work.numbers(unit, base.name) for base in self.work.bases]
         along = self.work.numbers(unit, "along")
 
         def work(stage: Expr, first_key: Var, *, masked: bool) -> Block:
             return (
                 *unit.product("scores", keys, queries, stage),
                 *((self._masked(first_key),) if masked else ()),
-                self._exponents(logs, stage),
+                self._exponents(bases, stage),
                 *unit.raised(),
                 *unit.summed("of_values", arrived, stage),
                 *unit.product("toward", values, arrived, stage),
@@ -59,7 +60,7 @@ class KeyLaunch:
             )
 
         *_, of_keys, of_values = given.naive.params
-        each = (queries, arrived, logs, along)
+        each = (queries, arrived, *bases, along)
         steps = Steps(blocks, unit.warp, (keys, values), each)
         body: Block = (
             *blocks.begin(),
@@ -91,13 +92,15 @@ class KeyLaunch:
 
         return self.unit.by_row(one)
 
-    def _exponents(self, logs: Staged, stage: Expr) -> Stmt:
-        """Scores become exponents of weights, by the logarithms of the totals of their queries."""
+    def _exponents(self, bases: Sequence[Staged], stage: Expr) -> Stmt:
+        """Scores become exponents of weights, relative to the bases of their queries."""
         own = self.unit.own
 
         def score(at: tuple[Expr, ...], column: Expr) -> Block:
             exponent = self.work.blocks.exponent(own.load("scores", *at))
-            return (own.store("scores", exponent - _number(logs, stage, column), *at),)
+            for base in bases:
+                exponent = exponent - _number(base, stage, column)
+            return (own.store("scores", exponent, *at),)
 
         return self.unit.by_row(lambda row: self.unit.scores_of(row, score))
 

@@ -1,13 +1,14 @@
 """The launch of attention's gradients that has blocks of queries: it goes through the keys twice.
 
     for step: {scores = queries keysᵀ;  top, total = those of a running softmax}
-    logs = top + log2(total)
-    for step: {weights = 2 ** (scores - logs);  toward = arrived valuesᵀ;
+    bases = top + log2(total)
+    for step: {weights = 2 ** (scores - bases);  toward = arrived valuesᵀ;
                of_queries += weights (toward - along) keys}
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .....expr import Expr, Var, apply, const, index, select
@@ -56,7 +57,7 @@ class QueryLaunch:
         def changed(stage: Expr, first_key: Var, *, masked: bool) -> Block:
             return (
                 *scored(stage, first_key, masked),
-                *self._powers(),
+                *self._powers(self._bases),
                 *unit.product("toward", arrived, values, stage, self._begun_toward()),
                 self.work.changed(unit),
                 *unit.summed("sums", keys, stage),
@@ -71,7 +72,7 @@ class QueryLaunch:
             *first.started(),
             *first.loops(counted),
             *joined(unit, "total", "add"),
-            unit.by_row(self._logs),
+            unit.by_row(self._finished),
             Sync("block"),
             *second.started(),
             *second.loops(changed),
@@ -111,14 +112,21 @@ class QueryLaunch:
 
         return self.unit.by_row(one)
 
-    def _powers(self) -> Block:
-        """`scores = 2 ** (exponent(scores) - top)`, in their place."""
+    @property
+    def _bases(self) -> Sequence[str]:
+        """The registers that have the bases of a row, once all is counted."""
+        return ("top", "total")[: len(self.work.bases)]
+
+    def _powers(self, bases: Sequence[str]) -> Block:
+        """`scores = 2 ** (exponent(scores) - bases)`, in their place."""
         own = self.unit.own
 
         def one(row: Row) -> Block:
             def score(at: tuple[Expr, ...], _: Expr) -> Block:
                 exponent = self.blocks.exponent(own.load("scores", *at))
-                return (own.store("scores", exponent - own.load("top", *row.at), *at),)
+                for base in bases:
+                    exponent = exponent - own.load(base, *row.at)
+                return (own.store("scores", exponent, *at),)
 
             return self.unit.scores_of(row, score)
 
@@ -140,23 +148,23 @@ class QueryLaunch:
         return (
             *self.unit.maxima(),
             grown(own, self.blocks.exponent, less),
-            *self._powers(),
+            *self._powers(["top"]),
             self.unit.by_row(more),
         )
 
-    def _logs(self, row: Row) -> Block:
-        """The logarithm of a row's total, which exponents are relative to from now on, into memory
-        too."""
+    def _finished(self, row: Row) -> Block:
+        """The bases of a row, which exponents are relative to from now on, into memory too."""
         own = self.unit.own
         lets, place, axes = self.blocks.row(row.place)
-        top = own.load("top", *row.at)
-        at = Ref(self.work.logs.name, tuple(self.blocks.places(axes)))
+        log = apply("log2", own.load("total", *row.at))
+        last = log if len(self._bases) > 1 else own.load("top", *row.at) + log
+        at = tuple(self.blocks.places(axes))
         is_kept = apply("and", self.blocks.row_is_inside(place), is_first_lane(self.unit, row))
-        return (
-            *lets,
-            own.store("top", top + apply("log2", own.load("total", *row.at)), *row.at),
-            If(is_kept, (Store(at, top),)),
+        kept = (
+            Store(Ref(base.name, at), own.load(register, *row.at))
+            for base, register in zip(self.work.bases, self._bases, strict=True)
         )
+        return (*lets, own.store(self._bases[-1], last, *row.at), If(is_kept, tuple(kept)))
 
     def _begun_toward(self) -> Stmt:
         """What products toward the weights of a row begin with, so that nothing is left to

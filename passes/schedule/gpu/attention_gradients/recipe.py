@@ -1,10 +1,10 @@
 """The gradients of attention, in two launches: one of blocks of queries, which also finds
-what the exponents of each are relative to, and one of blocks of keys.
+the bases that the exponents of each are relative to, and one of blocks of keys.
 
-    block of queries: {for step: {scores = queries keysᵀ};  logs = top + log2(total)
-      for step: {weights = 2 ** (scores - logs);  toward = arrived valuesᵀ;
+    block of queries: {for step: {scores = queries keysᵀ};  bases = top + log2(total)
+      for step: {weights = 2 ** (scores - bases);  toward = arrived valuesᵀ;
                  of_queries += weights (toward - along) keys}}
-    block of keys: for step: {weights = 2 ** (keys queriesᵀ - logs);  of_values += weights arrived;
+    block of keys: for step: {weights = 2 ** (keys queriesᵀ - bases);  of_values += weights arrived;
       toward = values arrivedᵀ;  of_keys += weights (toward - along) queries}
 """
 
@@ -39,5 +39,5 @@ def gradients_on_card(op: Op, naive: Kernel, gpu: Gpu) -> Kernel:
     work = GradientWork.of(op, naive, dtype)
     first, of_queries = QueryLaunch.of(work.with_wide_queries(gpu)).launch()
     second, of_keys = KeyLaunch.of(work).launch()
-    locals_ = (*of_queries, *of_keys, work.logs)
+    locals_ = (*of_queries, *of_keys, *work.bases)
     return tidy(replace(work.blocks.naive, body=(first, second), locals=locals_))

@@ -25,22 +25,27 @@ from .warps import WarpUnit
 
 @dataclass(frozen=True)
 class GradientWork:
-    """The gradients of an attention in blocks of queries, and in blocks of keys; `logs` are what
-    the exponents of each query's weights are relative to."""
+    """The gradients of an attention in blocks of queries, and in blocks of keys. The exponents of
+    each query's weights are relative to its `bases`, one after the other: to the logarithm of their
+    total; of scores with a mask to the largest of them, then to that of the total relative to it,
+    which would be lost beside the least number, that masks have."""
 
     op: BlockedAttentionGradient
     blocks: AttentionBlocks  # of queries
     keys: KeyBlocks
     dtype: DType  # of the factors that warps multiply; f32 where lanes do
-    logs: Buffer
+    bases: tuple[Buffer, ...]
 
     @staticmethod
     def of(op: BlockedAttentionGradient, naive: Kernel, dtype: DType) -> GradientWork:
         blocks = AttentionBlocks.of(op.forward, naive)
         shape = naive.params[-3].shape[:-1]
-        logs = Buffer(blocks.names.fresh("logs", "_"), f32, shape, Space.SHARED)
-        blocks = replace(blocks, naive=replace(blocks.naive, locals=(logs,)))
-        return GradientWork(op, blocks, KeyBlocks.beside(blocks), dtype, logs)
+        bases = tuple(
+            Buffer(blocks.names.fresh(name, "_"), f32, shape, Space.SHARED)
+            for name in (("logs",) if op.mask is None else ("tops", "logs"))
+        )
+        blocks = replace(blocks, naive=replace(blocks.naive, locals=bases))
+        return GradientWork(op, blocks, KeyBlocks.beside(blocks), dtype, bases)
 
     def with_wide_queries(self, gpu: Gpu) -> GradientWork:
         """With blocks of more queries, where warps have registers for them."""
