@@ -44,23 +44,39 @@ def test_a_product_is_as_near_as_its_factors(sizes: tuple[int, int, int], thread
 
 
 @NATIVE
-def test_a_convolution_is_as_near_as_its_factors() -> None:
-    w, x = random(40, 5, 3, 3), random(1, 5, 12, 11)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("channels", "taps", "stride", "padding", "image"),
+    [
+        ((5, 40), 3, 2, 1, (12, 11)),
+        ((3, 32), 7, 2, 3, (37, 37)),
+        ((3, 17), 7, 1, 3, (16, 9)),
+        ((24, 40), 1, 1, 0, (14, 14)),
+        ((37, 16), 5, 1, 2, (9, 20)),
+    ],
+)
+def test_a_convolution_is_as_near_as_its_factors(
+    channels: tuple[int, int],
+    taps: int,
+    stride: int,
+    padding: int,
+    image: tuple[int, int],
+    threads: int,
+) -> None:
+    inner, outer = channels
+    shape = (2, inner, *image)
+    w, x = random(outer, inner, taps, taps), random(*shape)
 
-    @ml.function(f32[1, 5, 12, 11])
-    def fn(x: Value) -> Value:
-        return ml.conv(x, w, strides=2, padding=1)
+    def conv(dtype: ml.DType, x: Array, w: Array, precision: str = "f32") -> Array:
+        fn = ml.function(dtype[shape])(lambda x: ml.conv(x, w, strides=stride, padding=padding))
+        return np.asarray(ml.compile(fn, threads=threads, precision=precision)(x))
 
-    have = ml.compile(fn, precision="bf16")(x)
+    have = conv(f32, x, w, "bf16")
     want, sizes = (
-        ml.compile(
-            ml.function(ml.f64[1, 5, 12, 11])(
-                lambda x, w=weight: ml.conv(x, w, strides=2, padding=1)
-            )
-        )(image)
-        for weight, image in ((exact(w), exact(x)), (np.abs(exact(w)), np.abs(exact(x))))
+        conv(ml.f64, exact(image), exact(weight))
+        for image, weight in ((x, w), (np.abs(x), np.abs(w)))
     )
-    assert np.all(np.abs(np.subtract(have, want)) <= np.multiply(2 * 2**-8 + 2**-15, sizes))
+    assert np.all(np.abs(have - want) <= (2 * 2**-8 + 2**-15) * sizes)
 
 
 @NATIVE

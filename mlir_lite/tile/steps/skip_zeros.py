@@ -138,6 +138,8 @@ class _Skip:
                 case Call(callee=callee, windows=(_, left, right)) if callee in DOTS:
                     if left.buffer != self.buffer or right.buffer == self.buffer:
                         return []
+                    if self.axis == len(left.offsets) - 1:  # one of them sees several places
+                        return []
                     found.append(left.offsets[self.axis])
                 case Call(callee=callee) if callee in PREFETCHES:
                     continue

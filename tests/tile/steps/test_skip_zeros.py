@@ -100,6 +100,18 @@ def test_each_tap_has_the_results_that_see_more_than_zeros() -> None:
     expect_skipped(before, after, 1, 5)
 
 
+def test_instructions_that_see_several_places_stay() -> None:
+    """The first tap of a result sees zero and what is beside it."""
+    before = parse_kernel("""
+kernel @k(%x: u8[12], %w: i8[2, 16, 4], %y: out i32[5, 16]) {
+  buffer acc: register i32[5, 16]
+  unroll j in 0..5 { vector n in 0..16 { acc[j, n] = 0 } }
+  for k in 0..2 { unroll j$1 in 0..5 { call @vpdpbusd(acc[j$1, 0], x[j$1 + k * 4], w[k, 0, 0]) } }
+  unroll j$2 in 0..5 { vector n$2 in 0..16 { y[j$2, n$2] = acc[j$2, n$2] } }
+}""")
+    assert skip_zeros(before, "x", 0, 3, 9) == before
+
+
 def test_little_is_not_worth_more_code() -> None:
     """A turn of 3 * 32 is left out."""
     text = str(columns(f"for k in 0..3 {{ {tile('k', 'c', 'j$1', 'n$1', '0..4')} }}"))
