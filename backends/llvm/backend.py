@@ -89,9 +89,7 @@ class CpuBackend:
             timed=timed,
         )
 
-    def image(
-        self, program: Program, report: dict[str, float], *, timed: bool = False
-    ) -> Image:
+    def image(self, program: Program, report: dict[str, float], *, timed: bool = False) -> Image:
         """What of a program is needed to run it; the seconds of that are noted in `report`."""
         with timed_as(report, "emit"):
             return Image.of(program, self.emit(program, timed=timed))
@@ -117,7 +115,7 @@ class CpuBackend:
         )
         report = dict(seconds)
         header = array_header()
-        entry = entry_text(image.parameters, image.results, BODY, header)
+        entry = entry_text(image.parameters, image.results, BODY, header, self.machine)
         with timed_as(report, "codegen"):
             objects = compile_objects(
                 (*image.text.modules, entry),
@@ -204,4 +202,3 @@ def materialise(
         made |= zip(others, copies, strict=True)
     return_freed()
     return tuple(made[constants[name].key()] for name, _ in slots)
-

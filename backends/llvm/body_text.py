@@ -2,7 +2,8 @@
 
 It is one loop over the table of rows that `step_rows` makes, so that a model of a thousand
 steps compiles as fast as one of two. The row of a call gathers its pointers into a context and
-hands it to `@ml_parallel_toward`; others count turns and jump.
+hands it to `@ml_parallel_toward`; others count turns and jump. Between them `State.poll` is
+asked whether to end here, because of a signal.
 
 A timed program also reads the machine's counter before the first row and after each one, and adds
 what each took:
@@ -16,7 +17,7 @@ from string import Template
 
 from .emit_kernel import SLOT_WORDS, symbol
 from .state import STATE_TYPE, State
-from .step_rows import Kind, Table
+from .step_rows import SHARES, Kind, Table
 
 BODY = "ml_body"
 TICKS = "ml_ticks"
@@ -27,7 +28,8 @@ def body_text(table: Table, counter: str | None) -> str:
     declarations = [f"declare void {symbol(task)}(ptr, i64, i64)" for task in table.tasks]
     rows = [
         f"  %ml_step {{ i64 {row.kind}, ptr {(row.task and symbol(row.task)) or 'null'}, "
-        f"i64 {row.a}, i64 {row.b}, i64 {row.c}, i64 {row.turns} }}"
+        f"i64 {row.a}, i64 {row.b}, i64 {row.c}, i64 {row.turns}, "
+        f"i64 {row.share} }}"
         for row in table.rows
     ]
     flat = ", ".join(f"i64 {number}" for number in table.arguments)
@@ -44,6 +46,7 @@ def body_text(table: Table, counter: str | None) -> str:
         slots=table.most_arguments + 1,
         body=BODY,
         words=SLOT_WORDS,
+        shares=SHARES,
         bytes_used=8 * SLOT_WORDS,
         kinds=_kinds(),
         **_clock(len(rows), counter),
@@ -96,7 +99,7 @@ def _clock(rows: int, counter: str | None) -> dict[str, str]:
 
 
 _BODY = """$state_type
-%ml_step = type { i64, ptr, i64, i64, i64, i64 } ; kind, task and four numbers: see step_rows.py
+%ml_step = type { i64, ptr, i64, i64, i64, i64, i64 } ; kind, task, numbers: see step_rows.py
 
 declare void @ml_parallel_toward(ptr, ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
@@ -120,6 +123,11 @@ entry:
   %status = load ptr, ptr %status.at
   %pool.at = getelementptr %ml_state, ptr %state, i32 0, i32 $pool
   %pool = load ptr, ptr %pool.at
+  %poll.at = getelementptr %ml_state, ptr %state, i32 0, i32 $poll
+  %poll = load ptr, ptr %poll.at
+  %polls = icmp ne ptr %poll, null
+  %left = alloca i64
+  store i64 $shares, ptr %left
   store ptr %arguments, ptr %tables
   %tables.1 = getelementptr ptr, ptr %tables, i64 1
   store ptr %arena, ptr %tables.1
@@ -130,7 +138,8 @@ entry:
   call void @llvm.memset.p0.i64(ptr %used, i8 0, i64 $bytes_used, i1 false)
 ${tick_at_entry}  br label %step
 step:
-  %number = phi i64 [ 0, %entry ], [ %number.next, %ran ], [ %target, %jumped ]
+  %number = phi i64 [ 0, %entry ], [ %number.next, %ask ],
+    [ %number.next, %asked ], [ %target, %jumped ]
   %more = icmp ult i64 %number, $rows
   br i1 %more, label %start, label %done
 start:
@@ -227,7 +236,24 @@ run:
 ran:
 ${tick_after_run}  %fault = load i64, ptr %status
   %good = icmp eq i64 %fault, 0
-  br i1 %good, label %step, label %done
+  br i1 %good, label %ask, label %done
+ask:
+  %share.at = getelementptr %ml_step, ptr %row, i32 0, i32 6
+  %share = load i64, ptr %share.at
+  %left.before = load i64, ptr %left
+  %left.after = sub i64 %left.before, %share
+  store i64 %left.after, ptr %left
+  %due = icmp sle i64 %left.after, 0
+  %asks = and i1 %due, %polls
+  br i1 %asks, label %asked, label %step
+asked:
+  store i64 $shares, ptr %left
+  %ends = call i64 %poll(ptr %state)
+  %goes = icmp eq i64 %ends, 0
+  br i1 %goes, label %step, label %end
+end:
+  store i64 %ends, ptr %status
+  br label %done
 done:
   ret void
 }

@@ -74,11 +74,16 @@ class Entry:
         self._allocators = [allocator(spec) for spec in results if spec.donor is None]
         self._donates = len(self._allocators) < len(self._results)
         self.gives_one = len(self._allocators) == len(self._results) == 1
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
-        self._run = prototype(library.address("ml_run"))
+        signature = ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
         self._call: Callable[..., int] = lambda *_: Fault.TYPE
-        if header is not None:
+        if header is None:
+            self._run = ctypes.CFUNCTYPE(*signature)(library.address("ml_run"))
+        else:
             self._call = built_in(library.address("ml_call"), self._state_address)
+            # Of Python's own kind: an error that a signal's handler raised is raised here.
+            self._run = ctypes.PYFUNCTYPE(*signature)(library.address("ml_run_unlocked"))
+            # What is overwritten in place would be neither old nor new.
+            state.poll = None if self._donates else library.address("ml_poll")
 
     def __call__(
         self, arrays: Sequence[object], out: Sequence[Array] | None = None
@@ -86,8 +91,10 @@ class Entry:
         """Run on `arrays` and return the results, written into `out` where it is given.
 
         `out` has one array for every result without a donor; the others are the donors
-        themselves. Raises `InputError` where an array does not fit, `RunError` once the library
-        is closed, and what `status_error` gives for a fault of the data.
+        themselves. A signal whose handler raises an error (Ctrl-C) ends the call after the step at
+        work, unless there are donors, which are written to the end. Raises `InputError` where an
+        array does not fit, `RunError` once the library is closed, and what `status_error` gives
+        for a fault of the data.
         """
         if self._library.closed or len(arrays) != len(self._parameters):
             raise self._refusal(arrays)
@@ -126,9 +133,7 @@ class Entry:
             return RunError("this executable is closed")
         return wrong_count(len(arrays), self._parameters, "arrays")
 
-    def _with_donors(
-        self, fresh: Sequence[Array], arrays: Sequence[object]
-    ) -> tuple[Array, ...]:
+    def _with_donors(self, fresh: Sequence[Array], arrays: Sequence[object]) -> tuple[Array, ...]:
         """One array a result: the donor's where there is one, else the next of `fresh`."""
         remaining = iter(fresh)
         return tuple(
@@ -138,9 +143,7 @@ class Entry:
             for spec in self._results
         )
 
-    def _look_again(
-        self, code: int, arrays: Sequence[object], results: Sequence[Array]
-    ) -> None:
+    def _look_again(self, code: int, arrays: Sequence[object], results: Sequence[Array]) -> None:
         """Turn a code into an error, or run after all where the arrays do fit."""
         if decode(code)[0] is Fault.STATUS:
             raise self._status_error(self._status.value)

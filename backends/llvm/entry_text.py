@@ -15,8 +15,9 @@ from enum import IntEnum
 from string import Template
 
 from ..arrays import ArraySpec, check_specs
+from .machine import Machine
 from .numpy_header import C_CONTIGUOUS, WRITEABLE, ArrayHeader
-from .python_call import CALL_TEXT
+from .python_call import call_text
 from .state import STATE_TYPE, state_field
 
 
@@ -43,12 +44,13 @@ def entry_text(
     results: Sequence[ArraySpec],
     body_symbol: str,
     header: ArrayHeader | None,
+    machine: Machine,
 ) -> str:
     """The module of the entry. It calls `void @body_symbol(ptr %state, ptr %arguments)`.
 
     `%arguments` points to the addresses of the data, parameters then results. Defined are
     `i64 @ml_run(ptr %state, ptr %arguments)`, which checks nothing, and, where `header` says how to
-    read arrays, `i64 @ml_check(ptr %state, ptr %objects)` and the `@ml_call` of `python_call`. All
+    read arrays, `i64 @ml_check(ptr %state, ptr %objects)` and what `python_call` has. All
     return 0 or a code for `decode`. Raises `InputError` for types that no array can have.
     """
     check_specs(parameters, results)
@@ -59,13 +61,13 @@ def entry_text(
     parts = [STATE_TYPE, run]
     if header is not None:
         check_text = _check_text(len(parameters), count, header)
-        parts += [_tables(parameters, results), check_text, CALL_TEXT]
+        parts += [_tables(parameters, results), check_text, call_text(machine)]
     return "\n".join(parts)
 
 
 def entry_exports(header: ArrayHeader | None) -> tuple[str, ...]:
     """The functions of `entry_text` that Python calls."""
-    return ("ml_run",) if header is None else ("ml_run", "ml_call")
+    return ("ml_run",) if header is None else ("ml_call", "ml_poll", "ml_run_unlocked")
 
 
 _ROW = 5  # rank, flags, bytes, donor or -1, index of the first size in @ml_sizes

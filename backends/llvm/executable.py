@@ -121,7 +121,9 @@ class CpuExecutable:
     ) -> Results:
         """Run. Gives one array, or a tuple where the function has several results.
 
-        `out` takes the result(s), so that the call allocates nothing.
+        `out` takes the result(s), so that the call allocates nothing. Ctrl-C, or what else makes a
+        signal's handler raise an error, ends a long call after the step at work; where arrays are
+        donated, after the last step, so that they are never half new.
         """
         if stream is not None:
             check_no_stream(stream, "a CPU")

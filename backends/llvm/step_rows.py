@@ -1,7 +1,8 @@
 """The steps of a Program as the flat table of rows that `@ml_body` runs through.
 
     call    a task `a` times on `b` arguments from number `c` of the list on; backwards in odd
-            turns of the loop whose turns are counted at place `turns`, if there is one
+            turns of the loop whose turns are counted at place `turns`, if there is one; its `share`
+            says how soon to ask whether the call is to end
     begin   a loop: its turns, counted at place `a`, are 0
     turn    of that loop: one more; back to row `c` while fewer than `b`
     branch  to row `a` unless the one argument at `c` (`b` is 1) points to true
@@ -21,6 +22,11 @@ from enum import Enum
 from ...errors import VerifyError
 from ...tile.program import CallStep, IfStep, LoopStep, Program, Role, Step, View, WhileStep
 from .emit_kernel import KernelText
+
+# Reading a clock takes as long as a small call. After `SHARES` calls, or as many pieces of memory
+# that calls had to do with, it is little.
+SHARES = 64
+_PIECE = 1 << 14  # bytes
 
 
 class Kind(Enum):
@@ -44,6 +50,7 @@ class Row:
     b: int = 0
     c: int = 0
     turns: int = -1
+    share: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,8 @@ class _Maker:
 
     def _call(self, step: CallStep, loops: tuple[str, ...]) -> None:
         kernel = self.kernels[step.kernel]
+        params = self.program.kernel(step.kernel).params
+        share = 1 + sum(param.elements * param.dtype.bytes for param in params) // _PIECE
         for stage in kernel.stages:
             first = len(self.arguments)
             own = [self._argument(view, loops) for view in step.args]
@@ -132,7 +141,7 @@ class _Maker:
             own += [(1, 0, self.thread_offset, *still)] * bool(kernel.thread_bytes)
             turns = len(loops) - 1 if step.alternating else -1
             numbers = stage.extent, len(own), first, turns
-            self.rows.append(Row(Kind.CALL.value, stage.task, *numbers))
+            self.rows.append(Row(Kind.CALL.value, stage.task, *numbers, share))
             self.arguments += [number for argument in own for number in argument]
         self.call_rows.append(len(self.rows) - sum(self.call_rows))
 

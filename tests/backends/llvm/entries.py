@@ -42,7 +42,7 @@ def entry_of(
     body: str,
     header: ArrayHeader | None = HEADER,
 ) -> Entry:
-    texts = [entry_text(parameters, results, "body", header), body]
+    texts = [entry_text(parameters, results, "body", header, Machine.host()), body]
     objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
     library = linked(objects, header)
     return Entry(

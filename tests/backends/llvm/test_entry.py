@@ -235,15 +235,15 @@ class TestDonor:
 def test_a_donor_has_the_type_of_its_result() -> None:
     parameters = (ArraySpec("x", f32[4]),)
     with pytest.raises(InputError, match="another type"):
-        entry_text(parameters, (ArraySpec("y", f64[4], donor=0),), "body", HEADER)
+        entry_text(parameters, (ArraySpec("y", f64[4], donor=0),), "body", HEADER, Machine.host())
     with pytest.raises(InputError, match="no such donor"):
-        entry_text(parameters, (ArraySpec("y", f32[4], donor=1),), "body", HEADER)
+        entry_text(parameters, (ArraySpec("y", f32[4], donor=1),), "body", HEADER, Machine.host())
 
 
 def test_sizes_beyond_memory_are_an_error() -> None:
     huge = ArraySpec("x", f32[2**31, 2**31])
     with pytest.raises(InputError, match="more bytes than memory"):
-        entry_text((huge,), (), "body", HEADER)
+        entry_text((huge,), (), "body", HEADER, Machine.host())
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=["python", "compiled"])
@@ -309,7 +309,7 @@ def test_the_compiled_check_sees_overlap_and_read_only_results() -> None:
 
 
 def compiled_code(*arrays: object) -> tuple[Fault, int]:
-    texts = [entry_text((X, W), (Y,), "body", HEADER), copy_body(1, 2, 60)]
+    texts = [entry_text((X, W), (Y,), "body", HEADER, Machine.host()), copy_body(1, 2, 60)]
     objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
     library = linked(objects)
     status = ctypes.c_int64()

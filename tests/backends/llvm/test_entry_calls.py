@@ -53,7 +53,7 @@ def test_a_fault_of_the_data_is_the_callers_error(header: ArrayHeader | None) ->
 
 
 def test_a_closed_library_is_an_error() -> None:
-    texts = [entry_text((X, W), (Y,), "body", HEADER), copy_body(1, 2, 60)]
+    texts = [entry_text((X, W), (Y,), "body", HEADER, Machine.host()), copy_body(1, 2, 60)]
     objects = compile_objects(texts, Machine.host(), cache=None, workers=1)
     library = linked(objects)
     entry = Entry(
