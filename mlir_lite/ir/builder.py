@@ -37,10 +37,11 @@ class Builder:
     """Collects the nodes of one function under construction."""
 
     def __init__(self, table: OpTable, *, locate: bool = False) -> None:
-        """`locate` makes each node carry the line of the user's call that emitted it."""
+        """`locate`, for a user's function that is traced: each node carries the line of the call
+        that emitted it."""
         self.table = table
         self.location = UNKNOWN
-        self._locate = locate
+        self.locates = locate
         self._nodes: list[Node] = []
         self._interned: dict[object, tuple[Value, ...]] = {}
 
@@ -67,7 +68,7 @@ class Builder:
     ) -> tuple[Value, ...]:
         """The results of `op`: new ones, or those of an equal operation emitted before. `types`
         are theirs, where they are known and need not be inferred."""
-        if self._locate:
+        if self.locates:
             op = self._as_meant(op)
         key = op.key() if op.pure else None
         if key is not None and key in self._interned:
@@ -88,7 +89,7 @@ class Builder:
             raise _located(op, error, self._location_now()) from None
 
     def _location_now(self) -> Location:
-        located = self._locate and self.location is UNKNOWN
+        located = self.locates and self.location is UNKNOWN
         return caller_location() if located else self.location
 
     def again(self, node: Node, op: Op) -> tuple[Value, ...]:

@@ -1,5 +1,5 @@
 """What a value that is being traced is not: a number, an array to write into, or something with a
-truth of its own. Each mistake gets an error that says what to write instead."""
+truth of its own. Each mistake gets an error that says what to write instead. And what `==` is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import TypeRuleError
-from .current import current_builder
+from .current import BUILDER, current_builder
 
 # NumPy's functions behind the operators of arrays, and ours.
 _OPERATORS: Mapping[str, str] = MappingProxyType(
@@ -18,6 +18,7 @@ _OPERATORS: Mapping[str, str] = MappingProxyType(
         **{name: name for name in ("add", "subtract", "multiply", "divide", "floor_divide")},
         **{name: name for name in ("power", "matmul", "less", "less_equal", "greater")},
         **{name: name for name in ("greater_equal", "bitwise_and", "bitwise_or", "bitwise_xor")},
+        **{name: name for name in ("equal", "not_equal")},
         "remainder": "mod",
     }
 )
@@ -48,11 +49,19 @@ class Traced:
             "ml.while_loop(condition, step, state) instead of `while`"
         )
 
-    def __eq__(self, other: object) -> bool:
-        """Identity: values are keys of dictionaries. A number is never meant by that."""
-        if isinstance(other, (int, float, np.ndarray, np.generic)):
-            _refuse("`==` does not compare traced values; write ml.equal(x, y), ml.not_equal(x, y)")
-        return self is other
+    # `Any`, as the elements' comparison is no bool. Passes compare values too, and have them as
+    # keys of dictionaries, which look for the very object first: there a value equals itself alone.
+
+    def __eq__(self, other: object) -> Any:
+        """Element by element while a function is traced; identity in the compiler."""
+        return self._compared("equal", other) if _is_meant(other) else self is other
+
+    def __ne__(self, other: object) -> Any:
+        """The opposite."""
+        return self._compared("not_equal", other) if _is_meant(other) else self is not other
+
+    def _compared(self, function: str, other: object) -> Any:
+        return current_builder().table.call(function, self, other)
 
     __hash__ = object.__hash__
 
@@ -76,6 +85,14 @@ _NO_NUMBER = (
     "a traced value is no number: it has one when the function runs; compute with it as it is, "
     "index by it as in x[i], and loop by ml.scan or ml.while_loop"
 )
+
+
+def _is_meant(other: object) -> bool:
+    """Whether `value == other` is a comparison of elements."""
+    if isinstance(other, Traced):
+        builder = BUILDER.get()
+        return builder is not None and builder.locates
+    return isinstance(other, (int, float, np.ndarray, np.generic, list, tuple))
 
 
 def _refuse(message: str) -> NoReturn:

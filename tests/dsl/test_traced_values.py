@@ -37,8 +37,9 @@ MISTAKES: list[tuple[Callable[[Any], object], str]] = [
     (lambda x: np.asarray(x), "a traced value is no array"),
     (lambda x: np.exp(x), "np.exp computes arrays, not traced values; the operations are in ml"),
     (lambda x: np.add(x, 1, out=ONES), "np.add computes arrays, not traced values"),
-    (lambda x: ml.where(x == 0, 1.0, x), "`==` does not compare traced values; write ml.equal"),
-    (lambda x: ml.where(x != ONES, 1.0, x), "`==` does not compare traced values"),
+    (lambda x: x if x == x else -x, "a traced value has no truth value while the"),
+    (lambda x: x in [x + 1.0], "a traced value has no truth value"),
+    (lambda x: x == [1.0, 2.0], r"expected a tensor, an array or a number, got \[1.0, 2.0\]"),
     (_count, "the size n is known by name only: it is no number to count to"),
     (lambda x: x if x.shape[0] > 3 else -x, "not known whether it is more or less than 3"),
     (lambda x: ml.zeros((PART,)), r"its shape is \(2.5,\); expected \[integer or size, …\]"),
@@ -54,6 +55,42 @@ def test_a_mistake_is_told_with_its_line(body: Callable[[Any], object], message:
     with pytest.raises(ml.TypeRuleError, match=message) as caught:
         ml.function(f32["n", 4])(body)
     assert caught.value.where.startswith(__file__)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x, y: x == y,
+        lambda x, y: x != y,
+        lambda x, y: x == x,  # false of NaN
+        lambda x, y: x == 1.0,
+        lambda x, y: np.float32(1.0) != x,
+        lambda x, y: np.equal(ONES, x) & (x == ONES) | np.not_equal(ONES, y),
+    ],
+)
+def test_equality_is_that_of_elements(body: Callable[[Any, Any], Any]) -> None:
+    x = np.array([[0, 1, np.nan, -0.0]] * 3, np.float32)
+    y = np.array([[0, 2, np.nan, 0.0]] * 3, np.float32)
+    found = ml.compile(ml.function(f32[3, 4], f32[3, 4])(body))(x, y)
+    np.testing.assert_array_equal(found, body(x, y))
+
+
+def test_values_are_keys_and_equal_themselves_alone_after_tracing() -> None:
+    fn = ml.function(f32[3, 4], f32[3, 4])(lambda x, y: (x + y, x - y))
+    first, second = fn.params
+    assert first == first
+    assert first != second
+    assert {first: 1, second: 2}[second] == 2
+    assert fn.results.index(fn.results[1]) == 1
+
+
+def test_values_are_keys_while_a_function_is_traced() -> None:
+    def body(x: Any, y: Any) -> Any:
+        assert {x: 1, y: 2}[y] == 2
+        assert x in (x, y)
+        return x
+
+    ml.function(f32[3, 4], f32[3, 4])(body)
 
 
 ZERO: Any = np.int64(0)
