@@ -114,7 +114,10 @@ if not TYPE_CHECKING:
         if not name.startswith("_"):
             module = _import_module(_HOMES.get(name, ".ops"), __name__)
         if module is None or (name not in _HOMES and name not in module.__all__):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            advice = ""
+            if not name.startswith("_"):
+                advice = _import_module(".other_names", __name__).advice(name, __dir__())
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
         found = getattr(module, name)
         globals()[name] = found
         return found

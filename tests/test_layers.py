@@ -20,7 +20,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"backends"}),
     frozenset(
         {"__init__", "__main__", "cli", "compilation", "demo", "driver", "exporters", "frontends"}
-        | {"report", "train", "tuner", "warm"}
+        | {"other_names", "report", "train", "tuner", "warm"}
     ),
 )
 

@@ -1,11 +1,13 @@
 """What `import mlir_lite as ml` offers."""
 
 from importlib import import_module
+from operator import attrgetter
 
 import pytest
 
 import mlir_lite as ml
 from mlir_lite import f32, ops
+from mlir_lite.other_names import RENAMED
 
 NAMES = [
     *("function", "compile", "evaluate", "from_onnx", "parse", "resources_of", "specialise", "nn"),
@@ -31,6 +33,28 @@ def test_the_room_of_tile_ir_does_not_hide_the_operation() -> None:
     import_module("mlir_lite.tile.nodes")
     repeated = ml.function(f32[2])(lambda x: ml.tile(x, (3,)))
     assert repeated.result_types == (f32[6],)
+
+
+def test_what_has_another_name_here_is_there() -> None:
+    for other, ours in RENAMED.items():
+        assert not hasattr(ml, other)
+        attrgetter(ours)(ml)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("cat", "it is ml.concat here"),
+        ("inv", "it is ml.linalg.inverse here"),
+        ("unique", "how much it gives depends on the data"),
+        ("rfft", "there are no complex numbers"),
+        ("softmaxx", "did you mean 'softmax' or 'log_softmax'?"),
+    ],
+)
+def test_what_to_write_instead_is_told(name: str, advice: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(ml, name)
+    assert f"has no attribute '{name}'; {advice}" in str(caught.value)
 
 
 def test_what_is_not_there() -> None:

@@ -10,6 +10,7 @@ from .activation import (
     hard_sigmoid,
     hardtanh,
     leaky_relu,
+    log_sigmoid,
     prelu,
     relu,
     relu6,
@@ -20,6 +21,7 @@ from .activation import (
     softsign,
     thresholded_relu,
 )
+from .approximate import allclose, isclose, nan_to_num
 from .arithmetic import (
     add,
     arctan2,
@@ -62,7 +64,18 @@ from .compare import (
 )
 from .conv import conv, conv1d, conv2d, conv3d
 from .conv_transpose import conv_transpose
-from .creation import arange, eye, full, full_like, iota, ones, ones_like, zeros, zeros_like
+from .creation import (
+    arange,
+    eye,
+    full,
+    full_like,
+    iota,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from .cumulative import cumprod, cumsum
 from .einsum import einsum
 from .extreme import argmax, argmin
@@ -82,7 +95,10 @@ from .losses import (
 from .matmul import matmul
 from .norm import batch_norm, layer_norm, rms_norm
 from .pool import average_pool, global_average_pool, global_max_pool, max_pool
+from .products import inner, kron, outer, tensordot
+from .quantile import median, quantile
 from .random import dropout
+from .rearrange import diag, diagonal, diff, meshgrid, roll, take_along_axis, trace
 from .reduce import all, any, max, mean, min, prod, sum
 from .resize import resize
 from .roi_align import roi_align
@@ -99,10 +115,11 @@ from .shape import (
     tile,
     transpose,
 )
+from .similarity import cosine_similarity, normalize
 from .slice import flip, pad
 from .softmax import log_softmax, softmax
 from .sort import argsort, sort, topk
-from .statistics import logsumexp, norm_l1, norm_l2, std, var
+from .statistics import logaddexp, logsumexp, norm_l1, norm_l2, std, var
 from .table import TABLE
 from .trigonometry import (
     arccos,
@@ -145,6 +162,7 @@ __all__ = [
     "absolute",
     "add",
     "all",
+    "allclose",
     "any",
     "arange",
     "arccos",
@@ -179,9 +197,13 @@ __all__ = [
     "conv_transpose",
     "cos",
     "cosh",
+    "cosine_similarity",
     "cross_entropy",
     "cumprod",
     "cumsum",
+    "diag",
+    "diagonal",
+    "diff",
     "divide",
     "dropout",
     "einsum",
@@ -214,12 +236,15 @@ __all__ = [
     "hard_swish",
     "hardtanh",
     "huber_loss",
+    "inner",
     "instance_norm",
     "iota",
+    "isclose",
     "isfinite",
     "isinf",
     "isnan",
     "kl_div",
+    "kron",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -227,12 +252,15 @@ __all__ = [
     "less",
     "less_equal",
     "linalg",
+    "linspace",
     "local_response_norm",
     "log",
     "log10",
     "log1p",
     "log2",
+    "log_sigmoid",
     "log_softmax",
+    "logaddexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -244,6 +272,8 @@ __all__ = [
     "max_pool",
     "maximum",
     "mean",
+    "median",
+    "meshgrid",
     "min",
     "minimum",
     "mish",
@@ -251,17 +281,21 @@ __all__ = [
     "moveaxis",
     "mse_loss",
     "multiply",
+    "nan_to_num",
     "negative",
     "norm_l1",
     "norm_l2",
+    "normalize",
     "not_equal",
     "one_hot",
     "ones",
     "ones_like",
+    "outer",
     "pad",
     "power",
     "prelu",
     "prod",
+    "quantile",
     "quick_gelu",
     "random",
     "reciprocal",
@@ -273,6 +307,7 @@ __all__ = [
     "right_shift",
     "rms_norm",
     "roi_align",
+    "roll",
     "round",
     "rsqrt",
     "scaled_dot_product_attention",
@@ -298,11 +333,14 @@ __all__ = [
     "subtract",
     "sum",
     "swapaxes",
+    "take_along_axis",
     "tan",
     "tanh",
+    "tensordot",
     "thresholded_relu",
     "tile",
     "topk",
+    "trace",
     "transpose",
     "tril",
     "triu",

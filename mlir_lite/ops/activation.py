@@ -9,7 +9,7 @@ from ..ir import Op, Operand, Value, constructor, op
 from ..types import Array
 from .elementwise import Binary, Gradients, Unary, UnaryFunction, binary, unary
 from .select import clip, where
-from .unary import absolute, square
+from .unary import absolute, negative, square
 
 
 @op
@@ -236,6 +236,11 @@ def relu6(x: Operand) -> Value:
 def hardtanh(x: Operand, minimum: float = -1.0, maximum: float = 1.0) -> Value:
     """`x` moved into [minimum, maximum]."""
     return clip(x, minimum, maximum)
+
+
+def log_sigmoid(x: Operand) -> Value:
+    """`log(sigmoid(x))`, finite where sigmoid is 0."""
+    return negative(softplus(negative(x)))
 
 
 OPS: tuple[type[Op], ...] = (

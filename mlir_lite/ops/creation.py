@@ -8,14 +8,14 @@ import numpy as np
 
 from ..errors import TypeRuleError, check
 from ..expr import Expr, cast
-from ..ir import Op, Scalar, Value, constructor, op
+from ..ir import ConstantData, Op, Scalar, Value, constructor, op
 from ..sizes import Dim, Size, ceil_div, static
 from ..types import Array, DType, TensorType, f32, i64
 from .body import Indices
 from .broadcast import broadcast
 from .cast import cast as cast_value
 from .compare import equal
-from .constant import scalar_constant
+from .constant import constant, scalar_constant
 from .shape import expand_dims
 
 
@@ -53,6 +53,18 @@ def arange(start: Size, stop: Size | None = None, step: int = 1, *, dtype: DType
     count = iota(max(0, length) if isinstance(length, int) else length, dtype)
     scaled = count if by == 1 else count * by
     return scaled if first == 0 else scaled + first
+
+
+def linspace(
+    start: float, stop: float, num: int, *, endpoint: bool = True, dtype: DType = f32
+) -> Value:
+    """`num` numbers at equal distances from `start` to `stop`, or to before it without `endpoint`;
+    rounded from what NumPy computes in f64."""
+    check(dtype.is_float, f"the numbers of linspace are floats, not {dtype}")
+    whole = isinstance(num, (int, np.integer)) and num >= 0
+    check(whole, f"linspace counts to a number, not to {num!r}; count along a size by ml.arange")
+    numbers = np.linspace(start, stop, int(num), endpoint=endpoint)
+    return constant(ConstantData.of(numbers.astype(dtype.numpy)))
 
 
 def _whole(value: Size) -> Size:

@@ -12,7 +12,8 @@ from ..types import Array
 from .axes import normal_axes
 from .compare import isfinite
 from .elementwise import Gradients, emit
-from .promote import as_value
+from .join import stack
+from .promote import as_value, promote
 from .reduce import AxesOp, mean, reduced, widened
 from .reduce import max as max_
 from .reduce import sum as sum_
@@ -89,6 +90,11 @@ def std(x: Operand, axis: Axes = None, *, keepdims: bool = False, correction: in
 def logsumexp(x: Operand, axis: Axes = None, *, keepdims: bool = False) -> Value:
     """`log(sum(exp(x)))` over axes, by default all, without overflow."""
     return reduced(Logsumexp, x, axis, keepdims)
+
+
+def logaddexp(x: Operand, y: Operand) -> Value:
+    """`log(exp(x) + exp(y))` without overflow, with broadcasting."""
+    return logsumexp(stack(promote(x, y)), 0)
 
 
 def norm_l1(x: Operand, axis: Axes = None, *, keepdims: bool = False) -> Value:
