@@ -63,9 +63,7 @@ class Builder:
         finally:
             self.location = before
 
-    def emit(
-        self, op: Op, types: tuple[TensorType, ...] | None = None
-    ) -> tuple[Value, ...]:
+    def emit(self, op: Op, types: tuple[TensorType, ...] | None = None) -> tuple[Value, ...]:
         """The results of `op`: new ones, or those of an equal operation emitted before. `types`
         are theirs, where they are known and need not be inferred."""
         if self.locates:

@@ -58,7 +58,9 @@ class Subclass(np.ndarray):
 
 @pytest.mark.parametrize("kind", [np.ndarray, Subclass])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_long_call_ends_soon(threads: int, kind: type[Array], alarm: Callable[[float], None]) -> None:
+def test_a_long_call_ends_soon(
+    threads: int, kind: type[Array], alarm: Callable[[float], None]
+) -> None:
     run = ml.compile(long, threads=threads)
     given: list[Array] = [array.view(kind) for array in arrays()]
     start = time.monotonic()
