@@ -37,6 +37,7 @@ from .rows.reductions import as_rows
 from .rows.shares import Dealt, deal
 from .running import as_running, bind_running
 from .scatters import as_scatter, bind_scatter
+from .stored_runs import with_stored_runs
 from .turned import as_turned, bind_turned
 from .turned_wide import bind_wide_turned
 from .window_tiles import by_windows
@@ -85,7 +86,7 @@ def _rest(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, .
     parts, workspaces = phases(kernel)
     scheduled: list[Kernel] = []
     for part in parts:
-        made, own = ((part,), ()) if is_bound(part) else _bound(part, gpu)
+        made, own = ((with_stored_runs(part),), ()) if is_bound(part) else _bound(part, gpu)
         scheduled.extend(with_needed_alignment(without_unread(launch)) for launch in made)
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces

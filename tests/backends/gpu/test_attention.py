@@ -295,6 +295,31 @@ def test_a_layer_of_a_transformer_keeps_no_scores(
     assert error(found, exact(fn, arrays)) <= near
 
 
+@needs_shim
+@pytest.mark.parametrize(
+    ("case", "store"),
+    [
+        (Case((130, 64), (70, 64), 64), "store_bf16<8>"),
+        (Case((1, 20, 80), (1, 100, 80), 80), "store_bf16<4>"),  # ten fragments of eight columns
+        (Case((33, 64), (50, 64), 64, f32), "store_neighbours<4>"),
+        (Case((130, 64), (70, 64), 64, target=card(multiprocessors=1)), "store_bf16<8>"),
+    ],
+    ids=["warps", "heads of 80", "lanes", "warpgroups"],
+)
+def test_results_are_stored_sixteen_bytes_at_a_time(
+    case: Case, store: str, tmp_path: Path
+) -> None:
+    """Or as many as threads have of fragments side by side; in whole sectors of memory."""
+    fn = case.function()
+    compiled = Compiled.of(fn, tmp_path, target=case.target, watched=True)
+    (kernel,) = compiled.source.kernels.values()
+    assert re.findall(r"\bstore_\w+<\d>(?=\(&)", kernel.source) == [store]
+    assert "out[" not in re.sub(r"store_.*", "", kernel.source)
+    compiled(*arrays_for(fn))
+    counts = compiled.device.counts()
+    assert counts.sectors == counts.least_sectors > 0
+
+
 # Choices
 
 

@@ -40,6 +40,21 @@ __device__ inline void cp_async_wait()
     asm volatile("cp.async.wait_group %0;" :: "n"(pending) : "memory");
 }
 
+// Elements that lie side by side, read or written at once.
+template <class T, int count>
+struct __align__(sizeof(T) * count) neighbours {
+    T at[count];
+};
+
+template <int count, class V, class T>
+__device__ inline void store_bf16(T* to, const V* from)
+{
+    neighbours<T, count> all;
+    #pragma unroll
+    for (int e = 0; e < count; ++e) all.at[e] = bf16_bits(from[e]);
+    *(neighbours<T, count>*)to = all;
+}
+
 // Four matrices of eight by eight elements; each lane gives the place of one row.
 __device__ inline void load_matrices(unsigned* to, const void* row)
 {
@@ -122,6 +137,33 @@ __device__ inline void any_rises(float* to, const float* from, const float* tota
     *to = __any_sync(0xffffffffu, rises || below >= 0) ? 1.0f : 0.0f;
 }
 
+// Sums of fragments side by side: each lane gets neighbours of the one whose number is its own
+// among as many, two from each of so many lanes, where it had two of every fragment.
+template <int count>
+__device__ inline void quad_runs(float* to, const float* from)
+{
+    float own[4 * count];
+    #pragma unroll
+    for (int at = 0; at < 4 * count; ++at) own[at] = from[at];
+    #pragma unroll
+    for (int step = 1; step < count; step *= 2) {
+        const bool is_upper = threadIdx.x & step;
+        #pragma unroll
+        for (int at = 0; at < 4 * count; ++at) {
+            if (at / 4 & step) continue;
+            const float low = own[at], high = own[at + 4 * step];
+            const float got = __shfl_xor_sync(0xffffffffu, is_upper ? low : high, step);
+            own[at] = is_upper ? got : low;
+            own[at + 4 * step] = is_upper ? high : got;
+        }
+    }
+    #pragma unroll
+    for (int at = 0; at < 4 * count; ++at) {
+        const int half = at % 4 / 2, e = at / 4 * 2 + at % 2;
+        to[half * 2 * count + e] = own[at];
+    }
+}
+
 __device__ inline float to_bf16(float x) { return bf16_value(bf16_bits(x)); }
 
 __device__ inline float to_bf16(double x) { return bf16_value(bf16_bits(x)); }
@@ -144,6 +186,8 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
     float top[2];
     float own[2];
     float rises;
+    float runs[8];
+    float out_[4];
     const int block = blockIdx.x;
     const int lane_ = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
@@ -313,20 +357,19 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
             }
         }
     }
+    quad_runs<2>(&runs[0], &sums[0]);
     {
         const int lane_12 = lane_;
         #pragma unroll
-        for (int j_15 = 0; j_15 < 2; ++j_15) {
-            const int row_1 = first_row + warp * 16 + j_15 * 8 + lane_12 / 4;
-            #pragma unroll
-            for (int i_26 = 0; i_26 < 2; ++i_26) {
+        for (int half = 0; half < 2; ++half) {
+            const int row_1 = first_row + warp * 16 + lane_12 / 4 + half * 8;
+            const float inverse = 1.0f / total[half * 2];
+            if (row_1 < 37) {
                 #pragma unroll
-                for (int j_16 = 0; j_16 < 2; ++j_16) {
-                    const int column = i_26 * 8 + lane_12 % 4 * 2 + j_16;
-                    if (row_1 < 37) {
-                        out[b0 * 592 + row_1 * 16 + column] = bf16_bits(to_bf16(sums[i_26 * 4 + j_15 * 2 + j_16] / total[j_15 * 2]));
-                    }
+                for (int e_2 = 0; e_2 < 4; ++e_2) {
+                    out_[e_2] = to_bf16(runs[half * 4 + e_2] * inverse);
                 }
+                store_bf16<4>(&out[b0 * 592 + row_1 * 16 + lane_12 % 2 * 8 + lane_12 % 4 / 2 * 4], &out_[0]);
             }
         }
     }

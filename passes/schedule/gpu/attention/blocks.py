@@ -277,12 +277,12 @@ class AttentionBlocks:
         place = out.place(tuple(batch), row, column)
         return Store(Ref(out.buffer.name, place), cast(mean, out.buffer.dtype))
 
-    def mean(self, sum_: Expr, total: Expr) -> Expr:
-        """The mean of values by the sum of weighted ones and the total of weights: NaN, or 0, where
-        nothing is seen."""
+    def inverse(self, total: Expr) -> Expr:
+        """What the sum of weighted values is multiplied by, to be their mean, by the total of the
+        weights: where nothing is seen the mean of it is NaN, or 0."""
         zero = const(0, f32)
-        mean = sum_ / total
-        return select(total > zero, mean, zero) if self.op.unseen_is_zero else mean
+        inverse = const(1, f32) / total
+        return select(total > zero, inverse, zero) if self.op.unseen_is_zero else inverse
 
     def row_is_inside(self, row: Var) -> Expr:
         """Whether there is such a row."""

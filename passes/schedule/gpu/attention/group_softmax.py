@@ -30,7 +30,7 @@ def begun(own: Fragments) -> Stmt:
             *own.unrolled([2], lambda h: (own.store("top", lowest, *at, h),)),
             *own.unrolled([4], lambda e: (own.store("total", zero, *at, e),)),
             *own.unrolled(
-                [own.extent("sums", -1)], lambda e: (own.store("sums", zero, lane, e),)
+                [own.extent("sums", -1)], lambda e: (own.store("sums", zero, *at, e),)
             ),
         )
 
@@ -106,7 +106,7 @@ def shrunk(own: Fragments) -> Stmt:
         rates = [own.load("rate", zero, lane, index(h)) for h in range(2)]
 
         def less(j: Expr, h: Expr, pair: Expr) -> Block:
-            at = lane, j * 4 + h * 2 + pair
+            at = zero, lane, j * 4 + h * 2 + pair
             rate = own.load("rate", zero, lane, h)
             return (own.store("sums", own.load("sums", *at) * rate, *at),)
 

@@ -211,12 +211,13 @@ class _Lanes:
         def row(lane: Expr, i: Expr) -> Block:
             lets, own, axes = self.blocks.row(self._row(lane, i))
             total = self.own.load("total", i, lane, zero)
+            inverse = Var(f32, self.blocks.axis("inverse"))
 
             def one(q: Expr, u: Expr) -> Block:
                 sum_ = self.own.load("sums", i, lane, q * QUAD + u)
                 column = var(self.blocks.axis("column"))
                 if parts is None:
-                    store = self.blocks.stored(self.blocks.mean(sum_, total), axes, column)
+                    store = self.blocks.stored(sum_ * inverse, axes, column)
                 else:
                     store = parts.kept_sum(self.blocks.places(axes), column, sum_)
                 here = Let(column.name, (q * WIDE + lane % WIDE) * QUAD + u)
@@ -227,8 +228,8 @@ class _Lanes:
                 top = self.own.load("top", i, lane, zero)
                 kept = parts.kept_row(self.blocks.places(axes), top, total)
                 inside = self.blocks.inside(own, None, width * WIDE, kept)
-                body = (If((lane % WIDE).eq(zero), inside), *body)
-            return (*lets, *body)
+                return (*lets, If((lane % WIDE).eq(zero), inside), *body)
+            return (*lets, Let(inverse.name, self.blocks.inverse(total)), *body)
 
         return (
             *self.own.unrolled([self._each], lambda i: self._joined("total", "add", i)),

@@ -76,7 +76,7 @@ def joined_parts(kernel: Kernel, blocks: AttentionBlocks, parts: Parts) -> Kerne
         Store(Ref(total.name, ()), const(0, f32)),
         Store(Ref(sum_.name, ()), const(0, f32)),
         Loop(second, index(0), count, weighted),
-        blocks.stored(blocks.mean(_value(sum_), _value(total)), axes, column),
+        blocks.stored(_value(sum_) * blocks.inverse(_value(total)), axes, column),
     )
     kept = (parts.sums, parts.tops, parts.totals, most, total, sum_)
     return replace(

@@ -18,6 +18,7 @@ are multiplied, the weights of the next keys are found.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .....expr import Const, Expr, Var, apply, index
 from .....ops.blocked_attention import BlockedAttention
@@ -42,11 +43,13 @@ from .....tile.nodes import (
 )
 from .....tile.tree import copy_block, tidy, var
 from .....types import DType, f32
+from ..products.fragment_results import FragmentSums
 from ..products.fragments import Fragments
 from .blocks import AttentionBlocks
 from .boxes import can_be_boxed
 from .bringing import GROUPS, Bringing
 from .group_softmax import begun, joined_totals, powers_of, shrunk, total_of, weights_of
+from .means import Means
 from .tiles import GROUP_COLUMNS, GROUP_ROWS, STAGES
 
 PRODUCTS = "products"  # a group of what is asynchronous
@@ -84,7 +87,7 @@ class _Groups:
         shapes: dict[str, tuple[DType, tuple[int, ...]]] = {
             "scores": (f32, (THREADS, GROUP_COLUMNS // 2)),
             "weights": (dtype, (GROUP_COLUMNS // TERMS, THREADS, 8)),
-            "sums": (f32, (THREADS, out // 2)),
+            "sums": (f32, (1, THREADS, out // 2)),
             **dict.fromkeys(("total", "other"), (f32, (1, THREADS, 4))),
             **dict.fromkeys(("top", "own", "rate"), (f32, (1, THREADS, 2))),
         }
@@ -102,7 +105,7 @@ class _Groups:
         )
         inner = Loop(self.group, index(0), index(GROUPS + 1), body, Kind.WARPGROUP)
         outer = Loop(self.blocks.block, index(0), index(self.blocks.count), (inner,), Kind.BLOCK)
-        locals_ = (*self.tiles.buffers, *self.own.buffers.values())
+        locals_ = (*self.tiles.buffers, *self.own.buffers.values(), *self._means.registers)
         return tidy(replace(self.blocks.naive, body=(outer,), locals=locals_))
 
     @property
@@ -128,7 +131,7 @@ class _Groups:
             *self._sums(last),
             Wait(PRODUCTS, 0),
             *joined_totals(self.own),
-            self._finished(),
+            *self._means.stored(),
         )
 
     def _loops(self) -> Block:
@@ -216,24 +219,15 @@ class _Groups:
 
     # Results
 
-    def _finished(self) -> Stmt:
+    @cached_property
+    def _means(self) -> Means:
         """Means of the values."""
-        depth = self.own.extent("sums", -1) * 2
+        sums = FragmentSums(self.own.buffers["sums"], THREADS)
 
-        def row(lane: Expr, half: Expr) -> Block:
-            lets, own, axes = self.blocks.row(self._row(lane, half))
-            total = total_of(self.own, lane, half)
+        def total(_: Expr, lane: Expr, half: Expr) -> Expr:
+            return total_of(self.own, lane, half)
 
-            def one(j: Expr, pair: Expr) -> Block:
-                sum_ = self.own.load("sums", lane, j * 4 + half * 2 + pair)
-                column = var(self.blocks.axis("column"))
-                store = self.blocks.stored(self.blocks.mean(sum_, total), axes, column)
-                here = Let(column.name, j * COLUMNS + lane % 4 * 2 + pair)
-                return (here, *self.blocks.inside(own, column, depth, (store,)))
-
-            return (*lets, *self.own.unrolled([depth // COLUMNS, 2], one))
-
-        return self.own.lanes([2], row)
+        return Means.of(self.blocks, sums, self._own, total)
 
 
 def _largest(one: Expr, other: Expr) -> Expr:

@@ -31,10 +31,12 @@ from .....tile.nodes import (
 )
 from .....tile.tree import var
 from .....types import DType, bf16, f16, f32
+from ..products.fragment_results import FragmentSums
 from ..products.fragments import Fragments
 from ..products.warp_tiles import swizzled
 from .blocks import AttentionBlocks
 from .fragment_products import PAIR, narrowed, product, rows_loaded, summed
+from .means import Means
 from .parts import Parts
 from .running_softmax import LOWEST, weights_of
 from .steps import Steps, attention_kernel, staged_operand
@@ -103,15 +105,17 @@ class _Warps:
     def kernel(self) -> Kernel:
         """All of it: the blocks, and what joins their parts."""
         parts = Parts.of(self.blocks) if self.blocks.op.parts > 1 else None
+        means = self._means(parts)
         body: Block = (
             self._cleared(),
             *self.steps.started(),
             *((*self.steps.once_there(), *self._queries()) if self.holds else ()),
             *self.steps.loops(self._step),
-            self._finished(parts),
+            *((self._kept(parts),) if parts is not None else ()),
+            *means.stored(),
         )
         warps = self.blocks.op.rows // (ROWS * self.fragments)
-        locals_ = tuple(self.own.buffers.values())
+        locals_ = (*self.own.buffers.values(), *means.registers)
         return attention_kernel(self.blocks, self.steps, warps, body, locals_, parts)
 
     @property
@@ -185,33 +189,27 @@ class _Warps:
 
     # Results
 
-    def _finished(self, parts: Parts | None) -> Stmt:
-        """Means of the values; of a part of the keys, sums and what is needed to join them."""
-        depth = self.own.extent("sums", 1) * COLUMNS
+    def _means(self, parts: Parts | None) -> Means:
+        """Those of the values; of a part of the keys, sums."""
+        sums = FragmentSums(self.own.buffers["sums"], LANES)
+
+        def total(i: Expr, lane: Expr, half: Expr) -> Expr:
+            return self.own.load("total", i, lane, half * 2)
+
+        return Means.of(self.blocks, sums, self._first_row, total, parts)
+
+    def _kept(self, parts: Parts) -> Stmt:
+        """What is needed to join the sums of a part with others."""
 
         def row(lane: Expr, i: Expr, half: Expr) -> Block:
             lets, own, axes = self.blocks.row(self._row(lane, i, half))
             total = self.own.load("total", i, lane, half * 2)
-
-            def one(j: Expr, pair: Expr) -> Block:
-                sum_ = self.own.load("sums", i, j, lane, half * 2 + pair)
-                column = var(self.blocks.axis("column"))
-                if parts is None:
-                    store = self.blocks.stored(self.blocks.mean(sum_, total), axes, column)
-                else:
-                    store = parts.kept_sum(self.blocks.places(axes), column, sum_)
-                here = Let(column.name, j * COLUMNS + lane % 4 * 2 + pair)
-                return (here, *self.blocks.inside(own, column, depth, (store,)))
-
-            body = self.own.unrolled([self.own.extent("sums", 1), 2], one)
-            if parts is not None:
-                # What no key was seen of must not count among the tops of the other parts.
-                own_top = self.own.load("top", i, lane, half)
-                top = select(total.eq(const(0, f32)), const(LOWEST, f32), own_top)
-                kept = parts.kept_row(self.blocks.places(axes), top, total)
-                inside = self.blocks.inside(own, None, depth, kept)
-                body = (If((lane % 4).eq(index(0)), inside), *body)
-            return (*lets, *body)
+            # What no key was seen of must not count among the tops of the other parts.
+            own_top = self.own.load("top", i, lane, half)
+            top = select(total.eq(const(0, f32)), const(LOWEST, f32), own_top)
+            kept = parts.kept_row(self.blocks.places(axes), top, total)
+            inside = self.blocks.inside(own, None, 0, kept)
+            return (*lets, If((lane % 4).eq(index(0)), inside))
 
         return self.own.lanes([self.fragments, 2], row)
 
