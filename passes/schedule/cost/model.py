@@ -28,6 +28,7 @@ Answer = TypeVar("Answer")
 
 SPILLED_PANEL = 2  # what a panel costs that leaves the second cache, at least
 PACKING_TILES = 8  # of rows make good for copying a panel, which the first of them does
+PAGE_BYTES = 4096  # beyond which no hardware fetches ahead
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
@@ -133,12 +134,14 @@ def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
 
 def worth_packing(sizes: ProductSizes, step: int, tile: Tile, target: Target) -> bool:
     """Whether a panel of the right operand is copied together before the rows stream by: where
-    its rows, `step` bytes apart, meet in the same few sets of the nearest cache, and there are
-    tiles of rows enough to make good for the copy."""
+    its rows, `step` bytes apart, meet in the same few sets of the nearest cache, or leave it and
+    lie in a page each, so that nothing fetches them ahead; and there are tiles of rows enough to
+    make good for the copy."""
     apart = step & -step  # the power of two that decides which sets a row may be in
     row = tile.columns * sizes.dtype.bytes
     collide = apart > row and sizes.depth * apart > target.l1_bytes
-    rule = collide and sizes.rows >= PACKING_TILES * tile.rows
+    scattered = step >= PAGE_BYTES and sizes.depth * row > target.l1_bytes
+    rule = (collide or scattered) and sizes.rows >= PACKING_TILES * tile.rows
     return decide_rule(sizes, "panels copied", rule, target)
 
 
