@@ -118,7 +118,7 @@ def bounds_of(expr: Expr, bounds: Bounds) -> tuple[int, int]:
         ):
             return _UNBOUNDED
         case Apply(function="add" | "sub" | "neg" | "mul"):
-            return _sum_bounds(linear(expr), bounds)
+            return sum_bounds(linear(expr), bounds)
         case Apply(function="min", args=(left, right)):
             a, b = bounds_of(left, bounds), bounds_of(right, bounds)
             return min(a[0], b[0]), min(a[1], b[1])
@@ -140,7 +140,8 @@ def bounds_of(expr: Expr, bounds: Bounds) -> tuple[int, int]:
     return _UNBOUNDED
 
 
-def _sum_bounds(terms: Linear, bounds: Bounds) -> tuple[int, int]:
+def sum_bounds(terms: Linear, bounds: Bounds) -> tuple[int, int]:
+    """Inclusive limits of a sum, as `bounds_of` those of an expression."""
     low = high = terms.get(None, 0)
     for term, factor in terms.items():
         if term is None:
@@ -157,6 +158,8 @@ def simplify(expr: Expr, bounds: Bounds) -> Expr:
     if isinstance(expr, (Const, Var)):
         return expr
     if isinstance(expr, Apply) and expr.function in _SUMS and expr.dtype == INDEX:
+        if _is_plain_sum(expr):
+            return expr
         terms: Linear = {}
         _gather(expr, 1, terms, bounds)
         return from_linear(terms)
@@ -165,6 +168,32 @@ def simplify(expr: Expr, bounds: Bounds) -> Expr:
     built = with_children(expr, new) if any(map(is_not, new, parts)) else expr
     found = _decided(built, bounds)
     return built if found is None else found
+
+
+def _is_plain_sum(expr: Expr) -> bool:
+    """Whether an expression is what `from_linear` makes of multiples of variables: told sooner than
+    made again, and true of most indices."""
+    if isinstance(expr, Apply) and expr.function in ("add", "sub"):
+        constant = expr.args[1]
+        if isinstance(constant, Const):
+            if constant.value <= 0:
+                return False
+            expr = expr.args[0]
+    names: set[str] = set()
+    term: Expr | None = expr
+    while term is not None:
+        rest: Expr | None = None
+        if isinstance(term, Apply) and term.function in ("add", "sub"):
+            rest, term = term.args
+        if isinstance(term, Apply) and term.function == "mul":
+            term, factor = term.args
+            if not isinstance(factor, Const) or factor.value <= 1:
+                return False
+        if not isinstance(term, Var) or term.name in names:
+            return False
+        names.add(term.name)
+        term = rest
+    return True
 
 
 def _decided(expr: Expr, bounds: Bounds) -> Expr | None:
@@ -199,7 +228,7 @@ def _divide(function: str, value: Expr, by: int, bounds: Bounds) -> Expr | None:
         else:
             rest[term] = factor
     remaining = from_linear(rest)
-    low, high = _sum_bounds(rest, bounds)
+    low, high = sum_bounds(rest, bounds)
     if low >= 0 and high < by:
         return from_linear(multiple) if function == "floordiv" else remaining
     if not multiple:
@@ -219,7 +248,7 @@ def _flip(value: Expr, by: Expr, bounds: Bounds) -> Expr | None:
         low = factor % unit if term is None or factor % unit == 0 else factor
         _count(term, low, rest)
         _count(term, factor - low, above)
-    least, most = _sum_bounds(rest, bounds)
+    least, most = sum_bounds(rest, bounds)
     if least < 0 or most >= unit or bounds_of(by, bounds)[0] < 0 or (rest and not above):
         return None
     _gather(apply("xor", from_linear(rest), by) if rest else by, 1, above, None)
@@ -227,7 +256,7 @@ def _flip(value: Expr, by: Expr, bounds: Bounds) -> Expr | None:
 
 
 def _compare(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | None:
-    low, high = _sum_bounds(_difference(left, right), bounds)
+    low, high = sum_bounds(_difference(left, right), bounds)
     verdicts = {
         "lt": (high < 0, low >= 0),
         "le": (high <= 0, low > 0),
@@ -241,7 +270,7 @@ def _compare(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | N
 
 
 def _extreme(function: str, left: Expr, right: Expr, bounds: Bounds) -> Expr | None:
-    low, high = _sum_bounds(_difference(left, right), bounds)
+    low, high = sum_bounds(_difference(left, right), bounds)
     if high <= 0:
         return left if function == "min" else right
     if low >= 0:

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from ...expr import INDEX, Apply, Bounds, Expr, Var, apply, bounds_of
-from ...expr.simplify import Linear, from_linear, linear
+from ...expr.simplify import Linear, linear, sum_bounds
 from ..nodes import Loop
 
 
-def conditional_bounds(part: Expr, conditions: Sequence[Expr], bounds: Bounds) -> tuple[int, int]:
+def conditional_bounds(part: Expr, conditions: Iterable[Expr], bounds: Bounds) -> tuple[int, int]:
     """Inclusive limits of an index expression where all conditions hold."""
-    low, high = bounds_of(part, bounds)
-    for condition in conditions:
-        for excess in _not_positive(condition):
-            for count in _multiples(linear(part), linear(excess)):
-                # excess <= 0, so that part + count * excess <= part <= part - count * excess.
-                slack = excess * count
-                low = max(low, bounds_of(from_linear(linear(part + slack)), bounds)[0])
-                high = min(high, bounds_of(from_linear(linear(part - slack)), bounds)[1])
+    return bounds_under(linear(part), bounds_of(part, bounds), excesses_of(conditions), bounds)
+
+
+def excesses_of(conditions: Iterable[Expr]) -> list[Linear]:
+    """Sums that are zero or less where all conditions hold."""
+    return [linear(excess) for condition in conditions for excess in _not_positive(condition)]
+
+
+def bounds_under(
+    part: Linear, limits: tuple[int, int], excesses: Iterable[Linear], bounds: Bounds
+) -> tuple[int, int]:
+    """Inclusive limits of a sum, which lies within `limits`, where no excess is above zero."""
+    low, high = limits
+    for excess in excesses:
+        for count in _multiples(part, excess):
+            # excess <= 0, so that part + count * excess <= part <= part - count * excess.
+            low = max(low, sum_bounds(plus(part, excess, count), bounds)[0])
+            high = min(high, sum_bounds(plus(part, excess, -count), bounds)[1])
     return low, high
+
+
+def plus(left: Linear, right: Linear, count: int) -> Linear:
+    """`left + count * right`."""
+    total = dict(left)
+    for term, factor in right.items():
+        total[term] = total.get(term, 0) + count * factor
+        if not total[term]:
+            del total[term]
+    return total
 
 
 def loop_conditions(loop: Loop) -> Iterator[Expr]:

@@ -13,13 +13,13 @@ from functools import cached_property
 from itertools import product
 
 from ...expr import INDEX, Bounds, Expr, Var, bounds_of, has_loads
-from ...expr.simplify import from_linear, linear
+from ...expr.simplify import Linear, linear, sum_bounds
 from ..nodes import Async, Buffer, Kernel
 from .accesses import Accesses, Site
-from .conditions import conditional_bounds, loop_conditions
+from .conditions import bounds_under, conditional_bounds, excesses_of, loop_conditions, plus
 from .dependence import names_bound_in
 from .scopes import walk_scoped
-from .separation import dimensions_of, flat_index, separated
+from .separation import flat_index, separated
 
 
 def is_elementwise(kernel: Kernel, read: Buffer, written: Buffer) -> bool:
@@ -32,15 +32,15 @@ class InPlace:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._limits: dict[int, list[tuple[int, int]]] = {}
 
     @cached_property
     def _accesses(self) -> Accesses:
         return Accesses(self._kernel)
 
     @cached_property
-    def _sites(self) -> list[tuple[int, Site]]:
-        return list(enumerate(self._accesses.sites(self._accesses.body)))
+    def _sites(self) -> list[tuple[int, _Known]]:
+        sites = self._accesses.sites(self._accesses.body)
+        return [(at, _Known(self._accesses, site)) for at, site in enumerate(sites)]
 
     @cached_property
     def _is_late(self) -> bool:
@@ -53,42 +53,62 @@ class InPlace:
         plain = (read.layout, written.layout) == (None, None)
         if not same_size or not plain or self._is_late:
             return False
-        reads = [(at, site) for at, site in self._sites if site.access.buffer == read.name]
+        reads = [(at, known) for at, known in self._sites if known.buffer == read.name]
         stores = [
-            (at, site)
-            for at, site in self._sites
-            if site.access.buffer == written.name and site.access.writes
+            (at, known)
+            for at, known in self._sites
+            if known.buffer == written.name and known.site.access.writes
         ]
-        loops = {id(loop): loop for _, site in (*reads, *stores) for loop in site.loops}
+        loops = {id(loop): loop for _, known in (*reads, *stores) for loop in known.site.loops}
         inner = {number: names_bound_in(loop.body) for number, loop in loops.items()}
-        alike = read.shape == written.shape
         return all(
-            (alike and self._lie_apart(at, when))
-            or _is_safe(self._accesses, earlier, later, at <= when, read, written, inner)
+            _is_safe(earlier, later, at <= when, read, written, inner)
             for (at, earlier), (when, later) in product(reads, stores)
         )
 
-    def _lie_apart(self, first: int, second: int) -> bool:
-        """Whether two sites never meet along a dimension, each under its own conditions: whole
-        panels of a matrix, and what is left of it."""
-        pairs = zip(self._limits_of(first), self._limits_of(second), strict=True)
-        return any(high < low or top < bottom for (bottom, high), (low, top) in pairs)
 
-    def _limits_of(self, at: int) -> list[tuple[int, int]]:
-        """The inclusive limits of a site's indices."""
-        if at not in self._limits:
-            accesses, (_, site) = self._accesses, self._sites[at]
-            held = [accesses.plain(part) for part in _held(site)]
-            self._limits[at] = [
-                conditional_bounds(place, held, accesses.bounds) for place in site.access.indices
-            ]
-        return self._limits[at]
+class _Known:
+    """What is known of a site, found once for all pairs that it is in."""
+
+    def __init__(self, accesses: Accesses, site: Site) -> None:
+        self.site = site
+        self.buffer = site.access.buffer
+        self._accesses = accesses
+        self.bounds: Bounds = accesses.bounds
+
+    @cached_property
+    def indices(self) -> list[Linear]:
+        return [linear(part) for part in self.site.access.indices]
+
+    @cached_property
+    def flat(self) -> Linear:
+        """The place in the flat memory."""
+        return flat_index(self.site.access.indices, self._accesses.buffers[self.buffer].shape)
+
+    @cached_property
+    def excesses(self) -> list[Linear]:
+        """Sums that are zero or less where the access happens, whatever the data."""
+        return excesses_of(self._accesses.plain(part) for part in _held(self.site))
+
+    @cached_property
+    def limits(self) -> list[tuple[int, int]]:
+        """The inclusive limits of the indices."""
+        return [
+            bounds_under(terms, bounds_of(part, self.bounds), self.excesses, self.bounds)
+            for part, terms in zip(self.site.access.indices, self.indices, strict=True)
+        ]
+
+    @cached_property
+    def narrowed(self) -> Mapping[str, tuple[int, int]]:
+        """The limits of the axes where it happens: a masked vector ends at its condition."""
+        axes = {loop.axis: Var(INDEX, loop.axis) for loop in self.site.loops}
+        held = self.site.conditions
+        return {name: conditional_bounds(axis, held, self.bounds) for name, axis in axes.items()}
 
 
 def _is_safe(
-    accesses: Accesses,
-    reading: Site,
-    writing: Site,
+    reading: _Known,
+    writing: _Known,
     in_order: bool,
     read: Buffer,
     written: Buffer,
@@ -96,47 +116,50 @@ def _is_safe(
 ) -> bool:
     """No read of one site meets an earlier write of the other; `inner` has the names bound in
     each loop, by its identity."""
-    source = from_linear(flat_index(reading.access.indices, read.shape))
-    target = from_linear(flat_index(writing.access.indices, written.shape))
-    apart = [source - target]
-    places: list[tuple[Expr, ...]] = [(source,), (target,)]
-    shape: tuple[int, ...] = (read.elements,)
+    dimensions = [(reading.flat, writing.flat)]
     if read.shape == written.shape:  # pieces of a matrix often lie apart in one dimension only
-        places, shape = [reading.access.indices, writing.access.indices], read.shape
-        apart = [*(mine - theirs for mine, theirs in zip(*places, strict=True)), *apart]
-    bounds = _narrowed(accesses.bounds, reading, writing)
-    dimensions = dimensions_of(places, shape)
-    for outer, other in zip(reading.loops, writing.loops, strict=False):
+        if _lie_apart(reading, writing):
+            return True
+        dimensions = [*zip(reading.indices, writing.indices, strict=True), *dimensions]
+    bounds = _narrowed(reading, writing)
+    for outer, other in zip(reading.site.loops, writing.site.loops, strict=False):
         if outer is not other:
             break
         if not separated(outer.axis, dimensions, inner[id(outer)], bounds):
             return False
     if in_order:  # in one iteration of the loops around both, the order of the text counts
         return True
-    differences = [from_linear(linear(difference)) for difference in apart]
-    if any(not low <= 0 <= high for low, high in (bounds_of(it, bounds) for it in differences)):
+    apart = [plus(mine, theirs, -1) for mine, theirs in dimensions]
+    limits = [sum_bounds(difference, bounds) for difference in apart]
+    if any(not low <= 0 <= high for low, high in limits):
         return True  # which is told much sooner than what conditions say
-    held = [accesses.plain(condition) for condition in _held(reading, writing)]
-    limits = (conditional_bounds(difference, held, bounds) for difference in differences)
-    return any(not low <= 0 <= high for low, high in limits)
+    held = [*reading.excesses, *writing.excesses]
+    narrower = (
+        bounds_under(difference, known, held, bounds)
+        for difference, known in zip(apart, limits, strict=True)
+    )
+    return any(not low <= 0 <= high for low, high in narrower)
 
 
-def _held(*sites: Site) -> Iterator[Expr]:
-    """What is true where all of these accesses happen, whatever the data."""
-    for site in sites:
-        limits = (limit for loop in site.loops for limit in loop_conditions(loop))
-        for condition in (*site.conditions, *limits):
-            if not has_loads(condition):
-                yield condition
+def _lie_apart(reading: _Known, writing: _Known) -> bool:
+    """Whether two sites never meet along a dimension, each under its own conditions: whole panels
+    of a matrix, and what is left of it."""
+    pairs = zip(reading.limits, writing.limits, strict=True)
+    return any(high < low or top < bottom for (bottom, high), (low, top) in pairs)
 
 
-def _narrowed(bounds: Bounds, reading: Site, writing: Site) -> Bounds:
-    """The limits of the axes where both accesses happen: a masked vector ends at its condition."""
-    narrowed = dict(bounds)
-    for site, other in ((reading, writing), (writing, reading)):
-        shared = {loop.axis for loop in other.loops}
-        for loop in site.loops:
-            if loop.axis not in shared:
-                axis = Var(INDEX, loop.axis)
-                narrowed[loop.axis] = conditional_bounds(axis, site.conditions, bounds)
+def _held(site: Site) -> Iterator[Expr]:
+    """What is true where an access happens, whatever the data."""
+    limits = (limit for loop in site.loops for limit in loop_conditions(loop))
+    for condition in (*site.conditions, *limits):
+        if not has_loads(condition):
+            yield condition
+
+
+def _narrowed(reading: _Known, writing: _Known) -> Bounds:
+    """The limits of the axes where both accesses happen."""
+    narrowed = dict(reading.bounds)
+    for known, other in ((reading, writing), (writing, reading)):
+        shared = {loop.axis for loop in other.site.loops}
+        narrowed |= {axis: ends for axis, ends in known.narrowed.items() if axis not in shared}
     return narrowed
