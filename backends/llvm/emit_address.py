@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...expr import INDEX, Const, Expr, Var
+from ...expr.simplify import linear
 from ...tile.nodes import Buffer
 from .emit_frame import Frame
 from .emit_index import Indices
@@ -76,22 +77,20 @@ class Addresses:
 
     def _bound(self, place: Place) -> dict[Expr | None, int] | None:
         """The position with replaced variables put in; None where that needs simplifying."""
-        terms: dict[Expr | None, int] = {}
-        constant, replaced = 0, self.frame.replaced
+        terms: dict[Expr | None, int] = {None: 0}
+        replaced = self.frame.replaced
         for term, factor in place.terms.items():
-            if term is None:
-                constant += factor
-            elif not isinstance(term, Var):
+            if term is not None and not isinstance(term, Var):
                 if not place.variables[term].isdisjoint(replaced):
                     return None
-                terms[term] = factor
-            elif term.name not in replaced:
-                terms[term] = factor
+                value = None
             else:
-                value = replaced[term.name]
-                if not isinstance(value, Const):
-                    return None
-                constant += factor * int(value.value)
-        if constant:
-            terms[None] = constant
-        return terms
+                value = None if term is None else replaced.get(term.name)
+            if value is None:
+                terms[term] = terms.get(term, 0) + factor
+            elif isinstance(value, Const):
+                terms[None] += factor * int(value.value)
+            else:  # simplified already
+                for part, count in linear(value).items():
+                    terms[part] = terms.get(part, 0) + factor * count
+        return {term: factor for term, factor in terms.items() if factor}
