@@ -16,8 +16,6 @@ from pathlib import Path
 
 from . import warm
 from .backends import base
-from .backends.cuda.backend import CudaBackend
-from .backends.cuda.here import found_card
 from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.reference import ReferenceBackend
 from .environment import Verify
@@ -79,6 +77,9 @@ def backend_of(
     if target == "reference":
         return ReferenceBackend(replace(cpu_target("cpu:avx512", 1)[0], tuning=tuning))
     if target.partition(":")[0] == "cuda":
+        from .backends.cuda.backend import CudaBackend  # lazy: what a CPU never needs
+        from .backends.cuda.here import found_card
+
         card = named_target(nearest_card(found_card().capability) if target == "cuda" else target)
         assert card is not None and card.gpu is not None
         gpu = replace(card.gpu, factors=precision)

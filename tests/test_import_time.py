@@ -4,6 +4,15 @@ import subprocess
 import sys
 
 HEAVY = ("llvmlite", "networkx", "onnx", "ml_dtypes")
+COMPILED = """
+import mlir_lite as ml, numpy as np
+
+@ml.function(ml.f32[64, 8, 16])
+def norm(x):
+    return ml.softmax(x, axis=-1)
+
+ml.compile(norm, threads=1)(np.ones((64, 8, 16), "f4"))
+"""
 TRACED = """
 import mlir_lite as ml
 
@@ -43,3 +52,10 @@ def test_import_time_is_printed() -> None:
     last = lines[-1]
     assert last.endswith("mlir_lite")
     print(f"import mlir_lite beyond numpy: {int(last.split('|')[1]) / 1000:.1f} ms")
+
+
+def test_compiling_for_a_cpu_loads_nothing_for_cards() -> None:
+    """Which is a quarter of all modules."""
+    loaded = _loaded_after(COMPILED)
+    assert "mlir_lite.passes.schedule.recipes" in loaded
+    assert not {name for name in loaded if "schedule.gpu." in name or "backends.cuda." in name}

@@ -29,7 +29,6 @@ from ...ops.table import TABLE
 from ...target import Target
 from ...types import bool_, f32, f64
 from ..schedule.cost.attention import attention_blocks
-from ..schedule.gpu.attention.tiles import blocks_on_card
 from ..simplify.uniform import uniform
 from .attention_gradients import gradients, rounded_to
 from .attention_operands import Operand, composed, operand, scaled, sharing_scores
@@ -137,6 +136,9 @@ class Found:
         if 0 in (size for shape in shapes for size in shape):
             return None
         if target.gpu is not None:
+            # Lazy: what a CPU never needs.
+            from ..schedule.gpu.attention.tiles import blocks_on_card
+
             return blocks_on_card(*shapes, dtype, self.causal, target.gpu)
         if dtype not in (f32, f64):
             return None

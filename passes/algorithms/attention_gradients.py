@@ -11,7 +11,6 @@ from ...ops.cast import cast
 from ...ops.table import TABLE
 from ...target import Target
 from ...types import f32
-from ..schedule.gpu.attention.tiles import gradient_blocks
 
 
 def gradients(fn: Function, target: Target) -> Function:
@@ -41,6 +40,8 @@ def _sizes(op: AttentionGradient, target: Target) -> tuple[int, int] | None:
         return None
     if not of_queries.elements:
         return None
+    from ..schedule.gpu.attention.tiles import gradient_blocks  # lazy: what a CPU never needs
+
     sizes = of_queries.static_shape, of_values.static_shape
     return gradient_blocks(*sizes, op.queries.dtype, target.gpu)
 

@@ -32,7 +32,6 @@ from ..schedule.analysis import (
     sums_columns,
     work_cycles,
 )
-from ..schedule.gpu import holds_rows, is_as_fast
 from ..schedule.products.gated import gates_of
 from .cutting import Cutting, is_repetition, repeated
 from .group_kinds import GATES, is_scattered, kind_of
@@ -204,8 +203,11 @@ class _Fusion:
             return False
         if any(sums_columns(kernel, nest) for nest in nests):
             return False  # rows are run one after the other, along each
-        if self.card is not None and holds_rows(kernel, self.card):
-            return True
+        if self.card is not None:
+            from ..schedule.gpu import holds_rows  # lazy: what a CPU never needs
+
+            if holds_rows(kernel, self.card):
+                return True
         depth = common_depth(kernel)
         row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
         if not depth and work_cycles(kernel) >= Target.parallel_cycles:
@@ -226,9 +228,12 @@ class _Fusion:
         """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
         region, _, _ = self.cutting.region([node])
         alone = lift_guards(naive_kernel(region, "trial"))
-        found = is_as_fast(kernel, alone, self.card) if self.card is not None else None
-        if found is not None:
-            return found
+        if self.card is not None:
+            from ..schedule.gpu import is_as_fast  # lazy: what a CPU never needs
+
+            found = is_as_fast(kernel, alone, self.card)
+            if found is not None:
+                return found
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         if as_product(alone, own) is not None:
             return as_product(kernel, nest) is not None

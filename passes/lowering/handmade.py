@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ...errors import PassError, check
 from ...expr import Expr, Load, Var, loads_of, rewrite_expr, substitute_vars
@@ -21,18 +22,19 @@ from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Let, Ref, Stmt, Sto
 from ...tile.steps.nests import renamed
 from ...tile.traverse import map_blocks, walk
 from ...tile.tree import Names, accesses
-from ..schedule.analysis import nests_of
-from ..schedule.gpu.attention.recipe import attention_on_card
-from ..schedule.gpu.attention_gradients.recipe import gradients_on_card
-from ..schedule.gpu.recipes import is_bound
+from ..schedule.analysis import is_bound, nests_of
 from .naive import naive_kernel
 
-# Operations whose kernel on a card is another one, made by hand too: of the operation and of the
-# kernel that it brings, which has the same parameters.
-ON_CARDS: Mapping[type[Op], Callable[[Op, Kernel, Gpu], Kernel]] = {
-    BlockedAttention: attention_on_card,
-    BlockedAttentionGradient: gradients_on_card,
-}
+
+@cache
+def kernels_on_cards() -> Mapping[type[Op], Callable[[Op, Kernel, Gpu], Kernel]]:
+    """Operations whose kernel on a card is another one, made by hand too: of the operation and of
+    the kernel that it brings, which has the same parameters."""
+    # Lazy: what a CPU never needs.
+    from ..schedule.gpu.attention.recipe import attention_on_card
+    from ..schedule.gpu.attention_gradients.recipe import gradients_on_card
+
+    return {BlockedAttention: attention_on_card, BlockedAttentionGradient: gradients_on_card}
 
 
 def region_kernel(
@@ -67,7 +69,7 @@ def _on_parameters(
     by_blocks = gpu is not None and type(node.op).has("block_kernel")
     make: Callable[[str], Kernel] = node.op.block_kernel if by_blocks else node.op.kernel
     made = make(name)
-    if gpu is not None and type(node.op) in ON_CARDS:
+    if gpu is not None and type(node.op) in kernels_on_cards():
         known = dict(zip(region.params, alignments, strict=False))
         read = [known.get(value, 0) for value in node.op.operands]
         written = [0] * len(made.outputs)
@@ -75,7 +77,7 @@ def _on_parameters(
             replace(buffer, alignment=bytes_)
             for buffer, bytes_ in zip(made.params, (*read, *written), strict=True)
         )
-        made = ON_CARDS[type(node.op)](node.op, replace(made, params=aligned), gpu)
+        made = kernels_on_cards()[type(node.op)](node.op, replace(made, params=aligned), gpu)
     outside = all(value in region.params for value in node.op.operands)
     check(outside, f"'{node.op.name}' has operands made in its own kernel", PassError)
     names = Names(made)

@@ -17,8 +17,9 @@ from ...expr import (
 )
 from ...expr.simplify import factor_of, linear_sum
 from ...sizes import round_up
+from ...tile.analyses.scopes import THREAD_KINDS
 from ...tile.instructions.table import Instruction, dot_instruction
-from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Stmt, Store
+from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Kind, Loop, Stmt, Store
 from ...tile.traverse import blocks_of, expressions_of, loads_in, walk
 from ...tile.tree import accesses, chain, extent_of, has_constant_limits
 from ...types import DType
@@ -278,3 +279,11 @@ def _panel_width(load: Load, axis: str) -> int | None:
                 case Apply(function="mod", args=(value, width)) if vars_of(value) == {axis}:
                     return bounds_of(width, {})[0]
     return None
+
+
+def is_bound(kernel: Kernel) -> bool:
+    """Whether a kernel, or a part of it, is written as it is to run, in blocks and warps."""
+    return any(
+        isinstance(stmt, Loop) and (stmt.kind is Kind.BLOCK or stmt.kind in THREAD_KINDS)
+        for stmt in walk(kernel.body)
+    )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from ...target import Target
 from ...tile.nodes import Buffer, Kernel
-from .gpu import schedule_launches
 from .recipes import schedule
 
 
@@ -27,4 +26,6 @@ def launches(kernel: Kernel, target: Target) -> Launches:
     params = tuple(param.name for param in kernel.params)
     if target.gpu is None:
         return Launches(params, (schedule(kernel, target),))
+    from .gpu import schedule_launches  # lazy: what a CPU never needs
+
     return Launches(params, *schedule_launches(kernel, target.gpu))

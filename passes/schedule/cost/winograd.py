@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from ....target import Target
 from ....types import f32
-from ..gpu.products.conv_cost import card_cycles
 from .conv_sizes import TAPS, ConvSizes
 from .model import CACHE_SPEED, ROW_CHUNKS, decide, memory_cycles
 from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
@@ -38,6 +37,8 @@ def algorithm_cycles(
 ) -> Mapping[str, float]:
     """The cycles of each algorithm there is."""
     if target.gpu is not None:
+        from ..gpu.products.conv_cost import card_cycles  # lazy: what a CPU never needs
+
         return card_cycles(sizes, tiles, target, target.gpu)
     cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in tiles.items()}
     return {**cycles, "direct": direct_cycles(sizes, target)}

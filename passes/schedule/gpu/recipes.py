@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from ....target import Gpu
 from ....tile.analyses.alignment import WIDEST, with_needed_alignment
-from ....tile.analyses.scopes import THREAD_KINDS
 from ....tile.nodes import Buffer, Kernel, Kind, Loop, Space, Stmt
 from ....tile.steps.collapse import collapse_alike
 from ....tile.steps.lift_guards import lift_guards
 from ....tile.steps.nests import common_depth, fuse_leading, privatise_in_blocks
-from ....tile.traverse import map_blocks, walk
+from ....tile.traverse import map_blocks
 from ....tile.tree import tidy, without_unread
+from ..analysis import is_bound
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together
 from .block.marked import bind_marked, is_marked
@@ -71,14 +71,6 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
         scheduled.extend(with_needed_alignment(without_unread(made)) for made in bound)
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
-
-
-def is_bound(kernel: Kernel) -> bool:
-    """Whether a kernel, or a part of it, is written as it is to run, in blocks and warps."""
-    return any(
-        isinstance(stmt, Loop) and (stmt.kind is Kind.BLOCK or stmt.kind in THREAD_KINDS)
-        for stmt in walk(kernel.body)
-    )
 
 
 def _rest(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
