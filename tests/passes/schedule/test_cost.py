@@ -7,13 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mlir_lite.passes.schedule.cost.depth import depth_block
-from mlir_lite.passes.schedule.cost.model import (
-    choose_tile,
-    panel_width,
-    panels_first,
-    row_chunks,
-    worth_packing,
-)
+from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, panels_first, row_chunks
 from mlir_lite.passes.schedule.cost.register_tiles import (
     DOT_LATENCY,
     FMA_LATENCY,
@@ -60,19 +54,6 @@ def test_few_panels_are_dealt_with_half_of_the_rows_each() -> None:
 def test_no_narrow_panel_is_left_where_that_costs_nothing() -> None:
     assert panel_width(ProductSizes(196, 576, 96, f32), TARGET) == 48
     assert panel_width(ProductSizes(49, 960, 160, f32), TARGET) == 32
-
-
-def test_a_panel_is_copied_whose_rows_lie_in_pages_of_their_own_and_leave_the_nearest_cache() -> (
-    None
-):
-    """The filters of a 1×1 convolution meet images channels-first: 56² floats apart are no
-    multiple of the sets' period."""
-    step = 56 * 56 * f32.bytes
-    for depth, copied in ((256, True), (64, False)):
-        sizes = ProductSizes(64, depth, 56 * 56, f32)
-        assert worth_packing(sizes, step, choose_tile(sizes, TARGET), TARGET) is copied
-    near = ProductSizes(64, 256, 56 * 56, f32)
-    assert not worth_packing(near, 9 * 256, choose_tile(near, TARGET), TARGET)
 
 
 def test_short_sums_that_much_follows_have_small_tiles() -> None:

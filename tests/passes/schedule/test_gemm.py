@@ -1,4 +1,5 @@
-"""Products in register tiles: how what their epilogues read is asked for."""
+"""Products in register tiles: how what their epilogues read is asked for, and which right operands
+are copied together."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import mlir_lite as ml
 from mlir_lite import f32
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule import schedule
+from mlir_lite.passes.schedule.cost.model import choose_tile, worth_packing
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Call, Kernel, Loop
 from mlir_lite.tile.traverse import walk
@@ -38,3 +41,12 @@ def test_sums_that_are_short_or_in_segments_are_not_cut_for_that(depth: int) -> 
     kernel = added_to(depth)
     assert not sums(kernel, "k.i")
     assert any(isinstance(stmt, Call) for stmt in walk(kernel.body))
+
+
+def test_rows_are_copied_that_lie_in_pages_of_their_own_and_leave_the_nearest_cache() -> None:
+    """The filters of a 1×1 convolution meet images channels-first: 56² floats apart are no multiple
+    of the period of the cache's sets."""
+    apart, target = 56 * 56 * f32.bytes, Target("cpu:test")
+    for depth, step, copied in ((256, apart, True), (64, apart, False), (256, 9 * 256, False)):
+        sizes = ProductSizes(64, depth, 56 * 56, f32)
+        assert worth_packing(sizes, step, choose_tile(sizes, target), target) is copied
