@@ -18,6 +18,7 @@ from .model import (
 )
 from .register_tiles import ProductSizes
 
+WRITTEN_BYTES = 32 << 20  # beyond which a large last cache is no better than memory, as measured
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_LINES = 32  # read one after the other, at least: half a page
 SUMMED_LINES = 4  # of each row, below which its sums are better kept in registers
@@ -103,8 +104,9 @@ def worth_asking(cycles: float, moved: int, target: Target) -> bool:
 
 def beyond_caches(moved: int, target: Target) -> bool:
     """Whether what a kernel reads and writes is so much that little of it stays in a cache, so
-    that writing it past them saves reading each line first."""
-    return moved >= target.l3_bytes
+    that writing it past them saves reading each line first. One core finds little of what it wrote
+    in a last cache that many share, however large that is."""
+    return moved >= min(target.l3_bytes, WRITTEN_BYTES)
 
 
 @dataclass(frozen=True)

@@ -433,6 +433,12 @@ def test_what_no_cache_holds_is_written_past_them() -> None:
     assert "nontemporal" not in str(far_kernel(256))
 
 
+def test_a_large_last_cache_of_many_cores_keeps_little_of_what_one_writes() -> None:
+    shared = Target("cpu:test", l3_bytes=256 << 20)
+    assert memory_cost.beyond_caches(33 << 20, shared)
+    assert not memory_cost.beyond_caches(31 << 20, shared)
+
+
 def test_much_arithmetic_on_data_from_memory_asks_ahead() -> None:
     assert "prefetch_f32(x[" in str(far_kernel(4096))
     assert "prefetch" not in str(far_kernel(2048))
