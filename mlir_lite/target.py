@@ -37,7 +37,8 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Target:
-    """A target's figures. Bytes for sizes; `peak_flops` and bandwidths per core and second."""
+    """A target's figures. Bytes for sizes; `peak_flops` and bandwidths, of reading, per core and
+    second."""
 
     name: str  # as the user spells it: "cpu", "cpu:haswell", "cuda:sm_90"
     cpu: str = ""  # LLVM's name; empty for the host's
@@ -48,9 +49,12 @@ class Target:
     l2_bytes: int = 1 << 20
     l3_bytes: int = 32 << 20
     peak_flops: float = 265e9
+    l2_bandwidth: float = 240e9
+    l3_bandwidth: float = 120e9
     memory_bandwidth: float = 40e9
     read_streams: int = 2  # places of memory that one core reads fastest when it reads all at once
     followed_rows: int = 8  # rows read side by side that a core fetches ahead without being asked
+    asked_places: int = 1  # of memory, where one core asks for them ahead: beyond what it follows
     parallel_cycles: int = 30_000  # of work below which threads cost more than they give
     threads: int = 1
     dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions`
@@ -81,6 +85,7 @@ _NAMED = {
 }
 
 
+_CACHE_SPEED = 3  # of what all multiprocessors share, to memory's
 _CARDS = {
     "sm_80": (Gpu(80, 108, 2048, 163 << 10), 19.5e12, 1.6e12, 40 << 20),
     "sm_86": (Gpu(86, 84, 1536, 99 << 10, blocks=16), 38e12, 0.77e12, 6 << 20),
@@ -131,6 +136,8 @@ def _card(name: str, model: str) -> Target:
         l2_bytes=cache,
         l3_bytes=cache,
         peak_flops=flops,
+        l2_bandwidth=_CACHE_SPEED * bandwidth,
+        l3_bandwidth=_CACHE_SPEED * bandwidth,
         memory_bandwidth=bandwidth,
         gpu=gpu,
     )

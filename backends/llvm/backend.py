@@ -17,10 +17,10 @@ from ...types import Array, TensorType
 from ..base import Stages, Texts, timed_as
 from ..code_cache import default_cache
 from .body_text import BODY, TICKS
-from .emit_instructions import native_instructions
 from .emit_program import ProgramText, emit_program
 from .entry_text import entry_exports, entry_text
 from .executable import Code, CpuExecutable
+from .host import host_figures
 from .image import Image
 from .jit import Library, assembly, compile_objects
 from .machine import Machine
@@ -40,22 +40,6 @@ def cpu_target(name: str, threads: int | None = None) -> tuple[Target, Machine]:
         return replace(named, threads=count), machine
     machine = Machine.host()
     return replace(named or host_figures(machine), threads=count), machine
-
-
-def host_figures(machine: Machine) -> Target:
-    """The figures of the host, from what LLVM says it can do."""
-    features = set(machine.features.split(","))
-    if "+avx512f" in features:
-        target = Target("cpu", machine.cpu, dot_instructions=native_instructions(machine))
-        # Measured, with 64 MiB: what takes least on Zen 4 takes a fifth more on Zen 5.
-        is_older = machine.cpu == "znver4"
-        return replace(target, read_streams=8, followed_rows=4) if is_older else target
-    if "+avx2" in features and "+fma" in features:
-        return Target("cpu", machine.cpu, vector_bytes=32, vector_registers=16, peak_flops=100e9)
-    wide = machine.architecture == "aarch64"
-    return Target(
-        "cpu", machine.cpu, vector_bytes=16, vector_registers=32 if wide else 16, has_fma=wide
-    )
 
 
 @dataclass(frozen=True)

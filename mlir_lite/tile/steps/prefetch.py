@@ -17,6 +17,7 @@ from ...expr import (
     substitute_vars,
     vars_of,
 )
+from ...sizes import round_up
 from ..instructions.table import prefetch_name
 from ..nodes import Block, Buffer, Call, Kernel, Kind, Loop, Stmt, Window
 from ..traverse import loads_within, map_blocks, walk
@@ -35,6 +36,8 @@ def prefetch_next(
     repeats: Collection[str] = (),
     *,
     distance: int | None = None,
+    places: int = 1,
+    spread: bool = False,
 ) -> Kernel:
     """While a reduction reads the piece of `buffer` that belongs to one iteration of `axis`, ask
     for the piece that the next iteration reads: some lines a step, over as many of the last
@@ -44,8 +47,12 @@ def prefetch_next(
 
     for n: for m: {acc = 0; for k: acc += a[m, k] * b[n, k]; ..}
       ->  for n: for m: {acc = 0; for k: {prefetch(b[n, m * K + k + K]);  acc += ..}; ..}
+
+    The next piece may be asked for at several `places` in turn, in equal parts; or, where there are
+    more iterations than it takes, `spread` over all of them, as it lies, each line more than once.
     """
-    changed = _Prefetch(kernel, buffer, axis, reduction, repeats, distance).block(kernel.body)
+    prefetch = _Prefetch(kernel, buffer, axis, reduction, repeats, distance, places, spread)
+    changed = prefetch.block(kernel.body)
     return kernel.with_body(changed)
 
 
@@ -141,6 +148,8 @@ class _Prefetch:
     reduction: str
     repeats: Collection[str]
     distance: int | None
+    places: int
+    spread: bool
 
     def block(self, block: Block, outside: tuple[Loop, ...] = ()) -> Block:
         """The block with requests in the first of the reductions that share a piece: the others
@@ -180,11 +189,10 @@ class _Prefetch:
         steps = prod(map(extent_of, loops))
         times = prod(map(_longest, rounds))
         count = -(-size // (line * steps * times))
-        # The last rounds ask, so that the next piece does not drive out the one in use.
-        idle = times - -(-size // (line * steps * count))
-        turn = apply("max", counted(rounds) - idle, index(0)) if rounds else index(0)
-        ahead = size if self.distance is None else self.distance
-        at = (turn * steps + counted(loops)) * (count * line) + ahead
+        if self.distance is not None:
+            at = counted(loops) * (count * line) + self.distance
+        else:
+            at = self._next(loops, rounds, size, count) + size
         requests = tuple(
             Call(
                 prefetch_name(buffer.dtype),
@@ -198,6 +206,21 @@ class _Prefetch:
         (made,) = inner
         assert isinstance(made, Loop)
         return made
+
+    def _next(self, loops: list[Loop], rounds: list[Loop], size: int, count: int) -> Expr:
+        """Where in the next piece, of this `size`, to ask for `count` lines."""
+        line = LINE_BYTES // self.kernel.buffers[self.buffer].dtype.bytes
+        steps, times = prod(map(extent_of, loops)), prod(map(_longest, rounds))
+        idle = times - -(-size // (line * steps * count))
+        if self.spread and idle:
+            return counted([*rounds, *loops]) * -(-size // (steps * times))
+        # The last rounds ask, so that the next piece does not drive out the one in use.
+        turn = apply("max", counted(rounds) - idle, index(0)) if rounds else index(0)
+        number, moved = turn * steps + counted(loops), count * line
+        if self.places == 1:
+            return number * moved
+        part = round_up(-(-size // self.places), line)
+        return number % self.places * part + number // self.places * moved
 
     def _place(self, body: Block, first: Loop) -> tuple[Expr, ...] | None:
         """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""

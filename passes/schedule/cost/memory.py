@@ -32,6 +32,8 @@ STAGGERED_BYTES = 1024  # kept of a row, below which the latency of its sums cou
 STREAM_COUNTS = (1, 2, 4, 8)
 STREAM_RUN = 1024  # bytes read of one before the next
 STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+HURRY = 1.1  # of what memory delivers at best: then products wait for it
+EARLY_PANELS = 4  # in the second cache: the one in use, the next, and rows
 FAR_AHEAD = 8192  # bytes, where data is read in bursts, or at several places
 
 
@@ -100,6 +102,14 @@ def worth_asking(cycles: float, moved: int, target: Target) -> bool:
     the arithmetic takes about as long as memory does. A core with little to compute looks far
     enough ahead by itself, and requests would only be in its way."""
     return memory_bound(moved, target) and 2 * cycles >= memory_cycles(moved, target)
+
+
+def worth_asking_early(step: float, panel: int, target: Target) -> bool:
+    """Whether a panel of so many bytes is asked for from the first tile over the one before it on,
+    not as late as it can be: where memory hardly delivers a line in a `step` of a tile's sums, and
+    the panel in use stays in the second cache all the same."""
+    hurried = HURRY * memory_cycles(LINE_BYTES, target) > step
+    return hurried and EARLY_PANELS * panel <= target.l2_bytes
 
 
 def beyond_caches(moved: int, target: Target) -> bool:

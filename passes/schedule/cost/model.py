@@ -32,7 +32,6 @@ PAGE_BYTES = 4096  # beyond which no hardware fetches ahead
 PACKED_ROWS = 64  # that meet filters make good for packing these anew each time
 TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
-CACHE_SPEED = 3  # the last cache is about so much faster than memory
 ROW_CHUNKS = (8, 4, 16, 2, 32)  # pieces that rows are cut in, the usual number first
 PREFETCHING_TILES = 8  # of rows, over which the next panel comes from the last cache meanwhile
 PIECES = 8  # of a product at least, where it has them: threads get equal numbers of them
@@ -101,12 +100,12 @@ def right_bytes(sizes: ProductSizes) -> int:
 
 def panels_first(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
     """Whether the panels of a product's right operand go outermost, all rows inside: where that
-    operand would leave the nearest caches between two rows of tiles, and its panels are enough to
-    be dealt out."""
+    operand would leave the nearest caches between two rows of tiles, and the panels of all products
+    are enough to be dealt out."""
     panels = -(-sizes.columns // tile.columns)
     # Only a packed panel is asked for ahead of time, which pays where each product has its own.
     far = sizes.far(target) if sizes.panel else replace(sizes, count=1).far(target)
-    return decide_rule(sizes, "panels first", far and panels >= PANELS, target)
+    return decide_rule(sizes, "panels first", far and panels * sizes.count >= PANELS, target)
 
 
 def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
@@ -177,5 +176,18 @@ def worth_turning(rows: int, columns: int, lanes: int) -> bool:
 
 def memory_cycles(count: int, target: Target) -> float:
     """Cycles in which one core reads or writes so many bytes of memory."""
-    flops_per_cycle = 2 * FMAS_PER_CYCLE * target.lanes(f32)
-    return count / target.memory_bandwidth * target.peak_flops / flops_per_cycle
+    return count / target.memory_bandwidth * _cycles_a_second(target)
+
+
+def cache_cycles(count: int, target: Target) -> float:
+    """Cycles in which one core reads or writes so many bytes of the last cache."""
+    return count / target.l3_bandwidth * _cycles_a_second(target)
+
+
+def near_cycles(count: int, target: Target) -> float:
+    """Cycles in which one core reads or writes so many bytes of its second cache."""
+    return count / target.l2_bandwidth * _cycles_a_second(target)
+
+
+def _cycles_a_second(target: Target) -> float:
+    return target.peak_flops / (2 * FMAS_PER_CYCLE * target.lanes(f32))

@@ -21,6 +21,7 @@ MOST_VECTORS = 4  # of a register tile's columns: two rows of tiles fill 32 regi
 FEW_ROWS = 32  # do not hide how a panel arrives
 VECTOR_WAIT = 0.25  # cycles for a vector from the second cache, of the tiles of a few rows
 ROW_WAIT = 0.25  # cycles for an element of a row that has left the nearest cache
+FAR_SECONDS = 4.4e-6  # for which products need not wait at their start
 FEW_STEPS = 48  # of a sum do not hide what follows it
 FINISH_ROOM = 48  # operations and stores that the queue takes beside products, as measured
 FINISH_WAIT = 0.6  # cycles for each of the others
@@ -63,9 +64,10 @@ class ProductSizes:
         return DOT_LATENCY if self.narrow and self.narrow.is_float else FMA_LATENCY
 
     def far(self, target: Target) -> bool:
-        """Whether the right operands leave the nearest caches before they are needed again."""
+        """Whether the right operands leave the nearest caches before they are needed again, or are
+        so long on their way from the last one that they are best asked for ahead of time."""
         right = self.count * self.depth * self.columns * self.dtype.bytes
-        return right > target.l2_bytes // 2
+        return right > min(target.l2_bytes // 2, FAR_SECONDS * target.l3_bandwidth)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ....ops.strassen import PRODUCTS
 from ....target import Target
 from ....types import f32
 from ..products.gemm import LONGEST_IN_BLOCK, LONGEST_SUM, SEGMENT, SEGMENT_IN_BLOCK
-from .model import CACHE_SPEED, decide, memory_cycles
+from .model import cache_cycles, decide, memory_cycles
 from .register_tiles import MOST_VECTORS, ProductSizes, Tile, product_cycles, tiles_by_cycles
 
 INPUT_CYCLES = 8  # of a vector of each quarter: its loads, sums and stores
@@ -118,5 +118,5 @@ def _cycles_through(count: int, target: Target) -> float:
     """Cycles for so many bytes to pass to the last cache or to memory; none in the second cache."""
     if count <= target.l2_bytes:
         return 0.0
-    speed = CACHE_SPEED if count <= target.l3_bytes // 2 else 1
-    return memory_cycles(count, target) / speed
+    through = cache_cycles if count <= target.l3_bytes // 2 else memory_cycles
+    return through(count, target)

@@ -8,7 +8,7 @@ from math import prod
 
 from ....target import Target
 from ....types import DType, TensorType
-from .model import CACHE_SPEED, RULE_OF_THUMB, decide, decide_rule, memory_cycles
+from .model import RULE_OF_THUMB, cache_cycles, decide, decide_rule, memory_cycles
 from .register_tiles import (
     FMAS_PER_CYCLE,
     SET_PERIOD,
@@ -105,8 +105,8 @@ def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> f
 
 def transpose_cycles(count: int, target: Target) -> float:
     """Cycles in which so many bytes are read and written in another order."""
-    speed = CACHE_SPEED if count <= target.l3_bytes else 1
-    return 2 * memory_cycles(count, target) / speed
+    through = cache_cycles if count <= target.l3_bytes else memory_cycles
+    return 2 * through(count, target)
 
 
 def worth_reading_first(images: TensorType, target: Target) -> bool:

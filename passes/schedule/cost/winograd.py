@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from ....target import Target
 from ....types import f32
 from .conv_sizes import TAPS, ConvSizes
-from .model import CACHE_SPEED, ROW_CHUNKS, decide, memory_cycles
+from .model import ROW_CHUNKS, cache_cycles, decide, memory_cycles, near_cycles
 from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
 
 WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth its rounding errors
 # Of narrow factors: points of tiles of 4, rounded, lost 5 to 7 times as much as rounded inputs, in
 # layers of 64 to 512 channels; those of tiles of 2 lost 1.3 to 1.8 times as much.
 NARROW_TILE = 2
-L2_SPEED = 6  # and the second cache so much
-EXPOSED = 0.5  # of the time to read weights again that products do not hide, as measured
+EXPOSED = 0.5  # of the time to read weights that products of few rows do not hide, as measured
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
 
 
@@ -57,7 +56,8 @@ def direct_cycles(sizes: ConvSizes, target: Target) -> float:
     tile = _best_tile(sizes.width, sizes.inner, sizes.outer, target)
     rows = sizes.batch * sizes.height
     work = TAPS * sizes.inner * rows * product_cycles(sizes.width, sizes.outer, tile)
-    return max(work, memory_cycles(TAPS * sizes.inner * sizes.outer * f32.bytes, target))
+    weights = memory_cycles(TAPS * sizes.inner * sizes.outer * f32.bytes, target)
+    return max(work, weights) + EXPOSED * weights
 
 
 def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
@@ -117,9 +117,9 @@ def _cycles_stage_by_stage(
     work = points * depth * product_cycles(tiles, sizes.outer, register_tile)
     weights = memory_cycles(points * depth * sizes.outer * f32.bytes, target)
     between = points * tiles * (depth + sizes.outer) * f32.bytes
-    speed = CACHE_SPEED if between <= target.l3_bytes else 1
+    through = cache_cycles if between <= target.l3_bytes else memory_cycles
     transforms = _transform_cycles(sizes, points * tiles, target)
-    return max(work, weights) + transforms + 2 * memory_cycles(between, target) / speed
+    return max(work, weights) + transforms + 2 * through(between, target)
 
 
 def _cycles_in_blocks(
@@ -133,11 +133,11 @@ def _cycles_in_blocks(
     matrices = points * sizes.inner * sizes.outer * f32.bytes
     between = points * tiles * (sizes.inner + sizes.outer) * f32.bytes
     if matrices + between <= target.l2_bytes * 3 // 4:  # the images pass through the rest
-        speed = L2_SPEED
+        reading = near_cycles
     else:
-        speed = CACHE_SPEED if matrices <= target.l3_bytes // 2 else 1
+        reading = cache_cycles if matrices <= target.l3_bytes // 2 else memory_cycles
     first = memory_cycles(matrices, target)
-    again = (count - 1) * first / speed
+    again = (count - 1) * reading(matrices, target)
     transforms = _transform_cycles(sizes, points * tiles, target)
     return max(count * work, first + again) + EXPOSED * again + count * transforms
 

@@ -19,7 +19,7 @@ from ....tile.steps.interleave import Pieces, interleave, pieces_of
 from ....tile.steps.nests import privatise
 from ....tile.steps.part import Part, part_of
 from ..analysis import Product, as_product, nests_of
-from ..cost.model import CACHE_SPEED, PANELS, decide
+from ..cost.model import PANELS, decide
 from ..cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
 from ..recipes import prepared, schedule
 from ..single import collapse_nest
@@ -144,7 +144,7 @@ def _has_time(shared: SharedProduct, kernel: Kernel, read: int, target: Target) 
     sizes = shared.sizes
     product = 2 * shared.rows * sizes.depth * sizes.columns
     seconds = (work_of(kernel).operations + product) / target.peak_flops
-    return seconds <= read / (CACHE_SPEED * target.memory_bandwidth)
+    return seconds <= read / target.l3_bandwidth
 
 
 def _shares(

@@ -41,8 +41,9 @@ from ....tile.steps.streams import stream_blocks
 from ....tile.tree import extent_of, loops_of
 from ..analysis import Nest, Product, operations_after, stride
 from ..cost.depth import depth_block
+from ..cost.memory import worth_asking_early
 from ..cost.model import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing
-from ..cost.register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
+from ..cost.register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles, tile_cycles
 
 LONGEST_SUM = 640  # terms that are added one by one: the error of more would be seen
 SEGMENT = 512
@@ -91,7 +92,7 @@ def schedule_product(
         kernel, sharers = _rows_outermost(kernel, nest, product, tile)
     if product.panel and panels_first(sizes, tile, target):
         rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
-        kernel = _prefetch(kernel, product, rounds, target)
+        kernel = _prefetch(kernel, product, rounds, tile_cycles(tile.rows, tile.vectors), target)
     if nest.around and _is_far(kernel, product, target):
         kernel = _prefetch_matrices(kernel, nest, product)
     longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
@@ -213,11 +214,11 @@ def _in_registers(kernel: Kernel, m: str, n: str, tile: Tile, around: tuple[str,
 
 
 def _prefetch(
-    kernel: Kernel, product: Product, rounds: tuple[str, ...], target: Target
+    kernel: Kernel, product: Product, rounds: tuple[str, ...], step: float, target: Target
 ) -> Kernel:
-    """Ask for the next panel, or part of one, during the last `rounds` over this one; for a panel
-    that is read only once, a little ahead of where it is read; for none that has no room beside
-    another."""
+    """Ask for the next panel, or part of one, during the `rounds` over this one, whose steps take
+    so many cycles; for a panel that is read only once, a little ahead of where it is read; for none
+    that has no room beside another."""
     buffer, k = kernel.buffers[product.right.buffer], product.reduction[0]
     inner = len(product.reduction) + (2 if product.dots else 1)
     panel = prod(buffer.memory_shape[-inner:]) * buffer.dtype.bytes
@@ -226,7 +227,10 @@ def _prefetch(
     place = (product.right.buffer, f"{k}.b" if parts else f"{product.n}.o", k)
     if not any(loops_of(kernel, axis) for axis in rounds):
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
-    return prefetch_next(kernel, *place, rounds) if 2 * panel <= target.l2_bytes else kernel
+    if 2 * panel > target.l2_bytes:
+        return kernel
+    spread = worth_asking_early(step, panel, target)
+    return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
 
 
 def _is_far(kernel: Kernel, product: Product, target: Target) -> bool:

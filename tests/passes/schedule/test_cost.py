@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mlir_lite.passes.schedule.cost.depth import depth_block
+from mlir_lite.passes.schedule.cost.memory import worth_asking_early
 from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, panels_first, row_chunks
 from mlir_lite.passes.schedule.cost.register_tiles import (
     DOT_LATENCY,
@@ -66,6 +67,8 @@ def test_short_sums_that_much_follows_have_small_tiles() -> None:
 def test_packed_panels_go_first_where_every_product_has_its_own() -> None:
     tile = Tile(8, 2, 16)
     assert panels_first(packed(POINTS), tile, TARGET)
+    wide = replace(POINTS, rows=49, depth=128, columns=128, panel=64)
+    assert panels_first(wide, Tile(5, 4, 16), TARGET)  # two of each, but many to deal
     assert not panels_first(replace(packed(POINTS), count=1), tile, TARGET)
     assert not panels_first(replace(packed(POINTS), count=1, windows=36), tile, TARGET)
     assert not panels_first(POINTS, tile, TARGET)
@@ -90,3 +93,18 @@ def test_short_sums_of_halves_get_tiles_that_hide_how_long_their_dots_take() -> 
     assert dots.rows * dots.vectors // FMAS_PER_CYCLE >= DOT_LATENCY
     whole = choose_tile(replace(sizes, dtype=i32, narrow=i8), TARGET)
     assert whole.rows * whole.vectors // FMAS_PER_CYCLE == FMA_LATENCY
+
+
+def test_panels_are_asked_for_early_where_memory_delivers_no_line_in_a_step() -> None:
+    """But for those that would drive out the one in use."""
+    slow = replace(TARGET, memory_bandwidth=15e9)
+    assert worth_asking_early(12.0, 128 << 10, slow)
+    assert not worth_asking_early(12.0, 128 << 10, TARGET)
+    assert not worth_asking_early(12.0, slow.l2_bytes // 3, slow)
+
+
+def test_operands_are_far_that_leave_the_second_cache_or_arrive_late() -> None:
+    sizes = ProductSizes(196, 384, 256, f32)  # 384 KiB
+    assert not sizes.far(TARGET)
+    assert sizes.far(replace(TARGET, l2_bytes=512 << 10))
+    assert sizes.far(replace(TARGET, l2_bytes=2 << 20, l3_bandwidth=26e9))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from mlir_lite.tile.nodes import Kernel
+from mlir_lite.expr import index, simplify, substitute_vars
+from mlir_lite.tile.nodes import Call, Kernel
+from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.steps.prefetch import prefetch_next, prefetch_rows, prefetch_streams
+from mlir_lite.tile.traverse import walk
 
 from .stepping import expect_step
 
@@ -38,6 +41,45 @@ def test_the_next_panel_is_asked_for_a_line_a_step_over_the_rows() -> None:
         product(""),
         product("call @prefetch_f32(b[n, 0, max(m - 2, 0) * 192 + k * 16 + 384])"),
     )
+
+
+def test_the_next_panel_may_be_asked_for_at_several_places_in_turn() -> None:
+    """Every third step asks in the same third of it: 8 lines of 16 elements."""
+    place = "k mod 3 * 128 + max(m - 2, 0) * 64 + k floordiv 3 * 16 + 384"
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "k", ["m"], places=3),
+        product(""),
+        product(f"call @prefetch_f32(b[n, 0, {place}])"),
+    )
+
+
+def test_a_panel_may_be_asked_for_over_all_rows() -> None:
+    """24 lines in 48 steps: half a line in each."""
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "k", ["m"], places=4, spread=True),
+        product(""),
+        product("call @prefetch_f32(b[n, 0, m * 96 + k * 8 + 384])"),
+    )
+
+
+def test_where_all_rows_are_needed_for_that_a_panel_is_asked_for_at_several_places() -> None:
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "k", [], places=2, spread=True),
+        product(""),
+        product(
+            "call @prefetch_f32(b[n, 0, k mod 2 * 192 + k floordiv 2 * 32 + 384])"
+            "call @prefetch_f32(b[n, 0, k mod 2 * 192 + k floordiv 2 * 32 + 400])"
+        ),
+    )
+
+
+def test_what_is_asked_for_at_several_places_is_the_whole_of_it() -> None:
+    found = prefetch_next(parse_kernel(product("")), "b", "n", "k", ["m"], places=4)
+    (request,) = (stmt for stmt in walk(found.body) if isinstance(stmt, Call))
+    place = request.windows[0].offsets[-1]
+    steps = [{"m": index(m), "k": index(k)} for m in (2, 3) for k in range(12)]
+    asked = [simplify(substitute_vars(place, step), {}) for step in steps]
+    assert set(asked) == {index(384 + line * 16) for line in range(24)}
 
 
 def test_without_rows_a_step_asks_for_several_lines() -> None:
