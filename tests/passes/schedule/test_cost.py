@@ -45,6 +45,14 @@ def test_terms_are_summed_in_blocks_where_two_panels_leave_the_second_cache(
     assert depth_block(sizes, choose_tile(sizes, TARGET), TARGET) == block
 
 
+def test_terms_are_summed_in_blocks_where_rows_come_from_a_slow_cache_for_each_panel() -> None:
+    """The rows and two panels leave a second cache of 2 MiB; those of half as many terms stay."""
+    slow = replace(TARGET, l2_bytes=2 << 20, l3_bandwidth=26e9, peak_flops=170e9)
+    for depth, block in ((3072, 768), (1536, 1536)):
+        sizes = ProductSizes(128, depth, 768, f32, panel=48)
+        assert depth_block(sizes, Tile(8, 3, 16), slow) == block
+
+
 def test_few_panels_are_dealt_with_half_of_the_rows_each() -> None:
     """Five panels would be three for one thread and two for the other."""
     few, enough = packed(ProductSizes(49, 960, 320, f32)), packed(ProductSizes(49, 2048, 512, f32))
