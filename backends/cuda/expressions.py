@@ -41,6 +41,7 @@ from .c_names import (
 from .flips import flipped
 from .function_texts import INT, FunctionTexts
 from .operators import ATOM, EQUAL, PRODUCT, ROUNDINGS, UNARY, Text
+from .quotients import joined_quotients
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Expressions(FunctionTexts):
         at = tuple(indices)
         if buffer.layout is not None:
             at = tuple(simplify(part, self.bounds) for part in buffer.layout.apply(at))
-        terms = linear_sum(zip(at, buffer.strides, strict=True))
+        terms = joined_quotients(linear_sum(zip(at, buffer.strides, strict=True)))
         if buffer.space is Space.GLOBAL:
             own, terms = self._from_one_place(own, terms)
             if from_afar:

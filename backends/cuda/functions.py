@@ -55,7 +55,7 @@ __device__ inline T wrapping_multiply(T a, T b)
 template <class T>
 __device__ inline T shift_left(T a, T b)
 {
-    return T((unsigned long long)a << b);
+    return sizeof(T) > 4 ? T((unsigned long long)a << b) : T((unsigned)a << b);
 }
 
 // Integer quotients and remainders: by zero they are 0, by -1 they wrap around.

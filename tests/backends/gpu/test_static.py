@@ -221,6 +221,14 @@ PRODUCTS = {
     # they are. A product keeps its quarter of a multiprocessor busy for eight cycles (sm_80), in
     # which as many instructions begin.
     "linear_tf32": ("HMMA", 0.27),
+    # Convolutions with 64 filters, whose warps have 64 places by 32 filters: 32 products need 12
+    # loads of fragments, 6 copies, and for 4 of these a test of the tap and an address: 0.55. The
+    # rest finds the tap of the step, waits, and does nothing (three instructions at each barrier).
+    # A product of bf16 takes eight cycles of its quarter of a multiprocessor (sm_80), by `mma`
+    # on sm_90 some three, in which as many instructions begin: fewer than that are beside it.
+    "conv_bf16": ("HMMA", 0.34),
+    "conv_tf32": ("HMMA", 0.34),
+    "conv_f32": ("FFMA", 0.6),
 }
 
 
@@ -258,7 +266,9 @@ def test_main_loops_of_attention_multiply(rows: Rows) -> None:
 
 def test_main_loops_of_products_multiply(rows: Rows) -> None:
     before = re.compile(r"_(turn|round)(_\d+)?_kernel$")  # what is done to factors
-    kernels = {key: row for key, row in rows.items() if "matmul" in key[2]}
+    kernels = {
+        key: row for key, row in rows.items() if "matmul" in key[2] or "panel_conv" in key[2]
+    }
     seen = {key[0]: row for key, row in kernels.items() if not before.search(key[2])}
     for template, (name, least) in PRODUCTS.items():
         row = seen[template]

@@ -226,14 +226,14 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         for (int e_1 = 0; e_1 < 2; ++e_1) {
             cp_async_16(&keys_1[e_1 * 1024 + warp * 256 + lane_3 / 4 * 32 + (lane_3 % 4 ^ lane_3 / 4 / 2) * 8], &(&keys[b0 * 2160 + warp * 192 + first_key * 24 + lane_3 / 4 * 24 + lane_3 % 4 * 8])[e_1 * 768], first_key + e_1 * 32 + warp * 8 + lane_3 / 4 < 90 && lane_3 % 4 * 8 < 24 ? 16 : 0);
         }
-        cp_async_16(&values_1[warp * 256 + lane_3 / 2 * 16 + (lane_3 % 2 ^ lane_3 / 2 / 4 % 2) * 8], &values[b0 * 1440 + warp * 256 + first_key * 16 + lane_3 / 2 * 16 + lane_3 % 2 * 8], first_key + warp * 16 + lane_3 / 2 < 90 ? 16 : 0);
+        cp_async_16(&values_1[warp * 256 + lane_3 / 2 * 16 + (lane_3 % 2 ^ lane_3 / 2 / 4 % 2) * 8], &values[b0 * 1440 + warp * 256 + first_key * 16 + lane_3 * 8], first_key + warp * 16 + lane_3 / 2 < 90 ? 16 : 0);
     }
     cp_async_commit();
     cp_async_wait<1>();
     __syncthreads();
     #pragma unroll
     for (int i_4 = 0; i_4 < 2; ++i_4) {
-        load_matrices(&a[i_4 * 4], &queries_1[warp * 512 + lane_ / 8 % 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 / 2 ^ lane_ % 8 / 2) * 8 ^ i_4 * 16]);
+        load_matrices(&a[i_4 * 4], &queries_1[warp * 512 + lane_ % 16 * 32 + (lane_ / 8 / 2 ^ lane_ % 8 / 2) * 8 ^ i_4 * 16]);
     }
     for (int step = 0; step < steps; ++step) {
         cp_async_wait<0>();
@@ -246,7 +246,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
                 for (int e_3 = 0; e_3 < 2; ++e_3) {
                     cp_async_16(&keys_1[step * 2048 + e_3 * 1024 + warp * 256 + lane_5 / 4 * 32 + (lane_5 % 4 ^ lane_5 / 4 / 2) * 8 + 2048], &(&keys[b0 * 2160 + warp * 192 + first_key_1 * 24 + lane_5 / 4 * 24 + lane_5 % 4 * 8])[e_3 * 768], first_key_1 + e_3 * 32 + warp * 8 + lane_5 / 4 < 90 && lane_5 % 4 * 8 < 24 ? 16 : 0);
                 }
-                cp_async_16(&values_1[step * 1024 + warp * 256 + lane_5 / 2 * 16 + (lane_5 % 2 ^ lane_5 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + warp * 256 + first_key_1 * 16 + lane_5 / 2 * 16 + lane_5 % 2 * 8], first_key_1 + warp * 16 + lane_5 / 2 < 90 ? 16 : 0);
+                cp_async_16(&values_1[step * 1024 + warp * 256 + lane_5 / 2 * 16 + (lane_5 % 2 ^ lane_5 / 2 / 4 % 2) * 8 + 1024], &values[b0 * 1440 + warp * 256 + first_key_1 * 16 + lane_5 * 8], first_key_1 + warp * 16 + lane_5 / 2 < 90 ? 16 : 0);
             }
         }
         cp_async_commit();
@@ -264,7 +264,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         for (int i_6 = 0; i_6 < 2; ++i_6) {
             #pragma unroll
             for (int i_7 = 0; i_7 < 4; ++i_7) {
-                load_matrices(&b[0], &keys_1[i_7 * 512 + (step * 2048 + lane_ / 8 / 2 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_6 * 16)]);
+                load_matrices(&b[0], &keys_1[i_7 * 512 + (step * 2048 + lane_ / 16 * 256 + lane_ % 8 * 32 + (lane_ / 8 % 2 ^ lane_ % 8 / 2) * 8 ^ i_6 * 16)]);
                 #pragma unroll
                 for (int j_2 = 0; j_2 < 2; ++j_2) {
                     mma_bf16(&scores[i_7 * 8 + j_2 * 4], &a[i_6 * 4], &b[j_2 * 2]);
@@ -350,7 +350,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
         }
         #pragma unroll
         for (int i_22 = 0; i_22 < 4; ++i_22) {
-            load_matrices_turned(&b[0], &values_1[step * 1024 + i_22 * 256 + lane_ / 8 % 2 * 128 + lane_ % 8 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
+            load_matrices_turned(&b[0], &values_1[step * 1024 + i_22 * 256 + lane_ % 16 * 16 + (lane_ / 8 / 2 ^ lane_ % 8 / 4) * 8]);
             #pragma unroll
             for (int j_14 = 0; j_14 < 2; ++j_14) {
                 mma_bf16(&sums[j_14 * 4], &weights[i_22 * 4], &b[j_14 * 2]);
@@ -369,7 +369,7 @@ blocked_attention_kernel(const unsigned short* queries, const unsigned short* ke
                 for (int e_2 = 0; e_2 < 4; ++e_2) {
                     out_[e_2] = to_bf16(runs[half * 4 + e_2] * inverse);
                 }
-                store_bf16<4>(&out[b0 * 592 + row_1 * 16 + lane_12 % 2 * 8 + lane_12 % 4 / 2 * 4], &out_[0]);
+                store_bf16<4>(&out[b0 * 592 + row_1 * 16 + lane_12 % 2 * 8 + lane_12 / 2 % 2 * 4], &out_[0]);
             }
         }
     }

@@ -14,7 +14,7 @@ from .....tile.traverse import map_expressions
 from .....tile.tree import Names, var
 from ..grid import axes_at
 from .contraction import Contraction, Operand, count
-from .operand import Standing
+from .standing import Standing
 from .tiles import Cut
 
 # The statements of a step, in the stage that its tiles are in; and whether all steps that come have

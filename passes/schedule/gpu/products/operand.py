@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -28,16 +27,16 @@ from .....tile.nodes import (
     Call,
     If,
     Kind,
-    Let,
     Loop,
     Ref,
     Stmt,
     Store,
     Window,
 )
-from .....tile.tree import Names, extent_of, var
-from ..grid import axes_at
+from .....tile.tree import Names, var
 from .contraction import Contraction, Operand
+from .seen_taps import by_bits
+from .standing import Standing
 
 LINE = 128  # bytes of a line of memory: what neighbouring threads bring at once
 
@@ -218,7 +217,13 @@ class Staged:
         if self.ends > depth and not whole:
             conditions.append(terms_at.position < depth)
         lets, axes = (*rows_at.lets, *terms_at.lets), {**rows_at.axes, **terms_at.axes}
-        inside = all_of(*conditions, substitute_vars(self.operand.guard, axes))
+        taps = [loop for loop in self.contraction.terms if loop.axis in terms_at.still]
+        bits = by_bits(self.operand.guard, taps, axes, self.names.fresh("outside", "$"))
+        if bits is None:
+            conditions.append(substitute_vars(self.operand.guard, axes))
+        else:
+            lets, conditions = (*lets, bits[0]), [*conditions, bits[1]]
+        inside = all_of(*conditions)
         partial = rows * terms % (width * self.threads)
         limit = number < rows * terms // width if partial else TRUE
         place = (along, down) if self.has_terms_last else (down, along)
@@ -248,48 +253,3 @@ class _Element:
         if self.count == 1:
             return body
         return (Loop(self.turn.name, index(0), index(self.count), body, Kind.UNROLL),)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where nested loops stand: their position among all iterations, and each axis."""
-
-    position: Expr
-    lets: tuple[Let, ...]
-    axes: dict[str, Expr]
-
-    @staticmethod
-    def at(loops: Sequence[Loop], position: Expr, name: str, names: Names) -> Standing:
-        """The axes at a position. That of a single loop is a sum as it stands, so that one address
-        is found for all that lies at constant distances; of several each has a name."""
-        if len(loops) == 1:
-            (let,) = axes_at(loops, position)
-            return Standing(position, (), {let.name: let.value})
-        own = names.fresh(name, "$")
-        lets: list[Let] = [Let(own, position)]
-        axes: dict[str, Expr] = {}
-        for let in axes_at(loops, var(own)):
-            inner = names.fresh(let.name, "$")
-            lets.append(Let(inner, let.value))
-            axes[let.name] = var(inner)
-        return Standing(var(own), tuple(lets), axes)
-
-    @staticmethod
-    def in_step(
-        loops: Sequence[Loop], step: Expr, size: int, place: Expr, name: str, names: Names
-    ) -> Standing:
-        """The axes at a place in a step of so many positions. Where the outer loops stand still in
-        each step they are the same for all threads, and found once: the tap of a convolution."""
-        *outer, inner = loops
-        position = step * size + place
-        if not outer or extent_of(inner) % size:
-            return Standing.at(loops, position, name, names)
-        steps = extent_of(inner) // size
-        own = names.fresh(f"{name}.step", "$")
-        lets: list[Let] = [Let(own, step)]
-        axes: dict[str, Expr] = {inner.axis: inner.start + var(own) % steps * size + place}
-        for let in axes_at(outer, var(own) // steps):
-            axis = names.fresh(let.name, "$")
-            lets.append(Let(axis, let.value))
-            axes[let.name] = var(axis)
-        return Standing(position, tuple(lets), axes)
