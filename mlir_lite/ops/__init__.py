@@ -77,6 +77,7 @@ from .creation import (
     zeros_like,
 )
 from .cumulative import cumprod, cumsum
+from .deform_conv import deform_conv
 from .einsum import einsum
 from .extreme import argmax, argmin
 from .gate import gelu, hard_swish, mish, quick_gelu, silu
@@ -201,6 +202,7 @@ __all__ = [
     "cross_entropy",
     "cumprod",
     "cumsum",
+    "deform_conv",
     "diag",
     "diagonal",
     "diff",

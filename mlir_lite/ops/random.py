@@ -19,14 +19,17 @@ from ..expr import FUNCTIONS, Expr, apply, cast, const, index, select
 from ..ir import Element, Op, Operand, Value, op
 from ..sizes import Size, static
 from ..types import Array, DType, TensorType, bf16, f16, f32, f64, i32, i64
+from .arithmetic import subtract
 from .body import Indices
 from .cast import cast as cast_value
 from .compare import bitwise_and, less, right_shift
 from .elementwise import emit
-from .promote import as_value
+from .extreme import argmax
+from .promote import as_value, check_kind
 from .select import where
+from .shape import expand_dims
 from .trigonometry import cos
-from .unary import log, sqrt
+from .unary import log, negative, sqrt
 
 # How many bits a float holds exactly.
 _PRECISION = {f64: 53, f32: 24, f16: 11, bf16: 8}
@@ -132,6 +135,25 @@ def bernoulli(
 ) -> Value:
     """Bools that are true with probability `p`, to within 2**-24."""
     return less(uniform(seed, shape, stream=stream), p)
+
+
+def categorical(
+    seed: Operand, logits: Operand, *, count: int | None = None, stream: Operand = 0
+) -> Value:
+    """Draws along the last axis of `logits (.., classes)`, in i64: `(..)`, or `count` of each row,
+    `(.., count)`, independent of one another.
+
+    A class is drawn with the probability of its softmax, one of -inf never. By Gumbel's noise: the
+    largest of the logits, each with noise of its own, is such a draw.
+    """
+    value = as_value(logits)
+    check_kind(value, "f")
+    check(value.rank > 0, "the classes are along the last axis of the logits, which have none")
+    rows = value if count is None else expand_dims(value, -2)
+    shape = rows.shape if count is None else (*value.shape[:-1], count, value.shape[-1])
+    dtype = f64 if value.dtype == f64 else f32
+    noise = log(negative(log(uniform(seed, shape, stream=stream, dtype=dtype))))
+    return argmax(subtract(cast_value(rows, dtype), noise), -1)
 
 
 def dropout(x: Operand, rate: float, seed: Operand, *, stream: Operand = 0) -> Value:

@@ -136,3 +136,20 @@ def test_the_gradient_of_dropout_goes_where_values_went() -> None:
 def test_a_seed_is_one_number() -> None:
     with pytest.raises(TypeRuleError, match="single i64"):
         type_of(lambda s: random.bits(s, (3,)), i64[2])
+
+
+def test_classes_are_drawn_as_their_softmax_says() -> None:
+    shares = np.array([[0.1, 0.2, 0.7], [0.5, 0.0, 0.5]])
+    with np.errstate(divide="ignore"):
+        logits = np.log(shares).astype(np.float32)
+    count = 20_000
+    found = run(lambda x: random.categorical(3, x, count=count), logits)
+    counted = np.array([np.bincount(row, minlength=3) / count for row in found])
+    # Four standard deviations of a share drawn so often.
+    np.testing.assert_allclose(counted, shares, atol=4 * np.sqrt(0.25 / count))
+    assert counted[1, 1] == 0
+
+
+def test_one_draw_of_each_row_has_its_shape() -> None:
+    assert type_of(lambda x: random.categorical(0, x), f32[5, 2, 7]) == i64[5, 2]
+    assert type_of(lambda x: random.categorical(0, x, count=4), f32["n", 7]) == i64["n", 4]

@@ -46,6 +46,13 @@ def drawn(draw: Draw, low: tuple[str, float], high: tuple[str, float]) -> Reader
     return read
 
 
+def multinomial(call: Call) -> Results:
+    """Classes drawn by the logarithms of what is proportional to their probabilities."""
+    dtype = element_type(call.int_("dtype", 6), "the result")
+    count = call.int_("sample_size", 1)
+    return ops.cast(ops.random.categorical(_seed(call), call.value(0), count=count), dtype)
+
+
 UNIFORM = drawn(
     lambda seed, shape, low, high, dtype: ops.random.uniform(seed, shape, low, high, dtype=dtype),
     ("low", 0.0),

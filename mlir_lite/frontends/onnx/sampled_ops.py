@@ -8,8 +8,10 @@ import numpy as np
 
 from ... import ops
 from ...errors import ParseError, UnsupportedError, check
+from ...ir import Value
 from ...ops.promote import as_value as lift
 from ...sizes import static
+from ...types import i64
 from .call import Call, Results
 from .nn_ops import spatial, spatial_rank
 from .sizes import number
@@ -45,6 +47,66 @@ def roi_align(call: Call) -> Results:
         samples=samples,
         aligned=call.text("coordinate_transformation_mode", coordinates) == "half_pixel",
         mode=call.text("mode", "avg"),
+    )
+
+
+def max_roi_pool(call: Call) -> Results:
+    """The largest pixel of each bin of each box, of whole pixels; 0 of a bin outside of the image.
+
+    Girshick, "Fast R-CNN" (2015), and its own code for what is rounded and where.
+    """
+    x, boxes = call.value(0), call.value(1)
+    counts = call.ints("pooled_shape") or ()
+    fits = x.rank == 4 and boxes.rank == 2 and boxes.shape[1] == 5 and len(counts) == 2
+    check(
+        fits,
+        f"takes images, boxes of 5 numbers and 2 sizes, not {x.type}, {boxes.type}",
+        ParseError,
+    )
+    scale = call.float_("spatial_scale", 1.0)
+    rows, columns = (
+        _bins(boxes[:, first], boxes[:, first + 2], scale, count, size)
+        for first, count, size in zip((2, 1), counts, static(x.shape[2:]), strict=True)
+    )
+    least = -np.inf
+    images = ops.expand_dims(ops.gather(x, ops.cast(boxes[:, 0], i64)), 2)
+    tall = ops.max(ops.where(ops.expand_dims(rows, (1, 4)), images, least), 3)
+    wide = ops.where(ops.expand_dims(columns, (1, 2)), ops.expand_dims(tall, 3), least)
+    full = ops.any(rows, -1), ops.any(columns, -1)
+    there = ops.expand_dims(full[0], (1, 3)) & ops.expand_dims(full[1], (1, 2))
+    return ops.where(there, ops.max(wide, -1), 0)
+
+
+def _bins(start: Value, end: Value, scale: float, count: int, size: int) -> Value:
+    """Which pixels along an axis belong to which bin of which box: `(boxes, count, size)`."""
+    first, last = (_rounded(edge * scale) for edge in (start, end))
+    length = ops.maximum(last - first + 1, 1) / count
+    number = ops.cast(ops.iota(count), start.dtype)
+    first, length = ops.expand_dims(first, 1), ops.expand_dims(length, 1)
+    low = ops.expand_dims(ops.floor(number * length) + first, 2)
+    high = ops.expand_dims(ops.ceil((number + 1) * length) + first, 2)
+    pixel = ops.cast(ops.iota(size), start.dtype)
+    return (pixel >= low) & (pixel < high)
+
+
+def _rounded(x: Value) -> Value:
+    """To the nearest whole number, halves away from 0."""
+    return ops.where(x < 0, ops.ceil(x - 0.5), ops.floor(x + 0.5))
+
+
+def deform_conv(call: Call) -> Results:
+    count = spatial_rank(call)
+    pads = call.ints("pads") or (0,) * (2 * count)
+    return ops.deform_conv(
+        call.value(0),
+        call.value(1),
+        call.value(2),
+        call.optional(4),
+        call.optional(3),
+        strides=spatial(call, "strides", count, 1),
+        padding=tuple(zip(pads[:count], pads[count:], strict=True)),
+        dilations=spatial(call, "dilations", count, 1),
+        groups=call.int_("group", 1),
     )
 
 

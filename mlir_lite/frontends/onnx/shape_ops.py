@@ -149,7 +149,7 @@ def tile(call: Call) -> Results:
 def concat(call: Call) -> Results:
     operands = [operand for operand in call.operands if operand is not None]
     check(operands, "there is nothing to join", ParseError)
-    axis = normal_axis(call.int_("axis"), len(operands[0].shape))
+    axis = normal_axis(call.int_("axis", 1 if call.version < 4 else None), len(operands[0].shape))
     known = [operand for operand in operands if isinstance(operand, Sizes)]
     short = is_short([sum(operand.entries.size for operand in known)])
     if len(known) == len(operands) and short:
@@ -160,11 +160,8 @@ def concat(call: Call) -> Results:
 def split(call: Call) -> Results:
     axis = normal_axis(call.int_("axis", 0), len(call.shape(0)))
     extent = call.shape(0)[axis]
-    if call.version < 13:
-        given = call.ints("split")
-        sizes: Sequence[Size] | None = given
-    else:
-        sizes = call.integers(1) if call.has(1) else None
+    # Version 1 has either way, later ones one of them.
+    sizes: Sequence[Size] | None = call.integers(1) if call.has(1) else call.ints("split")
     if sizes is None:
         count = len(call.node.outputs)
         parts_wanted = call.int_("num_outputs", count)

@@ -67,6 +67,11 @@ X = floats(2, 3, 4)
 TENTHS = np.array([0.1, 0.2, 0.3], np.float32)
 BYTES = np.array([[3, 200]], np.uint8)
 IMAGE = floats(1, 2, 6, 5)
+# Of an image each; the last ones lie partly or wholly outside, or are of one pixel.
+BOXES = np.array(
+    [[0, 1, 2, 9, 7], [1, 0, 0, 3, 3], [0, 5, 5, 30, 30], [1, -4.5, -9, -2, -1], [0, 3, 4, 3, 4]],
+    np.float32,
+)
 SCALES = np.array([1, 1, 2, 2], np.float32)
 NODES = [
     Node("Softmax", 11, [X], {"axis": 1}),
@@ -106,6 +111,13 @@ NODES = [
     Node("AveragePool", 10, [IMAGE], {"kernel_shape": [4, 4], "auto_pad": "SAME_LOWER"}),
     Node("MaxPool", 10, [IMAGE], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
     Node("MaxPool", 8, [IMAGE], {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1]}, 2),
+    Node("MaxRoiPool", 7, [floats(2, 3, 12, 10), BOXES], {"pooled_shape": [7, 7]}),
+    Node(
+        "MaxRoiPool",
+        21,
+        [floats(2, 3, 12, 10), BOXES],
+        {"pooled_shape": [3, 2], "spatial_scale": 0.7},
+    ),
     Node("LpPool", 11, [IMAGE], {"kernel_shape": [2, 2], "p": 3}),
     Node("Conv", 10, [floats(1, 4, 9), floats(6, 2, 3), floats(6)], {"group": 2, "strides": [2]}),
     Node(
