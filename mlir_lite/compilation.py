@@ -20,6 +20,7 @@ from .backends.llvm.backend import CpuBackend, cpu_target
 from .backends.reference import ReferenceBackend
 from .environment import Verify
 from .errors import InputError, check
+from .forks import unforked
 from .ir import Function
 from .memory import return_freed
 from .passes.algorithms.convolutions import check_winograd
@@ -144,7 +145,7 @@ def lower_for(
     observe = options.observe
     dumps = None
     if options.dump is not None:
-        dumps = DumpFolder(new_folder(options.dump, fn.name))
+        dumps = _dumps(options.dump, fn.name)
         dumps.function("input", fn)
         observe = both(observe, dumps)
     fused = run_passes(fn, steps, verify=options.verify, observe=observe)
@@ -173,11 +174,22 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def _dumps(folder: Path, name: str) -> DumpFolder:
+    """A new folder of dumps in another; `InputError` where there can be none."""
+    try:
+        return DumpFolder(new_folder(folder, name))
+    except OSError as error:
+        raise InputError(
+            f"no dumps can be written to '{folder}' ({error.strerror}); it is what dump= or "
+            "MLIR_LITE_DUMP says"
+        ) from None
+
+
 def compile_static(
     fn: Function, target: str, threads: int | None, options: Options
 ) -> base.Executable:
     """Compile a function whose sizes are all known."""
-    with _without_collection():
+    with unforked(), _without_collection():
         backend = backend_of(target, options.tuning, options.precision)
         if isinstance(backend, CpuBackend) and options.is_silent:
             executable: base.Executable = _kept_or_made(fn, backend, target, threads, options)

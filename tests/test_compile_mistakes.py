@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,10 @@ def test_copies_are_functions_and_executables_that_pickle_refuses_with_advice() 
         pickle.dumps(doubled)
     with pytest.raises(TypeError, match="compile the function in the other one"):
         pickle.dumps(run)
+
+
+def test_a_folder_of_dumps_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    fn = ml.function(f32[2])(lambda x: x + x)
+    with pytest.raises(ml.InputError, match=r"no dumps can be written to '.*/file' \("):
+        ml.compile(fn, dump=tmp_path / "file")

@@ -9,7 +9,7 @@ import mlir_lite
 
 PACKAGE = Path(mlir_lite.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"environment", "errors", "lexer", "location", "text"}),
+    frozenset({"environment", "errors", "forks", "lexer", "location", "text"}),
     frozenset({"sizes", "types", "type_parser", "memory"}),
     frozenset({"expr", "target", "tuning"}),
     frozenset({"tile"}),

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...errors import PassError, RunError, VerifyError, check
+from ...forks import unforked
 from ..code_cache import CodeCache
 from .machine import Machine, llvm
 
@@ -49,7 +50,8 @@ def compile_objects(
 
 def assembly(text: str, machine: Machine) -> str:
     """The assembly of one LLVM module. Raises like `compile_objects`."""
-    return _emit(text, machine, _ASSEMBLY).decode()
+    with unforked():
+        return _emit(text, machine, _ASSEMBLY).decode()
 
 
 def _compile_all(texts: Sequence[str], machine: Machine, workers: int) -> list[bytes]:
@@ -197,5 +199,6 @@ class Library:
 
 def _unload(tracker: Any, engine: Any) -> None:
     """The tracker first: disposing of it uses the engine."""
-    tracker.close()
-    engine.close()
+    with unforked():
+        tracker.close()
+        engine.close()

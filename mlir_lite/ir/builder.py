@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..errors import TypeRuleError, check
 from ..location import UNKNOWN, Location, caller_location
-from ..types import TensorType
+from ..types import Array, TensorType, dtype_of
 from .constant import ConstantData
 from .current import BUILDER
 from .function import Function
@@ -44,6 +46,17 @@ class Builder:
         self.locates = locate
         self._nodes: list[Node] = []
         self._interned: dict[object, tuple[Value, ...]] = {}
+        self._captured: dict[int, ConstantData] = {}
+
+    def captured(self, array: Array) -> ConstantData:
+        """The data of an array of the user's as it is now, whatever is written into it later.
+
+        An array that is used again, and has not changed, gives the same data.
+        """
+        known = self._captured.get(id(array))
+        if known is None or not _holds(known, array):
+            known = self._captured[id(array)] = ConstantData.captured(array)
+        return known
 
     @contextmanager
     def active(self) -> Iterator[Builder]:
@@ -127,6 +140,14 @@ class Builder:
         nodes = live_nodes(self._nodes, results)
         given = fn.params if params is None else tuple(params)
         return replace(fn, params=given, nodes=nodes, results=tuple(results))
+
+
+def _holds(data: ConstantData, array: Array) -> bool:
+    """Whether the data is, bit by bit, what an array holds."""
+    if data.type != TensorType(tuple(array.shape), dtype_of(array)):
+        return False
+    mine, theirs = (np.ascontiguousarray(one).reshape(-1) for one in (data.array(), array))
+    return bool(np.array_equal(mine.view(np.uint8), theirs.view(np.uint8)))
 
 
 def live_nodes(nodes: Sequence[Node], results: Sequence[Value]) -> tuple[Node, ...]:

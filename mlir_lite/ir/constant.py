@@ -59,6 +59,15 @@ class InFile:
         return np.memmap(self.path, self.type.dtype.numpy, "r", self.offset, shape)
 
 
+def _may_change(array: object) -> bool:
+    """Whether an array, or one that it is a view of, can be written into."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return True
+        array = array.base
+    return False
+
+
 @dataclass(frozen=True, eq=False)
 class ConstantData:
     """A constant tensor: its type, where its bytes are, and the name that stands for it in text."""
@@ -70,6 +79,11 @@ class ConstantData:
     @staticmethod
     def of(array: Array, name: str = "") -> ConstantData:
         return ConstantData(TensorType(tuple(array.shape), dtype_of(array)), InMemory(array), name)
+
+    @staticmethod
+    def captured(array: Array) -> ConstantData:
+        """What an array holds now: a copy, unless nobody can write into it."""
+        return ConstantData.of(array.copy() if _may_change(array) else array)
 
     @property
     def is_small(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import TypeRuleError, check
-from ..ir import ConstantData, Operand, Value, current_builder, is_scalar
+from ..ir import Operand, Value, current_builder, is_scalar
 from ..types import DType, bool_, dtype_of, f32, i8, i32, i64, u8
 from .broadcast import broadcast, common_shape, shape_text
 from .constant import scalar_constant
@@ -19,7 +19,8 @@ def as_value(operand: Operand, dtype: DType | None = None) -> Value:
     if isinstance(operand, Value):
         return operand
     if isinstance(operand, np.ndarray):
-        return current_builder().table.lift(ConstantData.of(operand))
+        builder = current_builder()
+        return builder.table.lift(builder.captured(operand))
     if is_scalar(operand):
         return scalar_constant(operand, dtype or _own_type(operand))
     raise TypeRuleError(f"expected a tensor, an array or a number, got {operand!r}")

@@ -38,8 +38,11 @@ class Argsort(Op):
         check_kind(self.x, "fiub")
         check_axis(self.axis, self.x.rank)
         shape = list(self.x.shape)
+        extent = shape[self.axis]
+        # Places are i32 while they are sorted.
+        fits = not isinstance(extent, int) or extent < 2**31
+        check(fits, f"sorts fewer than 2**31 elements, not {extent}; sort parts and merge them")
         if self.count is not None:
-            extent = shape[self.axis]
             enough = self.count >= 0 and (not isinstance(extent, int) or self.count <= extent)
             check(enough, f"there are no first {self.count} of {extent} elements")
             shape[self.axis] = self.count

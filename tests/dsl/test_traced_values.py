@@ -93,6 +93,37 @@ def test_values_are_keys_while_a_function_is_traced() -> None:
     ml.function(f32[3, 4], f32[3, 4])(body)
 
 
+@pytest.mark.parametrize("size", [3, 3000])
+def test_an_array_that_is_written_into_later_changes_nothing(size: int) -> None:
+    table = np.ones(size, np.float32)
+
+    def body(x: Any) -> Any:
+        first = x + table
+        table[:] = 2.0
+        return first, x + table, x * table
+
+    fn = ml.function(f32["n", size])(body)
+    run = ml.compile(fn)
+    table[:] = 3.0
+    for n in (1, 2):  # the second size is compiled after the first has run
+        first, second, third = run(np.ones((n, size), np.float32))
+        np.testing.assert_array_equal(first, 2.0)
+        np.testing.assert_array_equal(second, 3.0)
+        np.testing.assert_array_equal(third, 2.0)
+        table[:] = 4.0
+    assert len(ml.resources_of(fn)) == (2 if size > 1024 else 0)
+
+
+def test_an_array_that_nobody_can_write_into_is_not_copied() -> None:
+    table = np.ones(3000, np.float32)
+    view = table[:]
+    for array in (table, view):
+        array.flags.writeable = False
+    fn = ml.function(f32[3000])(lambda x: x + view)
+    (data,) = ml.resources_of(fn).values()
+    assert np.shares_memory(data.array(), table)
+
+
 ZERO: Any = np.int64(0)
 ONE: Any = np.int64(1)
 TWO: Any = np.int32(2)

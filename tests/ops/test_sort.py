@@ -80,3 +80,9 @@ def test_a_block_sorts_pieces_with_the_best_so_far(x: Array, count: int) -> None
     verify_kernel(kernel)
     wanted = run(lambda x: ops.argsort(x, descending=True), x)[:count]
     np.testing.assert_array_equal(run_kernel(kernel, {"x": x})["out"], wanted)
+
+
+def test_rows_that_places_cannot_count_are_refused() -> None:
+    with pytest.raises(TypeRuleError, match=r"fewer than 2\*\*31 elements, not 2147483648"):
+        type_of(ops.sort, f32[2**31])
+    assert type_of(ops.argsort, f32[2**31 - 1]).shape == (2**31 - 1,)
