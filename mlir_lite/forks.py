@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 _PATIENCE = 1.0  # seconds that new work waits for a fork, which else might wait for ever
+_LONGEST = 60.0  # seconds that a fork waits: its thread may have what the others wait for
 
 
 class _Work:
@@ -40,8 +41,8 @@ class _Work:
         self._changed.acquire()
         self._forks += 1
         try:
-            while self._depths.keys() - {threading.get_ident()}:
-                self._changed.wait()
+            own = {threading.get_ident()}
+            self._changed.wait_for(lambda: not self._depths.keys() - own, _LONGEST)
         finally:
             self._forks -= 1
 

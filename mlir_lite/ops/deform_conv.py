@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from ..errors import check
 from ..ir import Operand, Value
-from ..sizes import product, static
+from ..sizes import static
 from .cast import cast
 from .conv import add_channels
 from .creation import iota
@@ -56,7 +57,7 @@ def deform_conv(
         per_axis(dilations, count),
     )
     out = static(tuple(window.count for window in windows))
-    taps = product(kernel)
+    taps = prod(kernel)
     parts, rest = divmod(static(moves.shape)[1], taps * count)
     fits = moves.shape == (batch, parts * taps * count, *out) and rest == 0
     check(
@@ -72,7 +73,7 @@ def deform_conv(
         wanted = (batch, parts * taps, *out)
         check(scale.shape == wanted, f"the mask is {scale.type}; expected the shape {wanted}")
         read = read * reshape(scale, (batch * parts, 1, taps, *out))
-    columns = reshape(read, (batch, groups, per_group * taps, product(out)))
+    columns = reshape(read, (batch, groups, per_group * taps, prod(out)))
     rows = reshape(filters, (groups, outputs // groups, per_group * taps))
     return add_channels(reshape(matmul(rows, columns), (batch, outputs, *out)), bias, "nchw")
 
