@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from ..errors import ParseError
+from ..errors import InputError, ParseError
 from ..ir import ConstantData, Function
 from ..ir.parser import parse_functions
 from ..ir.resource_file import constants_bytes, read_constants
@@ -44,14 +45,18 @@ def write_function(fn: Function, text: str, file: str) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that a reader sees all of it or nothing."""
+    """Write beside the target and rename, so that a reader sees all of it or nothing.
+
+    `InputError` names the target where that cannot be.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise InputError(f"cannot write '{path}': {error.strerror}") from None
 
 
 def emit(text: str, output: str | None) -> None:

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import Protocol
 
 from ..backends.cuda.timing import RUNS, set_count
-from ..errors import MissingExtraError, UnsupportedError, check, missing_extra
+from ..errors import MissingExtraError, UnsupportedError, check
 from ..ir import Function
 from ..types import Array
-from .torch_runner import Tensor, Torch, TorchCall, first_call, function_in_torch
+from .torch_runner import Tensor, Torch, TorchCall, first_call, function_in_torch, installed_torch
 
 _DEVICE = "cuda"
 
@@ -29,10 +29,7 @@ class Sampled(Protocol):
 
 def card_torch() -> Torch:
     """Torch that knows the card. `MissingExtraError` or `UnsupportedError` where there is none."""
-    try:
-        torch: Torch = import_module("torch")
-    except ImportError:
-        raise missing_extra("torch", "torch") from None
+    torch = installed_torch()
     known = torch.cuda.is_available()
     check(known, f"the torch that is here, {torch.__version__}, knows no card", UnsupportedError)
     return torch

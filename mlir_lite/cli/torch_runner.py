@@ -12,7 +12,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from ..errors import MlirLiteError, UnsupportedError
+from ..errors import MlirLiteError, UnsupportedError, missing_extra
 from ..exporters.torch import to_torch
 from ..ir import Function
 from ..types import Array
@@ -25,6 +25,14 @@ TorchCall: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 # Whether each compiles the function.
 TORCH_RUNTIMES = MappingProxyType({"torch": False, "torch-compile": True})
+
+
+def installed_torch() -> Torch:
+    """The package. `MissingExtraError` where there is none."""
+    try:
+        return import_module("torch")
+    except ImportError:
+        raise missing_extra("torch", "torch") from None
 
 
 def function_in_torch(name: str, fn: Function, device: str, precision: str) -> TorchCall:
@@ -64,8 +72,11 @@ def first_call(name: str, call: TorchCall, tensors: Sequence[Tensor]) -> tuple[T
 def torch_call(
     name: str, load: partial[Any], arrays: Sequence[Array], threads: int, precision: str
 ) -> Call:
-    """The call by torch on this machine's processors, of the function that `load` gives."""
-    torch: Torch = import_module("torch")
+    """The call by torch on this machine's processors, of the function that `load` gives.
+
+    `MissingExtraError` where there is no torch.
+    """
+    torch = installed_torch()
     torch.set_num_threads(threads)
     inductor: Torch = import_module("torch._inductor.config")
     inductor.compile_threads = 1  # no processes beside this one

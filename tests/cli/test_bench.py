@@ -25,7 +25,7 @@ from mlir_lite.cli.runners import (
     openvino_call,
     relative_error,
 )
-from mlir_lite.cli.torch_runner import first_call
+from mlir_lite.cli.torch_runner import first_call, torch_call
 from mlir_lite.errors import MissingExtraError, UnsupportedError
 from mlir_lite.types import Array
 
@@ -122,6 +122,12 @@ def test_torch_compile_gives_our_results(cli: Cli, product_onnx: Path) -> None:
     )  # fmt: skip
     (line,) = json.loads(done.out)["measured"]
     assert line["others"][0]["error"] < 1e-5  # sums of 64 terms in f32
+
+
+def test_where_there_is_no_torch_an_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mlir-lite\[torch\]'"):
+        torch_call("torch", partial(int), [], 1, "f32")
 
 
 def test_what_torch_has_nothing_for_is_told(cli: Cli, tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ def test_missing_file_is_an_error(cli: Cli, tmp_path: Path) -> None:
     assert done.err == f"mlir-lite: error: {tmp_path / 'none.mlir'}: No such file or directory\n"
 
 
+def test_a_file_that_cannot_be_written_is_named(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "f.mlir"
+    path.write_text("func @f(%x: tensor<2xf32>) -> tensor<2xf32> {\n  return %x\n}\n")
+    done = cli("opt", path, "-o", tmp_path / "none" / "out.mlir")
+    assert done.code == 1
+    target = tmp_path / "none" / "out.mlir"
+    assert done.err == f"mlir-lite: error: cannot write '{target}': No such file or directory\n"
+
+
 def test_parse_error_shows_the_place(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "bad.mlir"
     path.write_text("func @f(%x: tensor<2xf32>) -> tensor<2xf32> {\n  return %y\n}\n")
