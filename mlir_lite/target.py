@@ -58,6 +58,7 @@ class Target:
     parallel_cycles: int = 30_000  # of work below which threads cost more than they give
     threads: int = 1
     dot_instructions: frozenset[str] = frozenset()  # of `tile/instructions`
+    matrix_products: frozenset[str] = frozenset()  # of `tile/instructions/matrices`
     gpu: Gpu | None = None  # of a graphics card, whose other figures are for the whole of it
     tuning: Chooser = Tuning()  # answers that come before those of the cost model
 
@@ -65,6 +66,11 @@ class Target:
     def has_avx512(self) -> bool:
         """Whether vectors are those of AVX-512, with its masks."""
         return self.vector_bytes == 64
+
+    @property
+    def instructions(self) -> frozenset[str]:
+        """What its kernels may call of `tile/instructions`."""
+        return self.dot_instructions | self.matrix_products
 
     def lanes(self, dtype: DType) -> int:
         """Elements of this type in one vector register."""
@@ -78,6 +84,7 @@ _NAMED = {
         "sapphirerapids",
         l2_bytes=2 << 20,
         dot_instructions=frozenset({"vpdpbusd", "vpdpbf16ps"}),
+        matrix_products=frozenset({"tdpbusd", "tdpbf16ps"}),
     ),
     "haswell": Target("cpu:haswell", "haswell", 32, 16, peak_flops=100e9, l2_bytes=256 << 10),
     "x86-64": Target("cpu:x86-64", "x86-64", 16, 16, has_fma=False, peak_flops=25e9),

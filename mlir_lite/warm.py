@@ -90,7 +90,11 @@ def entry_name(fn: Function, target: Target, machine: Machine, options: Sequence
     """The name of the file that has what compiling `fn` gives."""
     digest = hashlib.sha256()
     # A set has another order in each process.
-    figures = replace(target, dot_instructions=frozenset()), sorted(target.dot_instructions)
+    none: frozenset[str] = frozenset()
+    figures = (
+        replace(target, dot_instructions=none, matrix_products=none),
+        sorted(target.instructions),
+    )
     parts = (_FORMAT, _package(), llvm_version(), machine, *figures, *options)
     for part in (*map(repr, parts), print_function(fn, locations=True)):
         digest.update(part.encode())

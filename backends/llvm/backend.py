@@ -127,7 +127,7 @@ class CpuBackend:
         return emit_program(
             program,
             self.target,
-            instructions=self.target.dot_instructions,
+            instructions=self.target.instructions,
             counter=self.machine.counter if timed else None,
         )
 

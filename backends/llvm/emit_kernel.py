@@ -20,6 +20,7 @@ from .blas_threads import ENTER, LEAVE
 from .emit_calls import Callees
 from .emit_expr import Evaluator
 from .emit_frame import Frame
+from .emit_matrices import FEATURES, Matrices, in_memory
 from .emit_parts import Part, Places, lanes_of_units, local_bytes, parts_of, places_of
 from .emit_private import check_sums, privatise
 from .emit_registers import Registers
@@ -99,6 +100,8 @@ def emit_kernel(
     `instructions` what the machine has of `tile/instructions`.
     """
     kernel = privatise(kernel)
+    if not FEATURES.keys() & instructions:
+        kernel = in_memory(kernel)
     check_sums(kernel)
     callees = Callees(kernel)
     kernel = replace(kernel, locals=kernel.locals + callees.locals())
@@ -144,10 +147,12 @@ class _Job:
     def function(self, part: Part, name: str, out: ScopedText) -> str:
         """The function that does the work of a stage."""
         statements = self._statements(part, out)
+        statements.matrices.begin(out)
         if part.loop is None:
             statements.block(part.body)
         else:
             _share(part, statements)
+        statements.matrices.end(out)
         # Nontemporal stores are seen in order only from a fence on.
         fence = ["fence seq_cst"] * statements.evaluator.memory.past_caches
         body = [*out.finished(), *fence, "ret void"]
@@ -174,7 +179,10 @@ class _Job:
         units = lanes_of_units(self.kernel, part)
         registers = Registers(out, scalars, self.kernel.buffers, units)
         evaluator = Evaluator(frame, registers, self.aliased)
-        return Statements(frame, registers, evaluator, self.callees, self.instructions)
+        matrices = Matrices.of(self.kernel, part.buffers)
+        return Statements(
+            frame, registers, evaluator, self.callees, self.instructions, matrices
+        )
 
     def _place_locals(self, used: frozenset[str], frame: Frame) -> None:
         places = self.places

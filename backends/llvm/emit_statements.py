@@ -33,6 +33,7 @@ from .emit_expr import Evaluator
 from .emit_extern import emit_extern
 from .emit_frame import Binding, Frame, VectorAxis
 from .emit_instructions import REQUESTS, RULES, emit_dot, emit_prefetch
+from .emit_matrices import ON_MATRICES, Matrices
 from .emit_registers import Registers
 from .emit_text import ScopedText, Value
 from .emit_writes import Writes
@@ -48,7 +49,8 @@ class Statements:
     registers: Registers
     evaluator: Evaluator
     callees: Callees
-    instructions: frozenset[str] = frozenset()  # of those in `RULES`, what the machine has
+    instructions: frozenset[str] = frozenset()  # what the machine has
+    matrices: Matrices = Matrices({}, ())  # in its registers; others are in memory
 
     @property
     def out(self) -> ScopedText:
@@ -109,6 +111,9 @@ class Statements:
             return
         if callee.name in REQUESTS:
             emit_prefetch(callee, self.evaluator)
+            return
+        if callee.name in ON_MATRICES and self.matrices.shapes:
+            self.matrices.emit(callee, self.evaluator)
             return
         native = callee.name in self.instructions
         if not (native and emit_dot(RULES[callee.name], callee, self.evaluator)):

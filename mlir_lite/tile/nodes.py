@@ -29,13 +29,16 @@ class Space(StrEnum):
     iteration (a thread's own scratch on a CPU, a block's shared memory on a GPU). REGISTER:
     registers of one thread; every index must be a constant after unrolling and vectorising.
     FRAGMENT: registers of all threads of a warp or a warpgroup; the last index but one is the lane
-    that has them. BARRIER: shared memory that counts arrivals, touched by instructions only.
+    that has them. MATRIX: registers of a core that hold a matrix each, the last two dimensions;
+    touched by instructions only, whole. BARRIER: shared memory that counts arrivals, touched by
+    instructions only.
     """
 
     GLOBAL = "global"
     SHARED = "shared"
     REGISTER = "register"
     FRAGMENT = "fragment"
+    MATRIX = "matrix"
     BARRIER = "barrier"
 
 
@@ -253,7 +256,7 @@ class Extern:
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A unit of work on buffers. `outputs` names the parameters it writes (the others are read
-    only); `locals` are its SHARED and REGISTER buffers, uninitialised at the start of the
+    only); `locals` are its buffers in other spaces, uninitialised at the start of the
     innermost parallel (or block, thread) iteration that uses them."""
 
     name: str

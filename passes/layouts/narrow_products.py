@@ -5,6 +5,7 @@ matmul x, %w  ->  dot_matmul pad(x), pack_dots(%w);   conv x, %w  ->  dot_conv p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from ...ir import Constant, Value, rewrite
@@ -21,6 +22,12 @@ from ...sizes import static
 from ...target import Target
 from ...tile.instructions.table import dot_instruction
 from ...types import DType
+from ..schedule.cost.matrix_tiles import (
+    MatrixSizes,
+    matrix_panel,
+    padded_depth,
+    uses_matrices,
+)
 from ..schedule.cost.model import panel_width
 from ..schedule.cost.register_tiles import ProductSizes
 from ..schedule.cost.windows import worth_reading_first
@@ -64,10 +71,14 @@ def matmul_by_dots(lhs: Value, rhs: Value, wide: DType, target: Target) -> Value
     rows = prod(lhs.type.static_shape[len(batch) : -1])
     if not rows or not columns:
         return None
-    blocks = -(-depth // together)
-    sizes = ProductSizes(rows, blocks, columns, wide, prod(batch), narrow=rhs.dtype)
+    needed = -(-depth // together)
+    sizes = ProductSizes(rows, needed, columns, wide, prod(batch), narrow=rhs.dtype)
+    blocks = _terms(sizes, needed, target)
+    sizes = replace(sizes, depth=blocks)
     x = pad(lhs, [*((0, 0),) * (lhs.rank - 1), (0, blocks * together - depth)])
-    packed = pack_dots(rhs, panel_width(sizes, target), together)
+    more = (0, (blocks - needed) * together)
+    filled = pad(rhs, [*((0, 0),) * (rhs.rank - 2), more, (0, 0)])
+    packed = pack_dots(filled, _panel(sizes, blocks, target), together)
     return dot_matmul(x, packed, columns)
 
 
@@ -82,18 +93,36 @@ def conv_by_dots(
     if not x.type.is_static or not x.type.elements:
         return None
     _, inner, *kernel = weight.type.static_shape
-    by_channels = prod(kernel) * -(-inner // together)
-    by_taps = inner * prod(kernel[:-1]) * -(-kernel[-1] // together)
+    along = static(conv.infer().shape)[-3] if len(kernel) > 1 else 1
+    pairs, taps = -(-inner // together), -(-kernel[-1] // together)
+    by_channels, by_taps = prod(kernel) * pairs, inner * prod(kernel[:-1]) * taps
     first = _lying_first(x, target)
     if first is not None and conv.dilations[-1] == 1 and by_taps <= by_channels:
         sizes = _sizes(conv, by_taps, wide, weight)
-        packed = pack_dot_filters(_rows_last(weight), panel_width(sizes, target), together)
+        packed = pack_dot_filters(_rows_last(weight), _panel(sizes, taps, target, along), together)
         padded = _padded_rows(conv, first, sizes.rows, together)
         return dot_conv(padded, packed, sizes.columns, conv.strides, conv.dilations, "nchw")
-    sizes = _sizes(conv, by_channels, wide, weight)
-    padded = _padded(x, [(0, 0), *conv.padding, (0, -inner % together)])
-    packed = pack_dot_filters(weight, panel_width(sizes, target), together)
+    terms = _terms(_sizes(conv, by_channels, wide, weight), pairs, target)
+    sizes = _sizes(conv, prod(kernel) * terms, wide, weight)
+    padded = _padded(x, [(0, 0), *conv.padding, (0, terms * together - inner)])
+    more = (0, (terms - pairs) * together)
+    filled = pad(weight, [(0, 0), more, *((0, 0),) * len(kernel)])
+    packed = pack_dot_filters(filled, _panel(sizes, terms, target, along), together)
     return dot_conv(padded, packed, sizes.columns, conv.strides, conv.dilations)
+
+
+def _terms(sizes: ProductSizes, terms: int, target: Target) -> int:
+    """How many elements of sums lie side by side: where they are multiplied in matrix registers, a
+    few more than needed, so that equal steps divide them."""
+    return padded_depth(terms) if uses_matrices(sizes, target) else terms
+
+
+def _panel(sizes: ProductSizes, terms: int, target: Target, along: int = 1) -> int:
+    """Columns of the panels of a product, of whose sums so many terms lie side by side, and windows
+    follow one another."""
+    if uses_matrices(sizes, target):
+        return matrix_panel(MatrixSizes(sizes, terms, along), target)
+    return panel_width(sizes, target)
 
 
 def _rows_last(weight: Value) -> Value:

@@ -40,6 +40,7 @@ _OWNERS: Mapping[Space, tuple[Kind, ...]] = {
     Space.SHARED: (Kind.PARALLEL, Kind.BLOCK),
     Space.REGISTER: PARALLEL_KINDS,
     Space.FRAGMENT: (Kind.PARALLEL, Kind.BLOCK, Kind.WARP, Kind.WARPGROUP),
+    Space.MATRIX: PARALLEL_KINDS,
     Space.BARRIER: (Kind.PARALLEL, Kind.BLOCK),
     Space.GLOBAL: (),
 }

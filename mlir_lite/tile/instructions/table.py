@@ -17,6 +17,7 @@ from ..nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 from .barriers import barrier_procs
 from .bulk import bulk_procs
 from .copies import bytes_of, copies, wide_accesses
+from .matrices import matrix_procs
 from .warpgroups import product_procs, register_procs, settled_proc
 from .warps import warp_procs
 
@@ -104,6 +105,10 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             "the same left two for all lanes.",
         ),
         *map(_prefetch, DTYPES.values()),
+        *(
+            Instruction(proc, (output,), "AMX: matrices in registers of a core.")
+            for proc, output in matrix_procs()
+        ),
         *(
             Instruction(
                 copy,

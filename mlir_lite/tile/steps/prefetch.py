@@ -226,9 +226,12 @@ class _Prefetch:
         """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
         axes = {loop.axis for loop in (first, *_loops((first,)))}
         start = {axis: index(0) for axis in axes}
-        for load in loads_within(body):
-            if load.buffer == self.buffer:
-                places = (substitute_vars(part, start) for part in load.indices)
+        calls = (stmt for stmt in walk(body) if isinstance(stmt, Call))
+        windows = ((part.buffer, part.offsets) for call in calls for part in call.windows)
+        loads = ((load.buffer, load.indices) for load in loads_within(body))
+        for buffer, indices in (*loads, *windows):
+            if buffer == self.buffer:
+                places = (substitute_vars(part, start) for part in indices)
                 return tuple(simplify(part, {}) for part in places)
         return None
 

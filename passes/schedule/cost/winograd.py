@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ....target import Target
-from ....types import f32
+from ....types import bf16, f32
 from .conv_sizes import TAPS, ConvSizes
+from .matrix_tiles import MatrixSizes, matrix_cycles, uses_matrices
 from .model import ROW_CHUNKS, cache_cycles, decide, memory_cycles, near_cycles
 from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
 
@@ -48,7 +49,20 @@ def narrow_cycles(sizes: ConvSizes, together: int, target: Target) -> Mapping[st
     `together`."""
     few = replace(sizes, inner=-(-sizes.inner // together))
     winograd = _cycles_stage_by_stage(sizes, NARROW_TILE, target, together)
-    return {"direct": direct_cycles(few, target), f"winograd{NARROW_TILE}": winograd}
+    direct = _matrix_cycles(few, target) or direct_cycles(few, target)
+    return {"direct": direct, f"winograd{NARROW_TILE}": winograd}
+
+
+def _matrix_cycles(sizes: ConvSizes, target: Target) -> float | None:
+    """Cycles of a convolution in matrix registers, where the target has them; `sizes.inner` counts
+    elements of 32 bits."""
+    depth, windows = TAPS * sizes.inner, sizes.batch * sizes.height
+    problem = ProductSizes(sizes.width, depth, sizes.outer, f32, windows=windows, narrow=bf16)
+    if not uses_matrices(problem, target):
+        return None
+    along = MatrixSizes(problem, sizes.inner, sizes.height)
+    work = min(matrix_cycles(along, target).values())
+    return max(work, memory_cycles(depth * sizes.outer * f32.bytes, target))
 
 
 def direct_cycles(sizes: ConvSizes, target: Target) -> float:

@@ -19,11 +19,15 @@ from ....tile.steps.tensorise import tensorise
 from ..analysis import Nest, Product
 from ..loops import schedule_reduction
 from .gemm import schedule_product
+from .matrices import as_matrices, schedule_matrices
 
 
 def schedule_dots(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
     """Tile a product whose innermost loop an instruction does, and leave that loop innermost; plain
     widening arithmetic where the target lacks it, or the columns do not come in whole vectors."""
+    matrices = as_matrices(kernel, nest, product, target)
+    if matrices is not None:
+        return schedule_matrices(kernel, nest, matrices, target)
     whole = (product.panel or 0) % target.lanes(product.total) == 0
     if product.dots is None or product.dots.name not in target.dot_instructions or not whole:
         return schedule_reduction(kernel, nest, target)

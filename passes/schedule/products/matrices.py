@@ -1,0 +1,399 @@
+"""Products of narrow numbers in matrix registers, Intel's AMX:
+
+    parallel n.o: for m.o:
+      acc = 0
+      for k: {call @tile_load_bf16(a, x[m, k]);  call @tile_panel_bf16(b, w[k, n]);
+              call @tdpbf16ps(acc, a, b)}
+      call @tile_store_f32(sums, acc)
+      for m.i: vector n.i: y[m, n] = f(sums[m.i, n.i])
+
+A panel of the right operand stays in the nearest caches while the rows stream by. The last block of
+rows begins so early that it is whole; those of its rows that are stored already are left out. What
+follows the sums reads them from scratch memory, where instructions put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Self
+
+from ....expr import Const, Expr, Load, affine, apply, index, substitute_vars, vars_of
+from ....target import Target
+from ....tile.instructions.matrices import COLUMNS, PRODUCTS, REGISTERS, MatrixProduct
+from ....tile.nodes import (
+    Accumulate,
+    Block,
+    Buffer,
+    Call,
+    If,
+    Kernel,
+    Kind,
+    Let,
+    Loop,
+    Space,
+    Stmt,
+    Store,
+    Window,
+)
+from ....tile.steps.loops import mark
+from ....tile.steps.pieces import flatten
+from ....tile.steps.prefetch import prefetch_next
+from ....tile.traverse import rewrite_block, substitute_block
+from ....tile.tree import (
+    Names,
+    base,
+    chain,
+    extent_of,
+    loops_over,
+    rewrite_loops,
+    tidy,
+    var,
+)
+from ....tile.tree import nest as in_loops
+from ..analysis import Nest, Product
+from ..cost.matrix_tiles import MatrixSizes, MatrixTile, matrix_cycles, matrix_tile
+from ..cost.model import worth_sharing
+from .gemm import product_sizes
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the rows of the left operand lie: `apart` of its elements in one dimension from one to
+    the next, a dimension of their own or, of `runs`, that of the terms."""
+
+    apart: int
+    runs: bool
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """A product whose operands lie as the instructions take them."""
+
+    made: MatrixProduct
+    product: Product
+    rows: Rows
+    tile: MatrixTile
+    along: str  # the axis that a tile's registers of rows go along, in whole rows or in windows
+    total: str  # the sum in the naive nest
+    loops: tuple[Loop, ...]  # around the terms of a sum, the innermost of which are multiplied
+    after: Block  # what is done with a sum
+
+    @property
+    def terms(self) -> Loop:
+        return self.loops[-2]
+
+
+def as_matrices(
+    kernel: Kernel, nest: Nest, product: Product, target: Target
+) -> Matrices | None:
+    """What the target's instructions on matrices do of a nest; None where they do not."""
+    made = PRODUCTS[product.dots.name] if product.dots else None
+    if made is None or made.name not in target.matrix_products or product.m is None:
+        return None
+    match nest.body:
+        case (Store(target=total, value=Const(value=0)), Loop() as loop, *after):
+            loops, body = chain(loop)
+        case _:
+            return None
+    rows = _rows(kernel, product, made)
+    plain = all(isinstance(stmt, Store) for stmt in after)
+    terms = [entry.axis for entry in loops] == [*product.reduction, product.together]
+    summed = isinstance(body[0], Accumulate) and len(body) == 1
+    if rows is None or not (plain and terms and summed and _is_panel(kernel, product, made)):
+        return None
+    windows = _windows(nest, product)
+    sizes = _sizes(kernel, nest, product, windows, loops[-2])
+    tile = matrix_tile(sizes, target)
+    registers = [local for local in kernel.locals if local.space is Space.MATRIX]
+    registers += [entry for entry in _registers(made, tile) if not _same(entry, kernel)]
+    if sum(prod(entry.shape[:-2]) for entry in registers) > REGISTERS:
+        return None  # other products of the kernel have some
+    along = windows.axis if tile.windows and windows else product.m
+    return Matrices(made, product, rows, tile, along, total.buffer, tuple(loops), tuple(after))
+
+
+def schedule_matrices(
+    kernel: Kernel, nest: Nest, matrices: Matrices, target: Target
+) -> Kernel:
+    """Tile a product for matrix registers, caches and threads."""
+    kept = tuple(local for local in kernel.locals if local.name != matrices.total)
+    writer = _Writer.of(replace(kernel, locals=kept), nest, matrices)
+    outermost = nest.loops[0].axis
+    written = rewrite_loops(kernel, (base(outermost),), lambda *_: writer.block())
+    added = tuple(local for local in writer.locals if local not in kept)
+    written = tidy(replace(written, locals=(*kept, *added)))
+    written = _prefetch(written, writer, target)
+    windows = _windows(nest, matrices.product)
+    sizes = _sizes(kernel, nest, matrices.product, windows, matrices.terms)
+    cycles = matrix_cycles(sizes, target)[matrices.tile]
+    if not nest.alone or not worth_sharing(sizes.product, cycles, target):
+        return written
+    axes = [loop.axis for loop in writer.around if loop.stop != index(1)]
+    if len(axes) > 1:
+        written = flatten(written, *axes[:2])
+        return mark(written, f"{axes[0]}.f", Kind.PARALLEL)
+    return mark(written, axes[0], Kind.PARALLEL) if axes else written
+
+
+def _prefetch(kernel: Kernel, writer: _Writer, target: Target) -> Kernel:
+    """Ask for the next panel while the last rows stream by this one, if both have room."""
+    product = writer.matrices.product
+    buffer, first = kernel.buffers[product.right.buffer], writer.matrices.loops[0].axis
+    panel = prod(buffer.shape[1:]) * buffer.dtype.bytes
+    if buffer not in kernel.params or 2 * panel > target.l2_bytes:
+        return kernel
+    rounds = [base(loop.axis) for loop in writer.around if loop.axis not in product.right_axes]
+    rounds.remove(f"{product.n}.o")
+    reduction = first if len(writer.matrices.loops) > 2 else f"{first}.o"
+    return prefetch_next(kernel, buffer.name, f"{product.n}.o", reduction, rounds)
+
+
+def _sizes(
+    kernel: Kernel, nest: Nest, product: Product, windows: Loop | None, terms: Loop
+) -> MatrixSizes:
+    """The problem; its right operand is in panels, be it one."""
+    width = kernel.buffers[product.right.buffer].shape[-2]
+    sizes = replace(product_sizes(kernel, nest, product), panel=width)
+    return MatrixSizes(sizes, extent_of(terms), extent_of(windows) if windows else 1)
+
+
+def _windows(nest: Nest, product: Product) -> Loop | None:
+    """The innermost loop over windows that meet the same right operand, if there is one."""
+    others = [
+        loop for loop in nest.loops if loop.axis not in product.right_axes | {product.m}
+    ]
+    return others[-1] if others else None
+
+
+def _rows(kernel: Kernel, product: Product, made: MatrixProduct) -> Rows | None:
+    """How the left operand's rows lie; None where an instruction cannot load them."""
+    assert product.m is not None
+    buffer, at = kernel.buffers[product.left.buffer], product.left.indices
+    terms, m = {product.reduction[-1]: made.together, product.together: 1}, product.m
+    if buffer.layout is not None or len(at) < 2:
+        return None
+    if any(vars_of(part) & {*terms, m} for part in at[:-2]):
+        return None
+    factors = [
+        {axis: _factor(part, axis) for axis in (*terms, m)} for part in at[-2:]
+    ]
+    row, last = factors
+    if {axis: last[axis] for axis in terms} != terms or any(row[axis] for axis in terms):
+        return None
+    apart, within = row[m], last[m]
+    if apart is None or within is None or bool(apart) is bool(within):
+        return None
+    return Rows(apart or within, runs=not apart)
+
+
+def _is_panel(kernel: Kernel, product: Product, made: MatrixProduct) -> bool:
+    """Whether the right operand ends in terms, a panel's columns, and neighbours."""
+    buffer, at = kernel.buffers[product.right.buffer], product.right.indices
+    if buffer.layout is not None or len(at) < 3:
+        return False
+    width, together = buffer.shape[-2:]
+    inside: Expr = var(product.n)  # of the only panel
+    if product.panel is not None:
+        inside = apply("mod", inside, index(product.panel))
+    place = (var(product.reduction[-1]), inside, var(product.together))
+    whole = together == made.together and width % COLUMNS == 0
+    return whole and at[-3:] == place and product.panel in (None, width)
+
+
+def _registers(made: MatrixProduct, tile: MatrixTile) -> tuple[Buffer, ...]:
+    """Those of the sums, of rows and of columns."""
+    wide, high = tile.depth * made.together, tile.height
+    sums = (tile.rows, tile.columns, high, COLUMNS)
+    return (
+        Buffer("acc", made.total, sums, Space.MATRIX),
+        Buffer("left", made.left, (tile.rows, high, wide), Space.MATRIX),
+        Buffer("right", made.right, (tile.depth, COLUMNS * made.together), Space.MATRIX),
+    )
+
+
+def _same(wanted: Buffer, kernel: Kernel) -> Buffer | None:
+    """Registers of another product of a kernel, which needs them no more, with this shape."""
+    found = (local for local in kernel.locals if replace(local, name=wanted.name) == wanted)
+    return next(found, None)
+
+
+def _factor(expr: Expr, axis: str) -> int | None:
+    found = affine(expr, axis)
+    return None if found is None else found[0]
+
+
+@dataclass
+class _Writer:
+    """The work of writing a product in matrices."""
+
+    matrices: Matrices
+    columns: int  # of the result
+    extent: int  # of the axis that registers of rows go along
+    around: list[Loop]
+    names: Names
+    acc: Buffer
+    left: Buffer
+    right: Buffer
+    sums: Buffer
+
+    @classmethod
+    def of(cls, kernel: Kernel, nest: Nest, matrices: Matrices) -> Self:
+        made, tile, product = matrices.made, matrices.tile, matrices.product
+        names = Names(kernel)
+        height, width = tile.shape
+        m, n, along = product.m or "", product.n, matrices.along
+        block = tile.rows if tile.windows else height
+        counts = {n: -(-nest.extent(n) // width), along: -(-nest.extent(along) // block)}
+        order = [
+            *(loop for loop in nest.loops if loop.axis in product.right_axes - {n}),
+            *(loop for loop in nest.loops if loop.axis == n),
+            *(loop for loop in nest.loops if loop.axis not in product.right_axes | {m}),
+            *(loop for loop in nest.loops if loop.axis == m and m == along),
+        ]
+        around = [
+            replace(loop, axis=f"{loop.axis}.o", stop=index(counts[loop.axis]))
+            if loop.axis in counts
+            else loop
+            for loop in order
+        ]
+        acc, left, right = (
+            _same(entry, kernel) or replace(entry, name=names.fresh(entry.name))
+            for entry in _registers(made, tile)
+        )
+        sums = Buffer(names.fresh("sums"), made.total, (height, width), Space.SHARED)
+        extents = nest.extent(n), nest.extent(along)
+        return cls(matrices, *extents, around, names, acc, left, right, sums)
+
+    @property
+    def locals(self) -> tuple[Buffer, ...]:
+        return self.acc, self.left, self.right, self.sums
+
+    @property
+    def size(self) -> int:
+        """How far a tile goes along its axis."""
+        tile = self.matrices.tile
+        return tile.rows if tile.windows else tile.shape[0]
+
+    def block(self) -> Block:
+        """The nest that takes the place of the naive one."""
+        along = self.matrices.along
+        begin: Expr = var(f"{along}.o") * self.size
+        named: Block = ()
+        if self.extent % self.size:
+            first = Let(f"{along}.first", apply("min", begin, index(self.extent - self.size)))
+            named, begin = (first,), var(first.name)
+        body = (*named, *self._begun(), *self._summed(begin), *self._stored(), *self._after(begin))
+        return in_loops(self.around, body)
+
+    def _place(self, begin: Expr, register: Expr, row: Expr) -> dict[str, Expr]:
+        """Where a row of a register is, by the axes of the nest."""
+        tile, m = self.matrices.tile, self.matrices.product.m or ""
+        if tile.windows:
+            return {self.matrices.along: begin + register, m: row}
+        return {m: begin + register * tile.height + row}
+
+    def _begun(self) -> Block:
+        return self._each("z", lambda i, j: self._call(self.matrices.made.zero, self._sum(i, j)))
+
+    def _stored(self) -> Block:
+        height = self.matrices.tile.height
+
+        def store(i: Expr, j: Expr) -> Call:
+            place = Window(self.sums.name, (i * height, j * COLUMNS))
+            return self._call(self.matrices.made.store, place, self._sum(i, j))
+
+        return self._each("s", store)
+
+    def _summed(self, begin: Expr) -> Block:
+        """The steps of the sums; each register of columns meets all rows while it is there."""
+        made, tile, product = self.matrices.made, self.matrices.tile, self.matrices.product
+        step = self.names.fresh(f"{self.matrices.terms.axis}.o", "$")
+        i, row, j = (self.names.fresh(name, "$") for name in ("i", "row", "j"))
+        zero = index(0)
+        at: dict[str, Expr] = {
+            **self._place(begin, var(i), zero),
+            product.n: self._column(var(j)),
+            self.matrices.terms.axis: var(step) * tile.depth,
+            product.together: zero,
+        }
+        rows = self.matrices.rows
+        load_left = self._call(
+            made.load_runs if rows.runs else made.load_left,
+            Window(self.left.name, (var(i), zero, zero)),
+            _window(product.left, at),
+            scalars=(tile.height, tile.depth * made.together, rows.apart),
+        )
+        load_right = self._call(
+            made.load_right,
+            Window(self.right.name, (zero, zero)),
+            _window(product.right, at),
+            scalars=(tile.depth,),
+        )
+        multiply = self._call(
+            made.name,
+            self._sum(var(row), var(j)),
+            Window(self.left.name, (var(row), zero, zero)),
+            Window(self.right.name, (zero, zero)),
+            scalars=(tile.height, tile.depth),
+        )
+        columns = (load_right, *_unrolled(row, tile.rows, multiply))
+        body = (*_unrolled(i, tile.rows, load_left), *_unrolled(j, tile.columns, *columns))
+        *outer, terms, _ = self.matrices.loops
+        count = extent_of(terms) // tile.depth
+        return in_loops([*outer, Loop(step, index(0), index(count), ())], body)
+
+    def _after(self, begin: Expr) -> Block:
+        """What follows the sums, for the rows, or the windows, that no other block has."""
+        product, tile = self.matrices.product, self.matrices.tile
+        m, n, along = product.m or "", product.n, self.matrices.along
+        row, lane, window = (self.names.fresh(f"{axis}.i", "$") for axis in (m, n, along))
+        vectors = self.names.fresh(f"{n}.v", "$")
+        column = var(vectors) * COLUMNS + var(lane)
+        register, at_row = (var(window), var(row)) if tile.windows else (index(0), var(row))
+        at = self._place(begin, register, at_row) | {n: self._column(var(vectors)) + var(lane)}
+        place = (register * tile.height + at_row, column)
+        read = Load(self.sums.dtype, self.sums.name, place)
+
+        def staged(node: Expr) -> Expr | None:
+            is_sum = isinstance(node, Load) and node.buffer == self.matrices.total
+            return read if is_sum else None
+
+        body = rewrite_block(substitute_block(self.matrices.after, at), staged)
+        if self.columns % tile.shape[1]:
+            body = (If(at[n] < self.columns, body),)
+        body = loops_over(((lane, COLUMNS),), body, Kind.VECTOR)
+        body = _unrolled(vectors, tile.columns, *body)
+        whole = self.extent % self.size == 0
+        done = index(0) if whole else var(f"{along}.o") * self.size - begin
+        if not tile.windows:
+            return (Loop(row, done, index(self.size), body),)
+        return (Loop(window, done, index(self.size), loops_over(((row, tile.height),), body)),)
+
+    def _column(self, vector: Expr) -> Expr:
+        """The first column of a register."""
+        width = self.matrices.tile.shape[1]
+        return var(f"{self.matrices.product.n}.o") * width + vector * COLUMNS
+
+    def _sum(self, i: Expr, j: Expr) -> Window:
+        return Window(self.acc.name, (i, j, index(0), index(0)))
+
+    def _call(self, name: str, *windows: Window, scalars: tuple[int, ...] = ()) -> Call:
+        given = scalars or (self.matrices.tile.height,)
+        return Call(name, windows, tuple(map(index, given)))
+
+    def _each(self, mark: str, call: Callable[[Expr, Expr], Call]) -> Block:
+        """A call for each register of sums."""
+        tile = self.matrices.tile
+        i, j = (self.names.fresh(f"{name}.{mark}", "$") for name in "ij")
+        return _unrolled(i, tile.rows, *_unrolled(j, tile.columns, call(var(i), var(j))))
+
+
+def _unrolled(axis: str, count: int, *body: Stmt) -> Block:
+    return loops_over(((axis, count),), body, Kind.UNROLL)
+
+
+def _window(load: Load, at: Mapping[str, Expr]) -> Window:
+    """Where a load is with its axes there."""
+    return Window(load.buffer, tuple(substitute_vars(part, at) for part in load.indices))
