@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from ...target import Target
 from .emit_instructions import native_instructions
+from .emit_matrices import matrix_products
 from .machine import Machine
 
 _KIB, _MIB = 1 << 10, 1 << 20
@@ -83,7 +84,12 @@ def host_figures(machine: Machine, caches: Path = _SYSTEM) -> Target:
     # A guest may see less of a processor than it has.
     target = known if known.vector_bytes == usual.vector_bytes else usual
     instructions = native_instructions(machine) if target.has_avx512 else target.dot_instructions
-    named = replace(target, cpu=machine.cpu, dot_instructions=instructions)
+    matrices = matrix_products(machine)
+    if target is _SAPPHIRE_RAPIDS and not matrices:
+        instructions -= {"vpdpbf16ps"}  # takes longer than the FMAs that it stands for
+    named = replace(
+        target, cpu=machine.cpu, dot_instructions=instructions, matrix_products=matrices
+    )
     return _with_caches(named, cache_sizes(caches))
 
 
