@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...types import DType, bf16, bool_, f32, f64, i8, i32
+from .avx512_text import has_halves, normal_halves
 from .emit_text import ScopedText, Value, literal, memory_type, register_type, suffix
 from .text_builder import splat, vector_type
 from .vector_text import Ints, Mask, Shape, Vec
@@ -107,7 +108,7 @@ def round_to(out: ScopedText, value: Value, dtype: DType, *, native_half: bool) 
     if dtype != bf16:
         rounded = _round_f16(x)
     else:
-        rounded = _round_halves(x) if x.shape.has_halves else _round_bits(x, 16)
+        rounded = _round_halves(x) if has_halves(x.shape) else _round_bits(x, 16)
     return Value(rounded.name, dtype, lanes)
 
 
@@ -116,7 +117,7 @@ def _round_halves(x: Vec) -> Vec:
     that makes them as large as normal ones, and lose it again."""
     lowest, lanes = 0x0080_0000, vector_type("i16", x.shape.width)
     small = (x.bits() & 0x7F80_0000).equals(0)
-    halves = small.select((x.bits() | lowest).as_float(), x).normal_halves()
+    halves = normal_halves(small.select((x.bits() | lowest).as_float(), x))
     out, least = x.shape.out, splat(str(lowest >> 16), "i16", x.shape.width)
     lowered = out.define(f"sub {lanes} {halves}, {least}")
     chosen = f"{lanes} {lowered}, {lanes} {halves}"
@@ -134,9 +135,9 @@ def _widened_halves(x: Vec, halves: str) -> Vec:
 def round_flushed(out: ScopedText, value: Value) -> Value | None:
     """An f32 rounded to bf16, subnormal numbers to zero, in one instruction; None without it."""
     x = Vec(Shape(out, "f32", value.lanes), value.name)
-    if not x.shape.has_halves:
+    if not has_halves(x.shape):
         return None
-    return Value(_widened_halves(x, x.normal_halves()).name, bf16, value.lanes)
+    return Value(_widened_halves(x, normal_halves(x)).name, bf16, value.lanes)
 
 
 def _round_bits(x: Vec, dropped: int) -> Vec:

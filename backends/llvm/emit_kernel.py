@@ -114,7 +114,7 @@ def emit_kernel(
     for number, part in enumerate(parts):
         name = kernel.name if len(parts) == 1 else f"{kernel.name}.{number}"
         halves = "vpdpbf16ps" in instructions  # these come together
-        out = ScopedText(fma=target.has_fma, scale=target.has_avx512, halves=halves)
+        out = ScopedText(fma=target.has_fma, avx512=target.has_avx512, halves=halves)
         texts += [job.function(part, name, out), job.task(name)]
         declarations |= out.declarations
         if places.thread_bytes:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 
-from .math_constants import LN2, LOG2_E, exponent_parts
+from .avx512_text import fraction, has_avx512, has_tables, looked_up, scaled
+from .math_constants import LN2, LOG2_E, TANH_IS_ONE, exponent_parts
+from .math_pieces import LOWEST_PIECE, PIECES
 from .math_tables import POLYNOMIALS
 from .vector_text import Vec
 
@@ -22,7 +24,6 @@ EXP2_RANGE = {
     "f32": (127.99999237060547, -151.0, -125.0),
     "f64": (1023.9999999999999, -1076.0, -1021.0),
 }
-TANH_IS_ONE = {"f32": 9.5, "f64": 20.0}
 EXPM1_IS_MINUS_ONE = {"f32": -20.0, "f64": -40.0}
 SINH_IS_INFINITE = {"f32": 89.5, "f64": 710.6}
 RESCUE = 64  # a power of two that lifts every subnormal result into the normal range
@@ -64,8 +65,8 @@ def exp_nonpositive(x: Vec) -> Vec:
     _, lowest, subnormal = EXP_RANGE[x.shape.dtype]
     x = x.at_least(lowest)
     shifted, r = reduce_by_ln2(x)
-    if x.shape.has_scale:
-        return exp_polynomial(r).scaled(shifted - rounding_shift(x))
+    if has_avx512(x.shape):
+        return scaled(exp_polynomial(r), shifted - rounding_shift(x))
     small = x < subnormal
     power = power_of_two(small.select(shifted + float(RESCUE), shifted))
     result = exp_polynomial(r) * power
@@ -80,8 +81,8 @@ def _scaled(significand: Vec, shifted: Vec, x: Vec, limits: tuple[float, float, 
     """
     highest, lowest, subnormal = limits
     shape = x.shape
-    if shape.has_scale:
-        return significand.scaled(shifted - rounding_shift(x))
+    if has_avx512(shape):
+        return scaled(significand, shifted - rounding_shift(x))
     small = x < subnormal
     shifted = small.select(shifted + float(RESCUE), shifted)
     result = (significand.bits() + (shifted.bits() << shape.mantissa_bits)).as_float()
@@ -97,7 +98,7 @@ def _reducible(x: Vec, limits: tuple[float, float, float]) -> Vec:
     """
     highest, lowest, _ = limits
     x = x.at_least(lowest)
-    return x.at_most(highest + 1.0) if x.shape.has_scale else x
+    return x.at_most(highest + 1.0) if has_avx512(x.shape) else x
 
 
 def exp(x: Vec) -> Vec:
@@ -108,7 +109,7 @@ def exp(x: Vec) -> Vec:
 
 
 def exp2(x: Vec) -> Vec:
-    if x.shape.has_scale:
+    if has_avx512(x.shape):
         return _exp2_by_scaling(x)
     limits = EXP2_RANGE[x.shape.dtype]
     x = x.at_least(limits[1])
@@ -118,7 +119,7 @@ def exp2(x: Vec) -> Vec:
 
 def exp2_bounded(x: Vec) -> Vec:
     """2**x for arguments known to be far from overflow and underflow; of NaN: anything."""
-    if x.shape.has_scale:
+    if has_avx512(x.shape):
         return _exp2_by_scaling(x)
     shifted, significand = _reduce_by_one(x)
     return (significand.bits() + (shifted.bits() << x.shape.mantissa_bits)).as_float()
@@ -126,8 +127,8 @@ def exp2_bounded(x: Vec) -> Vec:
 
 def _exp2_by_scaling(x: Vec) -> Vec:
     """2**x by two instructions that take infinities and NaN as they come."""
-    r = x.fraction()
-    return _exp2_polynomial(r).scaled(x - r)
+    r = fraction(x)
+    return scaled(_exp2_polynomial(r), x - r)
 
 
 def _reduce_by_one(x: Vec) -> tuple[Vec, Vec]:
@@ -161,12 +162,26 @@ def sigmoid(x: Vec) -> Vec:
 
 def tanh(x: Vec) -> Vec:
     """A polynomial below 0.625, above it 1 - 2/(exp(2|x|) + 1)."""
+    if has_tables(x.shape):
+        return _tanh_in_pieces(x)
     magnitude = x.fabs().at_most(TANH_IS_ONE[x.shape.dtype])
     square = magnitude * magnitude
     tail = square.polynomial(POLYNOMIALS["tanh"][x.shape.dtype])
     near = (magnitude * square).fma(tail, magnitude)
     far = 1.0 - 2.0 / (exp_bounded(magnitude + magnitude) + 1.0)
     return (magnitude < 0.625).select(near, far).copysign(x)
+
+
+def _tanh_in_pieces(x: Vec) -> Vec:
+    """One polynomial, its coefficients those of the piece that |x| is in.
+
+    A power of two has two pieces: the exponent and the bit below it are the piece's number.
+    """
+    magnitude = x.fabs().at_most(TANH_IS_ONE["f32"])
+    piece = magnitude.at_least(LOWEST_PIECE).bits() >> (x.shape.mantissa_bits - 1)
+    middle, *coefficients = (looked_up(piece, table) for table in PIECES["tanh"])
+    offset = magnitude - middle
+    return offset.horner(coefficients).copysign(x)
 
 
 def _quarter_exp(magnitude: Vec) -> Vec:

@@ -14,12 +14,12 @@ class LlvmText:
     """The body of one LLVM function while it grows; names count up from `%t0`.
 
     `fma` says that the target has a fused multiply-add instruction; where it has none, `llvm.fma`
-    would become a call into libm. `scale` says that it multiplies a vector of 64 bytes by powers of
-    two in one instruction (AVX-512), `halves` that it rounds one to bf16 in one (AVX-512 BF16).
+    would become a call into libm. `avx512` says that it has AVX-512's instructions for vectors of
+    64 bytes, `halves` that it rounds one to bf16 in one instruction (AVX-512 BF16).
     """
 
     fma: bool = True
-    scale: bool = False
+    avx512: bool = False
     halves: bool = False
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)

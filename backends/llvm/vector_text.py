@@ -13,9 +13,6 @@ from dataclasses import dataclass
 
 from .text_builder import FloatType, LlvmText, constant, element_type, splat, vector_type
 
-WIDE_BITS = 512  # of vectors that AVX-512 multiplies by powers of two, and rounds to bf16
-CURRENT_ROUNDING = 4  # as everywhere else
-WHOLE_NEAREST = 0  # what `vreduceps` takes away: the nearest whole number
 HORNER_LENGTH = 8  # measured: with more coefficients latency costs more than a multiplication
 
 
@@ -58,16 +55,6 @@ class Shape:
     def suffix(self) -> str:
         """The mangled type in an intrinsic's name: `f32`, `v16f32`."""
         return self.dtype if self.width == 1 else f"v{self.width}{self.dtype}"
-
-    @property
-    def has_scale(self) -> bool:
-        """Whether the target has `Vec.scaled` and `Vec.fraction` for these vectors."""
-        return self.out.scale and self.width * self.total_bits == WIDE_BITS
-
-    @property
-    def has_halves(self) -> bool:
-        """Whether the target has `Vec.normal_halves` for these vectors."""
-        return self.out.halves and self.dtype == "f32" and self.width * 32 == WIDE_BITS
 
     def literal(self, value: float) -> Vec:
         return Vec(self, constant(value, self.dtype, self.width))
@@ -117,36 +104,6 @@ class Vec:
         if not self.shape.out.fma:
             return self * factor + addend
         return self.shape.call("fma", [self, self._vec(factor), self._vec(addend)])
-
-    def scaled(self, power: Vec) -> Vec:
-        """self * 2**power for whole powers, rounded once; only where the shape `has_scale`."""
-        kind, mask = self.shape.type, f"i{self.shape.width}"
-        vectors = ", ".join(f"{kind} {vector.name}" for vector in (self, power, self))
-        operands = f"{vectors}, {mask} -1, i32 {CURRENT_ROUNDING}"
-        return self._wide("scalef", (kind, kind, kind, mask, "i32"), operands)
-
-    def fraction(self) -> Vec:
-        """self - round(self), of infinities 0; only where the shape `has_scale`."""
-        kind, mask = self.shape.type, f"i{self.shape.width}"
-        source = f"{kind} {self.name}"
-        operands = f"{source}, i32 {WHOLE_NEAREST}, {source}, {mask} -1, i32 {CURRENT_ROUNDING}"
-        return self._wide("reduce", (kind, "i32", kind, mask, "i32"), operands)
-
-    def _wide(self, instruction: str, types: Sequence[str], operands: str) -> Vec:
-        """Call the intrinsic of a masked instruction of AVX-512."""
-        kind, suffix = self.shape.type, "ps" if self.shape.dtype == "f32" else "pd"
-        function = f"@llvm.x86.avx512.mask.{instruction}.{suffix}.512"
-        self.shape.out.declare(f"declare {kind} {function}({', '.join(types)})")
-        return Vec(self.shape, self.shape.out.define(f"call {kind} {function}({operands})"))
-
-    def normal_halves(self) -> str:
-        """The bits of each rounded to bf16, 16 of them, subnormal numbers to zero; a NaN is made
-        quiet. Only where the shape `has_halves`."""
-        out, kind, halves = self.shape.out, self.shape.type, vector_type("bfloat", self.shape.width)
-        function = "@llvm.x86.avx512bf16.cvtneps2bf16.512"
-        out.declare(f"declare {halves} {function}({kind})")
-        rounded = out.define(f"call {halves} {function}({kind} {self.name})")
-        return out.define(f"bitcast {halves} {rounded} to {vector_type('i16', self.shape.width)}")
 
     def sqrt(self) -> Vec:
         return self.shape.call("sqrt", [self])
@@ -225,13 +182,14 @@ class Vec:
         roundings count most.
         """
         if len(coefficients) <= HORNER_LENGTH:
-            return self._horner(coefficients)
+            return self.horner(coefficients)
         square = self * self
-        odd, even = square._horner(coefficients[2::2]), square._horner(coefficients[1::2])
+        odd, even = square.horner(coefficients[2::2]), square.horner(coefficients[1::2])
         return odd.fma(self, even).fma(self, coefficients[0])
 
-    def _horner(self, coefficients: Sequence[float]) -> Vec:
-        result = self.shape.literal(coefficients[-1])
+    def horner(self, coefficients: Sequence[Vec | float]) -> Vec:
+        """c[0] + c[1]*v + c[2]*v*v + ... by Horner's rule."""
+        result = self._vec(coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
             result = result.fma(self, coefficient)
         return result

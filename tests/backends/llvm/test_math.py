@@ -8,15 +8,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlir_lite.backends.llvm import math_tables
+from mlir_lite.backends.llvm import math_pieces, math_tables
 from mlir_lite.backends.llvm.math import MATH_FUNCTIONS, emit_math
+from mlir_lite.backends.llvm.math_constants import TANH_IS_ONE
 from mlir_lite.backends.llvm.text_builder import FloatType, LlvmText, constant
 from mlir_lite.errors import UnsupportedError
 
@@ -40,14 +43,14 @@ class Variant:
         return self.cpu != "x86-64"
 
     @property
-    def scale(self) -> bool:
+    def avx512(self) -> bool:
         return self.cpu == "x86-64-v4"
 
 
 HOST = (Variant("f32", 16), Variant("f64", 8))
-SCALING = (Variant("f32", 16, "x86-64-v4"), Variant("f64", 8, "x86-64-v4"))
+WIDE = (Variant("f32", 16, "x86-64-v4"), Variant("f64", 8, "x86-64-v4"))
 OTHERS = (
-    *SCALING,
+    *WIDE,
     *(Variant("f32", width) for width in (1, 4, 8)),
     *(Variant("f64", width) for width in (1, 2, 4)),
     Variant("f32", 8, "haswell"),
@@ -59,7 +62,7 @@ OTHERS = (
 
 def loop_text(function: str, variant: Variant, declarations: set[str]) -> str:
     """void function(x, y, result, n): the function over n elements, n a multiple of the width."""
-    out = LlvmText(fma=variant.fma, scale=variant.scale)
+    out = LlvmText(fma=variant.fma, avx512=variant.avx512)
     element = "float" if variant.dtype == "f32" else "double"
     kind = element if variant.width == 1 else f"<{variant.width} x {element}>"
     args = ["%x", "%y"] if function in BINARY else ["%x"]
@@ -366,7 +369,7 @@ def test_angles_beyond_the_reduction_give_values_in_range(variant: Variant) -> N
 
 @pytest.mark.parametrize("function", ["exp", "exp2", "sigmoid", "erfc", "gelu"])
 def test_an_instruction_that_scales_changes_no_bit(function: str) -> None:
-    for plain, scaling in zip(HOST, SCALING, strict=True):
+    for plain, scaling in zip(HOST, WIDE, strict=True):
         if not (runs_here(scaling.cpu) and plain.fma):
             pytest.skip("no AVX-512")
         x = samples(plain.dtype, 5000)
@@ -377,7 +380,7 @@ def test_an_instruction_that_scales_changes_no_bit(function: str) -> None:
 def test_nothing_is_called(variant: Variant) -> None:
     text = module_text(variant)
     inline = {"sqrt", "fabs", "copysign"}
-    inline |= ({"fma"} if variant.fma else set()) | ({"x86"} if variant.scale else set())
+    inline |= ({"fma"} if variant.fma else set()) | ({"x86"} if variant.avx512 else set())
     assert set(re.findall(r"declare .*@llvm\.(\w+)", text)) == inline
     module = llvm.parse_assembly(text)
     module.verify()
@@ -387,12 +390,36 @@ def test_nothing_is_called(variant: Variant) -> None:
     assert not re.search(r"\bjmpq?\s+\*", assembly)
 
 
-def test_tables_are_what_the_fits_give() -> None:
+@pytest.mark.parametrize(
+    ("table", "fits"), [(math_tables, "fit_polynomials"), (math_pieces, "fit_pieces")]
+)
+def test_tables_are_what_the_fits_give(table: ModuleType, fits: str) -> None:
     pytest.importorskip("mpmath")
-    from mlir_lite.backends.llvm import fit_polynomials  # needs mpmath
+    script = import_module(f"mlir_lite.backends.llvm.{fits}")  # needs mpmath
+    assert table.__file__ is not None
+    assert script.table_text() == Path(table.__file__).read_text(encoding="utf-8")
 
-    written = Path(math_tables.__file__).read_text(encoding="utf-8")
-    assert fit_polynomials.table_text() == written
+
+@needs_extended
+@pytest.mark.parametrize("variant", [HOST[0], WIDE[0]], ids=variant_id)
+def test_tanh_is_right_where_pieces_meet(variant: Variant) -> None:
+    if not runs_here(variant.cpu):
+        pytest.skip(f"this machine does not run code for {variant.cpu}")
+    edges = [2.0**power * part for power in range(-5, 4) for part in (1.0, 1.5)]
+    edges += [9.01, TANH_IS_ONE["f32"], 22.8]
+    near = np.array(edges, np.float32).view(np.int32)[:, None] + np.arange(-500, 500)
+    x = near.astype(np.int32).view(np.float32).ravel()
+    found = evaluate(variant, "tanh", x)
+    assert error_in_ulp(found, np.tanh(x.astype("g"))).max() <= BOUNDS["tanh"][0]
+    assert found.max() == 1.0
+    np.testing.assert_array_equal(evaluate(variant, "tanh", -x), -found)
+
+
+def test_tanh_of_the_smallest_is_themselves(variant: Variant) -> None:
+    info = np.finfo(NUMPY_TYPE[variant.dtype])
+    x = (np.arange(-64, 64) * info.smallest_subnormal).astype(info.dtype)
+    x = np.concatenate([x, np.exp2(np.arange(info.minexp, -30)).astype(info.dtype)])
+    np.testing.assert_array_equal(evaluate(variant, "tanh", x), x)
 
 
 def test_constant_is_rounded_to_its_type() -> None:
