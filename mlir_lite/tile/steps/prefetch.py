@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
+from types import MappingProxyType
 
 from ...expr import (
     Expr,
@@ -38,12 +39,15 @@ def prefetch_next(
     distance: int | None = None,
     places: int = 1,
     spread: bool = False,
+    after: Mapping[str, Expr] = MappingProxyType({}),
 ) -> Kernel:
     """While a reduction reads the piece of `buffer` that belongs to one iteration of `axis`, ask
     for the piece that the next iteration reads: some lines a step, over as many of the last
     iterations of the loops `repeats` as it takes. Pieces must follow one another in memory.
 
     A piece too large for that, or read once only, is itself asked for, `distance` elements ahead.
+    Where pieces do not follow one another, `after` says what the axes are for the next one; then a
+    piece is what the reduction reads, which lies in one place.
 
     for n: for m: {acc = 0; for k: acc += a[m, k] * b[n, k]; ..}
       ->  for n: for m: {acc = 0; for k: {prefetch(b[n, m * K + k + K]);  acc += ..}; ..}
@@ -51,9 +55,8 @@ def prefetch_next(
     The next piece may be asked for at several `places` in turn, in equal parts; or, where there are
     more iterations than it takes, `spread` over all of them, as it lies, each line more than once.
     """
-    prefetch = _Prefetch(kernel, buffer, axis, reduction, repeats, distance, places, spread)
-    changed = prefetch.block(kernel.body)
-    return kernel.with_body(changed)
+    asking = _Prefetch(kernel, buffer, axis, reduction, repeats, distance, places, spread, after)
+    return kernel.with_body(asking.block(kernel.body))
 
 
 def prefetch_streams(kernel: Kernel, distance: int, *, last: bool = False) -> Kernel:
@@ -150,6 +153,7 @@ class _Prefetch:
     distance: int | None
     places: int
     spread: bool
+    after: Mapping[str, Expr]
 
     def block(self, block: Block, outside: tuple[Loop, ...] = ()) -> Block:
         """The block with requests in the first of the reductions that share a piece: the others
@@ -181,10 +185,9 @@ class _Prefetch:
         if not pieces or not known or place is None:
             return first
         buffer = self.kernel.buffers[self.buffer]
-        moved = affine(_flat(buffer, place), pieces[0].axis)
-        if moved is None:
+        size = self._size(place, first, pieces[0])
+        if size is None:
             return first
-        size = moved[0]
         line = LINE_BYTES // buffer.dtype.bytes
         steps = prod(map(extent_of, loops))
         times = prod(map(_longest, rounds))
@@ -192,7 +195,9 @@ class _Prefetch:
         if self.distance is not None:
             at = counted(loops) * (count * line) + self.distance
         else:
-            at = self._next(loops, rounds, size, count) + size
+            at = self._next(loops, rounds, size, count) + (0 if self.after else size)
+        if self.after:
+            place = tuple(substitute_vars(part, self.after) for part in place)
         requests = tuple(
             Call(
                 prefetch_name(buffer.dtype),
@@ -221,6 +226,15 @@ class _Prefetch:
             return number * moved
         part = round_up(-(-size // self.places), line)
         return number % self.places * part + number // self.places * moved
+
+    def _size(self, place: tuple[Expr, ...], first: Loop, piece: Loop) -> int | None:
+        """The elements of a piece: as many as lie between two, or as the reduction reads."""
+        if not self.after:
+            moved = affine(_flat(self.kernel.buffers[self.buffer], place), piece.axis)
+            return moved[0] if moved else None
+        loads = (load for load in loads_within((first,)) if load.buffer == self.buffer)
+        used = frozenset().union(*map(vars_of, next(loads).indices))
+        return prod(extent_of(loop) for loop in _loops((first,)) if loop.axis in used)
 
     def _place(self, body: Block, first: Loop) -> tuple[Expr, ...] | None:
         """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""

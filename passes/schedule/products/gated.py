@@ -24,6 +24,7 @@ from ....expr import (
     Expr,
     Load,
     Var,
+    apply,
     index,
     rewrite_expr,
     simplify,
@@ -97,10 +98,24 @@ def schedule_gated(kernel: Kernel, gates: Gates, target: Target) -> Kernel:
     later = {gates.buffer: _read_later(kernel, gates, nest, others)}
     # Its sums are as long as those of a product alone: what follows does not add them up.
     own = replace(nest, around=())
-    kernel = schedule_product(kernel, own, product, target, whole=sizes, later=later)
+    after = _next_panel(gates, nest)
+    kernel = schedule_product(
+        kernel, own, product, target, whole=sizes, later=later, after=after
+    )
     for other in others:
         kernel = schedule_elementwise(kernel, other, target)
     return share(kernel, target)
+
+
+def _next_panel(gates: Gates, nest: Nest) -> dict[str, Expr]:
+    """Where the next panel of the right operand is: that of the next part, after the last one the
+    first part's in the next block."""
+    block, part = nest.around[0].axis, nest.loops[-2].axis
+    count = var(part) + 1
+    return {
+        block: var(block) + apply("floordiv", count, index(gates.count)),
+        part: apply("mod", count, index(gates.count)),
+    }
 
 
 def _read_later(

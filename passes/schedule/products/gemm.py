@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from types import MappingProxyType
 
-from ....expr import Load, loads_of, vars_of
+from ....expr import Expr, Load, loads_of, vars_of
 from ....target import Target
 from ....tile.nodes import Kernel, Kind, Loop, Store
 from ....tile.steps.first_use import copy_at_first_use
@@ -63,10 +63,12 @@ def schedule_product(
     *,
     whole: ProductSizes | None = None,
     later: Mapping[str, Sequence[Load]] = MappingProxyType({}),
+    after: Mapping[str, Expr] = MappingProxyType({}),
 ) -> Kernel:
     """Tile a naive matrix product for registers, caches and threads; one that is a part of a
     `whole` problem, as suits that. `later` is what is read when the product is done (see
-    `prefetch_epilogue`)."""
+    `prefetch_epilogue`); `after` is where the next panel is, if not behind this one (see
+    `prefetch_next`)."""
     m = product.m or ""
     outer = [axis for axis in nest.axes if axis not in (m, product.n)]
     sizes = whole or product_sizes(kernel, nest, product)
@@ -93,6 +95,8 @@ def schedule_product(
     if product.panel and panels_first(sizes, tile, target):
         rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
         kernel = _prefetch(kernel, product, rounds, tile_cycles(tile.rows, tile.vectors), target)
+    if after and sizes.far(target) and not loops_of(kernel, f"{product.n}.o"):
+        kernel = _prefetch_after(kernel, product, outer[-1], after)
     if nest.around and _is_far(kernel, product, target):
         kernel = _prefetch_matrices(kernel, nest, product)
     longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
@@ -231,6 +235,17 @@ def _prefetch(
         return kernel
     spread = worth_asking_early(step, panel, target)
     return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
+
+
+def _prefetch_after(
+    kernel: Kernel, product: Product, part: str, after: Mapping[str, Expr]
+) -> Kernel:
+    """Ask for the next panel, which is `after` this one, while all rows go through this one; one
+    that is read only once comes as fast as it is read."""
+    rows, buffer = f"{product.m}.o", product.right.buffer
+    if not loops_of(kernel, rows):
+        return kernel
+    return prefetch_next(kernel, buffer, part, product.reduction[0], (rows,), after=after)
 
 
 def _is_far(kernel: Kernel, product: Product, target: Target) -> bool:

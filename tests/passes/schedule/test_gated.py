@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Kernel, Loop, Space
 
 from ..expect import same_results
-from .test_schedule import LANES, check
+from .test_schedule import LANES, TARGETS, check
 
 TARGET = Target("cpu:test")
 DEPTH = 9
@@ -78,6 +79,15 @@ def test_whatever_is_added_to_all_parts(lanes: int) -> None:
         return new + ml.sigmoid(of_x[1] + of_h[1]) * (h - new)
 
     assert in_one_block(check(cell, lanes))
+
+
+def test_the_next_part_s_panel_is_asked_for_while_it_is_far() -> None:
+    fn = gated(32, 2, 64, 16, gate)
+    far = replace(TARGETS[16], l2_bytes=1 << 10)
+    asked = "call @prefetch_f32(panels[b + (g + 1) floordiv 2 + (g + 1) mod 2 * 4, 0, "
+    assert asked in str(check(fn, 16, far))
+    assert asked not in str(check(fn, 16))
+    assert asked not in str(check(gated(2, 2, 64, 16, gate), 16, far))  # once, in one tile
 
 
 def other_rows(a: Value, b: Value, c: Value) -> Value:

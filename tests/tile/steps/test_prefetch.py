@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mlir_lite.expr import index, simplify, substitute_vars
+from mlir_lite.expr import apply, index, simplify, substitute_vars
 from mlir_lite.tile.nodes import Call, Kernel
 from mlir_lite.tile.parser import parse_kernel
 from mlir_lite.tile.steps.prefetch import prefetch_next, prefetch_rows, prefetch_streams
 from mlir_lite.tile.traverse import walk
+from mlir_lite.tile.tree import var
 
 from .stepping import expect_step
 
@@ -89,6 +90,16 @@ def test_without_rows_a_step_asks_for_several_lines() -> None:
         product(
             "call @prefetch_f32(b[n, 0, k * 32 + 384])  call @prefetch_f32(b[n, 0, k * 32 + 400])"
         ),
+    )
+
+
+def test_pieces_may_come_in_any_order() -> None:
+    """The one after the last is the first."""
+    after = {"n": apply("mod", var("n") + 1, index(2))}
+    expect_step(
+        lambda kernel: prefetch_next(kernel, "b", "n", "k", ["m"], after=after),
+        product(""),
+        product("call @prefetch_f32(b[(n + 1) mod 2, 0, max(m - 2, 0) * 192 + k * 16])"),
     )
 
 
