@@ -6,7 +6,7 @@ and read them back and forth.
 
 A kernel by itself is scheduled for weights that come from memory, and asks for them ahead of time.
 What the last turn has left in the third cache the processor fetches in time by itself, and the
-requests take the place of loads.
+requests take the place of loads; but one that mostly computes has time for both, and waits less.
 
 Of arrays larger than the second cache nothing is left there when a turn begins where the last one
 did. One that begins where that ended finds as much as the cache holds: a seventh less time for an
@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from ...target import Target
 from ...text import fresh_name
+from ...tile.analyses.count import work_of
 from ...tile.instructions.table import prefetch_name
 from ...tile.nodes import Block, Call, Kernel, Space, Stmt
 from ...tile.program import CallStep, LoopStep, Program, Step, with_steps
@@ -27,6 +28,7 @@ from ...tile.traverse import map_blocks
 from ...tile.tree import is_dealt
 
 _FEWEST_TURNS = 4
+_MOST_TIME = 2  # of computing, in terms of reading
 _SHARE = 2  # of the third cache, for what is read again and again
 
 
@@ -40,8 +42,8 @@ def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, st
         kernel = kernels[call.kernel]
         pairs = zip(kernel.params, call.args, strict=True)
         params = frozenset(param.name for param, view in pairs if view.slot in kept)
-        silent = _silent(kernel, params)
         read = sum(sizes[slot] for slot in {view.slot for view in call.args}.intersection(kept))
+        silent = _silent(kernel, params) if _reads_long(kernel, read, target) else kernel
         call = replace(call, alternating=2 * read > target.l2_bytes and is_dealt(kernel))
         if silent == kernel:
             return call
@@ -67,6 +69,13 @@ def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, st
     made = with_steps(program, steps, kernels.values())
     originals = {new: old for (old, _), new in variants.items()}
     return (made if steps != program.steps else program), originals
+
+
+def _reads_long(kernel: Kernel, read: int, target: Target) -> bool:
+    """Whether to read so many bytes from the last cache takes most of the time that a kernel
+    computes."""
+    seconds = work_of(kernel).operations / target.peak_flops
+    return seconds <= _MOST_TIME * read / target.l3_bandwidth
 
 
 def _silent(kernel: Kernel, params: Collection[str]) -> Kernel:

@@ -50,6 +50,25 @@ def test_weights_that_stay_in_the_cache_are_not_asked_for() -> None:
     assert not any(asking(lowered(lstm(16), 32 << 20)))
 
 
+def test_weights_that_many_rows_meet_are_asked_for() -> None:
+    weight = np.random.default_rng(0).standard_normal((512, 512)).astype("f4") / 32
+
+    def steps(rows: int) -> Function:
+        @ml.function(f32[16, rows, 512], f32[512, 512])
+        def fn(xs: Value, w: Value) -> Value:
+            def step(h: Value, x: Value) -> tuple[Value, Value]:
+                return ml.tanh(h @ w + x), h
+
+            _, states = ml.scan(step, ml.zeros((rows, 512)), xs)
+            assert isinstance(states, Value)
+            return states
+
+        return fn.bind({"w": weight})
+
+    assert any(asking(lowered(steps(33), 32 << 20)))  # odd: not by halves
+    assert not any(asking(lowered(steps(8), 32 << 20)))
+
+
 def test_products_of_halves_ask_in_loops_too() -> None:
     weight = np.random.default_rng(0).standard_normal((512, 1024)).astype("f4") / 32
 
