@@ -69,7 +69,7 @@ def backward(
         | _pairs(pair.cotangents[carried:], arrived[carried:])
     )
     nodes, read = between(pair, rows.keys() | fixed.keys(), _present(pair.gradients))
-    if any(value in carries and value not in rows for value in read):
+    if set(carries).difference(rows).intersection(read):
         return None
     of_carries, of_slices, of_invariants = forward.split(pair.gradients)
     back = _Back(

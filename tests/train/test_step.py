@@ -128,6 +128,28 @@ def test_a_convolutional_network_has_the_same_bits_on_any_number_of_threads() ->
     assert found[0] == found[1]
 
 
+def test_a_recurrent_network_has_the_same_bits_on_any_number_of_threads() -> None:
+    """Its loop is differentiated while the step is traced."""
+
+    class Outputs(nn.Module):
+        layer: nn.LSTM = nn.LSTM(8, 128)
+
+        def forward(self, x: Value) -> Value:
+            return self.layer.forward(x)[0]
+
+    x, y = (np.random.default_rng(0).standard_normal((6, 16, n)).astype("f4") for n in (8, 128))
+    step = train.step(
+        Outputs(), ml.mse_loss, train.SGD(0.1), inputs=f32[x.shape], targets=f32[y.shape]
+    )
+    found = []
+    for threads in (1, 2):
+        trainer = train.Trainer(step, Outputs().init(0), threads=threads)
+        losses = [trainer(x, y)["loss"] for _ in range(3)]
+        assert losses[2] < losses[0]
+        found.append(_bits(trainer))
+    assert found[0] == found[1]
+
+
 def test_each_step_drops_others() -> None:
     class Noise(nn.Module):
         drop: nn.Dropout = nn.Dropout(0.5)
