@@ -34,7 +34,7 @@ from ..schedule.analysis import (
 )
 from ..schedule.products.gated import gates_of
 from .cutting import Cutting, is_repetition, repeated
-from .group_kinds import GATES, is_scattered, kind_of
+from .group_kinds import GATES, is_scattered, kind_of, strides_far
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
@@ -235,8 +235,11 @@ class _Fusion:
             if found is not None:
                 return found
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
-        if as_product(alone, own) is not None:
-            return as_product(kernel, nest) is not None
+        before, after = as_product(alone, own), as_product(kernel, nest)
+        if before is not None:
+            if after is None or self.card is not None:
+                return after is not None
+            return strides_far(alone, own, before) or not strides_far(kernel, nest, after)
         return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)
 
     def _join(self, first: int, second: int, kind: str) -> None:

@@ -6,11 +6,13 @@ from ...expr import Expr
 from ...ir import Function
 from ...tile.nodes import Kernel, Space, Store
 from ...tile.traverse import walk
-from ...tile.tree import var
+from ...tile.tree import extent_of, var
 from ..lowering.handmade import brings_kernel
-from ..schedule.analysis import as_product, nests_of
+from ..schedule.analysis import Nest, Product, as_product, nests_of, stride
 from ..schedule.products.gated import gates_of
 
+FOLLOWED_STEP = 2048  # bytes: half a page, which a load's next place is guessed within
+MANY = 256  # terms, and columns
 GATES = "gates"  # of a product and what its columns' parts become (`schedule/products/gated.py`)
 
 
@@ -27,6 +29,15 @@ def kind_of(region: Function, kernel: Kernel) -> str:
     if not nests[0].reductions:
         return "elementwise"
     return "product" if as_product(kernel, nests[0]) else "reduction"
+
+
+def strides_far(kernel: Kernel, nest: Nest, product: Product) -> bool:
+    """Whether the sums of a product go through its left operand in steps that no processor fetches
+    ahead, often enough that to turn it first costs less."""
+    buffer, (sums, *others) = kernel.buffers[product.left.buffer], nest.reductions[0]
+    step = (stride(buffer, product.left.indices, sums.axis) or 0) * buffer.dtype.bytes
+    many = min(extent_of(sums), nest.extent(product.n)) >= MANY
+    return not others and step > FOLLOWED_STEP and many
 
 
 def is_scattered(kernel: Kernel) -> bool:

@@ -228,3 +228,20 @@ def test_equal_layers_are_judged_once() -> None:
 
     assert groups(f) == [("product", ["matmul", "relu"])] * 3
     assert len(lower(fuse(f), TARGET).program.kernels) == 1
+
+
+@pytest.mark.parametrize(
+    ("terms", "rows", "columns", "turned"),
+    [(256, 520, 256, True), (256, 512, 256, False), (64, 520, 256, False), (256, 520, 64, False)],
+    ids=["far", "near", "few terms", "few columns"],
+)
+def test_a_left_factor_that_sums_go_far_through_is_turned_before(
+    terms: int, rows: int, columns: int, turned: bool
+) -> None:
+    @ml.function(f32[terms, rows], f32[terms, columns])
+    def fn(x: Value, y: Value) -> Value:
+        return ml.relu(ml.transpose(x, perm=(1, 0)) @ y)
+
+    fused = fuse(fn)
+    same_results(fn, fused)
+    assert len(fused.nodes) == 1 + turned
