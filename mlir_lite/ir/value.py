@@ -182,8 +182,17 @@ class Value(Traced):
     def mean(self, axis: Axes = None, keepdims: bool = False) -> Value:
         return _emit("mean", self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Axes = None, keepdims: bool = False) -> Value:
-        return _emit("var", self, axis=axis, keepdims=keepdims)
+    def var(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Value:
+        return _emit("var", self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def std(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Value:
+        return _emit("std", self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def any(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("any", self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        return _emit("all", self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Axes = None, keepdims: bool = False) -> Value:
         return _emit("max", self, axis=axis, keepdims=keepdims)

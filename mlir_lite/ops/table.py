@@ -64,6 +64,8 @@ from .ragged_ridge import OPS as RAGGED_RIDGE
 from .random import OPS as RANDOM
 from .recurrence import OPS as RECURRENCE
 from .reduce import OPS as REDUCE
+from .reduce import all as all_
+from .reduce import any as any_
 from .reduce import max as max_
 from .reduce import mean, prod
 from .reduce import min as min_
@@ -78,7 +80,7 @@ from .slice import OPS as SLICE
 from .softmax import OPS as SOFTMAX
 from .sort import OPS as SORT
 from .statistics import OPS as STATISTICS
-from .statistics import var
+from .statistics import std, var
 from .strassen import OPS as STRASSEN
 from .tf32 import OPS as TF32
 from .trigonometry import OPS as TRIGONOMETRY
@@ -151,6 +153,8 @@ TABLE = OpTable(
     functions={
         "absolute": absolute,
         "add": add,
+        "all": all_,
+        "any": any_,
         "argmax": argmax,
         "argmin": argmin,
         "bitwise_and": bitwise_and,
@@ -185,6 +189,7 @@ TABLE = OpTable(
         "prod": prod,
         "reshape": reshape,
         "squeeze": squeeze,
+        "std": std,
         "subtract": subtract,
         "sum": sum_,
         "transpose": transpose,

@@ -173,6 +173,23 @@ def test_numpys_operators_take_traced_values(array: Any) -> None:
     np.testing.assert_array_equal(ml.compile(fn)(ONES), array * ONES)
 
 
+@pytest.mark.parametrize(
+    ("ours", "numpys"),
+    [
+        (lambda x: x.var(0, correction=1), lambda x: x.var(0, ddof=1)),
+        (lambda x: x.std(1, keepdims=True), lambda x: x.std(1, keepdims=True)),
+        (lambda x: x.std(correction=1), lambda x: x.std(ddof=1)),
+        (lambda x: (x > 0).any(1), lambda x: (x > 0).any(1)),
+        (lambda x: (x > 0).all(0, keepdims=True), lambda x: (x > 0).all(0, keepdims=True)),
+    ],
+)
+def test_methods_are_those_of_numpys_arrays(ours: Any, numpys: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    found, wanted = np.asarray(ml.compile(ml.function(f32[3, 4])(ours))(x)), numpys(x)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
 def test_a_function_of_the_package_has_its_own_name() -> None:
     relu: Any = ml.relu
     with pytest.raises(TypeError, match=r"^relu\(\) missing 1 required positional argument"):
