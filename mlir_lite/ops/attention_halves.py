@@ -1,8 +1,9 @@
 """The kernel of blocked attention whose products sum pairs of bf16, as instructions do.
 
     for t: for s: scores[t, s] = sum over d, q of keys[b0, t, 2 * d + q] * queries[d, s, q]
-    ..;  for t: for s: {weights[t, s, 0] = scores[2 * t, s];  weights[t, s, 1] = ..}
-    for s: for e: out[b0, .., e] = (sum over t, q of weights[t, s, q] * values[t, e, q]) / total[s]
+    ..;  for s: for t: weights[s, t] = scores[t, s];  for t: for e: {values[t, e, 0] = ..;  ..}
+    for s: for e:
+      out[b0, .., e] = (sum over t, q of weights[s, 2 * t + q] * values[t, e, q]) / total[s]
 
 Scores, their softmax and all sums stay in f32; the weights are rounded before they are divided by
 their total.
@@ -28,7 +29,7 @@ class NarrowAttentionKernel(AttentionKernel):
         depth, keys, width = self.keys.shape[-1], self.keys.shape[-2], self.result.shape[-1]
         turned = self.local("turned", depth, rows)
         queries = self._pairs("queries", depth, rows)
-        weights = self._pairs("weights", keys, rows)
+        weights = self.local("weights", rows, keys, dtype=bf16)
         values = self._pairs("values", keys, width)
         scores = self.local("scores", keys, rows)
         top, share = self.local("top", rows), self.local("share", rows)
@@ -57,11 +58,14 @@ class NarrowAttentionKernel(AttentionKernel):
             stages.largest(scores, index(0), lambda most, s: [store(top, most, s)]),
             stages.powers(scores, index(0), top),
             stages.total(scores, lambda total, s: [store(share, const(1, f32) / total, s)]),
-            self._paired(weights, lambda t, s: load(scores, t, s)),
+            self.nest(
+                {"s": rows, "t": keys},
+                lambda s, t: [store(weights, _half(load(scores, t, s)), s, t)],
+            ),
             self._paired(values, lambda t, e: self.values.load(self.batch, t, e)),
             self._product(
                 {"s": rows, "e": width}, keys,
-                lambda t, q, s, e: (load(weights, t, s, q), load(values, t, e, q)),
+                lambda t, q, s, e: (load(weights, s, t * TOGETHER + q), load(values, t, e, q)),
                 mean,
             ),
         )  # fmt: skip

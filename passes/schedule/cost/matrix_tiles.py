@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ....sizes import round_up
 from ....target import Target
 from ....tile.instructions.matrices import COLUMNS, PRODUCTS, REGISTERS, ROW_BYTES, ROWS
-from .model import decide
+from .model import decide, decide_rule
 from .register_tiles import ProductSizes
 
 DEPTH = ROWS  # rows of a register of the right operand, as many as one of the left has elements
@@ -114,6 +114,13 @@ def matrix_cycles(sizes: MatrixSizes, target: Target) -> dict[MatrixTile, float]
                 each = steps * _step_cycles(product, tile, target) + FINISH * results
                 found[tile] = panels * blocks * each
     return found
+
+
+def matrix_panels_first(sizes: MatrixSizes, target: Target) -> bool:
+    """Whether all rows go through one panel after the other: where the panels together leave the
+    second cache. Elsewhere rows of the result, and of what is added to them, are better written and
+    read from one end to the other."""
+    return decide_rule(sizes, "panels first", sizes.product.far(target), target)
 
 
 def _tile(

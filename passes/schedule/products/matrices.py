@@ -7,9 +7,10 @@
       call @tile_store_f32(sums, acc)
       for m.i: vector n.i: y[m, n] = f(sums[m.i, n.i])
 
-A panel of the right operand stays in the nearest caches while the rows stream by. The last block of
-rows begins so early that it is whole; those of its rows that are stored already are left out. What
-follows the sums reads them from scratch memory, where instructions put them.
+A panel of the right operand stays in the nearest caches while the rows stream by; where all panels
+stay in the second one, the rows go outermost. The last block of rows begins so early that it is
+whole; those of its rows that are stored already are left out. What follows the sums reads them from
+scratch memory, where instructions put them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ from ....tile.tree import (
 )
 from ....tile.tree import nest as in_loops
 from ..analysis import Nest, Product
-from ..cost.matrix_tiles import MatrixSizes, MatrixTile, matrix_cycles, matrix_tile
+from ..cost.matrix_tiles import (
+    MatrixSizes,
+    MatrixTile,
+    matrix_cycles,
+    matrix_panels_first,
+    matrix_tile,
+)
 from ..cost.model import worth_sharing
 from .gemm import product_sizes
 
@@ -119,14 +126,16 @@ def schedule_matrices(
 ) -> Kernel:
     """Tile a product for matrix registers, caches and threads."""
     kept = tuple(local for local in kernel.locals if local.name != matrices.total)
-    writer = _Writer.of(replace(kernel, locals=kept), nest, matrices)
+    windows = _windows(nest, matrices.product)
+    sizes = _sizes(kernel, nest, matrices.product, windows, matrices.terms)
+    panels_first = matrix_panels_first(sizes, target)
+    writer = _Writer.of(replace(kernel, locals=kept), nest, matrices, panels_first)
     outermost = nest.loops[0].axis
     written = rewrite_loops(kernel, (base(outermost),), lambda *_: writer.block())
     added = tuple(local for local in writer.locals if local not in kept)
     written = tidy(replace(written, locals=(*kept, *added)))
-    written = _prefetch(written, writer, target)
-    windows = _windows(nest, matrices.product)
-    sizes = _sizes(kernel, nest, matrices.product, windows, matrices.terms)
+    if panels_first:
+        written = _prefetch(written, writer, target)
     cycles = matrix_cycles(sizes, target)[matrices.tile]
     if not nest.alone or not worth_sharing(sizes.product, cycles, target):
         return written
@@ -239,19 +248,18 @@ class _Writer:
     sums: Buffer
 
     @classmethod
-    def of(cls, kernel: Kernel, nest: Nest, matrices: Matrices) -> Self:
+    def of(cls, kernel: Kernel, nest: Nest, matrices: Matrices, panels_first: bool) -> Self:
         made, tile, product = matrices.made, matrices.tile, matrices.product
         names = Names(kernel)
         height, width = tile.shape
         m, n, along = product.m or "", product.n, matrices.along
         block = tile.rows if tile.windows else height
         counts = {n: -(-nest.extent(n) // width), along: -(-nest.extent(along) // block)}
-        order = [
-            *(loop for loop in nest.loops if loop.axis in product.right_axes - {n}),
-            *(loop for loop in nest.loops if loop.axis == n),
-            *(loop for loop in nest.loops if loop.axis not in product.right_axes | {m}),
-            *(loop for loop in nest.loops if loop.axis == m and m == along),
-        ]
+        batch = [loop for loop in nest.loops if loop.axis in product.right_axes - {n}]
+        panels = [loop for loop in nest.loops if loop.axis == n]
+        rows = [loop for loop in nest.loops if loop.axis not in product.right_axes | {m}]
+        rows += [loop for loop in nest.loops if loop.axis == m == along]
+        order = [*batch, *panels, *rows] if panels_first else [*batch, *rows, *panels]
         around = [
             replace(loop, axis=f"{loop.axis}.o", stop=index(counts[loop.axis]))
             if loop.axis in counts

@@ -25,7 +25,6 @@ from mlir_lite.passes.schedule.cost.matrix_tiles import (
 from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import named_target
 from mlir_lite.tile.nodes import Kernel, Kind, Loop, Space
-from mlir_lite.tile.traverse import walk
 from mlir_lite.types import DType
 
 from .test_dots import calls, close, conv, inputs, matmul, run, scheduled
@@ -113,10 +112,28 @@ def test_what_follows_is_done_where_sums_are_stored(kind: Kinds, name: str) -> N
     assert calls(kernel)[name] and len(kernel.outputs) == 1
 
 
-def test_large_products_are_dealt_to_threads_and_ask_for_the_next_panel() -> None:
+def outermost(kernel: Kernel) -> Loop:
+    (loop,) = kernel.body
+    assert isinstance(loop, Loop) and loop.kind is Kind.PARALLEL
+    return loop
+
+
+def test_rows_are_outermost_where_all_panels_stay_in_the_second_cache() -> None:
     kernel = scheduled(matmul(128, 200, 512, 32, (bf16, bf16, 2)), TARGET)
-    assert Kind.PARALLEL in {stmt.kind for stmt in walk(kernel.body) if isinstance(stmt, Loop)}
-    assert calls(kernel)["prefetch_bf16"]
+    assert outermost(kernel).axis == "i0.o.f" and not calls(kernel)["prefetch_bf16"]
+
+
+def test_panels_of_others_are_outermost_and_ask_for_the_next() -> None:
+    small = replace(TARGET, l2_bytes=256 << 10)
+    kernel = scheduled(matmul(128, 200, 512, 32, (bf16, bf16, 2)), small)
+    assert outermost(kernel).axis == "i1.o.f" and calls(kernel)["prefetch_bf16"]
+
+
+def test_both_products_of_attention_share_the_registers() -> None:
+    fn = ml.function(f32[3, 64, 64], f32[3, 64, 64], f32[3, 64, 64])(ml.attention)
+    text = ml.compile(fn, target="cpu:sapphirerapids", precision="bf16").stages["tile"]
+    assert text.count("call @tdpbf16ps(acc[") == 2 and "vpdpbf16ps" not in text
+    assert text.count(": matrix ") == 3
 
 
 def test_one_row_is_no_matrix() -> None:
