@@ -1,9 +1,10 @@
 """The figures of the machine that this process runs on: of what LLVM calls it, with the sizes of
 caches that its system tells.
 
-A row of the table is of one core, all of its neighbours idle. Those of Zen 5, Zen 4 and Emerald
-Rapids are as measured (`mlir-lite profile` prints a machine's own), the others follow from clock
-rates and units in the vendors' optimisation manuals, and published measurements of bandwidths.
+A row of the table is of one core, all of its neighbours idle. Those of Zen 5 and Emerald Rapids are
+as measured (`mlir-lite profile` prints a machine's own), and Zen 4's arithmetic; the others follow
+from clock rates and units in the vendors' optimisation manuals, and published measurements of
+bandwidths.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from ....tile.steps.tensorise import tensorise
 from ..analysis import Nest, Product
 from ..loops import schedule_reduction
 from .gemm import schedule_product
-from .matrices import as_matrices, schedule_matrices
+from .matrices import schedule_matrices
+from .matrix_operands import as_matrices
 
 
 def schedule_dots(kernel: Kernel, nest: Nest, product: Product, target: Target) -> Kernel:
