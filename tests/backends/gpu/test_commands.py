@@ -8,7 +8,6 @@ from typing import NoReturn
 
 import pytest
 
-import mlir_lite.compilation
 from mlir_lite import Function, target
 from mlir_lite.backends.cuda import backend, here, probe, timing
 from mlir_lite.cli import card_ceilings, main
@@ -40,7 +39,7 @@ def layer(tmp_path: Path) -> str:
 @pytest.fixture
 def shim(monkeypatch: pytest.MonkeyPatch) -> ShimCard:
     card = ShimCard()
-    for module in (backend, here, mlir_lite.compilation):
+    for module in (backend, here):
         monkeypatch.setattr(module, "found_card", lambda: card)
     monkeypatch.setattr(timing, "_COPY_BYTES", 1 << 16)
     monkeypatch.setattr(timing, "MOST_SETS", 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import InputError, UnsupportedError, Value, compilation, f32, i64
+from mlir_lite import InputError, UnsupportedError, Value, f32, i64
 from mlir_lite.backends.cuda import backend, here
 from mlir_lite.target import nearest_card
 
@@ -19,7 +19,7 @@ pytestmark = needs_shim
 @pytest.fixture
 def shim(monkeypatch: pytest.MonkeyPatch) -> ShimCard:
     card = ShimCard()
-    for module in (backend, here, compilation):
+    for module in (backend, here):
         monkeypatch.setattr(module, "found_card", lambda: card)
     here._uploads.cache_clear()
     return card

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Value, compilation, f32, i64, nn, train
+from mlir_lite import Value, f32, i64, nn, train
 from mlir_lite.backends.cuda import backend, here
 
 from .shim import needs_shim
@@ -20,7 +20,7 @@ pytestmark = needs_shim
 @pytest.fixture(autouse=True)
 def shim(monkeypatch: pytest.MonkeyPatch) -> ShimCard:
     card = ShimCard(late=True)
-    for module in (backend, here, compilation):
+    for module in (backend, here):
         monkeypatch.setattr(module, "found_card", lambda: card)
     here._uploads.cache_clear()
     return card
