@@ -17,6 +17,7 @@ from ...types import Array, TensorType
 from ..base import Stages, Texts, timed_as
 from ..code_cache import default_cache
 from .body_text import BODY, TICKS
+from .emit_matrices import ask_for_matrices
 from .emit_program import ProgramText, emit_program
 from .entry_text import entry_exports, entry_text
 from .executable import Code, CpuExecutable
@@ -97,6 +98,8 @@ class CpuBackend:
             f"`mlir-lite compile FILE --target {self.target.name} --emit asm`",
             UnsupportedError,
         )
+        if self.target.matrix_products:
+            ask_for_matrices()
         report = dict(seconds)
         header = array_header()
         entry = entry_text(image.parameters, image.results, BODY, header, self.machine)

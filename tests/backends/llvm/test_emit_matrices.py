@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -59,6 +62,24 @@ def test_instructions_and_loops_agree(native: bool) -> None:
     chosen = frozenset({"tdpbf16ps"}) if native else frozenset[str]()
     Compiled(emit_kernel(product(), HOST, instructions=chosen), Machine.host())(x, w, found)
     np.testing.assert_array_equal(found, want)
+
+
+def test_a_process_that_compiles_for_a_named_machine_alone_may_use_them() -> None:
+    """Linux kills a process that has not asked for them."""
+    if "tdpbf16ps" not in matrix_products(Machine.host()):
+        pytest.skip("this machine has no matrix registers")
+    code = """
+import numpy as np
+import mlir_lite as ml
+w = np.eye(64, dtype=np.float32)
+fn = ml.function(ml.f32[32, 64])(lambda x: x @ w)
+run = ml.compile(fn, target="cpu:sapphirerapids", precision="bf16", threads=1)
+assert "tdpbf16ps" in run.stages["tile"]
+x = np.full((32, 64), 0.5, np.float32)
+assert np.array_equal(run(x), x)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_each_call_is_one_instruction_and_the_shapes_are_said_once() -> None:
