@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import mpmath  # type: ignore[import-untyped]
+import mpmath
 import numpy
 
 from .fit_polynomials import Function, Interval, Real, points_of, rounded

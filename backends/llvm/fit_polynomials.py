@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mpmath  # type: ignore[import-untyped]
+import mpmath
 import numpy
 
 from .math_constants import ERFC_POLE, PRECISION

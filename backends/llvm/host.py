@@ -76,6 +76,14 @@ FIGURES: Mapping[str, Target] = MappingProxyType({
     "znver3": _ZEN3,
 })  # fmt: skip
 
+# Instructions that take longer than the FMAs they stand for: Intel's processors with matrix
+# registers are made to multiply bf16 there. Beside these they still halve what is read.
+SLOW_DOTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    dict.fromkeys(
+        ("sapphirerapids", "emeraldrapids", "graniterapids"), frozenset({"vpdpbf16ps"})
+    )
+)
+
 
 def host_figures(machine: Machine, caches: Path = _SYSTEM) -> Target:
     """The figures of the host; of a processor that is not in the table, usual ones for what it can
@@ -86,8 +94,8 @@ def host_figures(machine: Machine, caches: Path = _SYSTEM) -> Target:
     target = known if known.vector_bytes == usual.vector_bytes else usual
     instructions = native_instructions(machine) if target.has_avx512 else target.dot_instructions
     matrices = matrix_products(machine)
-    if target is _SAPPHIRE_RAPIDS and not matrices:
-        instructions -= {"vpdpbf16ps"}  # takes longer than the FMAs that it stands for
+    if not matrices:
+        instructions -= SLOW_DOTS.get(machine.cpu, frozenset())
     named = replace(
         target, cpu=machine.cpu, dot_instructions=instructions, matrix_products=matrices
     )

@@ -33,13 +33,7 @@ from ....tile.tree import nest as in_loops
 from ..analysis import Nest
 from ..cost.matrix_tiles import matrix_cycles, matrix_panels_first
 from ..cost.model import worth_sharing
-from .matrix_operands import (
-    Matrices,
-    registers_of,
-    same_registers,
-    sizes_of,
-    windows_of,
-)
+from .matrix_operands import Matrices, registers_of, same_registers
 
 
 def schedule_matrices(
@@ -47,9 +41,7 @@ def schedule_matrices(
 ) -> Kernel:
     """Tile a product for matrix registers, caches and threads."""
     kept = tuple(local for local in kernel.locals if local.name != matrices.total)
-    windows = windows_of(nest, matrices.product)
-    sizes = sizes_of(kernel, nest, matrices.product, windows, matrices.terms)
-    panels_first = matrix_panels_first(sizes, target)
+    panels_first = matrix_panels_first(matrices.sizes, target)
     writer = _Writer.of(replace(kernel, locals=kept), nest, matrices, panels_first)
     outermost = nest.loops[0].axis
 
@@ -61,8 +53,8 @@ def schedule_matrices(
     written = tidy(replace(written, locals=(*kept, *added)))
     if panels_first:
         written = _prefetch(written, writer, target)
-    cycles = matrix_cycles(sizes, target)[matrices.tile]
-    if not nest.alone or not worth_sharing(sizes.product, cycles, target):
+    cycles = matrix_cycles(matrices.sizes, target)[matrices.tile]
+    if not nest.alone or not worth_sharing(matrices.sizes.product, cycles, target):
         return written
     axes = [loop.axis for loop in writer.around if loop.stop != index(1)]
     if len(axes) > 1:
@@ -243,10 +235,10 @@ class _Writer:
         given = scalars or (self.matrices.tile.height,)
         return Call(name, windows, tuple(map(index, given)))
 
-    def _each(self, mark: str, call: Callable[[Expr, Expr], Call]) -> Block:
+    def _each(self, use: str, call: Callable[[Expr, Expr], Call]) -> Block:
         """A call for each register of sums."""
         tile = self.matrices.tile
-        i, j = (self.names.fresh(f"{name}.{mark}", "$") for name in "ij")
+        i, j = (self.names.fresh(f"{name}.{use}", "$") for name in "ij")
         return _unrolled(i, tile.rows, *_unrolled(j, tile.columns, call(var(i), var(j))))
 
 

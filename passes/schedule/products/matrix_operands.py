@@ -33,6 +33,7 @@ class Matrices:
     made: MatrixProduct
     product: Product
     rows: Rows
+    sizes: MatrixSizes
     tile: MatrixTile
     along: str  # the axis that a tile's registers of rows go along, in whole rows or in windows
     total: str  # the sum in the naive nest
@@ -62,18 +63,19 @@ def as_matrices(
     summed = isinstance(body[0], Accumulate) and len(body) == 1
     if rows is None or not (plain and terms and summed and _is_panel(kernel, product, made)):
         return None
-    windows = windows_of(nest, product)
-    sizes = sizes_of(kernel, nest, product, windows, loops[-2])
+    windows = _windows(nest, product)
+    sizes = _sizes(kernel, nest, product, windows, loops[-2])
     tile = matrix_tile(sizes, target)
     registers = [local for local in kernel.locals if local.space is Space.MATRIX]
     registers += [entry for entry in registers_of(made, tile) if not same_registers(entry, kernel)]
     if sum(prod(entry.shape[:-2]) for entry in registers) > REGISTERS:
         return None  # other products of the kernel have some
     along = windows.axis if tile.windows and windows else product.m
-    return Matrices(made, product, rows, tile, along, total.buffer, tuple(loops), tuple(after))
+    operands = made, product, rows, sizes, tile
+    return Matrices(*operands, along, total.buffer, tuple(loops), tuple(after))
 
 
-def sizes_of(
+def _sizes(
     kernel: Kernel, nest: Nest, product: Product, windows: Loop | None, terms: Loop
 ) -> MatrixSizes:
     """The problem; its right operand is in panels, be it one."""
@@ -82,7 +84,7 @@ def sizes_of(
     return MatrixSizes(sizes, extent_of(terms), extent_of(windows) if windows else 1)
 
 
-def windows_of(nest: Nest, product: Product) -> Loop | None:
+def _windows(nest: Nest, product: Product) -> Loop | None:
     """The innermost loop over windows that meet the same right operand, if there is one."""
     others = [
         loop for loop in nest.loops if loop.axis not in product.right_axes | {product.m}

@@ -60,6 +60,15 @@ def test_figures_of_a_known_processor_are_its_own(cpu: str, tmp_path: Path) -> N
     assert ("vpdpbusd" in found.dot_instructions) == known.has_avx512
 
 
+@pytest.mark.parametrize(("cpu", "uses"), [("emeraldrapids", False), ("znver5", True)])
+def test_instructions_slower_than_what_they_stand_for_are_left_out(
+    cpu: str, uses: bool, tmp_path: Path
+) -> None:
+    found = host_figures(machine(cpu, f"{WIDE},+avx512bf16"), tmp_path)
+    assert ("vpdpbf16ps" in found.dot_instructions) == uses
+    assert "vpdpbusd" in found.dot_instructions and not found.matrix_products
+
+
 @pytest.mark.parametrize(
     ("cpu", "features", "triple", "lanes"),
     [
