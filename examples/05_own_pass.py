@@ -8,8 +8,8 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.ir import rewrite, rewrite_all
+from mlir_lite.ops.elementwise.unary import Exp, Log
 from mlir_lite.ops.table import TABLE
-from mlir_lite.ops.unary import Exp, Log
 
 
 @rewrite(Exp)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from .ir import ConstantData, Function
 from .ir.resources import constants_of
-from .ops.conv import ALGORITHMS, Conv
+from .ops.windows.conv import ALGORITHMS, Conv
 from .passes.algorithms.convolutions import (
     LAYER_LIMIT,
     MODEL_LIMIT,

@@ -29,7 +29,7 @@ from .ir.constant import Source
 from .ir.parser import parse
 from .ir.printer import print_function
 from .ir.resources import constants_of, resource_names
-from .ops.constant import constant
+from .ops.base.constant import constant
 from .ops.table import TABLE
 from .passes.layouts.preparation import preparation, prepared
 from .target import Target

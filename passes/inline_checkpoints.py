@@ -7,7 +7,7 @@ from their barriers what to compute again.
 from __future__ import annotations
 
 from ..ir import Function, Op, Replacement, transform
-from ..ops.checkpoint import Checkpoint
+from ..ops.regions.checkpoint import Checkpoint
 from ..ops.table import TABLE
 
 

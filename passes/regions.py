@@ -17,8 +17,8 @@ from ..ir import (
     parameter,
     transform,
 )
-from ..ops.control import ControlOp
-from ..ops.group import Group
+from ..ops.regions.control import ControlOp
+from ..ops.regions.group import Group
 from ..ops.table import TABLE
 from ..types import TensorType
 

@@ -19,8 +19,8 @@ from mlir_lite.demo.assets import load
 from mlir_lite.demo.model import digits
 from mlir_lite.driver import Executable
 from mlir_lite.ir import rewrite, rewrite_all
+from mlir_lite.ops.elementwise.unary import Exp, exp
 from mlir_lite.ops.table import TABLE
-from mlir_lite.ops.unary import Exp, exp
 from mlir_lite.passes import pipelines
 from mlir_lite.passes.pipelines import PASSES, Step, cpu_pipeline
 from mlir_lite.types import Array

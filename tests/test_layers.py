@@ -1,14 +1,16 @@
-"""The floors: a module imports only from floors below, or from its own."""
+"""The floors, of the package and inside of large rooms: modules import from below, or their own."""
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import mlir_lite
 
 PACKAGE = Path(mlir_lite.__file__).parent
-FLOORS: tuple[frozenset[str], ...] = (
+Floors: TypeAlias = tuple[frozenset[str], ...]
+ROOMS: Floors = (
     frozenset({"environment", "errors", "forks", "lexer", "location", "text"}),
     frozenset({"sizes", "types", "type_parser", "memory"}),
     frozenset({"expr", "target", "tuning"}),
@@ -23,11 +25,28 @@ FLOORS: tuple[frozenset[str], ...] = (
         | {"other_names", "report", "train", "tuner", "warm"}
     ),
 )
+OPS: Floors = (
+    frozenset({"base"}),
+    frozenset({"elementwise", "kernels"}),
+    frozenset({"shapes"}),
+    frozenset({"reductions"}),
+    frozenset({"products", "random", "sorting", "windows"}),
+    frozenset({"algorithms", "images", "linalg", "nn", "regions"}),
+    frozenset({"table"}),
+    frozenset({"__init__"}),
+)
+FLOORS: Mapping[str, Floors] = {"mlir_lite": ROOMS, "mlir_lite.ops": OPS}
 
 
-def floor(room: str) -> int:
+def floor(room: str, floors: Floors = ROOMS) -> int:
     """The floor of a room; -1 for one that the table lacks."""
-    return next((number for number, rooms in enumerate(FLOORS) if room in rooms), -1)
+    return next((number for number, rooms in enumerate(floors) if room in rooms), -1)
+
+
+def room_in(package: str, name: str) -> str | None:
+    """The room of a package that a dotted name is of; None for what is not in the package."""
+    inside = name.removeprefix(f"{package}.")
+    return None if inside == name else inside.split(".")[0]
 
 
 def imports(module: str, is_package: bool, source: str) -> Iterator[tuple[ast.stmt, str, bool]]:
@@ -44,21 +63,24 @@ def imports(module: str, is_package: bool, source: str) -> Iterator[tuple[ast.st
 
 def violations(module: str, is_package: bool, source: str) -> list[str]:
     """What is wrong with a module's imports, as `module:line: what`."""
-    room = [*module.split("."), "__init__"][1]
-    if floor(room) < 0:
-        return [f"{module}:1: '{room}' has no floor; give it one in FLOORS"]
     wrong: list[str] = []
-    for statement, name, is_relative in imports(module, is_package, source):
-        parts = name.split(".")
-        if parts[0] != "mlir_lite":
+    for package, floors in FLOORS.items():
+        room = room_in(package, f"{module}.__init__" if is_package else module)
+        if room is None:
             continue
-        where = f"{module}:{statement.lineno}: {name}"
-        if not is_relative:
-            wrong.append(f"{where} is not imported relatively")
-        elif floor(parts[1]) < 0:
-            wrong.append(f"{where} is a name from mlir_lite itself")
-        elif floor(parts[1]) > floor(room):
-            wrong.append(f"{where} is on a floor above")
+        if floor(room, floors) < 0:
+            return [f"{module}:1: '{room}' has no floor; give it one in FLOORS"]
+        for statement, name, is_relative in imports(module, is_package, source):
+            found = room_in(package, name)
+            if found is None:
+                continue
+            where = f"{module}:{statement.lineno}: {name}"
+            if not is_relative:
+                wrong.append(f"{where} is not imported relatively")
+            elif floor(found, floors) < 0:
+                wrong.append(f"{where} is a name from {package} itself")
+            elif floor(found, floors) > floor(room, floors):
+                wrong.append(f"{where} is on a floor above")
     return wrong
 
 
@@ -91,6 +113,13 @@ def test_an_import_from_above_is_found() -> None:
     source = "from ..types import f32\nfrom ..dsl.nn import Linear\n"
     assert violations("mlir_lite.ir.value", False, source) == [
         "mlir_lite.ir.value:2: mlir_lite.dsl.nn.Linear is on a floor above"
+    ]
+
+
+def test_an_import_from_a_higher_room_of_a_package_is_found() -> None:
+    source = "from ..nn.softmax import softmax\nfrom ..base.promote import as_value\n"
+    assert violations("mlir_lite.ops.shapes.slice", False, source) == [
+        "mlir_lite.ops.shapes.slice:1: mlir_lite.ops.nn.softmax.softmax is on a floor above"
     ]
 
 

@@ -16,13 +16,13 @@ import mlir_lite as ml
 from mlir_lite import Function, PassError, Value, VerifyError, f32
 from mlir_lite.expr import Expr
 from mlir_lite.ir import Op, Pattern, rewrite, run_reference
-from mlir_lite.ops.activation import Relu
-from mlir_lite.ops.arithmetic import Divide, Multiply
-from mlir_lite.ops.matmul import Matmul
-from mlir_lite.ops.panels import PanelMatmul, pack_columns
-from mlir_lite.ops.reduce import Sum
-from mlir_lite.ops.shape import Reshape, Transpose, reshape, transpose
-from mlir_lite.ops.unary import sqrt
+from mlir_lite.ops.algorithms.panels import PanelMatmul, pack_columns
+from mlir_lite.ops.elementwise.activation import Relu
+from mlir_lite.ops.elementwise.arithmetic import Divide, Multiply
+from mlir_lite.ops.elementwise.unary import sqrt
+from mlir_lite.ops.products.matmul import Matmul
+from mlir_lite.ops.reductions.reduce import Sum
+from mlir_lite.ops.shapes.shape import Reshape, Transpose, reshape, transpose
 from mlir_lite.passes.layouts import layout, pack_constants
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.lowering.lower import lower

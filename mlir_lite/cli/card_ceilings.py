@@ -17,7 +17,7 @@ from ..backends.cuda.runner import Loaded
 from ..backends.cuda.timing import Runs
 from ..dsl.function import function
 from ..ir import Function
-from ..ops.matmul import matmul
+from ..ops.products.matmul import matmul
 from ..tile.instructions.warps import MULTIPLIED, factor_name, mma_name
 from ..tile.nodes import Call, Kernel
 from ..tile.traverse import walk

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir import Function
-from ..ops.control import Scan
-from ..ops.conv import Conv
-from ..ops.conv_gradient import ConvWeightGradient
-from ..ops.conv_transpose import ConvTranspose
-from ..ops.matmul import Matmul
+from ..ops.products.matmul import Matmul
+from ..ops.regions.control import Scan
+from ..ops.windows.conv import Conv
+from ..ops.windows.conv_gradient import ConvWeightGradient
+from ..ops.windows.conv_transpose import ConvTranspose
 from ..passes.decompose import decompose
 from ..tile.analyses.count import Work, work_of
 from ..tile.analyses.uses import turns_of

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from ..errors import check
 from ..ir import current_builder
-from ..ops.checkpoint import Checkpoint
+from ..ops.regions.checkpoint import Checkpoint
 from .region import trace
 from .structure import filled, values_of
 

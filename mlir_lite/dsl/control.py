@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 
 from ..errors import check
 from ..ir import Op, Operand, Value, current_builder
-from ..ops.control import Cond, Scan, WhileLoop
-from ..ops.promote import as_value
+from ..ops.base.promote import as_value
+from ..ops.regions.control import Cond, Scan, WhileLoop
 from ..sizes import Size
 from ..types import DType, bool_
 from .region import merged, trace

@@ -26,8 +26,8 @@ from ..ops import (
     where,
     zeros,
 )
-from ..ops.promote import as_value
-from ..ops.slice import pad, slice_axis
+from ..ops.base.promote import as_value
+from ..ops.shapes.slice import pad, slice_axis
 from ..types import i64
 from .control import scan
 

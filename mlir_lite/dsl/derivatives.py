@@ -19,8 +19,8 @@ from ..ir import Builder, Function, Value, live_nodes, parameter
 from ..ir import vjp as emit_vjp
 from ..ir.arguments import unknown_names
 from ..location import UNKNOWN, Location
-from ..ops.creation import ones_like, zeros_like
-from ..ops.group import ungrouped
+from ..ops.regions.group import ungrouped
+from ..ops.shapes.creation import ones_like, zeros_like
 from ..ops.table import TABLE
 
 Names = str | Sequence[str] | None

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import TypeRuleError, UnsupportedError
 from ..ir import Builder, Function, Value, parameter
 from ..location import UNKNOWN, Location, caller_location, raised_at
-from ..ops.promote import as_value
+from ..ops.base.promote import as_value
 from ..ops.table import TABLE
 from ..types import DType, TensorType, i64
 from .nn.module import Module

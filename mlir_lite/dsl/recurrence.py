@@ -24,7 +24,7 @@ from ..ops import (
     transpose,
     where,
 )
-from ..ops.slice import slice_axis
+from ..ops.shapes.slice import slice_axis
 from .control import scan
 
 Activation: TypeAlias = Callable[[Value], Value]

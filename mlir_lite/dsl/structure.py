@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import TypeRuleError
 from ..ir import Operand, Value, is_scalar
-from ..ops.promote import as_value
+from ..ops.base.promote import as_value
 
 S = TypeVar("S")
 

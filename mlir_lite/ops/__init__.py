@@ -4,7 +4,9 @@
 """
 
 from . import linalg, random
-from .activation import (
+from .base.broadcast import broadcast
+from .base.cast import cast
+from .elementwise.activation import (
     celu,
     elu,
     hard_sigmoid,
@@ -21,8 +23,7 @@ from .activation import (
     softsign,
     thresholded_relu,
 )
-from .approximate import allclose, isclose, nan_to_num
-from .arithmetic import (
+from .elementwise.arithmetic import (
     add,
     arctan2,
     divide,
@@ -36,12 +37,7 @@ from .arithmetic import (
     truncated_divide,
     truncated_mod,
 )
-from .attention import attention, scaled_dot_product_attention
-from .batch_norm import batch_norm_training
-from .broadcast import broadcast
-from .cast import cast
-from .channel_norm import group_norm, instance_norm, local_response_norm
-from .compare import (
+from .elementwise.compare import (
     bitwise_and,
     bitwise_not,
     bitwise_or,
@@ -62,67 +58,9 @@ from .compare import (
     not_equal,
     right_shift,
 )
-from .conv import conv, conv1d, conv2d, conv3d
-from .conv_transpose import conv_transpose
-from .creation import (
-    arange,
-    eye,
-    full,
-    full_like,
-    iota,
-    linspace,
-    ones,
-    ones_like,
-    zeros,
-    zeros_like,
-)
-from .cumulative import cumprod, cumsum
-from .deform_conv import deform_conv
-from .einsum import einsum
-from .extreme import argmax, argmin
-from .gate import gelu, hard_swish, mish, quick_gelu, silu
-from .grid_sample import grid_sample
-from .index import embedding, gather, gather_elements, gather_nd, one_hot, tril, triu
-from .join import concat, split, stack
-from .losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mae_loss,
-    mse_loss,
-)
-from .matmul import matmul
-from .norm import batch_norm, layer_norm, rms_norm
-from .pool import average_pool, global_average_pool, global_max_pool, max_pool
-from .products import inner, kron, outer, tensordot
-from .quantile import median, quantile
-from .random import dropout
-from .rearrange import diag, diagonal, diff, meshgrid, roll, take_along_axis, trace
-from .reduce import all, any, max, mean, min, prod, sum
-from .resize import resize
-from .roi_align import roi_align
-from .scatter import scatter_elements, scatter_nd
-from .select import clip, where
-from .shape import (
-    expand_dims,
-    flatten,
-    moveaxis,
-    repeat,
-    reshape,
-    squeeze,
-    swapaxes,
-    tile,
-    transpose,
-)
-from .similarity import cosine_similarity, normalize
-from .slice import flip, pad
-from .softmax import log_softmax, softmax
-from .sort import argsort, sort, topk
-from .statistics import logaddexp, logsumexp, norm_l1, norm_l2, std, var
-from .table import TABLE
-from .trigonometry import (
+from .elementwise.gate import gelu, hard_swish, mish, quick_gelu, silu
+from .elementwise.select import clip, where
+from .elementwise.trigonometry import (
     arccos,
     arccosh,
     arcsin,
@@ -136,7 +74,7 @@ from .trigonometry import (
     tan,
     tanh,
 )
-from .unary import (
+from .elementwise.unary import (
     absolute,
     ceil,
     erf,
@@ -157,6 +95,68 @@ from .unary import (
     square,
     trunc,
 )
+from .images.deform_conv import deform_conv
+from .images.grid_sample import grid_sample
+from .images.resize import resize
+from .images.roi_align import roi_align
+from .nn.attention import attention, scaled_dot_product_attention
+from .nn.batch_norm import batch_norm_training
+from .nn.channel_norm import group_norm, instance_norm, local_response_norm
+from .nn.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mae_loss,
+    mse_loss,
+)
+from .nn.norm import batch_norm, layer_norm, rms_norm
+from .nn.softmax import log_softmax, softmax
+from .products.einsum import einsum
+from .products.matmul import matmul
+from .products.products import inner, kron, outer, tensordot
+from .random import dropout
+from .reductions.approximate import allclose, isclose, nan_to_num
+from .reductions.cumulative import cumprod, cumsum
+from .reductions.extreme import argmax, argmin
+from .reductions.reduce import all, any, max, mean, min, prod, sum
+from .reductions.similarity import cosine_similarity, normalize
+from .reductions.statistics import logaddexp, logsumexp, norm_l1, norm_l2, std, var
+from .shapes.creation import (
+    arange,
+    eye,
+    full,
+    full_like,
+    iota,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from .shapes.index import embedding, gather, gather_elements, gather_nd, one_hot, tril, triu
+from .shapes.join import concat, split, stack
+from .shapes.rearrange import diag, diagonal, diff, meshgrid, roll, take_along_axis, trace
+from .shapes.scatter import scatter_elements, scatter_nd
+from .shapes.shape import (
+    expand_dims,
+    flatten,
+    moveaxis,
+    repeat,
+    reshape,
+    squeeze,
+    swapaxes,
+    tile,
+    transpose,
+)
+from .shapes.slice import flip, pad
+from .sorting.quantile import median, quantile
+from .sorting.sort import argsort, sort, topk
+from .table import TABLE
+from .windows.conv import conv, conv1d, conv2d, conv3d
+from .windows.conv_transpose import conv_transpose
+from .windows.pool import average_pool, global_average_pool, global_max_pool, max_pool
 
 __all__ = [
     "TABLE",

@@ -19,17 +19,17 @@ from ..expr import FUNCTIONS, Expr, apply, cast, const, index, select
 from ..ir import Element, Op, Operand, Value, op
 from ..sizes import Size, static
 from ..types import Array, DType, TensorType, bf16, f16, f32, f64, i32, i64
-from .arithmetic import subtract
-from .body import Indices
-from .cast import cast as cast_value
-from .compare import bitwise_and, less, right_shift
-from .elementwise import emit
-from .extreme import argmax
-from .promote import as_value, check_kind
-from .select import where
-from .shape import expand_dims
-from .trigonometry import cos
-from .unary import log, negative, sqrt
+from .base.body import Indices
+from .base.cast import cast as cast_value
+from .base.elements import emit
+from .base.promote import as_value, check_kind
+from .elementwise.arithmetic import subtract
+from .elementwise.compare import bitwise_and, less, right_shift
+from .elementwise.select import where
+from .elementwise.trigonometry import cos
+from .elementwise.unary import log, negative, sqrt
+from .reductions.extreme import argmax
+from .shapes.shape import expand_dims
 
 # How many bits a float holds exactly.
 _PRECISION = {f64: 53, f32: 24, f16: 11, bf16: 8}

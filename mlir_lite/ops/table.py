@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from ..ir import Op, OpTable
-from .activation import OPS as ACTIVATION
-from .arithmetic import OPS as ARITHMETIC
-from .arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
-from .attention import OPS as ATTENTION
-from .attention_gradient import OPS as ATTENTION_GRADIENT
-from .batch_norm import OPS as BATCH_NORM
-from .blocked_attention import OPS as BLOCKED_ATTENTION
-from .broadcast import OPS as BROADCAST
-from .cast import OPS as CAST
-from .cast import cast
-from .checkpoint import OPS as CHECKPOINT
-from .compare import OPS as COMPARE
-from .compare import (
+from .algorithms.depthwise import OPS as DEPTHWISE
+from .algorithms.dots import OPS as DOTS
+from .algorithms.panels import OPS as PANELS
+from .algorithms.strassen import OPS as STRASSEN
+from .algorithms.winograd import OPS as WINOGRAD
+from .algorithms.winograd_blocked import OPS as WINOGRAD_BLOCKED
+from .base.broadcast import OPS as BROADCAST
+from .base.cast import OPS as CAST
+from .base.cast import cast
+from .base.constant import OPS as CONSTANT
+from .base.constant import constant
+from .elementwise.activation import OPS as ACTIVATION
+from .elementwise.arithmetic import OPS as ARITHMETIC
+from .elementwise.arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
+from .elementwise.compare import OPS as COMPARE
+from .elementwise.compare import (
     bitwise_and,
     bitwise_not,
     bitwise_or,
@@ -27,69 +30,66 @@ from .compare import (
     less_equal,
     not_equal,
 )
-from .constant import OPS as CONSTANT
-from .constant import constant
-from .control import OPS as CONTROL
-from .conv import OPS as CONV
-from .conv import conv
-from .conv_gradient import OPS as CONV_GRADIENT
-from .conv_transpose import OPS as CONV_TRANSPOSE
-from .conv_transpose import conv_transpose
-from .creation import OPS as CREATION
-from .cumulative import OPS as CUMULATIVE
-from .cumulative import cumprod
-from .depthwise import OPS as DEPTHWISE
-from .dots import OPS as DOTS
-from .extreme import OPS as EXTREME
-from .extreme import argmax, argmin
-from .gate import OPS as GATE
-from .getitem import getitem
-from .grid_sample import OPS as GRID_SAMPLE
-from .group import OPS as GROUP
-from .index import OPS as INDEX
-from .index import gather_elements, gather_nd
-from .join import OPS as JOIN
-from .linalg_factor import OPS as LINALG_FACTOR
-from .linalg_solve import OPS as LINALG_SOLVE
-from .linalg_spectral import OPS as LINALG_SPECTRAL
-from .linalg_triangle import OPS as LINALG_TRIANGLE
-from .linalg_values import OPS as LINALG_VALUES
-from .losses import OPS as LOSSES
-from .matmul import OPS as MATMUL
-from .matmul import matmul
-from .norm import OPS as NORM
-from .panels import OPS as PANELS
-from .pool import OPS as POOL
-from .ragged_ridge import OPS as RAGGED_RIDGE
+from .elementwise.gate import OPS as GATE
+from .elementwise.select import OPS as SELECT
+from .elementwise.select import clip
+from .elementwise.tf32 import OPS as TF32
+from .elementwise.trigonometry import OPS as TRIGONOMETRY
+from .elementwise.unary import OPS as UNARY
+from .elementwise.unary import absolute, negative
+from .images.grid_sample import OPS as GRID_SAMPLE
+from .images.resize import OPS as RESIZE
+from .linalg.factor import OPS as LINALG_FACTOR
+from .linalg.ragged_ridge import OPS as RAGGED_RIDGE
+from .linalg.spectral import OPS as LINALG_SPECTRAL
+from .linalg.systems import OPS as LINALG_SOLVE
+from .linalg.triangle import OPS as LINALG_TRIANGLE
+from .linalg.values import OPS as LINALG_VALUES
+from .nn.attention import OPS as ATTENTION
+from .nn.attention_gradient import OPS as ATTENTION_GRADIENT
+from .nn.batch_norm import OPS as BATCH_NORM
+from .nn.blocked_attention import OPS as BLOCKED_ATTENTION
+from .nn.losses import OPS as LOSSES
+from .nn.norm import OPS as NORM
+from .nn.softmax import OPS as SOFTMAX
+from .products.matmul import OPS as MATMUL
+from .products.matmul import matmul
 from .random import OPS as RANDOM
-from .recurrence import OPS as RECURRENCE
-from .reduce import OPS as REDUCE
-from .reduce import all as all_
-from .reduce import any as any_
-from .reduce import max as max_
-from .reduce import mean, prod
-from .reduce import min as min_
-from .reduce import sum as sum_
-from .resize import OPS as RESIZE
-from .scatter import OPS as SCATTER
-from .select import OPS as SELECT
-from .select import clip
-from .shape import OPS as SHAPE
-from .shape import flatten, reshape, squeeze, transpose
-from .slice import OPS as SLICE
-from .softmax import OPS as SOFTMAX
-from .sort import OPS as SORT
-from .statistics import OPS as STATISTICS
-from .statistics import std, var
-from .strassen import OPS as STRASSEN
-from .tf32 import OPS as TF32
-from .trigonometry import OPS as TRIGONOMETRY
-from .unary import OPS as UNARY
-from .unary import absolute, negative
-from .window_sum import OPS as WINDOW_SUM
-from .window_taps import OPS as WINDOW_TAPS
-from .winograd import OPS as WINOGRAD
-from .winograd_blocked import OPS as WINOGRAD_BLOCKED
+from .reductions.cumulative import OPS as CUMULATIVE
+from .reductions.cumulative import cumprod
+from .reductions.extreme import OPS as EXTREME
+from .reductions.extreme import argmax, argmin
+from .reductions.recurrence import OPS as RECURRENCE
+from .reductions.reduce import OPS as REDUCE
+from .reductions.reduce import all as all_
+from .reductions.reduce import any as any_
+from .reductions.reduce import max as max_
+from .reductions.reduce import mean, prod
+from .reductions.reduce import min as min_
+from .reductions.reduce import sum as sum_
+from .reductions.statistics import OPS as STATISTICS
+from .reductions.statistics import std, var
+from .regions.checkpoint import OPS as CHECKPOINT
+from .regions.control import OPS as CONTROL
+from .regions.group import OPS as GROUP
+from .shapes.creation import OPS as CREATION
+from .shapes.getitem import getitem
+from .shapes.index import OPS as INDEX
+from .shapes.index import gather_elements, gather_nd
+from .shapes.join import OPS as JOIN
+from .shapes.scatter import OPS as SCATTER
+from .shapes.shape import OPS as SHAPE
+from .shapes.shape import flatten, reshape, squeeze, transpose
+from .shapes.slice import OPS as SLICE
+from .sorting.sort import OPS as SORT
+from .windows.conv import OPS as CONV
+from .windows.conv import conv
+from .windows.conv_gradient import OPS as CONV_GRADIENT
+from .windows.conv_transpose import OPS as CONV_TRANSPOSE
+from .windows.conv_transpose import conv_transpose
+from .windows.pool import OPS as POOL
+from .windows.window_sum import OPS as WINDOW_SUM
+from .windows.window_taps import OPS as WINDOW_TAPS
 
 _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONSTANT,

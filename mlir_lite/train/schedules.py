@@ -15,7 +15,7 @@ from typing import TypeAlias
 from ..errors import InputError, check
 from ..ir import Value
 from ..ops import clip, cos, floor, minimum, where
-from ..ops.promote import as_value
+from ..ops.base.promote import as_value
 from ..types import f64
 
 Schedule: TypeAlias = Callable[[Value], Value]

@@ -18,9 +18,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ...expr import Expr, Var
 from ...ir import parameter
-from ...ops.strassen import LEFT, RESULT, RIGHT, quarters_of, signed_sum
-from ...ops.winograd import WinogradFilter
-from ...ops.winograd_transform import TAPS, Matrix, StraightLine, transform_of, transformed
+from ...ops.algorithms.strassen import LEFT, RESULT, RIGHT, quarters_of, signed_sum
+from ...ops.algorithms.winograd import WinogradFilter
+from ...ops.algorithms.winograd_transform import (
+    TAPS,
+    Matrix,
+    StraightLine,
+    transform_of,
+    transformed,
+)
 from ...tile.evaluate import evaluate
 from ...tile.frame import Frame
 from ...tile.nodes import Let

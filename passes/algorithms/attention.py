@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...ir import Constant, Function, Op, Value, current_builder, transform
-from ...ops.arithmetic import Add
-from ...ops.attention import Attention
-from ...ops.blocked_attention import BlockedAttention
-from ...ops.broadcast import Broadcast
-from ...ops.compare import Isnan, logical_not
-from ...ops.matmul import Matmul
-from ...ops.select import Where
-from ...ops.shape import Reshape, Transpose, expand_dims, swapaxes, transpose
-from ...ops.softmax import Softmax
+from ...ops.base.broadcast import Broadcast
+from ...ops.elementwise.arithmetic import Add
+from ...ops.elementwise.compare import Isnan, logical_not
+from ...ops.elementwise.select import Where
+from ...ops.nn.attention import Attention
+from ...ops.nn.blocked_attention import BlockedAttention
+from ...ops.nn.softmax import Softmax
+from ...ops.products.matmul import Matmul
+from ...ops.shapes.shape import Reshape, Transpose, expand_dims, swapaxes, transpose
 from ...ops.table import TABLE
 from ...target import Target
 from ...types import bool_, f32, f64

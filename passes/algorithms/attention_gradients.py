@@ -6,8 +6,8 @@ attention_gradient(q, k, v, ..)  ->  blocked_attention_gradient(q, k, v, ..) {ro
 from __future__ import annotations
 
 from ...ir import Function, Op, Replacement, Value, current_builder, transform
-from ...ops.attention_gradient import AttentionGradient, BlockedAttentionGradient
-from ...ops.cast import cast
+from ...ops.base.cast import cast
+from ...ops.nn.attention_gradient import AttentionGradient, BlockedAttentionGradient
 from ...ops.table import TABLE
 from ...target import Target
 from ...types import f32

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from math import prod
 
 from ...ir import Function, Op, Value
-from ...ops.arithmetic import Divide, Multiply
-from ...ops.attention import Attention
-from ...ops.matmul import Matmul
-from ...ops.shape import Transpose
+from ...ops.elementwise.arithmetic import Divide, Multiply
+from ...ops.nn.attention import Attention
+from ...ops.products.matmul import Matmul
+from ...ops.shapes.shape import Transpose
 from ...sizes import static
 from ...target import Target
 from ..simplify.uniform import uniform

@@ -20,17 +20,17 @@ from math import prod
 
 from ...ir import Function, Value, rewrite, rewrite_all
 from ...ir.rewrite import Pattern
-from ...ops.checkpoint import Barrier
-from ...ops.conv import Conv
-from ...ops.conv_gradient import ConvWeightGradient
-from ...ops.conv_transpose import ConvTranspose
-from ...ops.creation import zeros
-from ...ops.elementwise import emit
-from ...ops.join import concat
-from ...ops.shape import Transpose, expand_dims, reshape, transpose
-from ...ops.slice import flip, pad, slice_axes
+from ...ops.base.elements import emit
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.creation import zeros
+from ...ops.shapes.join import concat
+from ...ops.shapes.shape import Transpose, expand_dims, reshape, transpose
+from ...ops.shapes.slice import flip, pad, slice_axes
 from ...ops.table import TABLE
-from ...ops.windows import order_of
+from ...ops.windows.conv import Conv
+from ...ops.windows.conv_gradient import ConvWeightGradient
+from ...ops.windows.conv_transpose import ConvTranspose
+from ...ops.windows.windows import order_of
 from ...target import Target
 from ..schedule.cost.model import decide
 from ..schedule.cost.windows import ConvShape, order_cycles, transpose_cycles

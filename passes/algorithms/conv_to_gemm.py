@@ -8,11 +8,11 @@ from __future__ import annotations
 from math import prod
 
 from ...ir import Function, Value, rewrite, rewrite_all
-from ...ops.conv import Conv
-from ...ops.conv_transpose import ConvTranspose
-from ...ops.matmul import matmul
-from ...ops.shape import reshape, transpose
+from ...ops.products.matmul import matmul
+from ...ops.shapes.shape import reshape, transpose
 from ...ops.table import TABLE
+from ...ops.windows.conv import Conv
+from ...ops.windows.conv_transpose import ConvTranspose
 
 
 @rewrite(Conv)

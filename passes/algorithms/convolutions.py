@@ -13,8 +13,8 @@ from math import fsum
 from ...errors import InputError, check
 from ...ir import Constant, Function
 from ...location import Location
-from ...ops.conv import Conv
-from ...ops.winograd_transform import POINTS
+from ...ops.algorithms.winograd_transform import POINTS
+from ...ops.windows.conv import Conv
 from ...sizes import static
 from ...target import Target
 from ...types import f32

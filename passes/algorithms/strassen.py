@@ -19,8 +19,8 @@ from ...errors import InputError, check
 from ...ir import Constant, ConstantData, Function, Value, rewrite, rewrite_all
 from ...ir.rewrite import Pattern
 from ...location import Location
-from ...ops.matmul import Matmul
-from ...ops.strassen import strassen_input, strassen_matmul, strassen_panels
+from ...ops.algorithms.strassen import strassen_input, strassen_matmul, strassen_panels
+from ...ops.products.matmul import Matmul
 from ...ops.table import TABLE
 from ...target import Target
 from ...types import f32

@@ -19,12 +19,12 @@ from dataclasses import replace
 
 from ...ir import Function, Value, current_builder, rewrite, rewrite_all
 from ...ir.rewrite import Pattern
-from ...ops.conv import Conv
-from ...ops.matmul import matmul
-from ...ops.panels import pack_columns
+from ...ops.algorithms.panels import pack_columns
+from ...ops.algorithms.winograd import points_of, winograd_filter, winograd_input, winograd_output
+from ...ops.algorithms.winograd_blocked import winograd_conv
+from ...ops.products.matmul import matmul
 from ...ops.table import TABLE
-from ...ops.winograd import points_of, winograd_filter, winograd_input, winograd_output
-from ...ops.winograd_blocked import winograd_conv
+from ...ops.windows.conv import Conv
 from ...target import Target
 from ...types import f32
 from ..schedule.cost.model import panel_width

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...ir import Builder, Constant, Function, Node, Value, parameter, users_of
-from ...ops.broadcast import Broadcast
-from ...ops.cast import Cast
-from ...ops.checkpoint import Barrier
-from ...ops.constant import constant
-from ...ops.shape import Reshape
-from ...ops.slice import Slice
+from ...ops.base.broadcast import Broadcast
+from ...ops.base.cast import Cast
+from ...ops.base.constant import constant
+from ...ops.elementwise.tf32 import Tf32Cut
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.shape import Reshape
+from ...ops.shapes.slice import Slice
 from ...ops.table import TABLE
-from ...ops.tf32 import Tf32Cut
 from ...types import bf16, f16, f32
 from ..lowering.faults import fault_operands
 

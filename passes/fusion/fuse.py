@@ -13,9 +13,9 @@ from math import prod
 from ...errors import PassError
 from ...expr import contains_reduce
 from ...ir import Builder, Constant, Function, Node, Value
-from ...ops.checkpoint import Barrier
-from ...ops.group import Group
-from ...ops.shape import Reshape
+from ...ops.regions.checkpoint import Barrier
+from ...ops.regions.group import Group
+from ...ops.shapes.shape import Reshape
 from ...ops.table import TABLE
 from ...target import Gpu, Target
 from ...tile.nodes import Kernel, Space

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from ...expr import contains_reduce
 from ...ir import Builder, Constant, ConstantData, Function, Node, Value, parameter, users_of
-from ...ops.broadcast import Broadcast
-from ...ops.constant import constant
-from ...ops.group import Group
-from ...ops.shape import Reshape
+from ...ops.base.broadcast import Broadcast
+from ...ops.base.constant import constant
+from ...ops.regions.group import Group
+from ...ops.shapes.shape import Reshape
 from ...ops.table import TABLE
 from ..lowering.bodies import record_body
 from ..lowering.handmade import brings_kernel

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 from ...ir import Constant, Function, Op
-from ...ops.conv import Conv
-from ...ops.conv_gradient import ConvWeightGradient
-from ...ops.conv_transpose import ConvTranspose
-from ...ops.windows import batch_of, channels_of, spatial_of
+from ...ops.windows.conv import Conv
+from ...ops.windows.conv_gradient import ConvWeightGradient
+from ...ops.windows.conv_transpose import ConvTranspose
+from ...ops.windows.windows import batch_of, channels_of, spatial_of
 from ...sizes import static
 from ...target import Target
 from ...types import DType, f32

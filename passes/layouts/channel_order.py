@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ...ir import Builder, Constant, Function, Node, Value
-from ...ops.broadcast import Broadcast
-from ...ops.conv import Conv
-from ...ops.conv_transpose import ConvTranspose
-from ...ops.pool import Pool
+from ...ops.base.broadcast import Broadcast
 from ...ops.table import TABLE
+from ...ops.windows.conv import Conv
+from ...ops.windows.conv_transpose import ConvTranspose
+from ...ops.windows.pool import Pool
 from ...sizes import static
 from ...target import Target
 from ...types import f32

@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ...ir import Builder, Function, Op, Value
-from ...ops.broadcast import Broadcast
-from ...ops.checkpoint import Barrier
-from ...ops.conv import Conv
-from ...ops.conv_gradient import ConvWeightGradient
-from ...ops.conv_transpose import ConvTranspose
-from ...ops.pool import Pool
-from ...ops.reduce import Reduction
-from ...ops.shape import inverse_permutation, reshape, transpose
+from ...ops.base.broadcast import Broadcast
+from ...ops.reductions.reduce import Reduction
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.shape import inverse_permutation, reshape, transpose
 from ...ops.table import TABLE
-from ...ops.windows import order_of
+from ...ops.windows.conv import Conv
+from ...ops.windows.conv_gradient import ConvWeightGradient
+from ...ops.windows.conv_transpose import ConvTranspose
+from ...ops.windows.pool import Pool
+from ...ops.windows.windows import order_of
 from ...target import Target
 from .batch_order import batch_is_last
 from .channel_order import stay_first

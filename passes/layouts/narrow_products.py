@@ -10,14 +10,14 @@ from math import prod
 
 from ...ir import Constant, Value, rewrite
 from ...ir.rewrite import Pattern
-from ...ops.body import computing_type
-from ...ops.cast import cast
-from ...ops.conv import Conv
-from ...ops.dots import dot_conv, dot_matmul, pack_dot_filters, pack_dots
-from ...ops.matmul import Matmul
-from ...ops.shape import Transpose, transpose
-from ...ops.slice import Pad, pad
-from ...ops.windows import order_of
+from ...ops.algorithms.dots import dot_conv, dot_matmul, pack_dot_filters, pack_dots
+from ...ops.base.body import computing_type
+from ...ops.base.cast import cast
+from ...ops.products.matmul import Matmul
+from ...ops.shapes.shape import Transpose, transpose
+from ...ops.shapes.slice import Pad, pad
+from ...ops.windows.conv import Conv
+from ...ops.windows.windows import order_of
 from ...sizes import static
 from ...target import Target
 from ...tile.instructions.table import dot_instruction

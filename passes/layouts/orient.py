@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ...ir import Builder, Function, Node, Op, Value
-from ...ops.broadcast import Broadcast
-from ...ops.matmul import Matmul
-from ...ops.reduce import Reduction
-from ...ops.shape import Transpose, reshape, transpose
+from ...ops.base.broadcast import Broadcast
+from ...ops.products.matmul import Matmul
+from ...ops.reductions.reduce import Reduction
+from ...ops.shapes.shape import Transpose, reshape, transpose
 from ...ops.table import TABLE
 from ...target import Target
 from .orientation import is_carried, orders, swap, takes_any

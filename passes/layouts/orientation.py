@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ...ir import Constant, Function, Node, Op, Value
-from ...ops.broadcast import Broadcast
-from ...ops.cast import Cast
-from ...ops.elementwise import Elementwise
-from ...ops.matmul import Matmul
-from ...ops.reduce import Reduction
-from ...ops.shape import Transpose
+from ...ops.base.broadcast import Broadcast
+from ...ops.base.cast import Cast
+from ...ops.base.elements import Elementwise
+from ...ops.products.matmul import Matmul
+from ...ops.reductions.reduce import Reduction
+from ...ops.shapes.shape import Transpose
 from ...target import Target
 from ..schedule.cost.register_tiles import ProductSizes, product_cycles, tiles_by_cycles
 from ..schedule.cost.windows import transpose_cycles

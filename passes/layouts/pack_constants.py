@@ -24,15 +24,15 @@ from math import prod
 
 from ...ir import Constant, Function, Value, current_builder, rewrite, rewrite_all
 from ...ir.rewrite import Pattern
-from ...ops.checkpoint import Barrier
-from ...ops.conv import Conv
-from ...ops.depthwise import depthwise_conv
-from ...ops.matmul import Matmul
-from ...ops.panels import pack_columns, pack_filters, panel_conv, panel_matmul
-from ...ops.shape import Transpose, reshape, transpose
-from ...ops.slice import pad, slice_axes
+from ...ops.algorithms.depthwise import depthwise_conv
+from ...ops.algorithms.panels import pack_columns, pack_filters, panel_conv, panel_matmul
+from ...ops.products.matmul import Matmul
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.shape import Transpose, reshape, transpose
+from ...ops.shapes.slice import pad, slice_axes
 from ...ops.table import TABLE
-from ...ops.windows import order_of
+from ...ops.windows.conv import Conv
+from ...ops.windows.windows import order_of
 from ...sizes import static
 from ...target import Target
 from ..schedule.cost.model import PACKED_ROWS, panel_width

@@ -19,9 +19,9 @@ from math import prod
 
 from ...ir import Function, Op, Value, current_builder, rewrite, rewrite_all, transform
 from ...ir.rewrite import Pattern
-from ...ops.control import Scan, WhileLoop
-from ...ops.matmul import Matmul, matmul
-from ...ops.shape import Transpose, swapaxes
+from ...ops.products.matmul import Matmul, matmul
+from ...ops.regions.control import Scan, WhileLoop
+from ...ops.shapes.shape import Transpose, swapaxes
 from ...ops.table import TABLE
 from ...target import Target
 from ..loops.hoist import hoist

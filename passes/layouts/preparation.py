@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ir import Builder, Constant, ConstantData, Function, Value
-from ...ops.constant import constant
+from ...ops.base.constant import constant
 from ...ops.table import TABLE
 from ..simplify.constant_fold import Computed, data_of
 

@@ -10,15 +10,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ...ir import Function, Op, Value, current_builder
-from ...ops.broadcast import Broadcast, broadcast
-from ...ops.cast import Cast
-from ...ops.elementwise import Elementwise, emit
-from ...ops.index import Gather
-from ...ops.join import Concat
-from ...ops.matmul import Matmul, matmul
-from ...ops.reduce import AxesOp
-from ...ops.shape import Reshape, Transpose, reshape, swapaxes, transpose
-from ...ops.slice import Slice
+from ...ops.base.broadcast import Broadcast, broadcast
+from ...ops.base.cast import Cast
+from ...ops.base.elements import Elementwise, emit
+from ...ops.products.matmul import Matmul, matmul
+from ...ops.reductions.reduce import AxesOp
+from ...ops.shapes.index import Gather
+from ...ops.shapes.join import Concat
+from ...ops.shapes.shape import Reshape, Transpose, reshape, swapaxes, transpose
+from ...ops.shapes.slice import Slice
 from .dataflow import needed_nodes
 
 _ALONE = (Elementwise, Cast, Broadcast, Reshape, Transpose, Slice, Concat, AxesOp)

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ...ir import Function, Op, Value, current_builder, parameter, transform
-from ...ops.broadcast import Broadcast
-from ...ops.control import Scan, WhileLoop
-from ...ops.index import Gather
-from ...ops.matmul import Matmul
+from ...ops.base.broadcast import Broadcast
+from ...ops.products.matmul import Matmul
+from ...ops.regions.control import Scan, WhileLoop
+from ...ops.shapes.index import Gather
 from ...ops.table import TABLE
 from .batching import can_batch, emit_for_all
 from .dataflow import cut, depending

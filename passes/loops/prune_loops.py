@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...ir import Builder, Constant, Function, Node, Op, Value
-from ...ops.control import Cond, ControlOp, Scan, WhileLoop
+from ...ops.regions.control import Cond, ControlOp, Scan, WhileLoop
 from ...ops.table import TABLE
 from .dataflow import cut, reached
 

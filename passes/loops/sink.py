@@ -18,16 +18,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 
 from ...ir import Constant, Function, Op, Value, current_builder, transform
-from ...ops.arithmetic import Add, add
-from ...ops.broadcast import Broadcast
-from ...ops.checkpoint import Barrier
-from ...ops.control import Scan
-from ...ops.elementwise import emit
-from ...ops.matmul import Matmul, matmul
-from ...ops.reduce import Sum
-from ...ops.reduce import sum as sum_
-from ...ops.shape import Reshape, Transpose, reshape, transpose
-from ...ops.slice import Pad, Slice
+from ...ops.base.broadcast import Broadcast
+from ...ops.base.elements import emit
+from ...ops.elementwise.arithmetic import Add, add
+from ...ops.products.matmul import Matmul, matmul
+from ...ops.reductions.reduce import Sum
+from ...ops.reductions.reduce import sum as sum_
+from ...ops.regions.checkpoint import Barrier
+from ...ops.regions.control import Scan
+from ...ops.shapes.shape import Reshape, Transpose, reshape, transpose
+from ...ops.shapes.slice import Pad, Slice
 from ...ops.table import TABLE
 from .batching import can_batch, emit_for_all
 from .dataflow import cut, depending, reached

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from ...errors import PassError
 from ...ir import Function, Node, Value
-from ...ops.control import Cond, ControlOp, Scan, WhileLoop, over_limit, static_length
+from ...ops.regions.control import Cond, ControlOp, Scan, WhileLoop, over_limit, static_length
 from ...tile.program import IfStep, LoopStep, Role, View, WhileStep
 from .state import Lowering, is_computed, root_of
 

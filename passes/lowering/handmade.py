@@ -14,8 +14,8 @@ from functools import cache
 from ...errors import PassError, check
 from ...expr import Expr, Load, Var, loads_of, rewrite_expr, substitute_vars
 from ...ir import Builder, Constant, Function, Node, Op, Value, parameter
-from ...ops.attention_gradient import BlockedAttentionGradient
-from ...ops.blocked_attention import BlockedAttention
+from ...ops.nn.attention_gradient import BlockedAttentionGradient
+from ...ops.nn.blocked_attention import BlockedAttention
 from ...ops.table import TABLE
 from ...target import Gpu
 from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Let, Ref, Stmt, Store

@@ -12,9 +12,9 @@ from functools import partial
 
 from ...errors import UnsupportedError, check
 from ...ir import Constant, ConstantData, Function, Node
-from ...ops.checkpoint import Barrier
-from ...ops.control import ControlOp
-from ...ops.shape import Reshape
+from ...ops.regions.checkpoint import Barrier
+from ...ops.regions.control import ControlOp
+from ...ops.shapes.shape import Reshape
 from ...target import Target
 from ...tile.program import Program, Role, View
 from ..memory.donate import donate

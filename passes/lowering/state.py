@@ -13,8 +13,8 @@ from math import gcd, prod
 from ...expr import INDEX, Load, Var, index
 from ...ir import Constant, ConstantData, Function, Node, Value
 from ...location import UNKNOWN, Location
-from ...ops.checkpoint import Barrier
-from ...ops.shape import Reshape
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.shape import Reshape
 from ...target import Target
 from ...text import fresh_name
 from ...tile.analyses.alignment import WIDEST

@@ -14,15 +14,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...ir import Function, Value, rewrite, rewrite_all
-from ...ops.cast import cast
-from ...ops.conv import Conv
-from ...ops.creation import ones
-from ...ops.elementwise import emit
-from ...ops.matmul import Matmul, matmul
-from ...ops.reduce import sum as sum_
-from ...ops.shape import reshape
-from ...ops.slice import pad
+from ...ops.base.cast import cast
+from ...ops.base.elements import emit
+from ...ops.products.matmul import Matmul, matmul
+from ...ops.reductions.reduce import sum as sum_
+from ...ops.shapes.creation import ones
+from ...ops.shapes.shape import reshape
+from ...ops.shapes.slice import pad
 from ...ops.table import TABLE
+from ...ops.windows.conv import Conv
 from ...sizes import Size
 from ...target import Target
 from ...types import f32, i8, i32, u8

@@ -14,16 +14,16 @@ uses than products stays as it is, rather than being there twice.
 from __future__ import annotations
 
 from ...ir import Builder, Constant, Function, Op, Value, users_of
-from ...ops.blocked_attention import BlockedAttention
-from ...ops.cast import Cast, cast
-from ...ops.checkpoint import Barrier
-from ...ops.conv import Conv
-from ...ops.elementwise import Elementwise, emit
-from ...ops.matmul import Matmul
-from ...ops.panels import PackFilters, PanelConv, PanelMatmul
-from ...ops.shape import Reshape, Transpose, reshape, transpose
+from ...ops.algorithms.panels import PackFilters, PanelConv, PanelMatmul
+from ...ops.base.cast import Cast, cast
+from ...ops.base.elements import Elementwise, emit
+from ...ops.elementwise.tf32 import Tf32, Tf32Cut
+from ...ops.nn.blocked_attention import BlockedAttention
+from ...ops.products.matmul import Matmul
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.shape import Reshape, Transpose, reshape, transpose
 from ...ops.table import TABLE
-from ...ops.tf32 import Tf32, Tf32Cut
+from ...ops.windows.conv import Conv
 from ...target import Gpu, Target
 from ...types import f32
 from ..simplify.constant_fold import as_constant

@@ -24,16 +24,16 @@ from dataclasses import replace
 from ...errors import InputError, UnsupportedError, check
 from ...ir import Function, Value, current_builder, rewrite, rewrite_all, users_of
 from ...ir.rewrite import Pattern
-from ...ops.attention_halves import TOGETHER
-from ...ops.blocked_attention import BlockedAttention
-from ...ops.cast import cast
-from ...ops.checkpoint import Barrier
-from ...ops.conv import Conv
-from ...ops.elementwise import Elementwise, emit
-from ...ops.matmul import Matmul
-from ...ops.shape import Reshape, Transpose, reshape, transpose
+from ...ops.base.cast import cast
+from ...ops.base.elements import Elementwise, emit
+from ...ops.elementwise.unary import flush
+from ...ops.nn.attention_halves import TOGETHER
+from ...ops.nn.blocked_attention import BlockedAttention
+from ...ops.products.matmul import Matmul
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.shape import Reshape, Transpose, reshape, transpose
 from ...ops.table import TABLE
-from ...ops.unary import flush
+from ...ops.windows.conv import Conv
 from ...target import Target
 from ...types import bf16, f32
 from ..algorithms.convolutions import TILES, Errors, Layer, cycles_of, plan_convolutions, sizes_of

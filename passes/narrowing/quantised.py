@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...ir import Value, results_of
-from ...ops.arithmetic import Multiply, Subtract
-from ...ops.broadcast import Broadcast
-from ...ops.cast import Cast, cast
-from ...ops.creation import full
-from ...ops.shape import Reshape, Transpose, reshape, transpose
+from ...ops.base.broadcast import Broadcast
+from ...ops.base.cast import Cast, cast
+from ...ops.elementwise.arithmetic import Multiply, Subtract
+from ...ops.shapes.creation import full
+from ...ops.shapes.shape import Reshape, Transpose, reshape, transpose
 from ...types import Array, DType, f32, i8, i32, u8
 
 MOST_KNOWN = 64 << 10  # bytes of a value that is evaluated to be looked at

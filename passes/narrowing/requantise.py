@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...ir import Value, rewrite
-from ...ops.activation import Relu, relu
-from ...ops.arithmetic import Add, Divide, Multiply
-from ...ops.cast import Cast, cast
-from ...ops.constant import scalar_constant
-from ...ops.elementwise import emit
-from ...ops.pool import MaxPool
-from ...ops.select import Clip, clip
-from ...ops.unary import Round
+from ...ops.base.cast import Cast, cast
+from ...ops.base.constant import scalar_constant
+from ...ops.base.elements import emit
+from ...ops.elementwise.activation import Relu, relu
+from ...ops.elementwise.arithmetic import Add, Divide, Multiply
+from ...ops.elementwise.select import Clip, clip
+from ...ops.elementwise.unary import Round
+from ...ops.windows.pool import MaxPool
 from ...types import f32
 from .quantised import depends_on_constants, dequantised, known, unrepeated
 

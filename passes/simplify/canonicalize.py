@@ -7,18 +7,18 @@ from math import frexp, prod
 import numpy as np
 
 from ...ir import Constant, Function, Value, rewrite, rewrite_all
-from ...ops.arithmetic import Add, Divide, Multiply, Power, Subtract
-from ...ops.broadcast import Broadcast, broadcast
-from ...ops.cast import Cast, cast
-from ...ops.checkpoint import Barrier
-from ...ops.creation import full
-from ...ops.elementwise import BinaryFunction, emit
-from ...ops.matmul import Matmul
-from ...ops.reduce import Sum
-from ...ops.select import Clip, Where
-from ...ops.shape import Reshape, Transpose, reshape, transpose
+from ...ops.base.broadcast import Broadcast, broadcast
+from ...ops.base.cast import Cast, cast
+from ...ops.base.elements import BinaryFunction, emit
+from ...ops.elementwise.arithmetic import Add, Divide, Multiply, Power, Subtract
+from ...ops.elementwise.select import Clip, Where
+from ...ops.elementwise.unary import Negative, square
+from ...ops.products.matmul import Matmul
+from ...ops.reductions.reduce import Sum
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes.creation import full
+from ...ops.shapes.shape import Reshape, Transpose, reshape, transpose
 from ...ops.table import TABLE
-from ...ops.unary import Negative, square
 from ...sizes import product
 from ...types import f32
 from .gelu import GELU

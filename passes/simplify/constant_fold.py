@@ -26,11 +26,11 @@ from ...ir import (
     users_of,
 )
 from ...ir.builder import Builder
-from ...ops.broadcast import Broadcast
-from ...ops.constant import constant
-from ...ops.control import ControlOp
-from ...ops.group import Group
-from ...ops.index import Gather
+from ...ops.base.broadcast import Broadcast
+from ...ops.base.constant import constant
+from ...ops.regions.control import ControlOp
+from ...ops.regions.group import Group
+from ...ops.shapes.index import Gather
 from ...ops.table import TABLE
 from ...tile.interpreter import run_kernel
 from ...types import Array, TensorType

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...ir import Constant, Function, Op, Value, current_builder, transform
-from ...ops.arithmetic import Add
-from ...ops.broadcast import Broadcast
-from ...ops.conv import Conv
-from ...ops.norm import BatchNorm
-from ...ops.shape import Reshape, reshape
+from ...ops.base.broadcast import Broadcast
+from ...ops.elementwise.arithmetic import Add
+from ...ops.elementwise.unary import rsqrt
+from ...ops.nn.norm import BatchNorm
+from ...ops.shapes.shape import Reshape, reshape
 from ...ops.table import TABLE
-from ...ops.unary import rsqrt
+from ...ops.windows.conv import Conv
 
 
 def fold_norm(fn: Function) -> Function:

@@ -9,10 +9,10 @@ from math import isclose, sqrt
 import numpy as np
 
 from ...ir import Value, rewrite
-from ...ops.arithmetic import Add, Divide, Multiply, Power
-from ...ops.gate import TANH_CUBIC, TANH_SCALE, gelu
-from ...ops.trigonometry import Tanh
-from ...ops.unary import Erf, Square
+from ...ops.elementwise.arithmetic import Add, Divide, Multiply, Power
+from ...ops.elementwise.gate import TANH_CUBIC, TANH_SCALE, gelu
+from ...ops.elementwise.trigonometry import Tanh
+from ...ops.elementwise.unary import Erf, Square
 from ...types import DType
 from .uniform import uniform
 

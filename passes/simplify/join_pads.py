@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Value, rewrite
-from ...ops.arithmetic import Add
-from ...ops.join import concat
-from ...ops.slice import Pad
+from ...ops.elementwise.arithmetic import Add
+from ...ops.shapes.join import concat
+from ...ops.shapes.slice import Pad
 
 
 @dataclass(frozen=True)

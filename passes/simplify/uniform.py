@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...ir import Constant, Value
-from ...ops.broadcast import Broadcast
-from ...ops.shape import Reshape
+from ...ops.base.broadcast import Broadcast
+from ...ops.shapes.shape import Reshape
 
 
 def uniform(value: Value) -> int | float | bool | None:

@@ -10,8 +10,8 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, TypeRuleError, Value, f32, nn
 from mlir_lite.ir import Op
-from mlir_lite.ops.group import Group
-from mlir_lite.ops.shape import Transpose
+from mlir_lite.ops.regions.group import Group
+from mlir_lite.ops.shapes.shape import Transpose
 from mlir_lite.passes.manager import run_passes, sample_inputs
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.target import Target

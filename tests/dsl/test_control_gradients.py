@@ -10,7 +10,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, f64
 from mlir_lite.ir import Builder
-from mlir_lite.ops.control import Scan
+from mlir_lite.ops.regions.control import Scan
 from mlir_lite.ops.table import TABLE
 from mlir_lite.types import Array
 

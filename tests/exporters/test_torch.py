@@ -14,7 +14,7 @@ from ops.samples import SAMPLES
 import mlir_lite as ml
 from mlir_lite import Function, UnsupportedError, Value, bf16, f32, i64
 from mlir_lite.ir import Builder, results_of
-from mlir_lite.ops.linalg_spectral import Eigh
+from mlir_lite.ops.linalg.spectral import Eigh
 from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.types import Array

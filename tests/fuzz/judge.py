@@ -9,7 +9,7 @@ import numpy as np
 
 from mlir_lite import Function
 from mlir_lite.ir import run_reference
-from mlir_lite.ops.conv import Conv
+from mlir_lite.ops.windows.conv import Conv
 from mlir_lite.types import Array
 
 from .double import in_double

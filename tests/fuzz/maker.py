@@ -17,7 +17,7 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Function, Value
 from mlir_lite.ir import Builder, Node, parameter, results_of
-from mlir_lite.ops.promote import as_value
+from mlir_lite.ops.base.promote import as_value
 from mlir_lite.ops.table import TABLE
 from mlir_lite.types import Array, DType, TensorType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8
 

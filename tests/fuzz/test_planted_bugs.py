@@ -11,10 +11,10 @@ import pytest
 from mlir_lite import Value
 from mlir_lite.expr import Expr, select
 from mlir_lite.ir import Element, Op, rewrite
-from mlir_lite.ops.arithmetic import Divide, Maximum
-from mlir_lite.ops.elementwise import Gradients
-from mlir_lite.ops.slice import Slice
-from mlir_lite.ops.unary import Square
+from mlir_lite.ops.base.elements import Gradients
+from mlir_lite.ops.elementwise.arithmetic import Divide, Maximum
+from mlir_lite.ops.elementwise.unary import Square
+from mlir_lite.ops.shapes.slice import Slice
 from mlir_lite.passes.simplify import canonicalize as canonicalize_module
 from mlir_lite.sizes import static
 

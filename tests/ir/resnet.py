@@ -11,7 +11,7 @@ import mlir_lite as ml
 from mlir_lite import Value, f32
 from mlir_lite.dsl import nn
 from mlir_lite.ir import Builder, ConstantData, Function
-from mlir_lite.ops.constant import constant
+from mlir_lite.ops.base.constant import constant
 from mlir_lite.ops.table import TABLE
 from mlir_lite.types import Array, TensorType
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from mlir_lite.ir import Builder, result_types, results_of, run_reference
-from mlir_lite.ops.control import OPS as CONTROL
-from mlir_lite.ops.conv import Conv
-from mlir_lite.ops.conv_transpose import ConvTranspose
+from mlir_lite.ops.regions.control import OPS as CONTROL
 from mlir_lite.ops.table import TABLE
+from mlir_lite.ops.windows.conv import Conv
+from mlir_lite.ops.windows.conv_transpose import ConvTranspose
 from mlir_lite.types import Array
 
 from .close import assert_close

@@ -17,12 +17,12 @@ import mlir_lite as ml
 from mlir_lite import Function
 from mlir_lite.errors import UnsupportedError
 from mlir_lite.ir import Builder, Op, parameter, result_types, run_reference
-from mlir_lite.ops.control import OPS as CONTROL
-from mlir_lite.ops.pool import MaxPool
-from mlir_lite.ops.reduce import Max
-from mlir_lite.ops.scatter import ScatterElements
-from mlir_lite.ops.slice import Pad
+from mlir_lite.ops.reductions.reduce import Max
+from mlir_lite.ops.regions.control import OPS as CONTROL
+from mlir_lite.ops.shapes.scatter import ScatterElements
+from mlir_lite.ops.shapes.slice import Pad
 from mlir_lite.ops.table import TABLE
+from mlir_lite.ops.windows.pool import MaxPool
 from mlir_lite.types import Array, f64
 
 from .sample import Argument, Sample, value_like

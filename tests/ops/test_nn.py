@@ -11,10 +11,10 @@ from mlir_lite import ops
 from mlir_lite.errors import TypeRuleError
 from mlir_lite.expr import INDEX, Load, Var
 from mlir_lite.ir import Builder, Function, Op, Value, parameter
-from mlir_lite.ops.group import Group
-from mlir_lite.ops.pool import AveragePool, MaxPool
-from mlir_lite.ops.resize import ResizeLinear, ResizeNearest
+from mlir_lite.ops.images.resize import ResizeLinear, ResizeNearest
+from mlir_lite.ops.regions.group import Group
 from mlir_lite.ops.table import TABLE
+from mlir_lite.ops.windows.pool import AveragePool, MaxPool
 from mlir_lite.sizes import Dim, Size
 from mlir_lite.types import TensorType, f16, f32, i64
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mlir_lite import ops
-from mlir_lite.ops.grid_sample import GridSample
+from mlir_lite.ops.images.grid_sample import GridSample
 from mlir_lite.types import Array, f64
 
 from .sample import normal, value_like
-from .samples_windows import CONVOLUTIONS, POOLINGS, TRANSPOSED, Case
+from .samples.windows import CONVOLUTIONS, POOLINGS, TRANSPOSED, Case
 from .traced import run
 
 if TYPE_CHECKING:

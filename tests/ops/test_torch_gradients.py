@@ -14,7 +14,7 @@ from mlir_lite.ir import run_reference
 from mlir_lite.types import Array, f64
 
 from .sample import normal, value_like
-from .samples_windows import CONVOLUTIONS, POOLINGS, TRANSPOSED, Case
+from .samples.windows import CONVOLUTIONS, POOLINGS, TRANSPOSED, Case
 from .traced import trace
 
 if TYPE_CHECKING:

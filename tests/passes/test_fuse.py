@@ -7,7 +7,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64
-from mlir_lite.ops.group import Group
+from mlir_lite.ops.regions.group import Group
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.passes.lowering.lower import lower

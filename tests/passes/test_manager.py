@@ -14,7 +14,7 @@ import mlir_lite as ml
 from mlir_lite import Function, InputError, PassError, UnsupportedError, Value, bf16, f16, f32, f64
 from mlir_lite.environment import Verify
 from mlir_lite.ir import Node, rewrite, rewrite_all
-from mlir_lite.ops.arithmetic import Add
+from mlir_lite.ops.elementwise.arithmetic import Add
 from mlir_lite.ops.table import TABLE
 from mlir_lite.passes import pipelines
 from mlir_lite.passes.manager import Record, counts, difference, run_passes, sample_inputs

@@ -25,7 +25,7 @@ from ...ops import (
     transpose,
     where,
 )
-from ...ops.slice import slice_axis
+from ...ops.shapes.slice import slice_axis
 from ...sizes import Size
 from ...types import DType, TensorType, f32
 from .activations import Dropout

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ...ir import Op, Value
-from ...ops.attention import Attention
+from ...ops.nn.attention import Attention
 from .site import Call, Site, Tensor
 
 

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from ...ir import Op, Value
-from ...ops.arithmetic import Add
-from ...ops.broadcast import Broadcast
-from ...ops.conv import Conv
-from ...ops.matmul import Matmul
-from ...ops.shape import Reshape
-from ...ops.windows import LAYOUTS
+from ...ops.base.broadcast import Broadcast
+from ...ops.elementwise.arithmetic import Add
+from ...ops.products.matmul import Matmul
+from ...ops.shapes.shape import Reshape
+from ...ops.windows.conv import Conv
+from ...ops.windows.windows import LAYOUTS
 from .contractions import convolved
 from .site import Call, Site, Tensor
 

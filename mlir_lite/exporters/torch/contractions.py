@@ -9,12 +9,12 @@ import torch.nn.functional as F
 
 from ...errors import UnsupportedError, check
 from ...ir import Op, Value
-from ...ops.conv import Conv
-from ...ops.conv_gradient import ConvWeightGradient
-from ...ops.conv_transpose import ConvTranspose
-from ...ops.matmul import Matmul
-from ...ops.promote import product_type
-from ...ops.windows import spatial_of
+from ...ops.base.promote import product_type
+from ...ops.products.matmul import Matmul
+from ...ops.windows.conv import Conv
+from ...ops.windows.conv_gradient import ConvWeightGradient
+from ...ops.windows.conv_transpose import ConvTranspose
+from ...ops.windows.windows import spatial_of
 from ...sizes import static
 from .arrays import TORCH_TYPES
 from .layouts import channels_first, in_layout, padded

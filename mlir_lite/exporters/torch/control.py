@@ -11,7 +11,7 @@ import torch
 
 from ...errors import RunError, UnsupportedError, check
 from ...ir import Op
-from ...ops.control import Cond, Scan, WhileLoop, over_limit
+from ...ops.regions.control import Cond, Scan, WhileLoop, over_limit
 from .site import Call, Site, Tensor, Tensors
 
 Program: TypeAlias = Callable[..., Tensors]

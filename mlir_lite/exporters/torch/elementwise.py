@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from ...ir import Op, Value
-from ...ops import activation, arithmetic, compare, gate, select, trigonometry, unary
-from ...ops.cast import Cast
-from ...ops.losses import BinaryCrossEntropy
+from ...ops.base.cast import Cast
+from ...ops.elementwise import activation, arithmetic, compare, gate, select, trigonometry, unary
+from ...ops.nn.losses import BinaryCrossEntropy
 from ...types import f64
 from .arrays import TORCH_TYPES
 from .site import Call, Tensor, plain, with_op

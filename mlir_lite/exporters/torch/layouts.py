@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ...ir import Scalar
-from ...ops.windows import LAYOUTS, Padding
+from ...ops.windows.windows import LAYOUTS, Padding
 from .site import Tensor
 
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 import torch
 
 from ...ir import Op
-from ...ops import linalg_solve as solve
-from ...ops import linalg_spectral as spectral
+from ...ops.linalg import spectral, systems
 from .site import Call, Tensor, plain, with_op
 
 
-def _solve(op: solve.Solve, a: Tensor, b: Tensor) -> Tensor:
+def _solve(op: systems.Solve, a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.solve(torch.transpose(a, -1, -2) if op.transpose else a, b)
 
 
-def _triangular_solve(op: solve.TriangularSolve, a: Tensor, b: Tensor) -> Tensor:
+def _triangular_solve(op: systems.TriangularSolve, a: Tensor, b: Tensor) -> Tensor:
     matrix = torch.transpose(a, -1, -2) if op.transpose else a
     return torch.linalg.solve_triangular(
         matrix, b, upper=op.lower == op.transpose, unitriangular=op.unit_diagonal
@@ -28,12 +27,12 @@ def _pinv(op: spectral.Pinv, x: Tensor) -> Tensor:
 
 
 CALLS: Mapping[type[Op], Call] = {
-    solve.Cholesky: plain(torch.linalg.cholesky),
-    solve.Solve: with_op(_solve),
-    solve.TriangularSolve: with_op(_triangular_solve),
-    solve.Inverse: plain(torch.linalg.inv),
-    solve.Det: plain(torch.linalg.det),
-    solve.Slogdet: plain(torch.linalg.slogdet),
+    systems.Cholesky: plain(torch.linalg.cholesky),
+    systems.Solve: with_op(_solve),
+    systems.TriangularSolve: with_op(_triangular_solve),
+    systems.Inverse: plain(torch.linalg.inv),
+    systems.Det: plain(torch.linalg.det),
+    systems.Slogdet: plain(torch.linalg.slogdet),
     spectral.Qr: plain(torch.linalg.qr),
     spectral.Eigh: plain(torch.linalg.eigh),
     spectral.Svd: with_op(lambda op, x: torch.linalg.svd(x, full_matrices=op.full_matrices)),

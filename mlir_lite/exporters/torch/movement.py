@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from ...errors import UnsupportedError, check
 from ...ir import Op
 from ...ir.constant_op import Constant
-from ...ops import index, scatter, shape
-from ...ops.broadcast import Broadcast
-from ...ops.checkpoint import Barrier
-from ...ops.creation import Iota
-from ...ops.cumulative import Cumprod, Cumsum
-from ...ops.join import Concat
-from ...ops.slice import Pad, Slice
+from ...ops.base.broadcast import Broadcast
+from ...ops.reductions.cumulative import Cumprod, Cumsum
+from ...ops.regions.checkpoint import Barrier
+from ...ops.shapes import index, scatter, shape
+from ...ops.shapes.creation import Iota
+from ...ops.shapes.join import Concat
+from ...ops.shapes.slice import Pad, Slice
 from ...sizes import static
 from .site import Call, Site, Tensor, plain, with_op
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from ...ir import Op
-from ...ops.losses import CrossEntropy
-from ...ops.norm import BatchNorm, LayerNorm, RmsNorm
-from ...ops.softmax import LogSoftmax, Softmax
+from ...ops.nn.losses import CrossEntropy
+from ...ops.nn.norm import BatchNorm, LayerNorm, RmsNorm
+from ...ops.nn.softmax import LogSoftmax, Softmax
 from .site import Call, Tensor, with_op
 
 

@@ -14,7 +14,7 @@ from torch import fx
 from ...errors import UnsupportedError
 from ...ir import Function, Node, Op, Value
 from ...location import UNKNOWN
-from ...ops.group import ungrouped
+from ...ops.regions.group import ungrouped
 from ...ops.table import TABLE
 from ...passes.decompose import decompose
 from . import (

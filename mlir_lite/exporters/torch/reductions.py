@@ -8,9 +8,9 @@ import torch
 
 from ...errors import UnsupportedError, check
 from ...ir import Op
-from ...ops import reduce
-from ...ops.extreme import Argmax, Argmin
-from ...ops.statistics import Logsumexp, Var
+from ...ops.reductions import reduce
+from ...ops.reductions.extreme import Argmax, Argmin
+from ...ops.reductions.statistics import Logsumexp, Var
 from ...types import bool_
 from .arrays import TORCH_TYPES
 from .site import Call, Tensor, with_op

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from ...errors import UnsupportedError, check
 from ...expr import COMBINERS
 from ...ir import Op
-from ...ops.pool import AveragePool, MaxPool, Pool
-from ...ops.resize import Interpolation, Resize, ResizeCubic, ResizeLinear, ResizeNearest
-from ...ops.windows import Padding, channels_of, spatial_of
+from ...ops.images.resize import Interpolation, Resize, ResizeCubic, ResizeLinear, ResizeNearest
+from ...ops.windows.pool import AveragePool, MaxPool, Pool
+from ...ops.windows.windows import Padding, channels_of, spatial_of
 from ...sizes import static
 from ...types import Array
 from .layouts import added, channels_first, in_layout

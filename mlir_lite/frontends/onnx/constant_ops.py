@@ -9,8 +9,8 @@ import numpy as np
 from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData
-from ...ops.constant import constant as constant_value
-from ...ops.promote import as_value as lift
+from ...ops.base.constant import constant as constant_value
+from ...ops.base.promote import as_value as lift
 from ...sizes import product
 from ...types import Array, dtype_of
 from .call import Call, Results

@@ -6,8 +6,8 @@ import numpy as np
 
 from ... import ops
 from ...errors import ParseError, check
-from ...ops.promote import as_value as lift
-from ...ops.slice import slice_axis
+from ...ops.base.promote import as_value as lift
+from ...ops.shapes.slice import slice_axis
 from ...sizes import Size
 from .call import Call, Results
 from .sizes import Operand, Sizes, as_value, is_short, normal_axis, number

@@ -11,7 +11,7 @@ from ... import ops
 from ...errors import ParseError, check
 from ...expr import COMBINERS
 from ...ir import Value
-from ...ops.slice import slice_axes
+from ...ops.shapes.slice import slice_axes
 from ...sizes import static
 from .call import Call, Results
 from .nn_ops import Padding, padding, spatial, spatial_rank

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import Value
-from ...ops.sampling import rational, sampling
+from ...ops.images.sampling import rational, sampling
 from ...sizes import Dim, Shape, Size
 from .call import Call, Results
 from .sizes import normal_axis, number

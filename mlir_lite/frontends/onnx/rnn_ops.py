@@ -23,7 +23,7 @@ from ...dsl.recurrence import (
 )
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import Value
-from ...ops.slice import slice_axis
+from ...ops.shapes.slice import slice_axis
 from .call import Call, Reader, Results
 
 _ACTIVATIONS: Mapping[str, Activation] = {

@@ -9,7 +9,7 @@ import numpy as np
 from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import Value
-from ...ops.promote import as_value as lift
+from ...ops.base.promote import as_value as lift
 from ...sizes import static
 from ...types import i64
 from .call import Call, Results

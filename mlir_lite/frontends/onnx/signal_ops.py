@@ -10,8 +10,8 @@ import numpy as np
 from ... import ops
 from ...errors import ParseError, check
 from ...ir import Value
-from ...ops.promote import as_value as lift
-from ...ops.slice import slice_axis
+from ...ops.base.promote import as_value as lift
+from ...ops.shapes.slice import slice_axis
 from ...sizes import static
 from ...types import DType
 from .call import Call, Results

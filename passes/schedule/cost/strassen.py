@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ....ops.strassen import PRODUCTS
+from ....ops.algorithms.strassen import PRODUCTS
 from ....target import Target
 from ....types import f32
 from ..products.gemm import LONGEST_IN_BLOCK, LONGEST_SUM, SEGMENT, SEGMENT_IN_BLOCK

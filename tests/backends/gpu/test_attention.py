@@ -14,7 +14,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, bool_, f16, f32, f64, nn
 from mlir_lite.ir import run_reference
-from mlir_lite.ops.blocked_attention import BlockedAttention
+from mlir_lite.ops.nn.blocked_attention import BlockedAttention
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.pipelines import cuda_pipeline
 from mlir_lite.passes.schedule.gpu.attention.tiles import blocks_on_card

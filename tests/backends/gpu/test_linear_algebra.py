@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ops.samples_linalg import positive
+from ops.samples.linalg import positive
 from scipy import linalg
 
 import mlir_lite as ml

@@ -16,7 +16,7 @@ from mlir_lite.frontends.onnx.refusals import REFUSALS
 from mlir_lite.frontends.onnx.table import READERS
 from mlir_lite.interpreter import evaluate
 from mlir_lite.ir import Function, run_reference
-from mlir_lite.ops.control import Scan
+from mlir_lite.ops.regions.control import Scan
 from mlir_lite.types import Array
 
 

@@ -11,7 +11,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, bool_, f16, f32
 from mlir_lite.ir import parameter
-from mlir_lite.ops.blocked_attention import BlockedAttention
+from mlir_lite.ops.nn.blocked_attention import BlockedAttention
 from mlir_lite.passes.algorithms.attention import attention
 from mlir_lite.passes.schedule import schedule
 from mlir_lite.passes.schedule.cost.attention import attention_blocks

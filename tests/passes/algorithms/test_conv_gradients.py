@@ -11,8 +11,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.ops.conv import Conv
-from mlir_lite.ops.shape import Transpose
+from mlir_lite.ops.shapes.shape import Transpose
+from mlir_lite.ops.windows.conv import Conv
 from mlir_lite.passes.algorithms.conv_gradients import conv_gradients as conv_gradients_for
 from mlir_lite.passes.layouts.pack_constants import pack_constants
 from mlir_lite.passes.simplify.canonicalize import canonicalize

@@ -7,9 +7,9 @@ import pytest
 
 from mlir_lite.driver import compile
 from mlir_lite.ir import Builder, ConstantData, Function, Value, parameter
-from mlir_lite.ops.constant import constant
-from mlir_lite.ops.conv import Conv
+from mlir_lite.ops.base.constant import constant
 from mlir_lite.ops.table import TABLE
+from mlir_lite.ops.windows.conv import Conv
 from mlir_lite.passes.algorithms.accuracy import direct_error, winograd_error
 from mlir_lite.passes.algorithms.convolutions import (
     LAYER_LIMIT,

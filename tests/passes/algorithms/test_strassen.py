@@ -12,8 +12,8 @@ from mlir_lite import Function, Value, f32
 from mlir_lite.errors import InputError, MlirLiteError
 from mlir_lite.ir import parameter
 from mlir_lite.ir.parser import parse
-from mlir_lite.ops.group import Group
-from mlir_lite.ops.strassen import LEFT, RESULT, RIGHT, StrassenMatmul
+from mlir_lite.ops.algorithms.strassen import LEFT, RESULT, RIGHT, StrassenMatmul
+from mlir_lite.ops.regions.group import Group
 from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.algorithms.accuracy import strassen_error
 from mlir_lite.passes.algorithms.strassen import LIMIT, plan_products, strassen

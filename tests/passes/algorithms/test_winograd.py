@@ -13,13 +13,8 @@ from mlir_lite.driver import compile
 from mlir_lite.errors import InputError, TypeRuleError
 from mlir_lite.expr import Apply, Const, Expr, Var, walk_expr
 from mlir_lite.ir import Builder, ConstantData, Function, Value, parameter
-from mlir_lite.ops.activation import relu
-from mlir_lite.ops.constant import constant
-from mlir_lite.ops.conv import Conv
-from mlir_lite.ops.table import TABLE
-from mlir_lite.ops.windows import Padding
-from mlir_lite.ops.winograd_blocked import WinogradConv
-from mlir_lite.ops.winograd_transform import (
+from mlir_lite.ops.algorithms.winograd_blocked import WinogradConv
+from mlir_lite.ops.algorithms.winograd_transform import (
     POINTS,
     TAPS,
     Matrix,
@@ -27,6 +22,11 @@ from mlir_lite.ops.winograd_transform import (
     multiply,
     transform_of,
 )
+from mlir_lite.ops.base.constant import constant
+from mlir_lite.ops.elementwise.activation import relu
+from mlir_lite.ops.table import TABLE
+from mlir_lite.ops.windows.conv import Conv
+from mlir_lite.ops.windows.windows import Padding
 from mlir_lite.passes.algorithms.winograd import choose_algorithms, winograd
 from mlir_lite.target import Target, named_target
 from mlir_lite.tile.nodes import Kind, Loop

@@ -9,7 +9,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.ops.panels import PanelConv, PanelMatmul
+from mlir_lite.ops.algorithms.panels import PanelConv, PanelMatmul
 from mlir_lite.passes.layouts.layout import layout
 from mlir_lite.passes.layouts.pack_constants import pack_constants
 from mlir_lite.target import Target

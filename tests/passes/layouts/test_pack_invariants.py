@@ -9,7 +9,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.ops.control import Scan
+from mlir_lite.ops.regions.control import Scan
 from mlir_lite.passes.layouts.pack_invariants import LEAST_STEPS, pack_invariants
 from mlir_lite.target import Target
 

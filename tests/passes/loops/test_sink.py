@@ -6,8 +6,8 @@ from math import prod
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, nn
-from mlir_lite.ops.control import Scan
-from mlir_lite.ops.matmul import Matmul
+from mlir_lite.ops.products.matmul import Matmul
+from mlir_lite.ops.regions.control import Scan
 from mlir_lite.passes.loops.hoist import hoist
 from mlir_lite.passes.loops.sink import sink
 from mlir_lite.passes.simplify.canonicalize import canonicalize

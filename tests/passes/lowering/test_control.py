@@ -12,7 +12,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, VerifyError, f32, i64
 from mlir_lite.ir import run_reference
-from mlir_lite.ops.control import Scan
+from mlir_lite.ops.regions.control import Scan
 from mlir_lite.passes.manager import sample_inputs
 from mlir_lite.passes.regions import in_regions
 from mlir_lite.tile.analyses.uses import turns_of

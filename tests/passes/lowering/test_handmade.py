@@ -9,7 +9,7 @@ import mlir_lite as ml
 from mlir_lite.errors import PassError
 from mlir_lite.expr import INDEX, Load, Var, index
 from mlir_lite.ir import Builder, Function, Op, Value, op, parameter, run_reference
-from mlir_lite.ops.group import Group
+from mlir_lite.ops.regions.group import Group
 from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.passes.lowering.handmade import region_kernel

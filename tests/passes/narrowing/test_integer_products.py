@@ -11,9 +11,9 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.ir import run_reference
-from mlir_lite.ops.arithmetic import Divide
-from mlir_lite.ops.conv import Conv
-from mlir_lite.ops.matmul import Matmul
+from mlir_lite.ops.elementwise.arithmetic import Divide
+from mlir_lite.ops.products.matmul import Matmul
+from mlir_lite.ops.windows.conv import Conv
 from mlir_lite.passes.narrowing.integer_products import integer_products
 from mlir_lite.passes.narrowing.quantised import depends_on_constants
 from mlir_lite.target import Target

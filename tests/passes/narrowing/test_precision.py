@@ -18,11 +18,11 @@ from mlir_lite import (
     f32,
 )
 from mlir_lite.ir import ConstantData, parameter, run_reference
-from mlir_lite.ops.blocked_attention import BlockedAttention
-from mlir_lite.ops.constant import constant
-from mlir_lite.ops.conv import Conv
-from mlir_lite.ops.dots import DotConv, DotMatmul
-from mlir_lite.ops.elementwise import emit
+from mlir_lite.ops.algorithms.dots import DotConv, DotMatmul
+from mlir_lite.ops.base.constant import constant
+from mlir_lite.ops.base.elements import emit
+from mlir_lite.ops.nn.blocked_attention import BlockedAttention
+from mlir_lite.ops.windows.conv import Conv
 from mlir_lite.passes import pipelines
 from mlir_lite.passes.algorithms.attention import attention
 from mlir_lite.passes.algorithms.conv_to_gemm import conv_to_gemm

@@ -10,9 +10,9 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, nn
-from mlir_lite.ops.group import Group
-from mlir_lite.ops.panels import panel_matmul
-from mlir_lite.ops.slice import slice_axis
+from mlir_lite.ops.algorithms.panels import panel_matmul
+from mlir_lite.ops.regions.group import Group
+from mlir_lite.ops.shapes.slice import slice_axis
 from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule.products.gated import gates_of

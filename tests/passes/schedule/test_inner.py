@@ -6,8 +6,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.ops.conv_gradient import ConvWeightGradient
-from mlir_lite.ops.elementwise import emit
+from mlir_lite.ops.base.elements import emit
+from mlir_lite.ops.windows.conv_gradient import ConvWeightGradient
 from mlir_lite.passes.schedule.cost.model import inner_tile
 from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import Target

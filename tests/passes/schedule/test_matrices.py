@@ -12,7 +12,7 @@ import mlir_lite as ml
 from mlir_lite import Function, bf16, f32, i8, u8
 from mlir_lite.backends.llvm.backend import CpuBackend, cpu_target
 from mlir_lite.ir import run_reference
-from mlir_lite.ops.dots import dot_conv, dot_matmul
+from mlir_lite.ops.algorithms.dots import dot_conv, dot_matmul
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.schedule.cost.matrix_tiles import (

@@ -9,8 +9,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.ops.depthwise import depthwise_conv
-from mlir_lite.ops.windows import Padding
+from mlir_lite.ops.algorithms.depthwise import depthwise_conv
+from mlir_lite.ops.windows.windows import Padding
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule.cost.windows import (
     WINDOW_SUMS,

@@ -10,7 +10,7 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, RunError, Value, f32, i64
 from mlir_lite.ir import INLINE_BYTES, Constant, ConstantData, run_reference
-from mlir_lite.ops.constant import constant
+from mlir_lite.ops.base.constant import constant
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.memory.plan_memory import plan_memory

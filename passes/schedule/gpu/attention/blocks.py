@@ -21,9 +21,9 @@ from .....expr import (
     select,
     substitute_vars,
 )
-from .....ops.blocked_attention import BlockedAttention
-from .....ops.body import LOG2_E
-from .....ops.stored import Stored
+from .....ops.base.body import LOG2_E
+from .....ops.kernels.stored import Stored
+from .....ops.nn.blocked_attention import BlockedAttention
 from .....tile.nodes import Block, Buffer, If, Kernel, Let, Loop, Ref, Stmt, Store
 from .....tile.tree import Names, var
 from .....types import DType, bool_, f32

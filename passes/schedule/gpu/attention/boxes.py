@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .....expr import Expr, index
-from .....ops.stored import Stored
+from .....ops.kernels.stored import Stored
 from .....tile.analyses.alignment import alignment_of
 from .....tile.instructions.bulk import (
     BOX_ALIGNMENT,

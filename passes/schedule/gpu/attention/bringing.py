@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .....expr import Expr, index
-from .....ops.stored import Stored
+from .....ops.kernels.stored import Stored
 from .....tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
 from .....tile.instructions.bulk import box_columns
 from .....tile.instructions.warpgroups import ROWS, registers_name

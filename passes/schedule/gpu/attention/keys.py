@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .....expr import Expr, Load, Var, all_of, apply, const, index, select
-from .....ops.stored import Stored
+from .....ops.kernels.stored import Stored
 from .....tile.nodes import Block, Buffer, Kernel, Let, Loop, Stmt
 from .....tile.tree import Names, var
 from .....types import DType, f32

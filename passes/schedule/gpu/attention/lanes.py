@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .....expr import Expr, Var, apply, const, index
-from .....ops.blocked_attention import BlockedAttention
+from .....ops.nn.blocked_attention import BlockedAttention
 from .....sizes import round_up
 from .....tile.instructions.warps import LANES
 from .....tile.nodes import (

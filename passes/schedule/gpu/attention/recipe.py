@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .....errors import check
 from .....ir import Op
-from .....ops.blocked_attention import BlockedAttention
+from .....ops.nn.blocked_attention import BlockedAttention
 from .....target import Gpu
 from .....tile.instructions.warps import ROWS, TERMS
 from .....tile.nodes import Kernel

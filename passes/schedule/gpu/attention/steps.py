@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .....expr import TRUE, Expr, Var, index
-from .....ops.stored import Stored
+from .....ops.kernels.stored import Stored
 from .....tile.nodes import Block, Buffer, Kernel, Kind, Let, Loop, Stmt, Sync, Wait
 from .....tile.tree import Names, tidy, var
 from .....types import DType

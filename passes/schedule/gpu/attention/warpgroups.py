@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .....expr import Const, Expr, Var, apply, index
-from .....ops.blocked_attention import BlockedAttention
+from .....ops.nn.blocked_attention import BlockedAttention
 from .....tile.instructions.barriers import WARPS
 from .....tile.instructions.warpgroups import ROWS, SETTLED, THREADS, GroupProduct, registers_name
 from .....tile.instructions.warps import COLUMNS, LANES, TERMS

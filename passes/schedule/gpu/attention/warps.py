@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .....expr import Expr, Var, const, index, select
-from .....ops.blocked_attention import BlockedAttention
+from .....ops.nn.blocked_attention import BlockedAttention
 from .....sizes import round_up
 from .....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS, row_sums_name
 from .....tile.nodes import (

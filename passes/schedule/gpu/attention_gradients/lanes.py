@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .....expr import Expr, apply, index
-from .....ops.attention_gradient import BlockedAttentionGradient
+from .....ops.nn.attention_gradient import BlockedAttentionGradient
 from .....sizes import round_up
 from .....tile.instructions.warps import LANES
 from .....tile.nodes import Block, Buffer, Ref, Space, Stmt, Store, Sync

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from .....errors import check
 from .....ir import Op
-from .....ops.attention_gradient import BlockedAttentionGradient
+from .....ops.nn.attention_gradient import BlockedAttentionGradient
 from .....target import Gpu
 from .....tile.instructions.warps import NARROW, ROWS, TERMS
 from .....tile.nodes import Kernel

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .....expr import Expr
-from .....ops.attention_gradient import BlockedAttentionGradient
+from .....ops.nn.attention_gradient import BlockedAttentionGradient
 from .....sizes import round_up
 from .....tile.instructions.warps import COLUMNS, LANES, ROWS, TERMS
 from .....tile.nodes import Block, Buffer, Space, Stmt

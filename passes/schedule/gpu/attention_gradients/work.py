@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .....expr import Expr, apply, const
-from .....ops.attention_gradient import BlockedAttentionGradient
-from .....ops.stored import Stored
+from .....ops.kernels.stored import Stored
+from .....ops.nn.attention_gradient import BlockedAttentionGradient
 from .....target import Gpu
 from .....tile.instructions.warps import LANES
 from .....tile.nodes import Block, Buffer, If, Kernel, Let, Ref, Space, Stmt, Store

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .....expr import COMBINERS, Const, Expr, Load, const, rewrite_expr, substitute_vars
-from .....ops.body import power_below
+from .....ops.base.body import power_below
 from .....tile.nodes import Accumulate, Buffer, Loop, Ref, Space, Stmt, Store
 from .....tile.tree import Names, accesses, var
 from .reductions import ELEMENT, Rows

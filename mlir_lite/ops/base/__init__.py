@@ -1,0 +1,1 @@
+"""What all operations are written with: axes, operands that fit, bodies, the elementwise bases."""

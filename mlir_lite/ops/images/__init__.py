@@ -1,0 +1,1 @@
+"""Images read at places between their pixels: resizing, sampling, deformable convolutions."""

@@ -1,0 +1,1 @@
+"""Matrix products, and products of tensors by the names of their axes."""

@@ -1,0 +1,1 @@
+"""Convolutions and poolings: operations that see their operand through windows."""
