@@ -70,6 +70,15 @@ class Source:
         return ParseError(f"{self.file}:{number}:{column + 1}: {message}\n  {shown}\n  {caret}")
 
 
+def decoded(raw: bytes, file: str) -> str:
+    """The text of a file's bytes, without a mark of byte order; `ParseError` where it is none."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = f"byte {raw[error.start]:#04x} at {error.start}"
+        raise ParseError(f"{file}: expected UTF-8 text, got {found}: this is no text") from None
+
+
 class Cursor:
     """Reads the tokens of a text one after the other."""
 

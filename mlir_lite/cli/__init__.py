@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
+    except MemoryError as error:
+        return _fail(f"there is not enough memory: {error}" if str(error) else "out of memory")
     except KeyboardInterrupt:
         return 130
 

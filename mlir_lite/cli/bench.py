@@ -37,7 +37,7 @@ from . import bench_card
 from .compile import add_compile_arguments, winograd
 from .counting import matrix_flops
 from .layout import seconds_text
-from .model import Loaded, add_model_arguments, load_model, load_static, pairs, positive
+from .model import Loaded, add_model_arguments, load_model, load_static, natural, pairs, positive
 from .run import inputs_for
 from .runners import FILE_RUNTIMES, OURS, Apart, Call, Here, Runner, in_turn, relative_error
 from .torch_runner import TORCH_RUNTIMES, torch_call
@@ -56,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--threads", metavar="N,N", type=_thread_counts, help="thread counts, one after the other"
     )
     parser.add_argument("--repeat", type=positive, default=15, metavar="N", help="rounds (15)")
-    parser.add_argument("--seed", type=int, default=0, help="of the made-up inputs (0)")
+    parser.add_argument("--seed", type=natural, default=0, help="of the made-up inputs (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

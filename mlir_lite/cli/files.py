@@ -7,22 +7,19 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import InputError, ParseError
+from ..errors import InputError
 from ..ir import ConstantData, Function
 from ..ir.parser import parse_functions
 from ..ir.resource_file import constants_bytes, read_constants
 from ..ir.resources import resources_of
+from ..lexer import decoded
 from ..ops.table import TABLE
 
 
 def read_text(file: str) -> str:
     """The text of a file, or of stdin for `-`; `ParseError` where it is not UTF-8."""
     raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"{file}: expected UTF-8 text, got byte {raw[error.start]:#04x}"
-        raise ParseError(f"{message} at {error.start}") from None
+    return decoded(raw, file)
 
 
 def functions_of(text: str, file: str) -> tuple[Function, ...]:
@@ -47,12 +44,17 @@ def write_function(fn: Function, text: str, file: str) -> None:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside the target and rename, so that a reader sees all of it or nothing.
 
-    `InputError` names the target where that cannot be.
+    A link stays one, and what is no file (a pipe, `/dev/null`) is written to as it is. `InputError`
+    names the target where it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         temporary.write_bytes(data)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()

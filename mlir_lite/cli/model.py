@@ -46,6 +46,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """A number from 0 on, as the type of an argument."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"expected a number from 0 on, got '{text}'")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A function read from a file, and the names of its parameters and results in that file.
@@ -80,6 +87,7 @@ def load_model(
     if file.lower().endswith(".onnx"):
         return _from_onnx(Path(file), sizes, values, arrays or {})
     found = functions_of(read_text(file), file)
+    check(found, f"{file} holds no function", InputError)
     check(
         len(found) == 1,
         f"{file} holds {len(found)} functions; `mlir-lite opt --split-input-file` takes several",

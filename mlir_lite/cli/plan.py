@@ -13,15 +13,16 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 
-from ..frontends.minimalloc import read_minimalloc
+from ..errors import InputError, check
+from ..frontends.minimalloc import parse_minimalloc
 from ..passes.memory.allocation import allocate
 from ..text import table
-from .files import emit
+from .files import emit, read_text
 from .layout import seconds_text
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE.csv", help="the buffers")
+    parser.add_argument("file", metavar="FILE.csv", help="the buffers, or - for stdin")
     parser.add_argument("--capacity", type=int, metavar="N", help="stop at a height of N bytes")
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="end the search after S seconds"
@@ -33,7 +34,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    lives = read_minimalloc(args.file)
+    check(
+        not args.file.lower().endswith((".onnx", ".mlir")),
+        f"{args.file} is a model, and plan takes buffers as CSV; the memory plan of a model shows "
+        f"`mlir-lite compile {args.file} --emit plan`",
+        InputError,
+    )
+    lives = parse_minimalloc(read_text(args.file), "<stdin>" if args.file == "-" else args.file)
     start = time.perf_counter()
     plan = allocate(
         lives, alignment=args.alignment, capacity=args.capacity, seconds=args.seconds

@@ -27,7 +27,7 @@ from ..tile.program import Program
 from .compile import add_compile_arguments, machine_backend, options
 from .files import write_atomically
 from .layout import seconds_text
-from .model import add_model_arguments, load_static, positive
+from .model import add_model_arguments, load_static, natural, positive
 from .run import inputs_for
 from .step_times import Line, StepTimes, kernel_lines, step_lines, time_steps
 
@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_compile_arguments(parser)
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
     parser.add_argument("--repeat", type=positive, default=20, metavar="N", help="calls (20)")
-    parser.add_argument("--seed", type=int, default=0, help="of the made-up inputs (0)")
+    parser.add_argument("--seed", type=natural, default=0, help="of the made-up inputs (0)")
     parser.add_argument("--steps", action="store_true", help="a line a step, not a kernel")
     parser.add_argument("--trace", type=Path, metavar="OUT", help="write a Chrome trace there")
     parser.add_argument("--json", action="store_true", help="print JSON")

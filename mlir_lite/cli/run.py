@@ -27,6 +27,7 @@ from .model import (
     Loaded,
     add_model_arguments,
     load_model,
+    natural,
     pairs,
     positive,
     read_array,
@@ -42,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="an input's array; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--random-inputs", type=int, metavar="SEED",
+        "--random-inputs", type=natural, metavar="SEED",
         help="make up the inputs that are not given: normal floats, integers 0 and 1",
     )  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
@@ -56,6 +57,8 @@ def run(args: Namespace) -> int:
     sizes, values = pairs(args.shape, "--shape"), pairs(args.value, "--value")
     loaded = load_model(args.file, sizes, values, given)
     require_static(loaded.function)
+    if args.output is not None:
+        args.output.mkdir(parents=True, exist_ok=True)  # a long run is not to end in an error
     arrays = inputs_for(loaded, given, args.random_inputs)
     executable = compile_function(
         loaded.function,
@@ -108,7 +111,6 @@ def _row(name: str, array: Array) -> tuple[str, ...]:
 
 
 def _save(folder: Path, results: Mapping[str, Array]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, array in results.items():
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)

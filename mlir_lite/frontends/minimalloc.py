@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ParseError
-from ..lexer import Source
+from ..lexer import Source, decoded
 from ..passes.memory.allocation import Lifetime
 
 _COLUMNS = ("id", "lower", "upper", "size")
@@ -36,20 +35,17 @@ class _Field(NamedTuple):
 
 
 def read_minimalloc(path: str | Path) -> list[Lifetime]:
-    """The lifetimes of a file, in its order.
+    """The lifetimes of a file: see `parse_minimalloc`; `OSError` if it cannot be read."""
+    return parse_minimalloc(decoded(Path(path).read_bytes(), str(path)), str(path))
+
+
+def parse_minimalloc(text: str, file: str) -> list[Lifetime]:
+    """The lifetimes of a text that came from this file, in its order.
 
     Raises `ParseError`, with file, line and column, for anything else than the format above with
-    its columns in any order, unique ids, lower < upper, 0 <= size and integers within 64 bits; and
-    `OSError` if the file cannot be read.
+    its columns in any order, unique ids, lower < upper, 0 <= size and integers within 64 bits.
     """
-    raw = Path(path).read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ParseError(
-            f"{path}: expected UTF-8 text, got byte {raw[error.start]:#04x} at {error.start}"
-        ) from None
-    source = Source(text, str(path))
+    source = Source(text, file)
     lines = _lines(text)
     header = next(lines, None)
     if header is None:

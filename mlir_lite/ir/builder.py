@@ -48,6 +48,10 @@ class Builder:
         self._interned: dict[object, tuple[Value, ...]] = {}
         self._captured: dict[int, ConstantData] = {}
 
+    def another(self) -> Builder:
+        """A Builder of the same operations, for a function beside this one."""
+        return Builder(self.table)
+
     def captured(self, array: Array) -> ConstantData:
         """The data of an array of the user's as it is now, whatever is written into it later.
 

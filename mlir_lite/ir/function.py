@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NoReturn
@@ -10,13 +10,14 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError, check
-from ..sizes import names_of
+from ..errors import InputError, TypeRuleError, check
+from ..sizes import Dim, Size, names_of
 from ..types import TensorType
 from .arguments import checked_array, unknown_names
 from .constant import INLINE_BYTES, ConstantData
 from .constant_op import Constant
 from .current import current_builder
+from .solve_sizes import Extent, solved_sizes
 from .value import Node, Value
 
 
@@ -55,7 +56,10 @@ class Function:
         raise AssertionError
 
     def __call__(self, *args: Value) -> Value | tuple[Value, ...]:
-        """Emit this function's operations on other values into the current Builder."""
+        """Emit this function's operations on other values into the current Builder.
+
+        The shapes of these decide its named sizes, as those of arrays do when it runs.
+        """
         check(
             all(isinstance(given, Value) for given in args),
             f"@{self.name} is called on the values of a function that is being traced; "
@@ -65,12 +69,10 @@ class Function:
             len(args) == len(self.params),
             f"@{self.name} takes {len(self.params)} values, got {len(args)}",
         )
-        for given, param in zip(args, self.params, strict=True):
-            check(
-                given.type == param.type,
-                f"parameter '{param.name}' of @{self.name} is {param.type}, got {given.type}",
-            )
-        results = inline(self, dict(zip(self.params, args, strict=True)))
+        sized = with_sizes(self, _sizes_of_call(self, args))
+        for given, param, declared in zip(args, sized.params, self.params, strict=True):
+            check(given.type == param.type, _misfit(self, declared, given))
+        results = inline(sized, dict(zip(sized.params, args, strict=True)))
         return results[0] if len(results) == 1 else results
 
     def __copy__(self) -> Function:
@@ -162,6 +164,58 @@ def _bound(fn: Function, param: Value, given: ArrayLike) -> ConstantData:
     contiguous = array.flags.c_contiguous
     check(contiguous, f"{what} is not contiguous; write np.ascontiguousarray(array)", InputError)
     return ConstantData.of(array, param.name)
+
+
+def with_sizes(fn: Function, sizes: Mapping[str, Size]) -> Function:
+    """The function with these named sizes known, or others of the current Builder's function in
+    their place: emitted again, with sizes put into parameter types and attributes."""
+    if not sizes:
+        return fn
+    params = tuple(
+        Value(param.type.substitute(sizes), name=param.name) for param in fn.params
+    )
+    values: dict[Value, Value] = dict(zip(fn.params, params, strict=True))
+    builder = current_builder().another()
+    with builder.active():
+        for node in fn.nodes:
+            op = node.op.rebuild(
+                values.__getitem__, lambda attribute: _substituted(attribute, sizes)
+            )
+            with builder.at(node.location):
+                values.update(zip(node.results, builder.emit(op), strict=True))
+    results = [values[result] for result in fn.results]
+    return builder.remade(fn, results, params)
+
+
+def _substituted(attribute: object, sizes: Mapping[str, Size]) -> object:
+    """An attribute with the sizes put in; the attribute itself where it names none of them."""
+    match attribute:
+        case Dim() | TensorType():
+            return attribute.substitute(sizes)
+        case Function():
+            return with_sizes(attribute, sizes)
+        case tuple():
+            parts = tuple(_substituted(part, sizes) for part in attribute)
+            same = all(new is old for new, old in zip(parts, attribute, strict=True))
+            return attribute if same else parts
+    return attribute
+
+
+def _sizes_of_call(fn: Function, args: Sequence[Value]) -> Mapping[str, Size]:
+    """The named sizes that the shapes of these values decide."""
+    extents: list[Extent] = []
+    for param, given in zip(fn.params, args, strict=True):
+        check(given.rank == param.rank, _misfit(fn, param, given))
+        sizes = zip(param.shape, given.shape, strict=True)
+        extents += [Extent(param.name, declared, actual) for declared, actual in sizes]
+    try:
+        return solved_sizes(fn.name, extents) if fn.sizes else {}
+    except InputError as error:
+        raise TypeRuleError(f"@{fn.name} does not take these values: {error}") from None
+
+
+def _misfit(fn: Function, param: Value, given: Value) -> str:
+    return f"parameter '{param.name}' of @{fn.name} is {param.type}, got {given.type}"
 
 
 def inline(fn: Function, values: dict[Value, Value]) -> tuple[Value, ...]:

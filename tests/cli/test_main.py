@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +112,45 @@ def test_reader_that_goes_away_is_no_traceback(chain: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("operation ")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["run", "bench", "profile"])
+def test_seeds_are_numbers_from_0_on(cli: Cli, chain: Path, command: str) -> None:
+    done = cli(command, chain, "--random-inputs" if command == "run" else "--seed", "-1")
+    assert done.code == 2
+    assert "expected a number from 0 on, got '-1'" in done.err
+
+
+def test_too_little_memory_is_an_error_without_traceback(cli: Cli, layer: Path) -> None:
+    done = cli("run", layer, "--random-inputs", 0, "--shape", f"batch={10**15}")
+    assert done.code == 1
+    assert done.err.startswith("mlir-lite: error: there is not enough memory: ")
+
+
+def test_results_go_through_links_and_into_what_is_no_file(
+    cli: Cli, chain: Path, tmp_path: Path
+) -> None:
+    link, target = tmp_path / "link.mlir", tmp_path / "target.mlir"
+    target.write_text("before")
+    link.symlink_to(target)
+    assert cli("opt", chain, "-o", link).code == 0
+    assert link.is_symlink() and target.read_text().startswith("func @chain")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert cli("opt", chain, "-o", pipe).code == 0
+    assert os.read(reader, 10) == b"func @chai"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_model_is_no_allocation_problem(cli: Cli, chain: Path) -> None:
+    done = cli("plan", chain)
+    assert done.code == 1
+    assert f"`mlir-lite compile {chain} --emit plan`" in done.err
+
+
+def test_a_file_without_functions_says_so(cli: Cli, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.mlir"
+    empty.write_text("// nothing\n")
+    assert cli("opt", empty).err == f"mlir-lite: error: {empty} holds no function\n"

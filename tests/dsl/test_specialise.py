@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Dim, Function, InputError, TypeRuleError, Value, f32, i64
+from mlir_lite import Dim, Function, InputError, TensorType, TypeRuleError, Value, f32, i64
 from mlir_lite.dsl import solve_sizes
 from mlir_lite.sizes import size
 
@@ -127,3 +130,59 @@ def test_shapes_that_fit_no_sizes(
 ) -> None:
     with pytest.raises(InputError, match=message):
         solve_sizes(of_sizes(*shapes), [zeros(*shape) for shape in given])
+
+
+@ml.function(f32["rows", "inner"], f32["inner", 4])
+def scores(x: Value, w: Value) -> Value:
+    def step(total: Value, row: Value) -> tuple[Value, Value]:
+        return total + row.sum(), total
+
+    return ml.relu(x @ w) + ml.scan(step, ml.zeros(()), x)[0] / 2.0
+
+
+def calling(fn: Function) -> Callable[[Value, Value], Value]:
+    return lambda x, w: (cast(Value, fn(x, w)) ** 2.0).mean()
+
+
+def test_the_values_of_a_call_decide_the_sizes() -> None:
+    known = ml.specialise(scores, {"rows": 3, "inner": 2})
+    named, expected = (
+        ml.function(f32[3, 2], f32[2, 4])(calling(fn))
+        for fn in (scores, known)
+    )
+    assert str(named) == str(expected)
+
+
+def test_a_call_of_named_sizes_puts_those_in_place() -> None:
+    def twice(x: Value, w: Value) -> tuple[object, ...]:
+        return scores(x, w), scores(ml.concat([x, x], axis=0), w)
+
+    fn = ml.function(f32["inner", 2], f32[2, 4])(twice)
+    assert [str(type_) for type_ in fn.result_types] == [
+        "tensor<[inner]x4xf32>",
+        "tensor<[2*inner]x4xf32>",
+    ]
+    x, w = np.arange(6, dtype=np.float32).reshape(3, 2), np.ones((2, 4), np.float32)
+    first, second = ml.evaluate(fn, x, w)
+    np.testing.assert_array_equal(first, np.maximum(x @ w, 0) + x.sum() / 2)
+    np.testing.assert_array_equal(second[:3], np.maximum(x @ w, 0) + x.sum())
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        (
+            (f32[9, 6], f32[5, 4]),
+            "@scores does not take these values: the size inner is 6 by parameter 'x', but 5 in "
+            "parameter 'w'",
+        ),
+        ((f32[9, 6], f32[6, 5]), "parameter 'w' has the size 4, not 5"),
+        ((f32["n", 6], f32["n", 4]), "the size inner is 6 by parameter 'x', but n in"),
+        ((f32[9], f32[6, 4]), r"parameter 'x' of @scores is tensor<\[rows\]x\[inner\]xf32>, got"),
+        ((i64[9, 6], f32[6, 4]), r"parameter 'x' of @scores is .*, got tensor<9x6xi64>"),
+    ],
+)
+def test_a_call_with_shapes_that_fit_no_sizes(types: list[TensorType], message: str) -> None:
+    with pytest.raises(TypeRuleError, match=message) as caught:
+        ml.function(*types)(lambda x, w: scores(x, w))
+    assert caught.value.where.startswith(__file__)
