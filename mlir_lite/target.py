@@ -52,7 +52,7 @@ class Target:
     l2_bandwidth: float = 240e9
     l3_bandwidth: float = 120e9
     memory_bandwidth: float = 40e9
-    read_streams: int = 2  # places of memory that one core reads fastest when it reads all at once
+    read_streams: int = 4  # places of memory that one core reads fastest when it reads all at once
     followed_rows: int = 8  # rows read side by side that a core fetches ahead without being asked
     asked_places: int = 1  # of memory, where one core asks for them ahead: beyond what it follows
     parallel_cycles: int = 30_000  # of work below which threads cost more than they give

@@ -50,18 +50,18 @@ program @multiply_adds(%x) -> (%y) {{
 """
 _READS = """
 program @reads(%x) -> (%y) {{
-  parameter %x: tensor<{threads}x{rows}x{count}x{lanes}xf32>
+  parameter %x: tensor<{threads}x{streams}x{rows}x{count}x{lanes}xf32>
   result %y: tensor<{threads}x{count}x{lanes}xf32>
-  kernel @reads(%x: f32[{threads}, {rows}, {count}, {lanes}],
+  kernel @reads(%x: f32[{threads}, {streams}, {rows}, {count}, {lanes}],
                 %y: out f32[{threads}, {count}, {lanes}]) {{
     buffer acc: register f32[{count}, {lanes}]
     parallel t in 0..{threads} {{
       unroll i in 0..{count} {{ vector l in 0..{lanes} {{ acc[i, l] = 0.0 }} }}
       for again in 0..{times} {{
         for k in 0..{rows} {{
-          unroll i.2 in 0..{count} {{
-            vector l.2 in 0..{lanes} {{ acc[i.2, l.2] += x[t, k, i.2, l.2] }}
-          }}
+          unroll s in 0..{streams} {{ unroll i.2 in 0..{count} {{
+            vector l.2 in 0..{lanes} {{ acc[i.2, l.2] += x[t, s, k, i.2, l.2] }}
+          }} }}
         }}
       }}
       unroll i.3 in 0..{count} {{ vector l.3 in 0..{lanes} {{ y[t, i.3, l.3] = acc[i.3, l.3] }} }}
@@ -89,8 +89,9 @@ program @copy(%x) -> (%y) {{
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The most that `threads` threads together reach: f32 operations and bytes a second. `copy`
-    counts bytes read and bytes written; `l2_bytes` is of all their second caches."""
+    """The most that `threads` threads together reach: f32 operations and bytes a second. Reads are
+    the faster of those at one place and at several; `copy` counts bytes read and bytes written;
+    `l2_bytes` is of all their second caches."""
 
     threads: int
     flops: float
@@ -153,12 +154,17 @@ class _Bench:
         return operations / _best(lambda: run(x))
 
     def read(self, x: Array, size: int) -> float:
-        """Bytes a second read from an array of `size` bytes for each thread, over and over."""
-        rows = self._rows(size)
-        shape = (self.threads, rows, _ACCUMULATORS, self.lanes)
+        """Bytes a second read from an array of `size` bytes for each thread, over and over: all
+        from one end to the other, or at several places at once."""
+        counts = 1, self.backend.target.read_streams
+        return max(self._read(x, size, streams) for streams in counts)
+
+    def _read(self, x: Array, size: int, streams: int) -> float:
+        rows = self._rows(size // streams)
+        shape = (self.threads, streams, rows, _ACCUMULATORS, self.lanes)
         once = prod(shape) * x.itemsize
         times = max(1, _READ_BYTES * self.threads // once)
-        run = self._program(_READS, count=_ACCUMULATORS, rows=rows, times=times)
+        run = self._program(_READS, streams=streams, count=_ACCUMULATORS, rows=rows, times=times)
         part = x[: once // x.itemsize].reshape(shape)
         return once * times / _best(lambda: run(part))
 

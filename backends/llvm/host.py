@@ -38,21 +38,21 @@ _ICE_LAKE_SERVER = Target(
 )  # fmt: skip
 _ICE_LAKE_CLIENT = Target(
     "cpu", l2_bytes=512 * _KIB, l3_bytes=12 * _MIB, peak_flops=130e9,
-    l2_bandwidth=180e9, l3_bandwidth=60e9, memory_bandwidth=20e9,
+    l2_bandwidth=180e9, l3_bandwidth=60e9, memory_bandwidth=20e9, read_streams=2,
 )  # fmt: skip
 _SAPPHIRE_RAPIDS = Target(
     "cpu", l2_bytes=2 * _MIB, l3_bytes=64 * _MIB, peak_flops=170e9,
     l2_bandwidth=135e9, l3_bandwidth=26e9, memory_bandwidth=15e9, read_streams=4, asked_places=4,
 )  # fmt: skip
-_AVX2 = Target("cpu", vector_bytes=32, vector_registers=16, peak_flops=100e9)
+_AVX2 = Target("cpu", vector_bytes=32, vector_registers=16, peak_flops=100e9, read_streams=2)
 _HASWELL = Target(
     "cpu", vector_bytes=32, vector_registers=16, l1_bytes=32 * _KIB, l2_bytes=256 * _KIB,
     l3_bytes=8 * _MIB, peak_flops=100e9,
-    l2_bandwidth=90e9, l3_bandwidth=40e9, memory_bandwidth=15e9,
+    l2_bandwidth=90e9, l3_bandwidth=40e9, memory_bandwidth=15e9, read_streams=2,
 )  # fmt: skip
 _ZEN3 = Target(
     "cpu", vector_bytes=32, vector_registers=16, l1_bytes=32 * _KIB, l2_bytes=512 * _KIB,
-    peak_flops=110e9, l2_bandwidth=110e9, l3_bandwidth=75e9, memory_bandwidth=25e9,
+    peak_flops=110e9, l2_bandwidth=110e9, l3_bandwidth=75e9, memory_bandwidth=25e9, read_streams=2,
 )  # fmt: skip
 
 # By LLVM's names of processors.

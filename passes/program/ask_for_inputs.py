@@ -15,7 +15,7 @@ from dataclasses import replace
 from ...expr import Apply, Cast, Const, Expr, Load
 from ...target import Target
 from ...text import fresh_name
-from ...tile.nodes import Kernel, Store
+from ...tile.nodes import Accumulate, Kernel, Store
 from ...tile.program import CallStep, Program, Role, Step, with_steps
 from ...tile.steps.prefetch import prefetch_streams
 from ...tile.traverse import walk
@@ -53,6 +53,8 @@ def ask_for_inputs(program: Program, target: Target) -> tuple[Program, Mapping[s
 
 def _pads(kernel: Kernel) -> bool:
     """Whether a kernel copies one input into something larger, of any type of elements."""
+    if any(isinstance(stmt, Accumulate) for stmt in walk(kernel.body)):
+        return False
     values = [stmt.value for stmt in walk(kernel.body) if isinstance(stmt, Store)]
     copies = all(isinstance(_unguarded(value), (Load, Const)) for value in values)
     around = any(isinstance(value, (Apply, Const)) for value in values)

@@ -28,10 +28,10 @@ from ...tile.steps.prefetch import prefetch_streams
 from ...tile.steps.reductions import split_accumulator
 from ...tile.steps.sink import sink
 from ...tile.traverse import walk
-from ...tile.tree import extent_of, has_constant_limits, loops_of
-from .analysis import Nest, nests_of, vector_cost, work_cycles
-from .cost.memory import FAR_AHEAD, STREAM_RUN, read_streams
-from .cost.model import worth_threads
+from ...tile.tree import base, extent_of, has_constant_limits, loops_of
+from .analysis import Nest, nests_of, updates, vector_cost, work_cycles
+from .cost.memory import FAR_AHEAD, STREAM_RUN, follows, read_streams
+from .cost.model import memory_bound, worth_threads
 
 PIECES = 9  # conditions are cut out of loops by at most so many: those of an image with a border
 UNROLLED_TAPS = 8  # window loops up to this long are unrolled
@@ -141,18 +141,52 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
             return share_nest(schedule_columns(kernel, nest, axis, lanes), nest, target)
-    everything = not nest.loops and nest.alone and len(inner) == 1
-    streams = 1
-    if everything and worth_threads(work_cycles(kernel), target):
-        axis, streams = inner[0].axis, read_streams(moved_bytes(kernel), target)
-        run = STREAM_RUN // target.vector_bytes * lanes
-        multiple = streams * run if streams > 1 else PARTS * lanes
-        kernel = cut_reduction(kernel, axis, REDUCTION_PIECES, multiple=multiple)
-        if streams > 1:
-            kernel = interleave(kernel, axis, streams, run)
-        (nest,) = nests_of(kernel)
-    kernel = share_nest(vector_rows(kernel, nest.block, lanes), nest, target)
-    return prefetch_streams(kernel, FAR_AHEAD) if streams > 1 else kernel
+    cycles = work_cycles(kernel)
+    one = nest.alone and len(inner) == 1 and worth_threads(cycles, target)
+    streams = read_streams(moved_bytes(kernel), cycles, target) if one else 1
+    if follows(streams, target) and any(update.combiner != "sum" for update in updates(nest.body)):
+        streams = 1  # side by side, others take too many registers
+    if one and not nest.loops:
+        kernel = _reduction_of_streams(kernel, inner[0].axis, streams, target)
+    elif streams > 1 and follows(streams, target):
+        kernel = _rows_of_streams(kernel, nest, streams, lanes)
+    else:
+        kernel = vector_rows(kernel, nest.block, lanes)
+    return share_nest(kernel, nest, target)
+
+
+def _reduction_of_streams(kernel: Kernel, axis: str, streams: int, target: Target) -> Kernel:
+    """A reduction of everything in pieces for threads, each read at several places at once:
+
+    parallel k.c: for k.r: unroll k.s, k.e.o: vector k.e.i: part[k.s, k.e.o, k.e.i] += x[..]
+    """
+    lanes = lanes_of(kernel, target)
+    near = follows(streams, target)
+    run = PARTS * lanes if near else STREAM_RUN // target.vector_bytes * lanes
+    multiple = streams * run if streams > 1 else PARTS * lanes
+    kernel = cut_reduction(kernel, axis, REDUCTION_PIECES, multiple=multiple)
+    kernel = interleave(kernel, axis, streams, run) if streams > 1 else kernel
+    stream, element = f"{axis}.s", f"{axis}.e"
+    if near and loops_of(kernel, stream):
+        kernel = mark(kernel, stream, Kind.UNROLL)
+        kernel = mark(vectorise(kernel, element, lanes), f"{element}.o", Kind.UNROLL)
+        kernel = split_accumulator(kernel, (stream, f"{element}.o", f"{element}.i"))
+        kernel = split_accumulator(kernel, (f"{element}.i",))
+        return vector_rows(kernel, kernel.body, lanes)
+    far = memory_bound(moved_bytes(kernel), target)
+    kernel = vector_rows(kernel, kernel.body, lanes)
+    return prefetch_streams(kernel, FAR_AHEAD) if far else kernel
+
+
+def _rows_of_streams(kernel: Kernel, nest: Nest, streams: int, lanes: int) -> Kernel:
+    """Sums of rows that come from memory, several of them side by side:
+
+    for i.o: {for k.o: unroll i.i: vector k.i: part[i.i, k.i] += x[i.o * 4 + i.i, ..];  ..}
+    """
+    row = nest.axes[-1]
+    kernel = split(kernel, row, streams, tail=Tail.CUT)
+    kernel = vector_rows(mark(kernel, f"{row}.i", Kind.UNROLL), kernel.body, lanes)
+    return sink(kernel, (f"{row}.i",))
 
 
 def schedule_columns(kernel: Kernel, nest: Nest, axis: str, lanes: int) -> Kernel:
@@ -197,7 +231,7 @@ def vector_rows(kernel: Kernel, block: Block, lanes: int) -> Kernel:
     """Run every innermost loop of a kernel's `block` in vectors, reductions with several
     accumulators."""
     for loop in innermost_loops(block):
-        axis = loop.axis
+        axis = base(loop.axis)
         if not has_constant_limits(loop) or loop.kind is not Kind.SERIAL:
             continue
         extent = extent_of(loop)

@@ -59,7 +59,8 @@ def interleave(kernel: Kernel, axis: str, streams: int, run: int) -> Kernel:
     it is where `streams * run` do not divide it.
 
     for k: acc += x[k]
-      ->  for k.r: for k.s in 0..streams: for k in 0..run: acc += x[k.s * size + k.r * run + k]
+      ->  for k.r: for k.s in 0..streams: for k.e in 0..run:
+            acc += x[k.s * size + k.r * run + k.e]
     """
     names = Names(kernel)
 
@@ -67,8 +68,9 @@ def interleave(kernel: Kernel, axis: str, streams: int, run: int) -> Kernel:
         if not has_constant_limits(loop) or extent_of(loop) % (streams * run):
             return (loop,)
         size = extent_of(loop) // streams
-        turn, stream = (names.copy(f"{base(axis)}.{part}") for part in "rs")
-        inner = _part(loop, var(stream) * size + var(turn) * run, run)
+        turn, stream, element = (names.copy(f"{base(axis)}.{part}") for part in "rse")
+        first = var(stream) * size + var(turn) * run
+        inner = _part(loop, first, run, element)
         each = Loop(stream, index(0), index(streams), (inner,))
         return (Loop(turn, index(0), index(size // run), (each,)),)
 
@@ -112,10 +114,11 @@ def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
     return tidy(replace(kernel, body=body, locals=(*kernel.locals, partial)))
 
 
-def _part(loop: Loop, first: Expr, count: int) -> Loop:
-    """`count` iterations of a loop, from the `first` on."""
-    body = substitute_block(loop.body, {loop.axis: loop.start + first + var(loop.axis)})
-    return replace(loop, start=index(0), stop=index(count), body=body)
+def _part(loop: Loop, first: Expr, count: int, axis: str = "") -> Loop:
+    """`count` iterations of a loop, from the `first` on, counted by `axis`; by its own if empty."""
+    axis = axis or loop.axis
+    body = substitute_block(loop.body, {loop.axis: loop.start + first + var(axis)})
+    return replace(loop, axis=axis, start=index(0), stop=index(count), body=body)
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,21 @@ def streamed_columns(columns: int, lanes: int) -> int:
     return min(STREAMED_COLUMNS, max(STREAMED_LINES * lanes, even))
 
 
-def read_streams(moved: int, target: Target) -> int:
-    """At how many places at once so many bytes are read: what comes from memory at several, each of
-    which the hardware reads ahead of."""
+def read_streams(moved: int, cycles: float, target: Target) -> int:
+    """At how many places at once so many bytes are read for so many cycles of arithmetic: what
+    comes from memory at several, each of which the hardware reads ahead of. Where it does so by
+    itself they are read side by side, which repeats the arithmetic: it must be little."""
     usual = target.read_streams if memory_bound(moved, target) else 1
-    cycles = {count: RULE_OF_THUMB ** (count != usual) for count in STREAM_COUNTS}
-    return decide(f"{moved} bytes read once", "streams", cycles, target)
+    if follows(usual, target) and cycles >= memory_cycles(moved, target):
+        usual = 1
+    ranked = {count: RULE_OF_THUMB ** (count != usual) for count in STREAM_COUNTS}
+    return decide(f"{moved} bytes read once", "streams", ranked, target)
+
+
+def follows(streams: int, target: Target) -> bool:
+    """Whether a core reads ahead at so many places by itself, however little it reads of each in
+    turn; else they are read in bursts, and asked for."""
+    return target.asked_places == 1 and streams <= target.followed_rows
 
 
 def worth_asking(cycles: float, moved: int, target: Target) -> bool:

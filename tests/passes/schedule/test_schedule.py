@@ -38,25 +38,28 @@ TARGETS = {
 LANES = pytest.mark.parametrize("lanes", TARGETS)
 
 
-def inputs(kernel: Kernel, seed: int) -> dict[str, Array]:
-    """Arrays for the parameters that are read; indices are 0 or 1."""
+def inputs(kernel: Kernel, seed: int, whole: bool) -> dict[str, Array]:
+    """Arrays for the parameters that are read; indices are 0 or 1. Sums of `whole` numbers are the
+    same in any order."""
     random = np.random.default_rng(seed)
     return {
         param.name: random.standard_normal(param.shape).astype(param.dtype.numpy)
-        if param.dtype.is_float
+        if param.dtype.is_float and not whole
         else random.integers(0, 2, param.shape).astype(param.dtype.numpy)
         for param in kernel.params
         if param.name not in kernel.outputs
     }
 
 
-def check(fn: Function, lanes: int, target: Target | None = None) -> Kernel:
+def check(
+    fn: Function, lanes: int, target: Target | None = None, *, whole: bool = False
+) -> Kernel:
     """The scheduled kernel of all of a function, after comparing it with the naive one."""
     naive = region_kernel(fn, "kernel")
     scheduled = schedule(naive, target or TARGETS[lanes])
     verify_kernel(scheduled)
     check_sums(privatise(scheduled))  # the interpreter's lanes come one after the other
-    arrays = inputs(naive, lanes)
+    arrays = inputs(naive, lanes, whole)
     want = run_kernel(naive, arrays)
     shapes = {param.name: param.memory_shape for param in scheduled.params}
     flat = {name: array.reshape(shapes[name]) for name, array in arrays.items()}
@@ -376,14 +379,59 @@ def test_a_sum_of_everything_is_dealt_to_threads_in_pieces(lanes: int) -> None:
         assert any(local.name == "partial" and local.shape == (64,) for local in kernel.locals)
 
 
+def of_small_caches(lanes: int) -> Target:
+    """What such arrays as tests have comes from memory."""
+    return replace(TARGETS[lanes], l3_bytes=1 << 16)
+
+
+def streams_of(kernel: Kernel) -> list[Loop]:
+    """The loops over places of one array."""
+    loops = [loop for loop in walk(kernel.body) if isinstance(loop, Loop)]
+    return [loop for loop in loops if loop.axis.endswith(".s")]
+
+
 @LANES
-def test_what_is_reduced_from_memory_is_read_at_several_places(lanes: int) -> None:
-    small = replace(TARGETS[lanes], l3_bytes=1 << 16)
-    for shape in ((700, 700), (709, 701)):
-        kernel = check(ml.function(f32[shape])(lambda x: ml.max(x)), lanes, small)
-        loops = [loop for loop in walk(kernel.body) if isinstance(loop, Loop)]
-        streams = [loop for loop in loops if loop.axis.endswith(".s")]
-        assert [loop.stop for loop in streams] == [index(small.read_streams)]
+@pytest.mark.parametrize("shape", [(700, 700), (709, 701)])
+def test_what_is_summed_from_memory_is_read_at_several_places(
+    lanes: int, shape: tuple[int, int]
+) -> None:
+    small = of_small_caches(lanes)
+    kernel = check(ml.function(f32[shape])(lambda x: ml.sum(x)), lanes, small, whole=True)
+    (stream, *_) = streams_of(kernel)
+    assert (stream.kind, stream.stop) == (Kind.UNROLL, index(small.read_streams))
+    assert not any(isinstance(stmt, Call) for stmt in walk(kernel.body))
+
+
+@LANES
+@pytest.mark.parametrize("shape", [(700, 700), (709, 701)])
+def test_a_core_that_does_not_follow_reads_in_bursts(lanes: int, shape: tuple[int, int]) -> None:
+    """And asks for what comes next, whatever the reduction is."""
+    small = replace(of_small_caches(lanes), followed_rows=1)
+    for reduce in (ml.sum, ml.max):
+        fn = ml.function(f32[shape])(lambda x, reduce=reduce: reduce(x))
+        kernel = check(fn, lanes, small, whole=True)
+        (stream,) = streams_of(kernel)
+        assert (stream.kind, stream.stop) == (Kind.SERIAL, index(small.read_streams))
+        assert any(isinstance(stmt, Call) for stmt in walk(kernel.body))
+
+
+@LANES
+def test_what_takes_long_to_make_is_not_repeated_for_each_place(lanes: int) -> None:
+    fn = ml.function(f32[700, 700])(lambda x: ml.sum(ml.exp(ml.sin(x))))
+    kernel = schedule(region_kernel(fn, "kernel"), of_small_caches(lanes))
+    assert not streams_of(kernel) and any(isinstance(stmt, Call) for stmt in walk(kernel.body))
+
+
+@LANES
+@pytest.mark.parametrize("shape", [(60, 700), (61, 333)])
+def test_rows_from_memory_are_summed_side_by_side(lanes: int, shape: tuple[int, int]) -> None:
+    small = of_small_caches(lanes)
+    for fn in (
+        ml.function(f32[shape])(lambda x: ml.sum(x, (1,))),
+        ml.function(f32[shape], f32[shape[1]])(lambda x, v: x @ v),
+    ):
+        kernel = check(fn, lanes, small)
+        assert small.read_streams in {local.shape[0] for local in kernel.locals if local.shape}
 
 
 @LANES

@@ -119,8 +119,8 @@ def test_streams_are_read_in_turn() -> None:
         kernel @k(%x: f32[12], %y: out f32[]) {
           buffer acc: register f32[]
           acc[] = 0.0
-          for k.r in 0..2 { for k.s in 0..2 { for k in 0..3 {
-            acc[] += x[k.s * 6 + k.r * 3 + k]
+          for k.r in 0..2 { for k.s in 0..2 { for k.e in 0..3 {
+            acc[] += x[k.s * 6 + k.r * 3 + k.e]
           } } }
           y[] = acc[] * 2.0
         }""",
