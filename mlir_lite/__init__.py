@@ -45,8 +45,8 @@ from .types import u8 as u8
 
 if TYPE_CHECKING:
     from . import train as train
-    from .backends.cuda.device_array import DeviceArray as DeviceArray
-    from .backends.cuda.here import to_device as to_device
+    from .backends.cuda.card.device_array import DeviceArray as DeviceArray
+    from .backends.cuda.card.here import to_device as to_device
     from .driver import Executable as Executable
     from .driver import compile as compile
     from .dsl import checkpoint as checkpoint
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 
 # Where the names live that load late; any other is looked for among the operations.
 _HOMES = {
-    "DeviceArray": ".backends.cuda.device_array",
+    "DeviceArray": ".backends.cuda.card.device_array",
     "Executable": ".driver",
     "Function": ".ir",
     "Tuning": ".tuning",
@@ -93,7 +93,7 @@ _HOMES = {
     "resources_of": ".ir",
     "scan": ".dsl",
     "specialise": ".dsl",
-    "to_device": ".backends.cuda.here",
+    "to_device": ".backends.cuda.card.here",
     "to_torch": ".exporters.torch",
     "tune": ".tuner",
     "value_and_grad": ".dsl",

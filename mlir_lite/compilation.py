@@ -79,7 +79,7 @@ def backend_of(
         return ReferenceBackend(replace(cpu_target("cpu:avx512", 1)[0], tuning=tuning))
     if target.partition(":")[0] == "cuda":
         from .backends.cuda.backend import CudaBackend  # lazy: what a CPU never needs
-        from .backends.cuda.here import found_card
+        from .backends.cuda.card.here import found_card
 
         card = named_target(nearest_card(found_card().capability) if target == "cuda" else target)
         assert card is not None and card.gpu is not None

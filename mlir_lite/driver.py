@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias, overload
 
 from .backends import base
-from .backends.llvm.threads import check_threads
+from .backends.llvm.machine.threads import check_threads
 from .compilation import Options, check_options, compile_static
 from .dsl import named_arrays, solve_sizes, specialise
 from .dsl.nn.module import Module
@@ -175,7 +175,7 @@ class Executable:
         is_read = name in self.function.static or self.target.partition(":")[0] != "cuda"
         if is_read:
             return value
-        from .backends.cuda.given import stand_in  # lazy: what a CPU never needs
+        from .backends.cuda.card.given import stand_in  # lazy: what a CPU never needs
 
         return stand_in(value)
 

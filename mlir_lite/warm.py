@@ -22,7 +22,7 @@ import numpy as np
 
 from .backends.cache_folder import PROGRAM, default_cache_folder
 from .backends.llvm.image import Image
-from .backends.llvm.machine import Machine, llvm_version
+from .backends.llvm.machine.machine import Machine, llvm_version
 from .errors import MlirLiteError
 from .ir import Constant, ConstantData, Function, InMemory, Op, Value, transform
 from .ir.constant import Source

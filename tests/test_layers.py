@@ -35,7 +35,29 @@ OPS: Floors = (
     frozenset({"table"}),
     frozenset({"__init__"}),
 )
-FLOORS: Mapping[str, Floors] = {"mlir_lite": ROOMS, "mlir_lite.ops": OPS}
+LLVM: Floors = (
+    frozenset({"machine", "text"}),
+    frozenset({"math"}),
+    frozenset({"scalars"}),
+    frozenset({"kernels", "pool"}),
+    frozenset({"host", "program"}),
+    frozenset({"entry", "image"}),
+    frozenset({"executable"}),
+    frozenset({"backend"}),
+    frozenset({"__init__", "ceilings"}),
+)
+CUDA: Floors = (
+    frozenset({"code", "source"}),
+    frozenset({"card"}),
+    frozenset({"executable"}),
+    frozenset({"__init__", "backend"}),
+)
+FLOORS: Mapping[str, Floors] = {
+    "mlir_lite": ROOMS,
+    "mlir_lite.ops": OPS,
+    "mlir_lite.backends.llvm": LLVM,
+    "mlir_lite.backends.cuda": CUDA,
+}
 
 
 def floor(room: str, floors: Floors = ROOMS) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, InputError, Tuning, Value, f32
-from mlir_lite.backends.llvm.machine import Machine
+from mlir_lite.backends.llvm.machine.machine import Machine
 from mlir_lite.compilation import Options, backend_of, lower_for
 from mlir_lite.ir import ConstantData
 from mlir_lite.ops.base.constant import constant

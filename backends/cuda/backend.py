@@ -10,13 +10,13 @@ from ...ir import ConstantData
 from ...target import Target
 from ...tile.program import Program
 from ..base import Stages, Texts, timed_as
-from .cubins import kept_binary
+from .card.here import found_card
+from .code.cubins import kept_binary
+from .code.nvrtc import Binary, ptx_text
+from .code.occupancy import resources_text
+from .code.sass import sass_text
 from .executable import Code, CudaExecutable
-from .here import found_card
-from .nvrtc import Binary, ptx_text
-from .occupancy import resources_text
-from .sass import sass_text
-from .source import CudaSource
+from .source.source import CudaSource
 
 
 @dataclass(frozen=True)

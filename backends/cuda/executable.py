@@ -12,10 +12,10 @@ from ...errors import RunError, check
 from ...ir import ConstantData
 from ...tile.program import Memory, Program
 from ..base import in_order
-from .calls import Caller
-from .device import Device
-from .runner import Loaded
-from .source import CudaSource
+from .card.calls import Caller
+from .card.device import Device
+from .card.runner import Loaded
+from .source.source import CudaSource
 
 
 @dataclass

@@ -16,20 +16,20 @@ from ...tile.program import Program
 from ...types import Array, TensorType
 from ..base import Stages, Texts, timed_as
 from ..code_cache import default_cache
-from .body_text import BODY, TICKS
-from .emit_matrices import ask_for_matrices
-from .emit_program import ProgramText, emit_program
-from .entry_text import entry_exports, entry_text
+from .entry.numpy_header import array_header
+from .entry.python_call import python_symbols
+from .entry.text import entry_exports, entry_text
 from .executable import Code, CpuExecutable
 from .host import host_figures
 from .image import Image
-from .jit import Library, assembly, compile_objects
-from .machine import Machine
-from .numpy_header import array_header
-from .pool import pool_code
-from .python_call import python_symbols
-from .routines import routine_symbols
-from .threads import default_threads
+from .kernels.matrices import ask_for_matrices
+from .machine.jit import Library, assembly, compile_objects
+from .machine.machine import Machine
+from .machine.routines import routine_symbols
+from .machine.threads import default_threads
+from .pool.pool import pool_code
+from .program.body import BODY, TICKS
+from .program.modules import ProgramText, emit_program
 
 
 def cpu_target(name: str, threads: int | None = None) -> tuple[Target, Machine]:

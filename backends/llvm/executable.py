@@ -16,13 +16,13 @@ from ...memory import aligned_bytes
 from ...tile.program import Memory, Program
 from ...types import Array
 from ..base import Results, check_no_stream, fault_error, in_order
-from .body_text import TICKS
-from .entry import Entry
+from .entry.entry import Entry
+from .entry.numpy_header import array_header
 from .image import Image
-from .jit import Library
-from .numpy_header import array_header
-from .pool import shared_pool
-from .state import State
+from .machine.jit import Library
+from .pool.pool import shared_pool
+from .program.body import TICKS
+from .program.state import State
 
 
 @dataclass(frozen=True)

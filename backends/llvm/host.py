@@ -15,9 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ...target import Target
-from .emit_instructions import native_instructions
-from .emit_matrices import matrix_products
-from .machine import Machine
+from .kernels.instructions import native_instructions
+from .kernels.matrices import matrix_products
+from .machine.machine import Machine
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _SYSTEM = Path("/sys/devices/system/cpu/cpu0/cache")

@@ -11,7 +11,7 @@ from ...tile.program import Fault, Memory, Program, Role
 from ...type_parser import parse_tensor_type
 from ...types import TensorType
 from ..arrays import ArraySpec, specs_of
-from .emit_program import ProgramText
+from .program.modules import ProgramText
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from functools import partial
 
 import numpy as np
 
-from ..backends.llvm.threads import default_threads
+from ..backends.llvm.machine.threads import default_threads
 from ..driver import compile as compile_function
 from ..errors import UnsupportedError, check
 from ..interpreter import evaluate

@@ -16,10 +16,10 @@ from functools import partial
 
 import numpy as np
 
-from ..backends.cuda.device_array import DeviceArray
+from ..backends.cuda.card.device_array import DeviceArray
+from ..backends.cuda.card.runner import Loaded
+from ..backends.cuda.card.timing import Runs, copy_bandwidth, kernel_seconds
 from ..backends.cuda.executable import CudaExecutable
-from ..backends.cuda.runner import Loaded
-from ..backends.cuda.timing import Runs, copy_bandwidth, kernel_seconds
 from ..compilation import backend_of, compile_static
 from ..errors import UnsupportedError, check
 from ..ir import Function, results_of

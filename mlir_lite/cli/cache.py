@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from ..backends.cache_folder import CUBIN, PROGRAM, default_cache_folder
 from ..backends.code_cache import CacheEntry, default_cache
 from ..backends.cuda.backend import CudaBackend
-from ..backends.cuda.cubins import Nvrtc
+from ..backends.cuda.code.cubins import Nvrtc
 from ..compilation import Options, lower_for
 from ..text import bytes_text, table
 from .compile import machine_backend

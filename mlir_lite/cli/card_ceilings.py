@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..backends.cuda.asynchronous import PRODUCT
-from ..backends.cuda.runner import Loaded
-from ..backends.cuda.timing import Runs
+from ..backends.cuda.card.runner import Loaded
+from ..backends.cuda.card.timing import Runs
+from ..backends.cuda.source.asynchronous import PRODUCT
 from ..dsl.function import function
 from ..ir import Function
 from ..ops.products.matmul import matmul

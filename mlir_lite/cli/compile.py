@@ -21,10 +21,10 @@ from pathlib import Path
 from ..backends.base import Backend
 from ..backends.code_cache import default_cache
 from ..backends.cuda.backend import CudaBackend
-from ..backends.cuda.host import host_source, weights_file
+from ..backends.cuda.source.host import host_source, weights_file
 from ..backends.llvm.backend import CpuBackend
-from ..backends.llvm.jit import compile_objects
-from ..backends.llvm.threads import default_threads
+from ..backends.llvm.machine.jit import compile_objects
+from ..backends.llvm.machine.threads import default_threads
 from ..compilation import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..backends.llvm.ceilings import Ceilings, measure_ceilings
-from ..backends.llvm.threads import default_threads
+from ..backends.llvm.machine.threads import default_threads
 from ..compilation import lower_for
 from ..text import table
 from ..tile.program import Program

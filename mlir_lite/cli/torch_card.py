@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol
 
-from ..backends.cuda.timing import RUNS, set_count
+from ..backends.cuda.card.timing import RUNS, set_count
 from ..errors import MissingExtraError, UnsupportedError, check
 from ..ir import Function
 from ..types import Array

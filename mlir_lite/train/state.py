@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from ..backends.cuda.device_array import DeviceArray
-from ..backends.cuda.here import to_device
+from ..backends.cuda.card.device_array import DeviceArray
+from ..backends.cuda.card.here import to_device
 from ..memory import aligned_copy
 from ..types import Array
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backends import base
-from ..backends.cuda.given import stand_in
+from ..backends.cuda.card.given import stand_in
 from ..driver import compile
 from ..errors import InputError, check
 from ..types import Array

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlir_lite.backends.code_cache import CodeCache, default_cache
-from mlir_lite.backends.llvm.jit import compile_objects
-from mlir_lite.backends.llvm.machine import Machine
+from mlir_lite.backends.llvm.machine.jit import compile_objects
+from mlir_lite.backends.llvm.machine.machine import Machine
 
 TEXT = "define i64 @f() {\n  ret i64 1\n}\n"
 OTHER = "define i64 @f() {\n  ret i64 2\n}\n"
@@ -50,7 +50,7 @@ def test_another_machine_misses(cache: CodeCache, machine: Machine) -> None:
 
 def test_another_llvm_misses(cache: CodeCache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.put(TEXT, MACHINE, CODE)
-    monkeypatch.setattr("mlir_lite.backends.llvm.machine.llvm_version", lambda: "0.0.0")
+    monkeypatch.setattr("mlir_lite.backends.llvm.machine.machine.llvm_version", lambda: "0.0.0")
     assert cache.get(TEXT, MACHINE) is None
 
 

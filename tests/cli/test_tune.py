@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.backends.llvm.machine import Machine
+from mlir_lite.backends.llvm.machine.machine import Machine
 from mlir_lite.tuning import Choice, Tuning, read_tuning
 
 from .conftest import Cli

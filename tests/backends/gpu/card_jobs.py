@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mlir_lite import Function
-from mlir_lite.backends.cuda.device import Device
-from mlir_lite.backends.cuda.here import found_card
-from mlir_lite.backends.cuda.runner import Loaded
-from mlir_lite.backends.cuda.timing import copy_bandwidth, kernel_seconds, run_seconds
+from mlir_lite.backends.cuda.card.device import Device
+from mlir_lite.backends.cuda.card.here import found_card
+from mlir_lite.backends.cuda.card.runner import Loaded
+from mlir_lite.backends.cuda.card.timing import copy_bandwidth, kernel_seconds, run_seconds
 from mlir_lite.cli.card_ceilings import ProductPeak, factors_of, measure_peak
 from mlir_lite.cli.counting import matrix_flops
 from mlir_lite.cli.torch_card import TorchRuns, has_card_torch

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlir_lite.backends.cuda.calls import Caller
-from mlir_lite.backends.cuda.runner import Loaded
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.card.calls import Caller
+from mlir_lite.backends.cuda.card.runner import Loaded
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.ir import ConstantData, Function
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes

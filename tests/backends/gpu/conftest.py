@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlir_lite.backends.cuda.nvrtc import Binary, compile_source
-from mlir_lite.backends.cuda.sass import sass_text
+from mlir_lite.backends.cuda.code.nvrtc import Binary, compile_source
+from mlir_lite.backends.cuda.code.sass import sass_text
 from mlir_lite.errors import UnsupportedError
 
 

@@ -13,9 +13,9 @@ from itertools import product
 
 import numpy as np
 
-from mlir_lite.backends.cuda.device import Device, Launch, Memory
-from mlir_lite.backends.cuda.kernels import emit_kernel
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.card.device import Device, Launch, Memory
+from mlir_lite.backends.cuda.source.kernels import emit_kernel
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.passes.schedule.gpu.products.contraction import as_contraction
 from mlir_lite.passes.schedule.gpu.products.warpgroup_tile import WarpgroupTile
 from mlir_lite.passes.schedule.gpu.products.warpgroups import by_warpgroups

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlir_lite.backends.cuda.device import Device
-from mlir_lite.backends.cuda.device_array import DeviceArray
+from mlir_lite.backends.cuda.card.device import Device
+from mlir_lite.backends.cuda.card.device_array import DeviceArray
 from mlir_lite.backends.cuda.executable import Code, CudaExecutable
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.ir import Function
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlir_lite.backends.cuda.c_names import element_type
-from mlir_lite.backends.cuda.functions import FUNCTIONS
-from mlir_lite.backends.cuda.kernels import CudaKernel
-from mlir_lite.backends.cuda.tensor_maps import (
+from mlir_lite.backends.cuda.source.c_names import element_type
+from mlir_lite.backends.cuda.source.functions import FUNCTIONS
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.tensor_maps import (
     PROMOTE_TO_256_BYTES,
     SWIZZLE_128_BYTES,
     TensorMap,
 )
-from mlir_lite.backends.cuda.wrappers import needed
+from mlir_lite.backends.cuda.source.wrappers import needed
 from mlir_lite.types import Array
 
 HEADER = Path(__file__).with_name("shim.h")

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlir_lite.backends.cuda.device import Event, Launch
-from mlir_lite.backends.cuda.kernels import CudaKernel
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.card.device import Event, Launch
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.types import Array
 
 from .shim import ShimDevice, build, unit_text

@@ -12,9 +12,9 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, bool_, f16
-from mlir_lite.backends.cuda.nvrtc import compile_source
-from mlir_lite.backends.cuda.sass import listings, sass_text
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.code.nvrtc import compile_source
+from mlir_lite.backends.cuda.code.sass import listings, sass_text
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.passes.schedule.gpu.attention.tiles import blocks_on_card
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from mlir_lite import RunError, UnsupportedError
-from mlir_lite.backends.cuda.device import Launch
-from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.card.device import Launch
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
 
 from .examples import BY_NAME
 from .test_source import source_of
 
 core = pytest.importorskip("cuda.core")
 driver = pytest.importorskip("cuda.bindings.driver")
-card = pytest.importorskip("mlir_lite.backends.cuda.card")
+card = pytest.importorskip("mlir_lite.backends.cuda.card.card")
 
 # Mocks have attributes of any type.
 Mock = Any

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlir_lite import Function, f32
-from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
 from mlir_lite.tile.nodes import Buffer
 
 from .compiled import Compiled, card

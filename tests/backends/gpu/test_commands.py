@@ -9,7 +9,8 @@ from typing import NoReturn
 import pytest
 
 from mlir_lite import Function, target
-from mlir_lite.backends.cuda import backend, here, probe, timing
+from mlir_lite.backends.cuda import backend
+from mlir_lite.backends.cuda.card import here, probe, timing
 from mlir_lite.cli import card_ceilings, main
 from mlir_lite.cli.card_ceilings import factors_of
 from mlir_lite.target import Target

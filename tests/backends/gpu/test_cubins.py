@@ -10,10 +10,10 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Value, f32
-from mlir_lite.backends.cuda import cubins, nvrtc
-from mlir_lite.backends.cuda.cubins import kept_binary
-from mlir_lite.backends.cuda.nvrtc import Binary, compile_source
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.code import cubins, nvrtc
+from mlir_lite.backends.cuda.code.cubins import kept_binary
+from mlir_lite.backends.cuda.code.nvrtc import Binary, compile_source
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.cli import main
 
 from .compiled import card, planned

@@ -11,8 +11,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import InputError, Value, f16
-from mlir_lite.backends.cuda.device_array import DeviceArray
-from mlir_lite.backends.cuda.dlpack import read_tensor
+from mlir_lite.backends.cuda.card.device_array import DeviceArray
+from mlir_lite.backends.cuda.card.dlpack import read_tensor
 from mlir_lite.types import Array
 
 from .examples import BY_NAME, arrays_for

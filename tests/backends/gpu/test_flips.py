@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 
-from mlir_lite.backends.cuda.flips import flipped
+from mlir_lite.backends.cuda.source.flips import flipped
 from mlir_lite.expr import Apply, Const, Expr, Var, apply, vars_of
 from mlir_lite.expr.simplify import from_linear, linear
 from mlir_lite.tile.tree import var

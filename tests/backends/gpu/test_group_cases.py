@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mlir_lite import bf16, f16
-from mlir_lite.backends.cuda.source import CudaSource
-from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
+from mlir_lite.backends.cuda.source.source import CudaSource
+from mlir_lite.backends.cuda.source.wrappers import WRAPPERS, needed
 from mlir_lite.tile.instructions.warpgroups import GroupProduct, registers_name
 
 from . import wrapper_cases

@@ -7,7 +7,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import InputError, UnsupportedError, Value, f32, i64
-from mlir_lite.backends.cuda import backend, here
+from mlir_lite.backends.cuda import backend
+from mlir_lite.backends.cuda.card import here
 from mlir_lite.target import nearest_card
 
 from .shim import needs_shim

@@ -10,8 +10,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, f32, nn
-from mlir_lite.backends.cuda.host import host_source, weights_file
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.source.host import host_source, weights_file
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.ir import run_reference
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlir_lite.backends.cuda.functions import FUNCTIONS
-from mlir_lite.backends.cuda.kernels import emit_kernel, kernel_name
-from mlir_lite.backends.cuda.nvrtc import compile_source
-from mlir_lite.backends.cuda.sass import counts, listings, sass_text
-from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
+from mlir_lite.backends.cuda.code.nvrtc import compile_source
+from mlir_lite.backends.cuda.code.sass import counts, listings, sass_text
+from mlir_lite.backends.cuda.source.functions import FUNCTIONS
+from mlir_lite.backends.cuda.source.kernels import emit_kernel, kernel_name
+from mlir_lite.backends.cuda.source.wrappers import WRAPPERS, needed
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Kernel

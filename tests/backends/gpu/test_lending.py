@@ -11,8 +11,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mlir_lite.backends.cuda.device_array import DeviceArray
-from mlir_lite.backends.cuda.dlpack import Exporter, read_tensor
+from mlir_lite.backends.cuda.card.device_array import DeviceArray
+from mlir_lite.backends.cuda.card.dlpack import Exporter, read_tensor
 from mlir_lite.types import Array
 
 from .foreign import TorchOnCard

@@ -14,7 +14,7 @@ from scipy import linalg
 
 import mlir_lite as ml
 from mlir_lite import Function, RunError, Value, f32, f64
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.tile.interpreter import run_program

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mlir_lite import Function
-from mlir_lite.backends.cuda.nvrtc import compile_source
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.code.nvrtc import compile_source
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.ir import run_reference
 
 from .compiled import Compiled, card, planned

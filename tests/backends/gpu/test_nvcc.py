@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlir_lite import Function
-from mlir_lite.backends.cuda.host import host_source
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.source.host import host_source
+from mlir_lite.backends.cuda.source.source import CudaSource
 
 from .compiled import card, planned
 from .examples import BY_NAME

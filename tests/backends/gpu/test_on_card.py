@@ -55,7 +55,7 @@ def told(
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_card, "SHIM_SIZE", 32)
     monkeypatch.setattr(on_card, "GROUP_CASES", ())
-    monkeypatch.setattr("mlir_lite.backends.cuda.timing._COPY_BYTES", 1 << 16)
+    monkeypatch.setattr("mlir_lite.backends.cuda.card.timing._COPY_BYTES", 1 << 16)
     monkeypatch.setattr(card_jobs, "has_card_torch", lambda: False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import pytest
 
 from mlir_lite import f32
-from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
 from mlir_lite.tile.nodes import Buffer
 
 from .shim import ShimDevice, build, build_checked, needs_shim, unit_text

@@ -9,7 +9,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.errors import InputError, UnsupportedError
 from mlir_lite.expr import FUNCTIONS
 from mlir_lite.ir import run_reference

@@ -10,8 +10,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import MissingExtraError, UnsupportedError
-from mlir_lite.backends.cuda import probe
-from mlir_lite.backends.cuda.here import found_card
+from mlir_lite.backends.cuda.card import probe
+from mlir_lite.backends.cuda.card.here import found_card
 
 from .examples import BY_NAME, arrays_for
 from .shim import needs_shim

@@ -7,7 +7,7 @@ from functools import reduce
 
 import pytest
 
-from mlir_lite.backends.cuda.quotients import joined_quotients
+from mlir_lite.backends.cuda.source.quotients import joined_quotients
 from mlir_lite.expr import Apply, Const, Expr, Var
 from mlir_lite.expr.simplify import from_linear, linear
 from mlir_lite.tile.tree import var

@@ -11,7 +11,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f32, f64, i32, i64
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.ir import run_reference
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program

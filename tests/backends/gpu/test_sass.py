@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlir_lite.backends.cuda.nvrtc import Usage
-from mlir_lite.backends.cuda.occupancy import blocks_in_flight, occupancy
-from mlir_lite.backends.cuda.sass import Listing, counts, listings
+from mlir_lite.backends.cuda.code.nvrtc import Usage
+from mlir_lite.backends.cuda.code.occupancy import blocks_in_flight, occupancy
+from mlir_lite.backends.cuda.code.sass import Listing, counts, listings
 
 from .compiled import card
 

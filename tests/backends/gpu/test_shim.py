@@ -9,7 +9,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, bf16, f32
-from mlir_lite.backends.cuda.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
 from mlir_lite.tile.nodes import Buffer
 from mlir_lite.types import Array
 

@@ -10,8 +10,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function
-from mlir_lite.backends.cuda.nvrtc import compile_source, ptx_text
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.code.nvrtc import compile_source, ptx_text
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.errors import RunError, UnsupportedError
 from mlir_lite.ir import run_reference
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.backends.cuda.functions import FUNCTIONS
-from mlir_lite.backends.cuda.kernels import CudaKernel
-from mlir_lite.backends.cuda.nvrtc import Binary, compile_source
-from mlir_lite.backends.cuda.occupancy import occupancy
-from mlir_lite.backends.cuda.sass import counts, listings, sass_text
-from mlir_lite.backends.cuda.source import CudaSource
-from mlir_lite.backends.cuda.wrappers import WRAPPERS, needed
+from mlir_lite.backends.cuda.code.nvrtc import Binary, compile_source
+from mlir_lite.backends.cuda.code.occupancy import occupancy
+from mlir_lite.backends.cuda.code.sass import counts, listings, sass_text
+from mlir_lite.backends.cuda.source.functions import FUNCTIONS
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.source import CudaSource
+from mlir_lite.backends.cuda.source.wrappers import WRAPPERS, needed
 from mlir_lite.target import Gpu
 
 from .compiled import card, planned

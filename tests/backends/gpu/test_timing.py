@@ -8,8 +8,8 @@ from collections import defaultdict
 
 import pytest
 
-from mlir_lite.backends.cuda import timing
-from mlir_lite.backends.cuda.timing import copy_bandwidth, kernel_seconds, run_seconds
+from mlir_lite.backends.cuda.card import timing
+from mlir_lite.backends.cuda.card.timing import copy_bandwidth, kernel_seconds, run_seconds
 from mlir_lite.tile.analyses.uses import turns_of
 
 from .examples import BY_NAME, arrays_for

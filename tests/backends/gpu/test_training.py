@@ -9,7 +9,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Value, f32, i64, nn, train
-from mlir_lite.backends.cuda import backend, here
+from mlir_lite.backends.cuda import backend
+from mlir_lite.backends.cuda.card import here
 
 from .shim import needs_shim
 from .shim_card import ShimCard

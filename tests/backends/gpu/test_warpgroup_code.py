@@ -11,10 +11,10 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Value, bf16
-from mlir_lite.backends.cuda.host import host_source
-from mlir_lite.backends.cuda.nvrtc import compile_source
-from mlir_lite.backends.cuda.sass import counts, listings, sass_text
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.code.nvrtc import compile_source
+from mlir_lite.backends.cuda.code.sass import counts, listings, sass_text
+from mlir_lite.backends.cuda.source.host import host_source
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.types import Array
 
 from .compiled import card, planned

@@ -12,7 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Value, bf16, f32
-from mlir_lite.backends.cuda.kernels import CudaKernel, emit_kernel
+from mlir_lite.backends.cuda.source.kernels import CudaKernel, emit_kernel
 from mlir_lite.errors import UnsupportedError, VerifyError
 from mlir_lite.expr import FUNCTIONS
 from mlir_lite.passes.schedule.gpu.products.contraction import Contraction, as_contraction

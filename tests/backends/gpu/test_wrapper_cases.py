@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mlir_lite.backends.cuda.nvrtc import compile_source
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.code.nvrtc import compile_source
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.expr import FUNCTIONS
 from mlir_lite.tile.program import Program
 from mlir_lite.types import Array

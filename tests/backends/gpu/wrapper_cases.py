@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlir_lite.backends.cuda.device import Device, Launch, Memory
-from mlir_lite.backends.cuda.kernels import CudaKernel
-from mlir_lite.backends.cuda.source import CudaSource
+from mlir_lite.backends.cuda.card.device import Device, Launch, Memory
+from mlir_lite.backends.cuda.source.kernels import CudaKernel
+from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Buffer
 from mlir_lite.tile.program import Program

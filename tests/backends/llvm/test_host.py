@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlir_lite.backends.llvm.host import FIGURES, cache_sizes, host_figures
-from mlir_lite.backends.llvm.machine import Machine
+from mlir_lite.backends.llvm.machine.machine import Machine
 from mlir_lite.types import f32
 
 WIDE, NARROW = "+avx512f,+avx512vnni,+avx2,+fma", "-avx512f,+avx2,+fma"

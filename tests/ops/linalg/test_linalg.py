@@ -21,7 +21,7 @@ from mlir_lite import (
     f32,
     f64,
 )
-from mlir_lite.backends.llvm import routines
+from mlir_lite.backends.llvm.machine import routines
 from mlir_lite.ops.base.elements import emit
 from mlir_lite.ops.linalg.systems import Solve
 

@@ -12,7 +12,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64
-from mlir_lite.backends.llvm.emit_private import check_sums, privatise
+from mlir_lite.backends.llvm.kernels.private import check_sums, privatise
 from mlir_lite.expr import index
 from mlir_lite.ops.algorithms.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose

@@ -1,0 +1,1 @@
+"""Cards: their memory, launches and clocks, and arrays that come from them and go there."""

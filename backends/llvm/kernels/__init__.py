@@ -1,0 +1,1 @@
+"""Kernels of Tile IR as LLVM functions: statements, expressions, accesses, registers."""

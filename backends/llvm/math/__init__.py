@@ -1,0 +1,1 @@
+"""Elementary functions as inline vector code, and the fits of their polynomials."""

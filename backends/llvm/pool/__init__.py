@@ -1,0 +1,1 @@
+"""Threads that wait inside compiled code."""

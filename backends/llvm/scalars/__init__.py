@@ -1,0 +1,1 @@
+"""Emission rules of the scalar functions and conversions of the table in `expr/functions.py`."""
