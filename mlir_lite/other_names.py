@@ -22,7 +22,11 @@ RENAMED: Mapping[str, str] = {
     "atanh": "arctanh",
     "avg_pool1d": "average_pool",
     "avg_pool2d": "average_pool",
+    "avg_pool3d": "average_pool",
+    "batchnorm": "batch_norm",
     "bfloat16": "bf16",
+    "bitwise_left_shift": "left_shift",
+    "bitwise_right_shift": "right_shift",
     "bmm": "matmul",
     "bool": "bool_",
     "broadcast_to": "broadcast",
@@ -34,6 +38,7 @@ RENAMED: Mapping[str, str] = {
     "conv_general_dilated": "conv",
     "conv_transpose2d": "conv_transpose",
     "det": "linalg.det",
+    "detach": "stop_gradient",
     "div": "divide",
     "dot": "matmul",
     "double": "f64",
@@ -42,6 +47,9 @@ RENAMED: Mapping[str, str] = {
     "empty_like": "zeros_like",
     "eq": "equal",
     "expand": "broadcast",
+    "expand_as": "broadcast",
+    "fliplr": "flip",
+    "flipud": "flip",
     "float": "f32",
     "float16": "f16",
     "float32": "f32",
@@ -53,6 +61,10 @@ RENAMED: Mapping[str, str] = {
     "ge": "greater_equal",
     "gt": "greater",
     "half": "f16",
+    "hardshrink": "shrink",
+    "hardsigmoid": "hard_sigmoid",
+    "hardswish": "hard_swish",
+    "index_add": "scatter_nd",
     "index_select": "gather",
     "int16": "i16",
     "int32": "i32",
@@ -62,6 +74,7 @@ RENAMED: Mapping[str, str] = {
     "inv": "linalg.inverse",
     "inverse": "linalg.inverse",
     "jit": "compile",
+    "layernorm": "layer_norm",
     "le": "less_equal",
     "logsigmoid": "log_sigmoid",
     "lstsq": "linalg.lstsq",
@@ -69,6 +82,7 @@ RENAMED: Mapping[str, str] = {
     "masked_fill": "where",
     "max_pool1d": "max_pool",
     "max_pool2d": "max_pool",
+    "max_pool3d": "max_pool",
     "mm": "matmul",
     "mul": "multiply",
     "ne": "not_equal",
@@ -83,11 +97,16 @@ RENAMED: Mapping[str, str] = {
     "randn": "random.normal",
     "ravel": "flatten",
     "remainder": "mod",
+    "remat": "checkpoint",
     "repeat_interleave": "repeat",
     "rint": "round",
     "scatter": "scatter_elements",
     "scatter_add": "scatter_elements",
+    "scatter_reduce": "scatter_elements",
+    "segment_sum": "scatter_nd",
     "slogdet": "linalg.slogdet",
+    "smooth_l1_loss": "huber_loss",
+    "softshrink": "shrink",
     "solve": "linalg.solve",
     "sub": "subtract",
     "svd": "linalg.svd",
@@ -116,6 +135,31 @@ _OTHERS: Mapping[str, str] = MappingProxyType(
         "vmap": "write the function with an axis for the batch: operations broadcast over it",
     }
 )
+
+
+# What else is looked for in a value, and what to write.
+_METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "at": "make a new tensor: ml.where(mask, new, x), ml.scatter_elements(x, indices, new, 0)",
+        **dict.fromkeys(("contiguous", "copy", "clone", "cpu", "cuda"), "leave it out"),
+        **dict.fromkeys(
+            ("double", "float", "half", "int", "long", "to", "type_as"), "write x.astype(ml.f32)"
+        ),
+        "dim": "its number of axes is x.ndim",
+        **dict.fromkeys(
+            ("item", "numpy", "tolist"), "it has no numbers until the function runs: return it"
+        ),
+        "mT": "write ml.swapaxes(x, -1, -2)",
+        **dict.fromkeys(("size", "nelement", "numel"), "its sizes are x.shape"),
+        "view": "write x.reshape(…)",
+    }
+)
+
+
+def method_advice(name: str) -> str:
+    """What to write instead of an attribute that a value does not have."""
+    told = _METHODS.get(name) or _OTHERS.get(name)
+    return f"; {told}" if told else f"; operations are functions, as in ml.{name}(x)"
 
 
 def advice(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -31,7 +31,9 @@ class Dim:
 
     @staticmethod
     def named(name: str) -> Dim:
-        check(name.isidentifier(), f"the size name {name!r} is not an identifier")
+        advice = "; a multiple of a size is written 2 * ml.Dim.named('n')"
+        message = f"the size name {name!r} is not an identifier"
+        check(name.isidentifier(), f"{message}{advice if set(name) & set('*+-/ ') else ''}")
         return Dim((((name,), 1),))
 
     @staticmethod
@@ -49,6 +51,8 @@ class Dim:
         return dict(value.terms) if isinstance(value, Dim) else {(): value}
 
     def __add__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         total = dict(self.terms)
         for atoms, factor in Dim._terms(other).items():
             total[atoms] = total.get(atoms, 0) + factor
@@ -60,12 +64,18 @@ class Dim:
         return self * -1
 
     def __sub__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         return self + (other * -1)
 
     def __rsub__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         return (self * -1) + other
 
     def __mul__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         product: dict[tuple[Atom, ...], int] = {}
         factors = Dim._terms(other)
         few = len(self.terms) * len(factors) <= _MOST_TERMS
@@ -81,6 +91,8 @@ class Dim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         if isinstance(other, int):
             check(other != 0, f"the size {self} is divided by zero")
             return self._divide_by_number(other)
@@ -90,9 +102,32 @@ class Dim:
         return Dim((((Quotient(self, other),), 1),)) if exact is None else exact
 
     def __rfloordiv__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         return Dim((((Quotient(other, self),), 1),))
 
+    def _with_tensor(self, other: object) -> Size:
+        """The answer of arithmetic with what is no size: a tensor takes this as a number."""
+        if isinstance(other, (int, float)):
+            raise TypeRuleError(
+                f"the size {self} is known by name only: compute with it beside a tensor, as in "
+                f"x / {self}, or make it one, as in ml.full((), {self})"
+            )
+        # Python's sign that the other operand is to be asked, which has no type of its own.
+        other_side: Size = cast(Any, NotImplemented)
+        return other_side
+
+    def _no_integer(self, other: float) -> Size:
+        return self._with_tensor(other)
+
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _no_integer
+
+    def __float__(self) -> float:
+        return float(self._with_tensor(1.0))
+
     def __mod__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return self._with_tensor(other)
         return self - (self // other) * other
 
     def _divide_by_number(self, by: int) -> Size:
@@ -191,6 +226,11 @@ class Quotient:
 
     def __str__(self) -> str:
         return f"(({self.numerator})/({self.denominator}))"
+
+
+def _is_size(value: object) -> bool:
+    """What a size is computed with; with a tensor it is a number of the tensor's type."""
+    return isinstance(value, (int, np.integer, Dim))
 
 
 Atom: TypeAlias = str | Quotient

@@ -11,7 +11,7 @@ import mlir_lite
 PACKAGE = Path(mlir_lite.__file__).parent
 Floors: TypeAlias = tuple[frozenset[str], ...]
 ROOMS: Floors = (
-    frozenset({"environment", "errors", "forks", "lexer", "location", "text"}),
+    frozenset({"environment", "errors", "forks", "lexer", "location", "other_names", "text"}),
     frozenset({"sizes", "types", "type_parser", "memory"}),
     frozenset({"expr", "target", "tuning"}),
     frozenset({"tile"}),
@@ -22,7 +22,7 @@ ROOMS: Floors = (
     frozenset({"backends"}),
     frozenset(
         {"__init__", "__main__", "cli", "compilation", "demo", "driver", "exporters", "frontends"}
-        | {"other_names", "report", "train", "tuner", "warm"}
+        | {"report", "train", "tuner", "warm"}
     ),
 )
 OPS: Floors = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ..errors import TypeRuleError
+from ..other_names import method_advice
 from .current import BUILDER, current_builder
 
 # NumPy's functions behind the operators of arrays, and ours.
@@ -41,6 +42,13 @@ class Traced:
 
     def __array__(self, *_: object, **__: object) -> object:
         return _refuse("a traced value is no array: it has no elements until the function runs")
+
+    # A type checker knows what there is, and would take anything for granted if it saw this.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            advice = "" if name.startswith("_") else method_advice(name)
+            raise AttributeError(f"a traced value has no attribute '{name}'{advice}")
 
     def __bool__(self) -> NoReturn:
         _refuse(

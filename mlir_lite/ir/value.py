@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import check
 from ..location import UNKNOWN, Location
-from ..sizes import Shape, Size
+from ..sizes import Dim, Shape, Size
 from ..types import DType, TensorType
 from .current import current_builder
 from .traced import Traced
@@ -233,7 +233,7 @@ class Value(Traced):
 
 
 # With `Array`'s open element type, Value's comparisons would overlap with NumPy's for mypy.
-Operand: TypeAlias = Value | Scalar | NDArray[np.generic]
+Operand: TypeAlias = Value | Scalar | Dim | NDArray[np.generic]
 Axes: TypeAlias = int | tuple[int, ...] | None
 Key: TypeAlias = int | slice | EllipsisType | Value | NDArray[np.generic] | None
 

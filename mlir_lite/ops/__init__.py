@@ -123,6 +123,7 @@ from .reductions.extreme import argmax, argmin
 from .reductions.reduce import all, any, max, mean, min, prod, sum
 from .reductions.similarity import cosine_similarity, normalize
 from .reductions.statistics import logaddexp, logsumexp, norm_l1, norm_l2, std, var
+from .regions.checkpoint import stop_gradient
 from .shapes.creation import (
     arange,
     eye,
@@ -332,6 +333,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stop_gradient",
     "subtract",
     "sum",
     "swapaxes",

@@ -14,6 +14,7 @@ from .base.cast import OPS as CAST
 from .base.cast import cast
 from .base.constant import OPS as CONSTANT
 from .base.constant import constant
+from .base.extent import OPS as EXTENT
 from .elementwise.activation import OPS as ACTIVATION
 from .elementwise.arithmetic import OPS as ARITHMETIC
 from .elementwise.arithmetic import add, divide, floor_divide, mod, multiply, power, subtract
@@ -93,6 +94,7 @@ from .windows.window_taps import OPS as WINDOW_TAPS
 
 _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     CONSTANT,
+    EXTENT,
     CREATION,
     RANDOM,
     UNARY,

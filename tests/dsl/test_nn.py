@@ -106,11 +106,32 @@ def test_layers_emit_at_the_users_line() -> None:
 
 def test_modules_are_frozen_and_hold_no_arrays() -> None:
     layer = nn.Linear(3, 4)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(dataclasses.FrozenInstanceError, match="'bias' of Linear is not set"):
         layer.bias = False  # type: ignore[misc]
     assert repr(layer) == "Linear(in_features=3, out_features=4, bias=True, dtype=DType(" + (
         "name='f32', kind='f', bits=32))"
     )
+
+
+def test_layers_without_a_type_are_no_fields() -> None:
+    with pytest.raises(TypeRuleError, match=r"write `head: nn\.Linear = …`") as caught:
+        type("Net", (nn.Module,), {"head": nn.Linear(2, 3), "__annotations__": {}})
+    assert caught.value.where.startswith(__file__)
+    with pytest.raises(TypeRuleError, match=r"write `heads: nn\.Module = …`"):
+
+        class Heads(nn.Module):
+            heads = (nn.Linear(2, 3),)
+
+
+def test_torchs_way_to_set_layers_is_told_ours() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(2, 3)
+
+    advice = "its layers are fields, as in\n    class Net"
+    with pytest.raises(dataclasses.FrozenInstanceError, match=advice):
+        Net()
 
 
 def test_names_of_a_sequential() -> None:

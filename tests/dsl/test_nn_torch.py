@@ -30,6 +30,17 @@ class Sample:
 
 SAMPLES = [
     Sample(nn.Linear(3, 5), torch.nn.Linear(3, 5), (2, 7, 3)),
+    *(
+        Sample(getattr(nn, name)(), getattr(torch.nn, name)(), (2, 3))
+        for name in (
+            *("Identity", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "Softplus", "Mish"),
+            *("Hardswish", "Hardsigmoid"),
+        )
+    ),
+    Sample(nn.LeakyReLU(0.3), torch.nn.LeakyReLU(0.3), (2, 3)),
+    Sample(nn.ELU(0.3), torch.nn.ELU(0.3), (2, 3)),
+    Sample(nn.PReLU(3), torch.nn.PReLU(3), (2, 3, 5)),
+    Sample(nn.LogSoftmax(1), torch.nn.LogSoftmax(1), (2, 5, 3)),
     Sample(nn.Linear(3, 1, bias=False), torch.nn.Linear(3, 1, bias=False), (3,)),
     Sample(nn.Conv1d(2, 3, 3), torch.nn.Conv1d(2, 3, 3), (2, 2, 7)),
     Sample(
@@ -48,6 +59,31 @@ SAMPLES = [
         torch.nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=(1, 0), groups=2),
         (2, 4, 3, 5),
     ),
+    Sample(
+        nn.Conv2d(2, 4, (3, 4), padding="same", dilation=(1, 2)),
+        torch.nn.Conv2d(2, 4, (3, 4), padding="same", dilation=(1, 2)),
+        (2, 2, 5, 7),
+    ),
+    Sample(
+        nn.Conv2d(2, 4, 3, 2, padding="valid"),
+        torch.nn.Conv2d(2, 4, 3, 2, padding="valid"),
+        (2, 2, 5, 7),
+    ),
+    Sample(nn.Conv3d(2, 4, 3, padding=1), torch.nn.Conv3d(2, 4, 3, padding=1), (1, 2, 3, 4, 5)),
+    Sample(
+        nn.ConvTranspose1d(4, 6, 3, 2, 1), torch.nn.ConvTranspose1d(4, 6, 3, 2, 1), (2, 4, 5)
+    ),
+    Sample(
+        nn.ConvTranspose3d(4, 2, 2, 2), torch.nn.ConvTranspose3d(4, 2, 2, 2), (1, 4, 2, 3, 4)
+    ),
+    Sample(nn.BatchNorm3d(3), torch.nn.BatchNorm3d(3), (2, 3, 2, 4, 5)),
+    Sample(nn.InstanceNorm1d(3), torch.nn.InstanceNorm1d(3), (2, 3, 7)),
+    Sample(
+        nn.InstanceNorm2d(3, 1e-3, affine=True),
+        torch.nn.InstanceNorm2d(3, 1e-3, affine=True),
+        (2, 3, 4, 5),
+    ),
+    Sample(nn.InstanceNorm3d(3), torch.nn.InstanceNorm3d(3), (2, 3, 2, 4, 5)),
     Sample(nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3), (5, 3)),
     Sample(nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3), (2, 3, 7)),
     Sample(nn.BatchNorm2d(3, 1e-3), torch.nn.BatchNorm2d(3, 1e-3), (2, 3, 4, 5)),
@@ -80,6 +116,22 @@ SAMPLES = [
         nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
         torch.nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
         (1, 2, 6, 7),
+    ),
+    Sample(nn.MaxPool1d(3, 2, 1), torch.nn.MaxPool1d(3, 2, 1), (1, 2, 7)),
+    Sample(nn.MaxPool3d(2), torch.nn.MaxPool3d(2), (1, 2, 4, 5, 6)),
+    Sample(nn.AvgPool1d(3, 2, 1), torch.nn.AvgPool1d(3, 2, 1), (1, 2, 7)),
+    Sample(nn.AvgPool3d(2), torch.nn.AvgPool3d(2), (1, 2, 4, 5, 6)),
+    Sample(nn.Upsample(scale_factor=2), torch.nn.Upsample(scale_factor=2), (1, 2, 3, 4)),
+    Sample(nn.Upsample(7), torch.nn.Upsample(7), (1, 2, 5)),
+    Sample(
+        nn.Upsample(scale_factor=(1.5, 2), mode="bilinear"),
+        torch.nn.Upsample(scale_factor=(1.5, 2), mode="bilinear"),
+        (1, 2, 4, 5),
+    ),
+    Sample(
+        nn.Upsample((7, 9), mode="bicubic", align_corners=True),
+        torch.nn.Upsample((7, 9), mode="bicubic", align_corners=True),
+        (1, 2, 4, 5),
     ),
     Sample(nn.AdaptiveAvgPool2d(), torch.nn.AdaptiveAvgPool2d(1), (2, 3, 5, 7)),
     Sample(nn.AdaptiveAvgPool2d((2, 3)), torch.nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 4, 9)),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import f32
+from mlir_lite import f32, i64
 from mlir_lite.ir import run_reference
 
 ONES = np.ones((3, 4), np.float32)
@@ -47,6 +48,14 @@ MISTAKES: list[tuple[Callable[[Any], object], str]] = [
     (lambda x: x.astype("f32"), "its dtype is 'f32'; expected element type, such as ml.f32"),
     (lambda x: ml.zeros(3, NUMPYS), "an element type is one such as ml.f32, not <class"),
     (lambda x: ml.greater(x, 0) * x, r"write x.astype\(ml.f32\)"),
+    (lambda x: x * (1 / x.shape[0]), "the size n is known by name only: compute with it beside"),
+    (lambda x: x * (x.shape[0] * 0.5), r"or make it one, as in ml.full\(\(\), n\)"),
+    (lambda x: x * math.sqrt(x.shape[0]), "compute with it beside a tensor, as in x / n"),
+    (lambda x: ml.pad(x, cast(Any, (1, 1))), r"as in \[\(1, 1\), \(1, 1\)\], not \(1, 1\)"),
+    (
+        lambda x: ml.concat([x, ml.repeat(x[: x.shape[0] // 2], 2, 0)], 1),
+        r"differ beside axis 1; where n is a multiple of 2, the type says so by 2 \* ml.Dim.named",
+    ),
 ]
 
 
@@ -194,3 +203,46 @@ def test_a_function_of_the_package_has_its_own_name() -> None:
     relu: Any = ml.relu
     with pytest.raises(TypeError, match=r"^relu\(\) missing 1 required positional argument"):
         relu()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("permute", "it is ml.transpose here"),
+        ("exp", "operations are functions, as in ml.exp(x)"),
+        ("size", "its sizes are x.shape"),
+        ("item", "it has no numbers until the function runs"),
+        ("at", "make a new tensor: ml.where"),
+    ],
+)
+def test_what_to_write_instead_of_an_attribute(name: str, advice: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        ml.function(f32[2])(lambda x: getattr(x, name))
+    assert f"a traced value has no attribute '{name}'; {advice}" in str(caught.value)
+
+
+def test_sizes_known_by_name_are_numbers_beside_tensors() -> None:
+    @ml.function(f32["n", 2], i64[2])
+    def numbers(x: Any, counts: Any) -> Any:
+        n = x.shape[0]
+        return x.sum(0) / n, n * x[0], counts + n // 2, ml.full((2,), n - 1), ml.maximum(n, counts)
+
+    x, counts = np.arange(10, dtype=np.float32).reshape(5, 2), np.array([1, 9])
+    expected = x.mean(0), 5 * x[0], counts + 2, np.full(2, 4, np.float32), np.array([5, 9])
+    for results in (ml.compile(numbers)(x, counts), ml.evaluate(numbers, x, counts)):
+        for result, wanted in zip(results, expected, strict=True):
+            assert result.dtype == wanted.dtype
+            np.testing.assert_array_equal(result, wanted)
+    assert ml.parse(str(numbers)).sizes == {"n"}
+
+
+def test_gradients_stop() -> None:
+    def loss(x: Any) -> Any:
+        kept, _ = ml.scan(lambda s, row: (s + ml.stop_gradient(row) * row, s), ml.zeros((2,)), x)
+        return (kept + ml.stop_gradient(x * x).sum()).sum()
+
+    gradient = ml.grad(ml.function(f32[3, 2])(loss))
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    run = ml.compile(gradient)
+    np.testing.assert_array_equal(run(x), x)
+    assert "stop_gradient" not in run.stages["fused"]

@@ -1,10 +1,42 @@
-"""Layers without parameters: activations, dropout, flattening."""
+"""Activations, dropout, flattening: layers without parameters, PReLU apart."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ...errors import check
 from ...ir import Value
-from ...ops import dropout, flatten, gelu, relu, sigmoid, silu, softmax, tanh
-from .module import Module
+from ...ops import (
+    dropout,
+    elu,
+    flatten,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    leaky_relu,
+    log_softmax,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    reshape,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from ...types import DType, f32
+from .initialisers import filled
+from .module import Module, Parameter
+
+
+class Identity(Module):
+    """`x` as it is: in the place of a layer that is left out."""
+
+    def forward(self, x: Value) -> Value:
+        return x
 
 
 class ReLU(Module):
@@ -12,6 +44,85 @@ class ReLU(Module):
 
     def forward(self, x: Value) -> Value:
         return relu(x)
+
+
+class ReLU6(Module):
+    """`min(max(x, 0), 6)`."""
+
+    def forward(self, x: Value) -> Value:
+        return relu6(x)
+
+
+class LeakyReLU(Module):
+    """`x`, where it is below 0 times `negative_slope`."""
+
+    negative_slope: float = 0.01
+
+    def forward(self, x: Value) -> Value:
+        return leaky_relu(x, self.negative_slope)
+
+
+class PReLU(Module):
+    """As LeakyReLU with a slope that is learnt, `weight`: one, or one for each channel, axis 1."""
+
+    num_parameters: int = 1
+    init_slope: float = 0.25
+    dtype: DType = f32
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        return {"weight": Parameter(self.dtype[self.num_parameters], filled(self.init_slope))}
+
+    def forward(self, x: Value) -> Value:
+        slope = self.own("weight")
+        if self.num_parameters > 1:
+            fits = x.rank > 1 and x.shape[1] == self.num_parameters
+            check(fits, f"PReLU of {self.num_parameters} channels takes these, got {x.type}")
+            slope = reshape(slope, (self.num_parameters, *(1,) * (x.rank - 2)))
+        return prelu(x, slope)
+
+
+class ELU(Module):
+    """`x`, below 0 `alpha * (exp(x) - 1)`."""
+
+    alpha: float = 1.0
+
+    def forward(self, x: Value) -> Value:
+        return elu(x, self.alpha)
+
+
+class SELU(Module):
+    """ELU scaled so that mean and variance stay (Klambauer et al., 2017)."""
+
+    def forward(self, x: Value) -> Value:
+        return selu(x)
+
+
+class Softplus(Module):
+    """`log(1 + exp(x))`."""
+
+    def forward(self, x: Value) -> Value:
+        return softplus(x)
+
+
+class Mish(Module):
+    """`x * tanh(softplus(x))`."""
+
+    def forward(self, x: Value) -> Value:
+        return mish(x)
+
+
+class Hardswish(Module):
+    """`x * hard_sigmoid(x)`, of slope 1/6."""
+
+    def forward(self, x: Value) -> Value:
+        return hard_swish(x)
+
+
+class Hardsigmoid(Module):
+    """`x / 6 + 1/2` within 0 and 1."""
+
+    def forward(self, x: Value) -> Value:
+        return hard_sigmoid(x, 1 / 6)
 
 
 class GELU(Module):
@@ -51,6 +162,15 @@ class Softmax(Module):
 
     def forward(self, x: Value) -> Value:
         return softmax(x, axis=self.axis)
+
+
+class LogSoftmax(Module):
+    """The logarithm of the softmax along an axis."""
+
+    axis: int = -1
+
+    def forward(self, x: Value) -> Value:
+        return log_softmax(x, axis=self.axis)
 
 
 class Dropout(Module):

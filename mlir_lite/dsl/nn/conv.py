@@ -31,7 +31,7 @@ class _Convolution(Module):
     out_channels: int
     kernel_size: PerAxis
     stride: PerAxis = 1
-    padding: PerAxis = 0
+    padding: PerAxis | str = 0
     dilation: PerAxis = 1
     groups: int = 1
     bias: bool = True
@@ -55,6 +55,11 @@ class _Convolution(Module):
         """The first two sizes of the weight."""
         return self.out_channels, self.in_channels // self.groups
 
+    def _padding(self) -> str | tuple[int, ...]:
+        if isinstance(self.padding, str):
+            return self.padding
+        return per_axis(self.padding, self.spatial, "the padding")
+
     def _bias(self) -> Value | None:
         return self.own("bias") if self.bias else None
 
@@ -64,7 +69,7 @@ class _Convolution(Module):
             self.own("weight"),
             self._bias(),
             strides=per_axis(self.stride, self.spatial, "the stride"),
-            padding=per_axis(self.padding, self.spatial, "the padding"),
+            padding=self._padding(),
             dilations=per_axis(self.dilation, self.spatial, "the dilation"),
             groups=self.groups,
         )
@@ -82,16 +87,25 @@ class Conv2d(_Convolution):
     spatial = 2
 
 
-class ConvTranspose2d(_Convolution):
-    """A convolution's gradient, to upsample; `weight` is `(in, out / groups, kh, kw)`.
+class Conv3d(_Convolution):
+    """`(batch, in, depth, height, width)`; `weight` is `(out, in / groups, kd, kh, kw)`."""
 
-    `output_padding` adds rows and columns at the high end, to choose among the sizes that the
-    stride leaves open.
+    spatial = 3
+
+
+class _Transposed(_Convolution):
+    """A convolution's gradient, to upsample; `weight` is `(in, out / groups, *taps)`.
+
+    `output_padding` adds elements at the high ends, to choose among the sizes that the stride
+    leaves open.
     """
 
     output_padding: PerAxis = 0
 
-    spatial = 2
+    def _numbers(self) -> PerAxis:
+        named = isinstance(self.padding, str)
+        check(not named, f"the padding of {type(self).__name__} is numbers, not {self.padding!r}")
+        return 0 if isinstance(self.padding, str) else self.padding
 
     def _channels(self) -> tuple[int, int]:
         return self.in_channels, self.out_channels // self.groups
@@ -102,8 +116,26 @@ class ConvTranspose2d(_Convolution):
             self.own("weight"),
             self._bias(),
             strides=per_axis(self.stride, self.spatial, "the stride"),
-            padding=per_axis(self.padding, self.spatial, "the padding"),
+            padding=per_axis(self._numbers(), self.spatial, "the padding"),
             output_padding=per_axis(self.output_padding, self.spatial, "the output padding"),
             dilations=per_axis(self.dilation, self.spatial, "the dilation"),
             groups=self.groups,
         )
+
+
+class ConvTranspose1d(_Transposed):
+    """`(batch, in, width)`; `weight` is `(in, out / groups, taps)`."""
+
+    spatial = 1
+
+
+class ConvTranspose2d(_Transposed):
+    """`(batch, in, height, width)`; `weight` is `(in, out / groups, kh, kw)`."""
+
+    spatial = 2
+
+
+class ConvTranspose3d(_Transposed):
+    """`(batch, in, depth, height, width)`; `weight` is `(in, out / groups, kd, kh, kw)`."""
+
+    spatial = 3

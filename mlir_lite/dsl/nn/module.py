@@ -20,12 +20,13 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, cast, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Self, cast, dataclass_transform
 
 import numpy as np
 
-from ...errors import check
+from ...errors import TypeRuleError, check
 from ...ir import Value
+from ...location import caller_location
 from ...types import Array, TensorType
 from .initialisers import Initialiser
 from .training import Training
@@ -60,7 +61,18 @@ class Module:
     _training: Training | None = field(default=None, kw_only=True, repr=False)
 
     def __init_subclass__(cls) -> None:
+        for name, entry in vars(cls).items():
+            layer = next((found for _, found in _modules_in(name, entry)), None)
+            if layer is not None and name not in cls.__annotations__:
+                kind = "Module" if layer is not entry else type(layer).__name__
+                raise TypeRuleError(
+                    f"the layer '{name}' of {cls.__name__} is no field without a type: write "
+                    f"`{name}: nn.{kind} = …`",
+                    caller_location().full(),
+                )
         dataclass(frozen=True, eq=False)(cls)
+        # Over what `dataclass` gave it: who comes from torch sets layers, and is told what to do.
+        setattr(cls, "__setattr__", _refuse_setting)  # noqa: B010 (a checker sees a method here)
 
     def __call__(self, *inputs: Value) -> Value:
         """`forward`, for the usual module of one result."""
@@ -163,6 +175,14 @@ class Module:
         object.__setattr__(noted, "_values", own or None)
         object.__setattr__(noted, "_training", training)
         return noted
+
+
+def _refuse_setting(module: Module, name: str, value: object) -> NoReturn:
+    kind = type(module).__name__
+    raise dataclasses.FrozenInstanceError(
+        f"'{name}' of {kind} is not set: a module is frozen, and its layers are fields, as in\n"
+        f"    class {kind}(nn.Module):\n        {name}: nn.Linear = nn.Linear(784, 10)"
+    )
 
 
 def _modules_in(name: str, entry: object) -> Iterator[tuple[str, Module]]:

@@ -13,6 +13,7 @@ from ...ops import (
     batch_norm,
     batch_norm_training,
     group_norm,
+    instance_norm,
     layer_norm,
     ones_like,
     rms_norm,
@@ -74,6 +75,55 @@ class BatchNorm2d(_BatchNorm):
     """Over `(batch, channels, height, width)`."""
 
     ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Over `(batch, channels, depth, height, width)`."""
+
+    ranks = (5,)
+
+
+class _InstanceNorm(Module):
+    """Normalises each channel of each sample over its spatial axes (Ulyanov et al., 2016); without
+    running statistics, as by default in torch. `affine` gives it `weight` and `bias`."""
+
+    num_features: int
+    eps: float = 1e-5
+    affine: bool = False
+    dtype: DType = f32
+
+    spatial: ClassVar[int]
+
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        type_ = self.dtype[self.num_features]
+        if not self.affine:
+            return {}
+        return {"weight": Parameter(type_, filled(1)), "bias": Parameter(type_, filled(0))}
+
+    def forward(self, x: Value) -> Value:
+        fits = x.rank == self.spatial + 2 and x.shape[1] == self.num_features
+        wanted = f"rank {self.spatial + 2} with {self.num_features} channels"
+        check(fits, f"{type(self).__name__} takes {wanted}, got {x.type}")
+        weight, bias = (self.own("weight"), self.own("bias")) if self.affine else (None, None)
+        return instance_norm(x, weight, bias, epsilon=self.eps)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Over the width of `(batch, channels, width)`."""
+
+    spatial = 1
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Over height and width of `(batch, channels, height, width)`."""
+
+    spatial = 2
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Over the space of `(batch, channels, depth, height, width)`."""
+
+    spatial = 3
 
 
 class LayerNorm(Module):

@@ -1,26 +1,31 @@
-"""Pooling over the last two axes of `(batch, channels, height, width)`."""
+"""Pooling over the spatial axes of `(batch, channels, *size)`."""
 
 from __future__ import annotations
 
-from ...errors import UnsupportedError
+from typing import ClassVar
+
+from ...errors import UnsupportedError, check
 from ...ir import Value
 from ...ops import average_pool, global_average_pool, max_pool
 from .module import Module
 
-# A number for both axes, or one for each.
-Pair = int | tuple[int, int]
+# A number for all spatial axes, or one for each.
+PerAxis = int | tuple[int, ...]
 
 
-class MaxPool2d(Module):
+class _MaxPool(Module):
     """The largest element of each window; `stride` is the kernel size if not given."""
 
-    kernel_size: Pair
-    stride: Pair | None = None
-    padding: Pair = 0
-    dilation: Pair = 1
+    kernel_size: PerAxis
+    stride: PerAxis | None = None
+    padding: PerAxis = 0
+    dilation: PerAxis = 1
     ceil_mode: bool = False
 
+    spatial: ClassVar[int]
+
     def forward(self, x: Value) -> Value:
+        _check_rank(self, x, self.spatial)
         return max_pool(
             x,
             self.kernel_size,
@@ -31,16 +36,37 @@ class MaxPool2d(Module):
         )
 
 
-class AvgPool2d(Module):
+class MaxPool1d(_MaxPool):
+    """The largest element of each window of `(batch, channels, width)`."""
+
+    spatial = 1
+
+
+class MaxPool2d(_MaxPool):
+    """The largest element of each window of `(batch, channels, height, width)`."""
+
+    spatial = 2
+
+
+class MaxPool3d(_MaxPool):
+    """The largest element of each window of `(batch, channels, depth, height, width)`."""
+
+    spatial = 3
+
+
+class _AvgPool(Module):
     """The mean of each window; `stride` is the kernel size if not given."""
 
-    kernel_size: Pair
-    stride: Pair | None = None
-    padding: Pair = 0
+    kernel_size: PerAxis
+    stride: PerAxis | None = None
+    padding: PerAxis = 0
     ceil_mode: bool = False
     count_include_pad: bool = True
 
+    spatial: ClassVar[int]
+
     def forward(self, x: Value) -> Value:
+        _check_rank(self, x, self.spatial)
         return average_pool(
             x,
             self.kernel_size,
@@ -51,13 +77,36 @@ class AvgPool2d(Module):
         )
 
 
+class AvgPool1d(_AvgPool):
+    """The mean of each window of `(batch, channels, width)`."""
+
+    spatial = 1
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of each window of `(batch, channels, height, width)`."""
+
+    spatial = 2
+
+
+class AvgPool3d(_AvgPool):
+    """The mean of each window of `(batch, channels, depth, height, width)`."""
+
+    spatial = 3
+
+
+def _check_rank(layer: Module, x: Value, spatial: int) -> None:
+    message = f"{type(layer).__name__} takes rank {spatial + 2}, got {x.type}"
+    check(x.rank == spatial + 2, message)
+
+
 class AdaptiveAvgPool2d(Module):
     """The means of `output_size` equal parts of each axis; 1 is the mean of all.
 
     `UnsupportedError` where an axis does not divide into equal parts.
     """
 
-    output_size: Pair = 1
+    output_size: int | tuple[int, int] = 1
 
     def forward(self, x: Value) -> Value:
         if self.output_size in (1, (1, 1)):

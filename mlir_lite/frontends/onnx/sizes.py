@@ -13,8 +13,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ... import ops
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, Value, current_builder
+from ...ops.base.extent import extent
 from ...sizes import Dim, Quotient, Shape, Size, product
 from ...types import Array, DType, bool_
 
@@ -82,9 +84,13 @@ def _objects(entries: Sequence[Size]) -> Array:
 
 
 def as_value(operand: Operand) -> Value:
-    """The tensor in the program."""
+    """The tensor in the program, in which sizes may be known by name only."""
     if isinstance(operand, Value):
         return operand
+    sizes = operand.flat()
+    if any(isinstance(entry, Dim) for entry in sizes):
+        numbers = [extent(entry, operand.dtype) for entry in sizes]
+        return ops.reshape(ops.stack(numbers), operand.shape)
     return current_builder().table.lift(ConstantData.of(operand.array()))
 
 

@@ -9,18 +9,22 @@ import numpy as np
 
 from ...errors import TypeRuleError, check
 from ...ir import Operand, Value, current_builder, is_scalar
+from ...sizes import Dim
 from ...types import DType, bool_, dtype_of, f32, i8, i32, i64, u8
 from .broadcast import broadcast, common_shape, shape_text
 from .constant import scalar_constant
+from .extent import extent
 
 
 def as_value(operand: Operand, dtype: DType | None = None) -> Value:
-    """The value of a number (of type `dtype`; else bool, i64 or f32) or of an array."""
+    """The value of a number or a size (of type `dtype`; else bool, i64 or f32) or of an array."""
     if isinstance(operand, Value):
         return operand
     if isinstance(operand, np.ndarray):
         builder = current_builder()
         return builder.table.lift(builder.captured(operand))
+    if isinstance(operand, Dim):
+        return extent(operand, dtype or i64)
     if is_scalar(operand):
         return scalar_constant(operand, dtype or _own_type(operand))
     raise TypeRuleError(f"expected a tensor, an array or a number, got {operand!r}")
@@ -33,13 +37,13 @@ def like(operand: Operand, x: Value) -> Value:
 
 def as_values(*operands: Operand) -> tuple[Value, ...]:
     """The operands as values; numbers take the element type of the first tensor or array."""
-    found = next((operand for operand in operands if not is_scalar(operand)), None)
+    found = next((operand for operand in operands if not _is_number(operand)), None)
     if isinstance(found, Value):
         dtype = found.dtype
     elif isinstance(found, np.ndarray):
         dtype = dtype_of(found)
     else:
-        own = [_own_type(operand) for operand in operands if is_scalar(operand)]
+        own = [_own_type(operand) for operand in operands if _is_number(operand)]
         dtype = next((kind for kind in (f32, i64) if kind in own), bool_)
     return tuple(as_value(operand, dtype) for operand in operands)
 
@@ -106,8 +110,13 @@ def check_kind(value: Value, kinds: str) -> None:
     check(False, f"takes {wanted}, not {value.dtype}; write x.astype(ml.{advice})")
 
 
+def _is_number(operand: Operand) -> bool:
+    """Whether it takes the element type of the arrays it meets."""
+    return is_scalar(operand) or isinstance(operand, Dim)
+
+
 def _own_type(number: object) -> DType:
     """The element type of a number that meets no array."""
     if isinstance(number, (bool, np.bool_)):
         return bool_
-    return i64 if isinstance(number, (int, np.integer)) else f32
+    return i64 if isinstance(number, (int, np.integer, Dim)) else f32

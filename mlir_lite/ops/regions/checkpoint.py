@@ -1,4 +1,5 @@
-"""Checkpoints: parts of a function whose values are computed again for the gradient, not kept.
+"""What is for the gradient alone. Checkpoints: parts of a function whose values are computed again
+for it, not kept; and values that it does not go through.
 
     %y = checkpoint [%x, %w] @layer(%x0: …, %x1: …) { … }
 
@@ -11,7 +12,7 @@ computed again would be found equal to what was, and so be kept from then on.
 from __future__ import annotations
 
 from ...expr import Expr
-from ...ir import Element, Function, Op, Value, inline, op, run_reference, vjp
+from ...ir import Element, Function, Op, Value, constructor, inline, op, run_reference, vjp
 from ...types import Array, TensorType
 from ..base.body import Indices
 from ..base.elements import Gradients, emit
@@ -37,6 +38,28 @@ class Barrier(Op):
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         return dy, None
+
+
+@op
+class StopGradient(Op):
+    """`x` itself, through which no gradient goes: a constant to whoever differentiates."""
+
+    x: Value
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def reference(self, x: Array) -> Array:
+        return x
+
+    def decompose(self, x: Value) -> Value:
+        return x
+
+    def gradient(self, y: Value, dy: Value) -> Gradients:
+        return (None,)
+
+
+stop_gradient = constructor(StopGradient)
 
 
 @op
@@ -67,4 +90,4 @@ class Checkpoint(Op):
         return (pullback(*arrived),)
 
 
-OPS: tuple[type[Op], ...] = (Barrier, Checkpoint)
+OPS: tuple[type[Op], ...] = (Barrier, StopGradient, Checkpoint)

@@ -15,6 +15,7 @@ from ..base.body import Indices
 from ..base.broadcast import broadcast
 from ..base.cast import cast as cast_value
 from ..base.constant import constant, scalar_constant
+from ..base.extent import extent
 from ..elementwise.compare import equal
 from .shape import expand_dims
 
@@ -77,9 +78,11 @@ def _whole(value: Size) -> Size:
     return int(value)
 
 
-def full(shape: Size | Sequence[Size], value: Scalar, dtype: DType = f32) -> Value:
-    """A tensor of one number."""
+def full(shape: Size | Sequence[Size], value: Scalar | Dim, dtype: DType = f32) -> Value:
+    """A tensor of one number, which may be a size."""
     sizes = (shape,) if isinstance(shape, (int, np.integer, Dim)) else tuple(shape)
+    if isinstance(value, Dim):
+        return broadcast(extent(value, dtype), sizes)
     return broadcast(scalar_constant(value, dtype), sizes)
 
 

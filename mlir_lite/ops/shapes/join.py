@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import check
 from ...expr import Expr, select
 from ...ir import Element, Op, Operand, Value, op
-from ...sizes import Size
+from ...sizes import Dim, Quotient, Shape, Size, names_of
 from ...types import Array, TensorType
 from ..base.axes import check_axis, normal_axis
 from ..base.body import Indices
@@ -39,7 +39,7 @@ class Concat(Op):
                 have == want or axis == self.axis
                 for axis, (have, want) in enumerate(zip(x.shape, first.shape, strict=True))
             )
-            check(alike, f"the shapes {text} differ beside axis {self.axis}")
+            check(alike, f"the shapes {text} differ beside axis {self.axis}{_advice(x.shape)}")
             total = total + x.shape[self.axis]
         return first.type.with_shape(with_size(first.shape, self.axis, total))
 
@@ -65,6 +65,24 @@ class Concat(Op):
 
     def permuted(self, perm: tuple[int, ...]) -> Op | None:
         return Concat(self.xs, perm.index(self.axis))
+
+
+def _advice(shape: Shape) -> str:
+    """How to say of a size that it divides, where halves of it, doubled, would be it again."""
+    quotients = [
+        atom
+        for size in shape
+        if isinstance(size, Dim)
+        for atoms, _ in size.terms
+        for atom in atoms
+        if isinstance(atom, Quotient)
+    ]
+    if not quotients or not isinstance(quotients[0].denominator, int):
+        return ""
+    name, by = min(names_of(quotients[0].numerator)), quotients[0].denominator
+    return (
+        f"; where {name} is a multiple of {by}, the type says so by {by} * ml.Dim.named({name!r})"
+    )
 
 
 def concat(xs: Sequence[Operand], axis: int = 0) -> Value:

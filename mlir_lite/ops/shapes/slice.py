@@ -247,8 +247,13 @@ def flip(x: Operand, axis: Axes = None) -> Value:
 def pad(
     x: Operand, widths: Sequence[tuple[Size, Size]], mode: str = "constant", value: Scalar = False
 ) -> Value:
-    """`x` with elements added (low, high) along each axis; see `Pad` for the modes."""
+    """`x` with elements added, a pair (low, high) for each axis; see `Pad` for the modes."""
     operand = as_value(x)
+    pairs = hasattr(widths, "__len__") and all(
+        hasattr(pair, "__len__") and len(pair) == 2 for pair in widths
+    )
+    example = ", ".join(["(1, 1)"] * operand.rank)
+    check(pairs, f"pad takes a pair (low, high) for each axis, as in [{example}], not {widths!r}")
     check(len(widths) == operand.rank, f"{len(widths)} pairs for {operand.rank} axes")
     low, high = tuple(pair[0] for pair in widths), tuple(pair[1] for pair in widths)
     if set(low) | set(high) <= {0}:

@@ -26,6 +26,7 @@ from .windows import (
     check_layout,
     counts_of,
     in_layout,
+    named_padding,
     padding_pairs,
     per_axis,
     read_window,
@@ -157,20 +158,26 @@ def conv(
     bias: Operand | None = None,
     *,
     strides: int | Sequence[int] = 1,
-    padding: int | Sequence[int | tuple[int, int]] = 0,
+    padding: str | int | Sequence[int | tuple[int, int]] = 0,
     dilations: int | Sequence[int] = 1,
     groups: int = 1,
     layout: str = "nchw",
 ) -> Value:
-    """Convolution over one or more spatial axes, with one bias per output channel; see `Conv`."""
+    """Convolution over one or more spatial axes, with one bias per output channel; see `Conv`.
+
+    `padding` is numbers, (low, high) pairs, or as in torch "valid" or "same".
+    """
     value, filters = as_values(x, weight)
     count = value.rank - 2
+    steps, gaps = per_axis(strides, count), per_axis(dilations, count)
+    if isinstance(padding, str):
+        padding = named_padding(padding, filters.type.static_shape[2:], steps, gaps)
     found = Conv(
         value,
         filters,
-        per_axis(strides, count),
+        steps,
         padding_pairs(padding, count),
-        per_axis(dilations, count),
+        gaps,
         groups,
         layout,
     )
@@ -182,7 +189,7 @@ def conv1d(
     weight: Operand,
     bias: Operand | None = None,
     stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
+    padding: str | int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Value:
@@ -195,7 +202,7 @@ def conv2d(
     weight: Operand,
     bias: Operand | None = None,
     stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
+    padding: str | int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Value:
@@ -208,7 +215,7 @@ def conv3d(
     weight: Operand,
     bias: Operand | None = None,
     stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
+    padding: str | int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Value:
@@ -222,7 +229,7 @@ def _conv_over(
     weight: Operand,
     bias: Operand | None,
     stride: int | Sequence[int],
-    padding: int | Sequence[int],
+    padding: str | int | Sequence[int],
     dilation: int | Sequence[int],
     groups: int,
 ) -> Value:

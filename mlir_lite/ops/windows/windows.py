@@ -276,6 +276,20 @@ def per_axis(value: int | Sequence[int], count: int) -> tuple[int, ...]:
     return (value,) * count if isinstance(value, (int, np.integer)) else tuple(value)
 
 
+def named_padding(
+    name: str, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Padding:
+    """The padding that torch calls "valid", none, or "same", so that sizes stay; the odd one goes
+    to the high end."""
+    check(name in ("same", "valid"), f'the padding "{name}" is none of "same", "valid" and numbers')
+    if name == "valid":
+        return ((0, 0),) * len(kernel)
+    steps = all(stride == 1 for stride in strides)
+    check(steps, f'the padding "same" keeps sizes, the strides {tuple(strides)} do not')
+    totals = [by * (taps - 1) for taps, by in zip(kernel, dilations, strict=True)]
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
 def padding_pairs(padding: int | Sequence[int | tuple[int, int]], count: int) -> Padding:
     """Padding as torch gives it (one number, or one per axis), or (low, high) pairs."""
     entries = (padding,) * count if isinstance(padding, (int, np.integer)) else tuple(padding)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlir_lite import Value, ops
-from mlir_lite.ops.regions.checkpoint import Barrier, Checkpoint
+from mlir_lite.ops.regions.checkpoint import Barrier, Checkpoint, StopGradient
 from mlir_lite.types import f16, f64, i8
 
 from ..sample import Sample, normal
@@ -37,4 +37,9 @@ def _barriers() -> Iterator[Sample]:
     yield Sample("after nothing", Barrier, (normal((17,), f64), None), smooth=True)
 
 
-CHECKPOINTS: tuple[Sample, ...] = (*_checkpoints(), *_barriers())
+def _stops() -> Iterator[Sample]:
+    for dtype in (f64, f16, i8):
+        yield Sample(f"of {dtype}", StopGradient, (normal((3, 5), dtype),))
+
+
+CHECKPOINTS: tuple[Sample, ...] = (*_checkpoints(), *_barriers(), *_stops())

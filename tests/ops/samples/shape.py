@@ -8,6 +8,7 @@ import numpy as np
 
 from mlir_lite.ir import Constant, ConstantData
 from mlir_lite.ops.base.broadcast import Broadcast
+from mlir_lite.ops.base.extent import Extent
 from mlir_lite.ops.shapes.creation import Iota
 from mlir_lite.ops.shapes.join import Concat
 from mlir_lite.ops.shapes.shape import Reshape, Transpose
@@ -25,6 +26,7 @@ def _created() -> Iterator[Sample]:
         yield Sample(f"of {dtype}", lambda data=data: Constant(data), ())
         if dtype != bool_:
             yield Sample(f"of {dtype}", lambda dtype=dtype: Iota(17, dtype), ())
+            yield Sample(f"of {dtype}", lambda dtype=dtype: Extent(17, dtype), ())
     scalar = ConstantData.of(np.array(2.5, np.float32))
     yield Sample("rank 0", lambda: Constant(scalar), ())
     yield Sample("no elements", lambda: Iota(0), ())
