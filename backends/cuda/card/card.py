@@ -232,7 +232,7 @@ def encoded(entry: TensorMap, address: int) -> driver.CUtensorMap:
             (driver.cuuint64_t, entry.sizes),
             (driver.cuuint64_t, entry.strides),
             (driver.cuuint32_t, entry.box),
-            (driver.cuuint32_t, (1,) * len(entry.sizes)),
+            (driver.cuuint32_t, entry.steps),
         )),
         driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
         driver.CUtensorMapSwizzle(SWIZZLE_128_BYTES),

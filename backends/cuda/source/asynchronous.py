@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from ....errors import UnsupportedError, check
 from ....tile.instructions.barriers import ARRIVE
+from ....tile.instructions.bulk import BULK
 from ....tile.instructions.table import INSTRUCTIONS
 from ....tile.nodes import Async, Call, Kernel, Wait, Window
 from ....tile.traverse import walk
-from .tensor_maps import BULK
 
 PRODUCT = "wgmma_"  # what the names of products of warpgroups begin with
 

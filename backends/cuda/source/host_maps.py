@@ -15,7 +15,7 @@ ENCODE = f"""typedef int (*tensor_map_encoder)(
 
 static int encode_map(
     TensorMap* map, int element, unsigned axes, const void* array, const unsigned long long* sizes,
-    const unsigned long long* strides, const unsigned* box)
+    const unsigned long long* strides, const unsigned* box, const unsigned* steps)
 {{
     static tensor_map_encoder encode;
     if (!encode) {{
@@ -26,7 +26,6 @@ static int encode_map(
         if (!found) return (int)cudaErrorNotSupported;
         encode = (tensor_map_encoder)found;
     }}
-    const unsigned steps[] = {{1, 1, 1, 1, 1}};
     int failed = encode(map, element, axes, (void*)array, sizes, strides, box, steps,
                         0, {SWIZZLE_128_BYTES}, {PROMOTE_TO_256_BYTES}, 0);
     return failed ? (int)cudaErrorInvalidValue : 0;
@@ -35,15 +34,16 @@ static int encode_map(
 
 def map_lines(entry: TensorMap, place: int) -> Iterator[str]:
     """Make the map of this place of the array `aN` that the kernel's parameter is."""
-    sizes, strides, box = (
-        ", ".join(map(str, numbers)) for numbers in (entry.sizes, entry.strides, entry.box)
+    sizes, strides, box, steps = (
+        ", ".join(map(str, numbers))
+        for numbers in (entry.sizes, entry.strides, entry.box, entry.steps)
     )
     yield f"TensorMap m{place};"
     yield "{"
     yield f"    const unsigned long long sizes[] = {{{sizes}}}, strides[] = {{{strides}}};"
-    yield f"    const unsigned box[] = {{{box}}};"
+    yield f"    const unsigned box[] = {{{box}}}, steps[] = {{{steps}}};"
     yield f"    CHECKED(encode_map(&m{place}, {entry.element}, {len(entry.sizes)}, a{entry.param},"
-    yield "                       sizes, strides, box));"
+    yield "                       sizes, strides, box, steps));"
     yield "}"
 
 

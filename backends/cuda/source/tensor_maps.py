@@ -3,7 +3,9 @@ the array's place, its sizes and those of a box. Kernels take them after their p
 
 The driver's own documentation of cuTensorMapEncodeTiled asks for places and strides that are
 multiples of 16 bytes, boxes of at most 256 elements along an axis, and innermost of at most as many
-bytes as are swizzled; what is at hand in a map (`steps` of one) starts from its innermost axis.
+bytes as are swizzled; what is at hand in a map starts from its innermost axis. Of an axis with
+steps a box spans as many elements as it has places times the step ("to load N elements along the
+i-th dimension, boxDim[i] must be set to N * elementStrides[i]").
 """
 
 from __future__ import annotations
@@ -14,14 +16,12 @@ from itertools import accumulate
 from operator import mul
 
 from ....errors import UnsupportedError, check
+from ....expr import index
 from ....expr.simplify import linear
-from ....tile.instructions.bulk import BOX_ALIGNMENT, ROW_BYTES, box_layout
-from ....tile.instructions.table import INSTRUCTIONS
+from ....tile.instructions.bulk import BOX_ALIGNMENT, BULK, box_layout, box_named
 from ....tile.nodes import Block, Buffer, Call
 from ....tile.traverse import walk
 from ....types import DType
-
-BULK = "bulk_"  # what the names of copies of boxes begin with
 
 # As cuda.h numbers them: f16, bf16, and f32 that is rounded to TF32 on its way. All else that it
 # asks for is 0 here: nothing interleaved, zeros outside.
@@ -39,11 +39,14 @@ class TensorMap:
     dtype: DType
     sizes: tuple[int, ...]
     box: tuple[int, ...]
+    steps: tuple[int, ...]
 
     @property
     def name(self) -> str:
         """What tells the maps of one parameter apart."""
-        return "x".join(str(size) for size in reversed(self.box) if size > 1)
+        box = "x".join(str(size) for size in reversed(self.box) if size > 1)
+        steps = "x".join(map(str, reversed(self.steps)))
+        return box if set(self.steps) == {1} else f"{box}_by{steps}"
 
     @property
     def element(self) -> int:
@@ -59,20 +62,23 @@ class TensorMap:
 def map_of(call: Call, params: tuple[Buffer, ...]) -> TensorMap:
     """The map that a copy of a box needs. `UnsupportedError` where the engine would copy something
     else than the call says."""
-    source = call.windows[1]
+    source, box = call.windows[1], box_named(call.callee)
     names = [param.name for param in params]
     check(source.buffer in names, f"'{call.callee}' copies no parameter", UnsupportedError)
+    assert box is not None
     place = names.index(source.buffer)
-    array, (high, *between, wide) = params[place], INSTRUCTIONS[call.callee].params[1].shape
-    for left, axis in zip(call.scalars, (-2 - len(between), -1), strict=True):
-        ends = linear(left + source.offsets[axis]).items()
-        exact = {term: count for term, count in ends if count} == {None: array.shape[axis]}
-        check(exact, f"'{call.callee}' ends elsewhere than '{array.name}' does", UnsupportedError)
-    plain = array.layout is None and wide * array.dtype.bytes == ROW_BYTES
+    array, outer = params[place], len(source.offsets) - len(box.axes)
+    firsts, extents = call.scalars[::2], call.scalars[1::2]
+    begun = zip(firsts, source.offsets[outer:], strict=True)
+    begins = all(linear(first) == linear(offset) for first, offset in begun)
+    check(begins, f"'{call.callee}' does not begin where it is told to", UnsupportedError)
+    ends = extents == tuple(map(index, array.shape[outer:]))
+    check(ends, f"'{call.callee}' ends elsewhere than '{array.name}' does", UnsupportedError)
+    plain = array.layout is None
     check(plain, f"no tensor map is like the layout of '{array.name}'", UnsupportedError)
-    outer = (1 for _ in array.shape[len(between) + 2 :])
-    box = (wide, *between, high, *outer)
-    return TensorMap(place, array.dtype, array.shape[::-1], box)
+    axes = (*((1, 1) for _ in range(outer)), *box.axes)[::-1]
+    spans, steps = tuple(side * step for side, step in axes), tuple(step for _, step in axes)
+    return TensorMap(place, array.dtype, array.shape[::-1], spans, steps)
 
 
 def maps_of(body: Block, params: tuple[Buffer, ...]) -> tuple[TensorMap, ...]:

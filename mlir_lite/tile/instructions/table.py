@@ -8,14 +8,15 @@ know the loops only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from ...expr import INDEX, Expr, Load, Var, cast, index
 from ...types import DTYPES, DType, bf16, f32, i8, i32, u8
 from ..nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 from .barriers import barrier_procs
-from .bulk import bulk_procs
+from .bulk import CHUNK_BYTES, Box, box_named, boxes
 from .copies import bytes_of, copies, wide_accesses
 from .matrices import matrix_procs
 from .warpgroups import product_procs, register_procs, settled_proc
@@ -82,12 +83,36 @@ def _prefetch(dtype: DType) -> Instruction:
     )
 
 
+@cache
+def _copied(box: Box) -> Instruction:
+    doc = "Copy a box into shared memory, zeros where it is outside of the array."
+    return Instruction(box.proc, ("to",), doc, CHUNK_BYTES)
+
+
+class _Instructions(Mapping[str, Instruction]):
+    """The instructions that are listed, and copies of boxes of any sides by their names."""
+
+    def __getitem__(self, name: str) -> Instruction:
+        if name in _LISTED:
+            return _LISTED[name]
+        box = box_named(name)
+        if box is None:
+            raise KeyError(name)
+        return _copied(box)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_LISTED)
+
+    def __len__(self) -> int:
+        return len(_LISTED)
+
+
 _Q = Var(INDEX, "q")
 
 DOTS = ("vpdpbusd", "vpdpbf16ps")  # of a total, left elements and right ones
 PREFETCHES = frozenset(map(prefetch_name, DTYPES.values()))
 
-INSTRUCTIONS: Mapping[str, Instruction] = {
+_LISTED: Mapping[str, Instruction] = {
     instruction.name: instruction
     for instruction in (
         Instruction(
@@ -131,12 +156,7 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
             Instruction(proc, (output,), "Fragments of matrices, of all threads of a warp.")
             for proc, output in warp_procs()
         ),
-        *(
-            Instruction(
-                proc, ("to",), "Copy a box into shared memory, zeros past the array's end.", 16
-            )
-            for proc in bulk_procs()
-        ),
+        *map(_copied, boxes()),
         *(
             Instruction(proc, tuple(param.name for param in proc.params), doc)
             for proc, doc in barrier_procs()
@@ -152,6 +172,8 @@ INSTRUCTIONS: Mapping[str, Instruction] = {
         Instruction(settled_proc(), (), "Find totals before what comes after."),
     )
 }
+
+INSTRUCTIONS: Mapping[str, Instruction] = _Instructions()
 
 
 def dot_instruction(total: DType, left: DType, right: DType) -> Instruction | None:

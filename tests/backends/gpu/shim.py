@@ -204,7 +204,7 @@ class ShimDevice:
             (long * rank)(*entry.sizes),
             (long * rank)(*entry.strides),
             (short * rank)(*entry.box),
-            (short * rank)(*[1] * rank),
+            (short * rank)(*entry.steps),
             0,
             SWIZZLE_128_BYTES,
             PROMOTE_TO_256_BYTES,

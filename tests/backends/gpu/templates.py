@@ -46,6 +46,11 @@ def conv_bf16(x: Value, w: Value) -> Value:
     return ml.conv2d(x, w, padding=1)
 
 
+@ml.function(bf16[128, 28, 28, 256], bf16[256, 256, 3, 3], bf16[256], bf16[128, 14, 14, 256])
+def conv_strided(x: Value, w: Value, b: Value, more: Value) -> Value:
+    return ml.relu(ml.conv(x, w, b, strides=2, padding=1, layout="nhwc") + more)
+
+
 # Constants, of which Winograd's rounding errors are known.
 FILTERS = np.random.default_rng(0).standard_normal((256, 256, 3, 3)).astype(np.float32) / 48
 
@@ -214,7 +219,7 @@ FACTORS = {
 TEMPLATES: tuple[Function, ...] = (
     *EXAMPLES,
     product_f32, linear_f32, product_bf16, linear_f16, product_bf16_odd, conv_f32, conv_bf16,
-    conv_winograd, depthwise,
+    conv_strided, conv_winograd, depthwise,
     softmax_wide, softmax_long, softmax_few, layer_norm_wide, layer_norm_long, variances,
     added, transposed, transposed_bf16, summed,
     product_tf32, layers_tf32, conv_tf32, linear_tf32, product_rounded,

@@ -94,7 +94,7 @@ def heads_apart(q: Value, k: Value, v: Value) -> Value:
 
 @needs_shim
 def test_heads_are_read_and_written_where_they_lie(tmp_path: Path) -> None:
-    assert "call @bulk_bf16x128_apart(" in str(kernel_of(heads_apart))
+    assert "call @bulk_bf16x128x1(" in str(kernel_of(heads_apart))
     arrays = arrays_for(heads_apart)
     compiled = Compiled.of(heads_apart, tmp_path, target=ONE)
     assert len(compiled.source.kernels) == 1

@@ -16,9 +16,10 @@ from mlir_lite.backends.cuda.source.kernels import CudaKernel, emit_kernel
 from mlir_lite.errors import UnsupportedError, VerifyError
 from mlir_lite.expr import FUNCTIONS
 from mlir_lite.passes.schedule.gpu.products.contraction import Contraction, as_contraction
+from mlir_lite.passes.schedule.gpu.products.patches import with_boxes
 from mlir_lite.passes.schedule.gpu.products.rounding import made_ready
 from mlir_lite.passes.schedule.gpu.products.warpgroup_tile import WarpgroupTile
-from mlir_lite.passes.schedule.gpu.products.warpgroups import by_warpgroups, can_use_warpgroups
+from mlir_lite.passes.schedule.gpu.products.warpgroups import by_warpgroups
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, INIT
 from mlir_lite.tile.interpreter import run_kernel
@@ -147,8 +148,8 @@ def test_a_wrong_descriptor_is_noticed(change: tuple[str, str], tmp_path: Path) 
 
 def test_a_box_that_ends_elsewhere_than_its_array_has_no_source() -> None:
     text = str(by_warpgroups(contraction_of(RIGHT_TURNED), TILE))
-    assert "* -1 + 130" in text
-    shorter = parse_kernel(text.replace("* -1 + 130", "* -1 + 129"))
+    assert "; left.first, 130, " in text
+    shorter = parse_kernel(text.replace("; left.first, 130, ", "; left.first, 129, "))
     with pytest.raises(UnsupportedError, match="'bulk_bf16x128' ends elsewhere than 'x' does"):
         emit_kernel(shorter)
 
@@ -165,7 +166,7 @@ def test_factors_of_f32_are_made_ready_before_they_are_multiplied() -> None:
     text = RIGHT_TURNED.replace("x: bf16", "x: f32").replace("f32(x[m, k])", "f32(bf16(x[m, k]))")
     once = made_ready(contraction_of(text), rounds_tf32=False)
     (rounding,) = once.kernels
-    assert can_use_warpgroups(once.contraction)
+    assert with_boxes(once.contraction) is not None
     kernel = by_warpgroups(once.contraction, TILE)
     x, w, exact = factors()
     (near,) = run_kernel(rounding, {"x": x.astype(np.float32)}).values()
@@ -192,9 +193,9 @@ kernel @both_turned(%x: f32[2, 100, 72], %w: f32[2, 100, 40], %y: out f32[2, 72,
 
 def test_factors_of_f32_are_turned_once_where_their_terms_are_not_neighbours() -> None:
     contraction = contraction_of(BOTH_TURNED)
-    assert not can_use_warpgroups(contraction)
+    assert with_boxes(contraction) is None
     ready = made_ready(contraction, rounds_tf32=False)
-    assert can_use_warpgroups(ready.contraction)
+    assert with_boxes(ready.contraction) is not None
     kernel = by_warpgroups(ready.contraction, WarpgroupTile(1, 1, 64, dtype=f32))
     verify_kernel(kernel)
     random = np.random.default_rng(0)
@@ -240,19 +241,71 @@ LONG = (
     RIGHT_TURNED.replace("200", "328").replace("130", "70").replace("72", "40")
     .replace("bf16[40, 328]", "bf16[328, 40]").replace("w[n, k]", "w[k, n]")
 )  # fmt: skip
-TILES = {
-    "a tile a block": WarpgroupTile(1, 1, 64),
-    "tiles in turns": WarpgroupTile(1, 1, 64, blocks=1),
-}
-each_tile = pytest.mark.parametrize("tile", TILES.values(), ids=TILES.keys())
-
-
-def long_factors() -> dict[str, Array]:
-    random = np.random.default_rng(0)
-    shapes = {"x": (70, 328), "w": (328, 40)}
-    return {
-        name: random.standard_normal(shape).astype(bf16.numpy) for name, shape in shapes.items()
+CONVOLUTION = """
+kernel @convolution(%x: bf16[2, 9, 7, 72], %w: bf16[3, 2, 72, 40], %y: out f32[2, 5, 7, 40]) {
+  buffer acc: register f32[]
+  for b in 0..2 {
+    for i in 0..5 {
+      for j in 0..7 {
+        for n in 0..40 {
+          acc[] = 0.0
+          for k in 0..3 {
+            for l in 0..2 {
+              if i * 2 + k - 1 >= 0 and i * 2 + k - 1 < 9 and j + l < 7 {
+                for c in 0..72 {
+                  acc[] += f32(x[b, i * 2 + k - 1, j + l, c]) * f32(w[k, l, c, n])
+                }
+              }
+            }
+          }
+          y[b, i, j, n] = acc[]
+        }
+      }
     }
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A kernel by warpgroups whose ordering is left out, piece by piece."""
+
+    text: str
+    tile: WarpgroupTile
+
+    @property
+    def kernel(self) -> Kernel:
+        return by_warpgroups(contraction_of(self.text), self.tile)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        random = np.random.default_rng(0)
+        params = parse_kernel(self.text).params[:2]
+        return {
+            param.name: random.standard_normal(param.shape).astype(bf16.numpy) for param in params
+        }
+
+    @property
+    def exact(self) -> Array:
+        x, w = (array.astype(np.float64) for array in self.arrays.values())
+        if self.text == LONG:
+            return np.asarray(x @ w)
+        padded = np.pad(x, ((0, 0), (1, 1), (0, 1), (0, 0)))
+        taps = [
+            padded[:, down : down + 9 : 2, along : along + 7] @ w[down, along]
+            for down in range(3)
+            for along in range(2)
+        ]
+        return np.asarray(sum(taps))
+
+
+SUBJECTS = {
+    "a tile a block": Subject(LONG, WarpgroupTile(1, 1, 64)),
+    "tiles in turns": Subject(LONG, WarpgroupTile(1, 1, 64, blocks=1)),
+    "patches of images": Subject(CONVOLUTION, WarpgroupTile(1, 1, 64, blocks=1)),
+}
+each_subject = pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS.keys())
 
 
 def without(kernel: Kernel, number: int) -> Kernel:
@@ -290,12 +343,11 @@ def differs(kernel: Kernel, arrays: dict[str, Array], expected: dict[str, Array]
     return False
 
 
-@each_tile
-def test_the_interpreter_misses_whatever_orders_the_threads(tile: WarpgroupTile) -> None:
-    kernel = by_warpgroups(contraction_of(LONG), tile)
-    arrays = long_factors()
+@each_subject
+def test_the_interpreter_misses_whatever_orders_the_threads(subject: Subject) -> None:
+    kernel, arrays = subject.kernel, subject.arrays
     expected = run_kernel(kernel, arrays)
-    close(expected["y"], arrays["x"].astype(np.float64) @ arrays["w"].astype(np.float64))
+    close(expected["y"], subject.exact)
     assert not differs(kernel, arrays, expected)
     count = sum(_orders(stmt) for stmt in walk(kernel.body))
     assert count >= 9
@@ -313,14 +365,14 @@ ORDERING = re.compile(
 
 
 @needs_shim
-@each_tile
+@each_subject
 def test_no_line_that_orders_threads_is_there_for_nothing(
-    tile: WarpgroupTile, tmp_path: Path
+    subject: Subject, tmp_path: Path
 ) -> None:
-    source = OnShim.of(by_warpgroups(contraction_of(LONG), tile), tmp_path)
-    arrays = tuple(long_factors().values())
+    source = OnShim.of(subject.kernel, tmp_path)
+    arrays = tuple(subject.arrays.values())
     expected = source(*arrays)
-    close(expected, arrays[0].astype(np.float64) @ arrays[1].astype(np.float64))
+    close(expected, subject.exact)
     lines = source.ordering()
     assert len(lines) >= 12
     assert all(source(*arrays, order=order).tobytes() == expected.tobytes() for order in ORDERS)

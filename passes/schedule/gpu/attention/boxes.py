@@ -1,7 +1,7 @@
 """Tiles of attention's operands that the card's copy engine brings as boxes; rows past the last one
 are zero, and so is what is past their ends.
 
-    async tiles { call @bulk_bf16x128(keys[stage, 0, 0], k[b, key, 0]; ..);  ..
+    async tiles { call @bulk_bf16x128(keys[stage, 0, 0], k[b, key, 0]; key, 2000, 0, 64);  ..
                   call @arrive(keys_full[stage]) }
 """
 
@@ -16,13 +16,13 @@ from .....tile.analyses.alignment import alignment_of
 from .....tile.instructions.bulk import (
     BOX_ALIGNMENT,
     CHUNK_BYTES,
+    MOST_AXES,
+    Box,
     box_columns,
     box_layout,
-    bulk_name,
 )
 from .....tile.nodes import Block, Buffer, Call, Space, Window
 from .....tile.tree import Names
-from ..products.boxes import MOST_AXES
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class AttentionBoxes:
         """Copies of boxes that begin at a row into a stage."""
         _, high, across = self.tiles.shape
         source, axis = self.stored.buffer, self.stored.axes[-2]
-        name = bulk_name(source.dtype, high, apart=axis != len(source.shape) - 2)
+        apart = len(source.shape) - 2 - axis  # axes between rows and their elements
+        box = Box(source.dtype, (high, *(1 for _ in range(apart))))
         calls: list[Call] = []
         for column in range(0, across, box_columns(source.dtype)):
             at = self.stored.place(tuple(batch), row, index(column))
-            left = tuple(index(source.shape[end]) - at[end] for end in (axis, -1))
             to = Window(self.tiles.name, (stage, index(0), index(column)))
-            calls.append(Call(name, (to, Window(source.name, at)), left))
+            calls.append(box.call(to, Window(source.name, at), source.shape))
         return tuple(calls)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from .....expr import Expr, Load, Var, all_of, apply, index, rewrite_expr, substitute_vars
+from .....expr import TRUE, Expr, Load, Var, all_of, apply, index, rewrite_expr, substitute_vars
 from .....tile.nodes import Block, If, Kind, Let, Loop, Stmt
 from .....tile.traverse import map_expressions
 from .....tile.tree import Names, var
@@ -205,6 +205,8 @@ class Blocks(Generic[AnySide]):
             at = Standing.at(side.operand.loops, side.first + place, name, self.names)
             lets += at.lets
             axes |= at.axes
+            if side.operand.within != TRUE:
+                conditions.append(substitute_vars(side.operand.within, at.axes))
             extent, size = side.operand.extent, side.sizes[0]
             if side.overlaps:  # the tile before has the rows before these
                 conditions.append(at.position >= self._start(side))

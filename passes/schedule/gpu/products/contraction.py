@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from .....expr import (
+    TRUE,
     Apply,
     Cast,
     Const,
@@ -50,11 +51,14 @@ LEAST = 8  # columns and terms: with fewer, tiles are mostly empty
 @dataclass(frozen=True)
 class Operand:
     """A factor at every row (or column) of its `loops` and every term; where the `guard` does not
-    hold it is zero, and nothing is read."""
+    hold it is zero, and nothing is read. Rows not `within` are none of the result; those of the
+    innermost loops, if they are a `patch`, come as one box."""
 
     value: Expr
     guard: Expr
     loops: tuple[Loop, ...]
+    within: Expr = TRUE
+    patch: tuple[Loop, ...] = ()
 
     @property
     def extent(self) -> int:

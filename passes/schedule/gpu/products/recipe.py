@@ -23,6 +23,7 @@ from .....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from .....tile.tree import Names, accesses, nest, var
 from .....types import DTYPES, f32
 from .contraction import Contraction, Operand, count, narrow_type
+from .patches import with_boxes
 from .rounding import MadeReady, is_rounded_late, made_ready
 from .threads import by_tiles
 from .tiles import (
@@ -32,7 +33,7 @@ from .tiles import (
     choose_warpgroup_tile,
     is_worth_moving,
 )
-from .warpgroups import by_warpgroups, can_use_warpgroups
+from .warpgroups import by_warpgroups
 from .warps import by_warps
 
 
@@ -49,20 +50,17 @@ class Tiled:
 
 def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
     """The kernels of a product, by the tiles that take the least time."""
-    sizes = Sizes(
-        count(contraction.batch),
-        contraction.left.extent,
-        contraction.right.extent,
-        contraction.depth,
-    )
+    sizes = _sizes(contraction)
     narrow = narrow_type(contraction)
     if narrow is None:
         plain = choose_tile(sizes, contraction.total.dtype, gpu)
         return _in_parts(contraction, plain.splits, lambda part: by_tiles(part, plain))
     ready = made_ready(contraction, rounds_tf32=False)
-    group_tile = choose_warpgroup_tile(sizes, narrow, gpu, ready.moved_bytes)
-    if group_tile is not None and can_use_warpgroups(ready.contraction):
-        cut = group_tile
+    boxed = with_boxes(ready.contraction) if gpu.warpgroup_products else None
+    cut = None
+    if boxed is not None:
+        cut = choose_warpgroup_tile(sizes, _sizes(boxed), narrow, gpu, ready.moved_bytes)
+    if cut is not None:
         made = _in_parts(ready.contraction, cut.splits, lambda part: by_warpgroups(part, cut))
     else:
         ready = made_ready(contraction, rounds_tf32=True)
@@ -71,6 +69,11 @@ def schedule_product(contraction: Contraction, gpu: Gpu) -> Tiled:
         tile = choose_warp_tile(sizes, narrow, gpu, _late(ready.contraction))
         made = _in_parts(ready.contraction, tile.splits, lambda part: by_warps(part, tile))
     return replace(made, before=ready.kernels, buffers=(*ready.buffers, *made.buffers))
+
+
+def _sizes(contraction: Contraction) -> Sizes:
+    left, right = contraction.left, contraction.right
+    return Sizes(count(contraction.batch), left.extent, right.extent, contraction.depth)
 
 
 def _late(contraction: Contraction) -> tuple[bool, bool]:

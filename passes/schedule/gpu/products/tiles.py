@@ -1,6 +1,5 @@
-"""How a product is cut for a card: what a block, a warp and a thread take, from its figures.
-
-All choices of products on cards are made here, by one estimate of the time that a cut takes.
+"""How a product is cut for a card: what a block, a warp and a thread take, from its figures: all
+choices of products on cards are made here, by one estimate of the time that a cut takes.
 """
 
 from __future__ import annotations
@@ -197,6 +196,8 @@ _WARPGROUP_TILES = (
     WarpgroupTile(2, 1, 256),  # 128 x 256 of 384 threads
     WarpgroupTile(2, 2, 128),  # 256 x 128 of 384
     WarpgroupTile(2, 1, 128),  # 128 x 128 of 384
+    WarpgroupTile(2, 2, 64),  # 256 x 64 of 384
+    WarpgroupTile(2, 1, 64),  # 128 x 64 of 384
     WarpgroupTile(1, 1, 128),  # 64 x 128 of 256
     WarpgroupTile(1, 1, 64),  # 64 x 64 of 256
 )
@@ -224,21 +225,20 @@ def choose_warp_tile(
 
 
 def choose_warpgroup_tile(
-    sizes: Sizes, dtype: DType, gpu: Gpu, moved: Sequence[int] = ()
+    sizes: Sizes, boxed: Sizes, dtype: DType, gpu: Gpu, moved: Sequence[int] = ()
 ) -> WarpgroupTile | None:
-    """The tile of warpgroups that takes the least time by estimate, with so many bytes `moved` by
-    each kernel before it; None where warps alone are faster, or the card has no such products."""
-    if not gpu.warpgroup_products:
-        return None
+    """The tile of warpgroups that takes the least time by estimate, for a product that is `boxed`
+    with what lies past its edges, and so many bytes `moved` by each kernel before it; None where
+    warps alone are faster, which leave that out."""
     tiles = [replace(tile, dtype=dtype) for tile in _WARPGROUP_TILES]
-    best = _least(tiles, sizes, dtype.bytes, gpu)
-    warps = choose_warp_tile(sizes, dtype, gpu)
-    times = [_cycles(cut, sizes, dtype.bytes, gpu) for cut in (best, warps)]
+    best = _least(tiles, boxed, dtype.bytes, gpu)
+    time = _cycles(best, boxed, dtype.bytes, gpu) + _before(moved, gpu)
+    warps = _cycles(choose_warp_tile(sizes, dtype, gpu), sizes, dtype.bytes, gpu)
     while best.shared_bytes > gpu.shared_bytes:
         best = replace(best, stages=best.stages - 1)
     if best.groups > 1:  # one block has a multiprocessor to itself
         best = replace(best, blocks=gpu.multiprocessors)
-    return best if times[0] + _before(moved, gpu) <= times[1] else None
+    return best if time <= warps else None
 
 
 def is_worth_moving(

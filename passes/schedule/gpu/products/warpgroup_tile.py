@@ -12,6 +12,7 @@ from .....types import DType, bf16
 
 STAGES = 4
 REGISTERS = 65536  # of a multiprocessor
+_FEW_SUMS = 64  # of a thread
 _MULTIPLY_ADDS = 2048  # of a multiprocessor in a cycle, of narrow elements
 
 
@@ -49,12 +50,17 @@ class WarpgroupTile:
 
     @property
     def bringing_registers(self) -> int | None:
-        """Registers of a thread that brings tiles; None where all have as many as there are."""
-        return 40 if self.groups > 1 else None
+        """Registers of a thread that brings tiles; None where all have the same."""
+        return 40 if self._is_short else None
 
     @property
     def multiplying_registers(self) -> int | None:
-        return 232 if self.groups > 1 else None
+        return 232 if self._is_short else None
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the registers of a multiprocessor, shared out evenly, are few for the sums."""
+        return self.groups > 1 and self.rows * self.columns // 2 > _FEW_SUMS
 
     @property
     def begin(self) -> int:

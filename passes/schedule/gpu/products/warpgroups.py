@@ -3,8 +3,8 @@ warpgroups out of shared memory. One
 warpgroup brings tiles, the others multiply them; they meet at barriers only, two for each stage.
 
     block: warpgroup g:
-      if g < 1: for turn: for step:
-                  {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
+      if g >= 2: for turn: for step:
+                   {await empty[s];  async tiles {left, right <- step;  arrive full[s]}}
       else: for turn: {sums = 0;
                        for step: {await full[s];  async products {sums += left[s] * right[s]}
                                   wait products, 1;  arrive empty[s - 1]}
@@ -22,7 +22,7 @@ from functools import partial
 from .....expr import Expr, const, index
 from .....tile.instructions.barriers import ARRIVE, ARRIVE_WARPS, FENCE, INIT, WARPS
 from .....tile.instructions.warpgroups import ROWS, THREADS, GroupProduct, registers_name
-from .....tile.instructions.warps import NARROW, terms_of
+from .....tile.instructions.warps import terms_of
 from .....tile.nodes import (
     Async,
     Await,
@@ -45,29 +45,21 @@ from .....tile.nodes import (
 from .....tile.tree import Names, copy_block, tidy, var
 from .....types import DType, f32, i64
 from .blocks import Blocks, steps_of, unrolled
-from .boxes import Boxed, has_boxes
-from .contraction import Contraction, narrow_type, narrowed
+from .boxes import Boxed
+from .contraction import Contraction, narrow_type
 from .fragment_results import FragmentSums, finished
+from .patches import with_boxes
+from .standing import Standing
 from .warpgroup_tile import WarpgroupTile, rows_together
 
 TILES, PRODUCTS = "tiles", "products"  # groups of what is asynchronous
 
 
-def can_use_warpgroups(contraction: Contraction) -> bool:
-    """Whether both operands are elements that warpgroups multiply, and come as boxes; those of f32
-    with their terms side by side."""
-    dtype = narrow_type(contraction)
-    if dtype is None:
-        return False
-    sides = (narrowed(contraction.left), narrowed(contraction.right))
-    if not all(has_boxes(contraction, side) for side in sides):
-        return False
-    return dtype in NARROW or all(map(contraction.runs_along_terms, sides))
-
-
 def by_warpgroups(contraction: Contraction, tile: WarpgroupTile) -> Kernel:
-    """The kernel of a contraction that `can_use_warpgroups`."""
-    return _Tiling.of(contraction, tile).kernel()
+    """The kernel of a contraction whose operands come as boxes."""
+    boxed = with_boxes(contraction)
+    assert boxed is not None
+    return _Tiling.of(boxed, tile).kernel()
 
 
 @dataclass(frozen=True)
@@ -107,13 +99,13 @@ class _Tiling:
 
     def kernel(self) -> Kernel:
         """All of it."""
-        is_first = var(self.group) < 1
         registers: list[Buffer] = []
         multiplying = copy_block(self._multiplying(registers), self.blocks.names)
+        brings = var(self.group) >= self.tile.groups
         body: Block = (
-            If(is_first, (self._begun(),)),
+            If(brings, (self._begun(),)),
             Sync("block"),
-            If(is_first, self._bringing(), multiplying),
+            If(brings, self._bringing(), multiplying),
         )
         inner = Loop(self.group, index(0), index(self.tile.groups + 1), body, Kind.WARPGROUP)
         outer = Loop(self.block, index(0), index(self._at_once), (inner,), Kind.BLOCK)
@@ -167,18 +159,27 @@ class _Tiling:
         step = self.blocks.axis("step")
         number = self._counted(var(step))
         stage, phase = number % self.tile.stages, number // self.tile.stages
-        tiles = tuple(
-            call
-            for side in self.blocks.operands
-            for call in side.brought(self.blocks.first_step + var(step), stage)
+        terms = Standing.in_step(
+            self.blocks.contraction.terms,
+            self.blocks.first_step + var(step),
+            self.tile.depth,
+            index(0),
+            "term",
+            self.blocks.names,
         )
+        lets: Block = ()
+        tiles: Block = ()
+        for side in self.blocks.operands:
+            named, places = side.places(self.blocks.names)
+            lets, tiles = (*lets, *named), (*tiles, *side.brought(terms.axes, places, stage))
         arrival = Call(ARRIVE, (Window(self.full.name, (stage,)),))
         body = (
+            *terms.lets,
             Await(Ref(self.empty.name, (stage,)), (phase + 1) % 2),
             Async(TILES, (*tiles, arrival)),
         )
         steps = Loop(step, index(0), index(self.blocks.steps), body)
-        turns = self._alone(self._in_turns(steps))
+        turns = self._alone(self._in_turns(*lets, steps))
         return (*self._shared_out(self.tile.bringing_registers), turns)
 
     # The warpgroups that multiply
@@ -210,7 +211,7 @@ class _Tiling:
     @property
     def _own(self) -> Expr:
         """The first row of a warpgroup in the block's tile."""
-        return (var(self.group) - 1) * (self.tile.rows * ROWS)
+        return var(self.group) * (self.tile.rows * ROWS)
 
     def _lanes(self, lane: str, *body: Stmt) -> Loop:
         return Loop(lane, index(0), index(THREADS), body, Kind.LANE)

@@ -108,11 +108,13 @@ extern "C" int shim_encode(
     map->words[0] = (unsigned long long)address;
     map->words[1] = (unsigned long long)element | rank << 8 | (type == 11) << 16;
     for (unsigned axis = 0; axis < rank; ++axis) {
-        if (!sizes[axis] || !box[axis] || box[axis] > 256 || steps[axis] != 1) return 1;
+        if (!sizes[axis] || !box[axis] || box[axis] > 256) return 1;
+        if (!steps[axis] || steps[axis] > 8 || (!axis && steps[axis] != 1)) return 1;
         if (axis && (strides[axis - 1] % 16 || strides[axis - 1] >> 40)) return 1;
         map->words[2 + axis] = sizes[axis];
         map->words[7 + axis] = axis ? strides[axis - 1] : (unsigned long long)element;
         map->words[12] |= (unsigned long long)(box[axis] - 1) << 8 * axis;
+        map->words[13] |= (unsigned long long)steps[axis] << 8 * axis;
     }
     (void)promotion;
     return 0;
@@ -131,17 +133,20 @@ SHIM_WRAPPER void shim_round(unsigned* element)
 SHIM_WRAPPER void shim_bring(const shim_box& job)
 {
     const unsigned long long* words = job.map.words;
-    int element = (int)(words[1] & 0xff), rank = (int)(words[1] >> 8 & 0xff), sizes[5], total = 1;
+    int element = (int)(words[1] & 0xff), rank = (int)(words[1] >> 8 & 0xff), total = 1;
+    int sizes[5], steps[5];
     int is_rounded = (int)(words[1] >> 16);
     for (int axis = 0; axis < 5; ++axis) {
+        steps[axis] = axis < rank ? (int)(words[13] >> 8 * axis & 0xff) : 1;
         sizes[axis] = axis < rank ? (int)(words[12] >> 8 * axis & 0xff) + 1 : 1;
+        sizes[axis] = (sizes[axis] + steps[axis] - 1) / steps[axis];
         total *= sizes[axis];
     }
     for (int i = 0; i < total; ++i) {
         const char* from = (const char*)words[0];
         int inside = 1, rest = i;
         for (int axis = 0; axis < rank; ++axis) {
-            int at = job.at[axis] + rest % sizes[axis];
+            int at = job.at[axis] + rest % sizes[axis] * steps[axis];
             rest /= sizes[axis];
             inside &= at >= 0 && (unsigned long long)at < words[2 + axis];
             from += (long long)at * (long long)words[7 + axis];
