@@ -13,12 +13,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from .sizes import round_up
 from .types import Array
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 HUGE_PAGE = 2 << 20  # below this an ordinary allocation wastes less
+_PIECE = 4 << 20  # bytes of memory that are read from at once
 
 
 def aligned_bytes(count: int) -> Array:
@@ -68,8 +70,43 @@ def aligned_copy(array: Array) -> Array:
     if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
         return array
     copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
+    copy_by_pieces(array, copy)
     return copy
+
+
+def copy_by_pieces(source: Array, target: Array) -> None:
+    """Fill `target` with `source`, of the same shape: a piece after the other in the order of
+    memory, so that of a mapped file no more than one is held beside the copy."""
+    if not source.size or not source.ndim:
+        target[...] = source
+        return
+    # Along an axis of one element there is no order.
+    sizes = zip(source.strides, source.shape, strict=True)
+    strides = [abs(step) * (size > 1) for step, size in sizes]
+    stride, axis = max(zip(strides, range(source.ndim), strict=True))
+    rows, results = np.moveaxis(source, axis, 0), np.moveaxis(target, axis, 0)
+    count = max(1, _PIECE // max(1, stride))
+    for start in range(0, len(rows), count):
+        piece = rows[start : start + count]
+        results[start : start + count] = piece
+        _forget(piece)
+
+
+def _forget(array: Array) -> None:
+    """Give back the pages of an array if it lies in a file that is mapped to be read: to read them
+    again would bring them again."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    mapped: object = owner.base
+    # Of a file that is mapped to be written to, the pages may be all there is of what they hold.
+    if not (isinstance(owner, np.memmap) and owner.mode == "r" and isinstance(mapped, mmap.mmap)):
+        return
+    if hasattr(mmap, "MADV_DONTNEED"):
+        begin = np.frombuffer(mapped, np.uint8).ctypes.data
+        first, end = ((place - begin) // mmap.PAGESIZE for place in byte_bounds(array))
+        size = (end - first) * mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, size)
 
 
 def return_freed() -> None:

@@ -1,10 +1,16 @@
-"""Memory that lies side by side: aligned, apart, and in as few huge pages as hold it."""
+"""Memory that lies side by side: aligned, apart, and in as few huge pages as hold it; and copies of
+what lies in files, of which no more is held than what is being copied."""
 
 from __future__ import annotations
 
 import mmap
 import os
+import re
+import sys
+import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +19,10 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import f32
 from mlir_lite.backends.llvm.backend import materialise
-from mlir_lite.ir import ConstantData
-from mlir_lite.memory import ALIGNMENT, HUGE_PAGE, aligned_bytes, side_by_side
+from mlir_lite.ir import ConstantData, parameter
+from mlir_lite.memory import ALIGNMENT, HUGE_PAGE, aligned_bytes, copy_by_pieces, side_by_side
+from mlir_lite.ops.algorithms.panels import PackColumns
+from mlir_lite.ops.algorithms.winograd import WinogradFilter
 from mlir_lite.types import Array, TensorType
 
 F4: np.dtype[Any] = np.dtype(np.float32)
@@ -84,3 +92,73 @@ def test_an_executable_outlives_what_its_constants_were_given_as() -> None:
     run = ml.compile(ml.function(f32[4, 64], f32[64, 64])(lambda x, w: x @ w).bind({"w": weight}))
     del weight
     np.testing.assert_array_equal(run(np.ones((4, 64), np.float32)), np.full((4, 64), 128.0))
+
+
+VIEWS: dict[str, Callable[[Array], Array]] = {
+    "as it lies": lambda x: x,
+    "transposed": lambda x: x.T,
+    "backwards": lambda x: x[::-1, ::-1],
+    "some of it": lambda x: x[3:-5, 7::3],
+    "of one row": lambda x: x[:1],
+    "repeated": lambda x: np.broadcast_to(x[0], x.shape),
+    "a number": lambda x: x[2, 3],
+    "nothing": lambda x: x[:0],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_copy_by_pieces_is_a_copy(view: str, tmp_path: Path) -> None:
+    """Of several pieces, of a file and of memory, which must stay as it is."""
+    given = np.arange(3 << 20, dtype=np.int32).reshape(3 << 10, -1)
+    given.tofile(tmp_path / "x")
+    for source in (given.copy(), np.memmap(tmp_path / "x", np.int32, "r", 0, given.shape)):
+        seen = VIEWS[view](source)
+        copy = np.zeros_like(seen)
+        copy_by_pieces(seen, copy)
+        np.testing.assert_array_equal(copy, VIEWS[view](given))
+        np.testing.assert_array_equal(source, given)
+
+
+def test_what_is_written_to_pages_of_a_mapped_file_is_not_forgotten(tmp_path: Path) -> None:
+    np.zeros(8 << 20, np.uint8).tofile(tmp_path / "x")
+    mapped = np.memmap(tmp_path / "x", np.uint8, "c")  # what is written stays in this process
+    mapped[:] = 7
+    copy_by_pieces(mapped, np.empty_like(mapped))
+    assert (mapped == 7).all()
+
+
+def held_of(path: Path) -> int:
+    """Bytes of a file that this process has in its memory."""
+    text = Path("/proc/self/smaps").read_text()
+    found = re.findall(rf" {re.escape(str(path))}\nSize:.*?\nRss: +(\d+) kB", text, re.DOTALL)
+    return sum(map(int, found)) << 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of a process's memory")
+@pytest.mark.parametrize("turned", [False, True], ids=["as it lies", "transposed"])
+@pytest.mark.parametrize("columns", [2048, 2000], ids=["whole panels", "a part of a panel"])
+def test_of_a_matrix_in_a_file_a_piece_is_held_while_it_is_packed(
+    turned: bool, columns: int, tmp_path: Path
+) -> None:
+    path, shape = tmp_path / "w", (columns, 2304) if turned else (2304, columns)
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    values.tofile(path)
+    file = np.memmap(path, np.float32, "r", 0, shape)
+    matrix = file.T if turned else file
+    packed = PackColumns(parameter("w", TensorType(matrix.shape, f32)), 64).reference(matrix)
+    assert held_of(path) < values.nbytes // 4
+    wide = packed.transpose(1, 0, 2).reshape(2304, -1)[:, :columns]
+    np.testing.assert_array_equal(wide, values.T if turned else values)
+    matrix.sum()
+    assert held_of(path) >= values.nbytes  # what is read otherwise stays
+
+
+def test_only_some_filters_are_held_in_f64_while_they_are_transformed() -> None:
+    filters = np.ones((128, 128, 3, 3), np.float32)
+    op = WinogradFilter(parameter("w", TensorType(filters.shape, f32)), 4)
+    op.reference(filters)
+    tracemalloc.start()
+    points = op.reference(filters)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert points.nbytes < peak < 1.25 * (points.nbytes + filters.nbytes)

@@ -6,8 +6,9 @@ address all copies of an axis by one name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from ..errors import VerifyError
 from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, index, simplify, vars_of
@@ -84,21 +85,24 @@ class Names:
 def copy_block(block: Block, names: Names) -> Block:
     """The block with its own axes and names made fresh, so that it may stand beside the first."""
     renamed: dict[str, Expr] = {}
+    return substitute_block(_renamed(block, names, renamed), renamed)
 
-    def rename(stmt: Stmt) -> Stmt:
-        stmt = map_blocks(stmt, lambda inner: tuple(rename(part) for part in inner))
+
+def _renamed(block: Block, names: Names, renamed: dict[str, Expr]) -> Block:
+    """The block with fresh names where they are given; what to read for them goes to `renamed`."""
+    copied: list[Stmt] = []
+    for inner in block:
+        stmt = map_blocks(inner, partial(_renamed, names=names, renamed=renamed))
         if isinstance(stmt, Loop):
             axis = names.copy(stmt.axis)
             renamed[stmt.axis] = var(axis)
-            return replace(stmt, axis=axis)
-        if isinstance(stmt, Let):
+            stmt = replace(stmt, axis=axis)
+        elif isinstance(stmt, Let):
             name = names.copy(stmt.name)
             renamed[stmt.name] = Var(stmt.value.dtype, name)
-            return replace(stmt, name=name)
-        return stmt
-
-    copied = tuple(rename(stmt) for stmt in block)
-    return substitute_block(copied, renamed)
+            stmt = replace(stmt, name=name)
+        copied.append(stmt)
+    return tuple(copied)
 
 
 def rewrite_loops(
@@ -106,21 +110,25 @@ def rewrite_loops(
 ) -> Kernel:
     """Replace every outermost copy of these axes by what `change` makes of it (given the limits
     around it). An axis that is not there, having run once only, changes nothing."""
+    return kernel.with_body(_with_loops(kernel.body, {}, axes, change))
 
-    def visit(block: Block, bounds: Bounds) -> Block:
-        result: list[Stmt] = []
-        for stmt in block:
-            if isinstance(stmt, Loop):
-                if base(stmt.axis) in axes:
-                    result.extend(change(stmt, bounds))
-                    continue
-                inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
-                result.append(replace(stmt, body=visit(stmt.body, inner)))
-            else:
-                result.append(map_blocks(stmt, lambda part: visit(part, bounds)))
-        return tuple(result)
 
-    return kernel.with_body(visit(kernel.body, {}))
+def _with_loops(
+    block: Block, bounds: Bounds, axes: Collection[str], change: Callable[[Loop, Bounds], Block]
+) -> Block:
+    """A block of `rewrite_loops`, within the limits of the loops around it."""
+    result: list[Stmt] = []
+    for stmt in block:
+        if isinstance(stmt, Loop):
+            if base(stmt.axis) in axes:
+                result.extend(change(stmt, bounds))
+                continue
+            inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
+            result.append(replace(stmt, body=_with_loops(stmt.body, inner, axes, change)))
+        else:
+            part = partial(_with_loops, bounds=bounds, axes=axes, change=change)
+            result.append(map_blocks(stmt, part))
+    return tuple(result)
 
 
 def chain(loop: Loop) -> tuple[list[Loop], Block]:
@@ -183,16 +191,15 @@ def without_unread(kernel: Kernel) -> Kernel:
 
 def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:
     """Every written element of a block replaced."""
-
-    def one(stmt: Stmt) -> Stmt:
-        stmt = map_blocks(stmt, lambda part: tuple(one(inner) for inner in part))
+    result: list[Stmt] = []
+    for inner in block:
+        stmt = map_blocks(inner, partial(map_refs, visit=visit))
         if isinstance(stmt, Store):
-            return replace(stmt, target=visit(stmt.target))
-        if isinstance(stmt, Accumulate):
-            return replace(stmt, targets=tuple(visit(target) for target in stmt.targets))
-        return stmt
-
-    return tuple(one(stmt) for stmt in block)
+            stmt = replace(stmt, target=visit(stmt.target))
+        elif isinstance(stmt, Accumulate):
+            stmt = replace(stmt, targets=tuple(visit(target) for target in stmt.targets))
+        result.append(stmt)
+    return tuple(result)
 
 
 def written_first(block: Block, name: str) -> bool:
@@ -224,33 +231,34 @@ def _runs_once(loop: Loop) -> bool:
 def tidy(kernel: Kernel) -> Kernel:
     """Simplify every expression by the limits of its loops; drop loops that run once or never and
     conditions that are decided."""
+    return kernel.with_body(_tidied(kernel.body, {}))
 
-    def visit(block: Block, bounds: Mapping[str, tuple[int, int]]) -> Block:
-        result: list[Stmt] = []
-        for stmt in block:
-            stmt = map_own(stmt, lambda expr: simplify(expr, bounds))
-            match stmt:
-                case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 0:
-                    continue
-                case Loop(start=Const(), stop=Const()) if _runs_once(stmt):
-                    once = substitute_block(stmt.body, {stmt.axis: stmt.start})
-                    result.extend(visit(once, bounds))
-                case Loop():
-                    inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
-                    body = visit(stmt.body, inner)
-                    if body:
-                        result.append(replace(stmt, body=body))
-                case If(condition=Const(value=decided)):
-                    result.extend(visit(stmt.then if decided else stmt.otherwise, bounds))
-                case If():
-                    then, otherwise = visit(stmt.then, bounds), visit(stmt.otherwise, bounds)
-                    if then or otherwise:
-                        result.append(replace(stmt, then=then, otherwise=otherwise))
-                case Async():
-                    result.append(replace(stmt, body=visit(stmt.body, bounds)))
-                case _:
-                    result.append(stmt)
-        return tuple(result)
 
-    return kernel.with_body(visit(kernel.body, {}))
+def _tidied(block: Block, bounds: Bounds) -> Block:
+    """A block of `tidy`, within the limits of the loops around it."""
+    result: list[Stmt] = []
+    for stmt in block:
+        stmt = map_own(stmt, lambda expr: simplify(expr, bounds))
+        match stmt:
+            case Loop(start=Const(), stop=Const()) if extent_of(stmt) == 0:
+                continue
+            case Loop(start=Const(), stop=Const()) if _runs_once(stmt):
+                once = substitute_block(stmt.body, {stmt.axis: stmt.start})
+                result.extend(_tidied(once, bounds))
+            case Loop():
+                inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
+                body = _tidied(stmt.body, inner)
+                if body:
+                    result.append(replace(stmt, body=body))
+            case If(condition=Const(value=decided)):
+                result.extend(_tidied(stmt.then if decided else stmt.otherwise, bounds))
+            case If():
+                then, otherwise = _tidied(stmt.then, bounds), _tidied(stmt.otherwise, bounds)
+                if then or otherwise:
+                    result.append(replace(stmt, then=then, otherwise=otherwise))
+            case Async():
+                result.append(replace(stmt, body=_tidied(stmt.body, bounds)))
+            case _:
+                result.append(stmt)
+    return tuple(result)
 

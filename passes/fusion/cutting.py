@@ -4,8 +4,9 @@ that they are by themselves, which one kernel will compute.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ...ir import Builder, Constant, Function, Node, Value, parameter, users_of
 from ...ops.base.broadcast import Broadcast
@@ -97,21 +98,17 @@ class Cutting:
     def with_repetitions(self, nodes: list[Node]) -> list[Node]:
         """The nodes and, right before the first that reads it, each repetition, which every group
         does for itself; not those whose data is checked before the group runs."""
-        needed: dict[Node, None] = {}
         checked = {value for node in nodes for value in self.checked[node]}
+        found = ((*_repetitions_of(node, checked), node) for node in nodes)
+        return list(dict.fromkeys(chain.from_iterable(found)))
 
-        def visit(node: Node) -> None:
-            for value in node.op.operands:
-                if value in checked:
-                    continue
-                if value.node is not None and is_repetition(value.node):
-                    visit(value.node)
-                    needed[value.node] = None
 
-        for node in nodes:
-            visit(node)
-            needed[node] = None
-        return list(needed)
+def _repetitions_of(node: Node, checked: Collection[Value]) -> Iterator[Node]:
+    """What a node reads that only repeats, and before each what that reads."""
+    for value in node.op.operands:
+        if value not in checked and value.node is not None and is_repetition(value.node):
+            yield from _repetitions_of(value.node, checked)
+            yield value.node
 
 
 def is_repetition(node: Node) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
+from weakref import proxy
 
 from ....errors import VerifyError
 from ....expr import INDEX, Apply, Cast, Const, Expr, Load, Var, bounds_of, has_loads
@@ -42,7 +44,8 @@ class Evaluator:
     _known: dict[NodeKey, tuple[Expr, Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.indices = Indices(self.frame, self._atom)
+        # Weak, so that it makes no cycle: what a kernel's emission takes goes when that is done.
+        self.indices = Indices(self.frame, partial(Evaluator._atom, proxy(self)))
         addresses = Addresses(self.frame, self.indices)
         self.memory = Memory(self.frame, addresses, self.registers, self.aliased)
 

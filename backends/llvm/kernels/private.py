@@ -8,8 +8,9 @@ Read one iteration after the other both mean the same; the second form says so f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ....errors import VerifyError
 from ....expr import INDEX, Const, Expr, Load, Var, rewrite_expr, vars_of
@@ -22,8 +23,14 @@ from ....tile.tree import accesses
 def privatise(kernel: Kernel) -> Kernel:
     """Give every lane its own copy of the locals that a vector loop initialises for itself."""
     added: list[Buffer] = []
+    body = _privatised(kernel.body, kernel.locals, added)
+    return replace(kernel, body=body, locals=(*kernel.locals, *added)) if added else kernel
 
-    def visit(stmt: Stmt) -> Stmt:
+
+def _privatised(block: Block, local_buffers: Sequence[Buffer], added: list[Buffer]) -> Block:
+    """A block of `privatise`; the copies that it needs go to `added`."""
+    result: list[Stmt] = []
+    for stmt in block:
         match stmt:
             case Loop(kind=Kind.VECTOR, start=Const(value=start), stop=Const(value=stop)):
                 copies = {
@@ -33,16 +40,17 @@ def privatise(kernel: Kernel) -> Kernel:
                         (*local.shape, int(stop) - int(start)),
                         local.space,
                     )
-                    for local in kernel.locals
+                    for local in local_buffers
                     if _is_private(local, stmt)
                 }
                 added.extend(copies.values())
                 lane = Var(INDEX, stmt.axis) - int(start)
-                return replace(stmt, body=_moved(stmt.body, copies, lane)) if copies else stmt
-        return map_blocks(stmt, lambda block: tuple(visit(inner) for inner in block))
-
-    body = tuple(visit(stmt) for stmt in kernel.body)
-    return replace(kernel, body=body, locals=(*kernel.locals, *added)) if added else kernel
+                moved = replace(stmt, body=_moved(stmt.body, copies, lane)) if copies else stmt
+                result.append(moved)
+            case _:
+                part = partial(_privatised, local_buffers=local_buffers, added=added)
+                result.append(map_blocks(stmt, part))
+    return tuple(result)
 
 
 def check_sums(kernel: Kernel) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ....errors import PassError, RunError, VerifyError, check
 from ....forks import unforked
+from ....memory import return_freed
 from ...code_cache import CodeCache
 from .machine import Machine, llvm
 
@@ -45,6 +46,8 @@ def compile_objects(
         objects[text] = code
         if cache is not None:
             cache.put(text, machine, code)
+    if missing:
+        return_freed()  # what LLVM took, in each thread's own part of the heap
     return [objects[text] for text in texts]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import check
 from ...expr import Expr, cast
 from ...ir import Element, Op, Value, constructor, op
-from ...memory import aligned_empty
+from ...memory import aligned_empty, copy_by_pieces
 from ...sizes import ceil_div
 from ...types import Array, TensorType
 from ..base.body import Indices, computing_type, guarded, reduce_over
@@ -205,9 +205,9 @@ def _packed(matrices: Array, width: int) -> Array:
     full, rest = divmod(n, width)
     panels = aligned_empty((*batch, full + bool(rest), k, width), matrices.dtype)
     columns = matrices[..., : full * width].reshape(*batch, k, full, width)
-    panels[..., :full, :, :] = np.moveaxis(columns, -2, -3)
+    copy_by_pieces(np.moveaxis(columns, -2, -3), panels[..., :full, :, :])
     if rest:
-        panels[..., full, :, :rest] = matrices[..., full * width :]
+        copy_by_pieces(matrices[..., full * width :], panels[..., full, :, :rest])
         panels[..., full, :, rest:] = 0
     return panels
 

@@ -187,7 +187,10 @@ def transformed_output(products: Array, tile: int, sizes: tuple[int, ...]) -> Ar
     return np.ascontiguousarray(y[:, :height, :width])
 
 
-_FILTERS_AT_ONCE = 1 << 16  # in f64, so that only some of them are held twice as wide
+# In f64, so that only some of them are held twice as wide; and in products so small (of less than
+# 2**18 multiplications) that OpenBLAS wakes no threads: where the processors are taken, waiting for
+# those takes a hundred times as long as the products.
+_FILTERS_AT_ONCE = 1 << 9
 
 
 def tiles_of(sizes: tuple[int, ...], tile: int) -> tuple[int, int, int]:

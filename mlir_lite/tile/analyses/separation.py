@@ -99,24 +99,8 @@ def separated(
     bounds: Bounds,
 ) -> bool:
     """As `distinct`, for accesses whose `dimensions_of` are known."""
-
-    def separable(target: Expr) -> bool:
-        if any(_separates(target, axis, sums, inner, bounds) for sums in dimensions):
-            return True
-        divisors = {
-            term.args[1]
-            for sums in dimensions
-            for terms in sums
-            for term in terms
-            if isinstance(term, Apply) and term.function == "mod" and term.args[0] == target
-        }
-        return any(
-            separable(_divided(target, by)) and separable(apply("mod", target, by))
-            for by in divisors
-        )
-
     target = Var(INDEX, axis)
-    if separable(target):
+    if _separable(target, axis, dimensions, inner, bounds):
         return True
     # Sums that differ wherever the axis does, `turn * 132 + block` of fewer than 132 blocks.
     sums_of_it = {
@@ -127,8 +111,34 @@ def separated(
         if isinstance(term, Apply) and term.function == "mod" and axis in vars_of(term.args[0])
     } - {target}
     return any(
-        _separates(target, axis, [linear(sum_)], inner, bounds) and separable(sum_)
+        _separates(target, axis, [linear(sum_)], inner, bounds)
+        and _separable(sum_, axis, dimensions, inner, bounds)
         for sum_ in sums_of_it
+    )
+
+
+def _separable(
+    target: Expr,
+    axis: str,
+    dimensions: Sequence[Sequence[Linear]],
+    inner: frozenset[str],
+    bounds: Bounds,
+) -> bool:
+    """Do different values of `target` separate the accesses: themselves, or by their quotients and
+    remainders where those stand apart?"""
+    if any(_separates(target, axis, sums, inner, bounds) for sums in dimensions):
+        return True
+    divisors = {
+        term.args[1]
+        for sums in dimensions
+        for terms in sums
+        for term in terms
+        if isinstance(term, Apply) and term.function == "mod" and term.args[0] == target
+    }
+    return any(
+        _separable(_divided(target, by), axis, dimensions, inner, bounds)
+        and _separable(apply("mod", target, by), axis, dimensions, inner, bounds)
+        for by in divisors
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import mlir_lite as ml
+from mlir_lite import Value, f32
 from mlir_lite.backends.llvm.backend import CpuBackend
 from mlir_lite.backends.llvm.executable import CpuExecutable
 from mlir_lite.backends.llvm.machine.jit import Library, compile_objects
@@ -133,6 +136,25 @@ def test_a_fault_ends_the_run() -> None:
     (out,) = results(faulty)
     assert Loaded(faulty, constants, None)(x, out) == 2
     assert np.isnan(out).all(), "the step after the fault has run"
+
+
+def test_what_emission_takes_goes_without_a_search_for_cycles() -> None:
+    """While a model compiles there is none, and of each of its kernels all would stay."""
+    image, weight = f32[1, 16, 16, 32], f32[64, 32, 3, 3]
+
+    @ml.function(image, weight)
+    def filtered(x: Value, w: Value) -> Value:
+        return ml.softmax(ml.conv(x, w, padding=1, layout="nhwc"))
+
+    program = ml.compile(filtered.bind({"w": normal(64, 32, 3, 3)})).program
+    emit_program(program, HOST)  # what is kept from then on is made
+    gc.collect()
+    gc.disable()
+    try:
+        emit_program(program, HOST)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_equal_programs_give_equal_texts() -> None:
