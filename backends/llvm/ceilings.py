@@ -7,14 +7,15 @@ take some tenths of a second.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
 
 from ...memory import aligned_bytes
 from ...target import Target
+from ...tile.instructions.table import INSTRUCTIONS
 from ...tile.parser import parse_program
 from ...tile.program import Memory
 from ...types import Array, f32
@@ -46,6 +47,26 @@ program @multiply_adds(%x) -> (%y) {{
     }}
   }}
   call @multiply_adds(%x, %y)
+}}
+"""
+# Of narrow elements, `depth` products to a lane; operations count as those of f32 do.
+_DOTS = """
+program @dots(%a, %b) -> (%y) {{
+  parameter %a: tensor<{depth}x{left}>
+  parameter %b: tensor<{lanes}x{depth}x{right}>
+  result %y: tensor<{threads}x{count}x{lanes}x{total}>
+  kernel @dots(%a: {left}[{depth}], %b: {right}[{lanes}, {depth}],
+               %y: out {total}[{threads}, {count}, {lanes}]) {{
+    buffer acc: register {total}[{count}, {lanes}]
+    parallel t in 0..{threads} {{
+      unroll i in 0..{count} {{ vector l in 0..{lanes} {{ acc[i, l] = {zero} }} }}
+      for k in 0..{steps} {{
+        unroll i.2 in 0..{count} {{ call @{instruction}(acc[i.2, 0], a[0], b[0, 0]) }}
+      }}
+      unroll i.3 in 0..{count} {{ vector l.3 in 0..{lanes} {{ y[t, i.3, l.3] = acc[i.3, l.3] }} }}
+    }}
+  }}
+  call @dots(%a, %b, %y)
 }}
 """
 _READS = """
@@ -91,7 +112,8 @@ program @copy(%x) -> (%y) {{
 class Ceilings:
     """The most that `threads` threads together reach: f32 operations and bytes a second. Reads are
     the faster of those at one place and at several; `copy` counts bytes read and bytes written;
-    `l2_bytes` is of all their second caches."""
+    `l2_bytes` is of all their second caches; `dots` are the operations of products of narrow
+    elements, by the instruction that does them."""
 
     threads: int
     flops: float
@@ -101,6 +123,15 @@ class Ceilings:
     memory_copy: float
     l2_bytes: int
     l3_bytes: int
+    dots: Mapping[str, float] = field(default_factory=dict)
+
+    def seconds(self, operations: int, narrow: Mapping[str, int]) -> float:
+        """What so many operations take at best; `narrow` are those among them that instructions of
+        narrow products do, which count as those of f32 where they are not measured."""
+        others = operations - sum(narrow.values())
+        return others / self.flops + sum(
+            count / self.dots.get(name, self.flops) for name, count in narrow.items()
+        )
 
     @property
     def memory(self) -> float:
@@ -119,6 +150,7 @@ def measure_ceilings(backend: CpuBackend, threads: int) -> Ceilings:
     target = backend.target
     bench = _Bench(backend, threads, target.lanes(f32))
     large = _MEMORY_SHARE * target.l3_bytes
+    dots = sorted(target.dot_instructions)
     x = aligned_bytes(large).view(np.float32)
     x.fill(1.0)
     return Ceilings(
@@ -130,6 +162,7 @@ def measure_ceilings(backend: CpuBackend, threads: int) -> Ceilings:
         bench.copy(x, large // 2 // threads),
         target.l2_bytes * threads,
         target.l3_bytes,
+        {name: bench.dots(name, _accumulators(target)) for name in dots},
     )
 
 
@@ -152,6 +185,18 @@ class _Bench:
         x = np.full((2, self.lanes), 0.5, np.float32)
         operations = 2 * self.threads * accumulators * self.lanes * _STEPS
         return operations / _best(lambda: run(x))
+
+    def dots(self, name: str, accumulators: int) -> float:
+        """Operations a second of independent dot products in registers."""
+        total, left, right = (param.dtype for param in INSTRUCTIONS[name].params)
+        depth = total.bytes // left.bytes
+        run = self._program(
+            _DOTS, instruction=name, count=accumulators, steps=_STEPS, depth=depth,
+            total=total, left=left, right=right, zero=0.0 if total.is_float else 0,
+        )  # fmt: skip
+        a, b = np.zeros(depth, left.numpy), np.zeros((self.lanes, depth), right.numpy)
+        operations = 2 * self.threads * accumulators * self.lanes * depth * _STEPS
+        return operations / _best(lambda: run(a, b))
 
     def read(self, x: Array, size: int) -> float:
         """Bytes a second read from an array of `size` bytes for each thread, over and over: all
@@ -181,7 +226,7 @@ class _Bench:
     def _rows(self, size: int) -> int:
         return max(1, size // (_ACCUMULATORS * self.lanes * f32.bytes))
 
-    def _program(self, text: str, **sizes: int) -> Callable[..., object]:
+    def _program(self, text: str, **sizes: object) -> Callable[..., object]:
         program = parse_program(text.format(threads=self.threads, lanes=self.lanes, **sizes))
         planned = replace(program, memory=Memory(0, 0))  # there is nothing to plan
         return self.backend.compile(planned, {}, threads=self.threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..ir import Function
 from ..ops.products.matmul import Matmul
@@ -45,8 +45,8 @@ def _count(shape: Sequence[object]) -> int:
 
 @dataclass(frozen=True)
 class StepWork:
-    """What a step does in all of its `turns`: operations, and bytes read and written, of each turn
-    distinct ones.
+    """What a step does in all of its `turns`: operations, those among them that instructions of
+    narrow products do, and bytes read and written, of each turn distinct ones.
 
     `arena_bytes` of them are of intermediates, the others of what lies outside of the arena.
     """
@@ -56,6 +56,7 @@ class StepWork:
     bytes_written: int
     arena_bytes: int
     turns: int = 1
+    narrow: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -74,6 +75,7 @@ class StepWork:
             self.bytes_written * turns,
             self.arena_bytes * turns,
             self.turns * turns,
+            {name: count * turns for name, count in self.narrow.items()},
         )
 
 
@@ -100,7 +102,7 @@ def _step_work(program: Program, step: CallStep, works: Mapping[str, Work]) -> S
         size = min(param.elements, work.accesses[param.name]) * param.dtype.bytes
         moved[writes] += size
         arena += size if program.slot(view.slot).role is Role.ARENA else 0
-    return StepWork(work.operations, moved[False], moved[True], arena)
+    return StepWork(work.operations, moved[False], moved[True], arena, narrow=work.narrow)
 
 
 def footprint(program: Program) -> int:

@@ -7,7 +7,7 @@ Times are means over the faster half of the calls. Operations and bytes are coun
 of the kernels. A kernel is bound by `compute`, or by the place that its data come from (L2, L3,
 memory), whichever takes longer at this machine's ceilings, which are measured first; `of limit` is
 how near it comes. A kernel may pass its limit: where part of its data lie nearer than the rest, and
-in products of 8 or 16 bits, as the limit of arithmetic is that of f32. The trace is in Chrome's
+in products in matrix registers, as the limit of these is that of f32. The trace is in Chrome's
 format: open it in Perfetto.
 """
 
@@ -30,6 +30,8 @@ from .layout import seconds_text
 from .model import add_model_arguments, load_static, natural, positive
 from .run import inputs_for
 from .step_times import Line, StepTimes, kernel_lines, step_lines, time_steps
+
+_NARROW = {"vpdpbf16ps": "bf16", "vpdpbusd": "u8 by i8"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -110,8 +112,12 @@ def ceilings_text(ceilings: Ceilings) -> str:
             ("memory", ceilings.memory_read),
         )
     )
+    rates = {"f32": ceilings.flops} | {
+        _NARROW.get(name, name): rate for name, rate in ceilings.dots.items()
+    }
+    products = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
     return (
-        f"ceilings: f32 {ceilings.flops / 1e9:.0f} GFLOP/s; read, GB/s: {read}; "
+        f"ceilings: {products} GFLOP/s; read, GB/s: {read}; "
         f"copy in memory {ceilings.memory_copy / 1e9:.0f}"
     )
 

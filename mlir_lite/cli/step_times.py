@@ -151,7 +151,7 @@ def _line(
         seconds,
         work.operations,
         work.bytes,
-        work.operations / ceilings.flops,
+        ceilings.seconds(work.operations, work.narrow),
         warm_seconds + cold_seconds,
         "memory" if cold_seconds > warm_seconds else place,
     )

@@ -25,6 +25,10 @@ class Timing:
     failure: str = ""
 
 
+# What products of a group are made of, where the machine has it.
+_DOTS = {"bf16": "vpdpbf16ps", "int8": "vpdpbusd"}
+
+
 @dataclass(frozen=True)
 class Row:
     """A case on all engines that take it, with so many threads."""
@@ -58,7 +62,8 @@ class Row:
         if self.ours is None:
             return None
         _, bandwidth = ceilings.bandwidth(self.bytes)
-        limit = max(self.flops / ceilings.flops, self.bytes / bandwidth)
+        narrow = {_DOTS[self.group]: self.flops} if self.group in _DOTS else {}
+        limit = max(ceilings.seconds(self.flops, narrow), self.bytes / bandwidth)
         return limit / self.ours.seconds
 
     @property

@@ -19,7 +19,7 @@ from ...expr.traverse import loads_of
 from ...types import Array
 from ..evaluate import evaluate
 from ..frame import Frame
-from ..instructions.table import INSTRUCTIONS
+from ..instructions.table import INSTRUCTIONS, NARROW_PRODUCTS
 from ..nodes import Accumulate, Block, Call, Extern, If, Kernel, Let, Loop, Proc, Stmt, Store
 from ..traverse import blocks_of, expressions_of, walk
 
@@ -28,9 +28,11 @@ _FUSED = 2  # operations in a fused multiply-add
 
 @dataclass
 class Work:
-    """Arithmetic operations on elements, and accesses by buffer."""
+    """Arithmetic operations on elements, those among them that instructions of narrow products do,
+    by these, and accesses by buffer."""
 
     operations: int = 0
+    narrow: Counter[str] = field(default_factory=Counter)
     accesses: Counter[str] = field(default_factory=Counter)
 
 
@@ -110,7 +112,10 @@ class _Counter:
             for name, scalar in zip(proc.scalars, call.scalars, strict=True)
             if (value := _known(scalar, frame)) is not None
         }
+        before = self.work.operations
         self.block(proc.body, replace(frame, vars=scalars), times, inner)
+        if call.callee in NARROW_PRODUCTS:
+            self.work.narrow[call.callee] += self.work.operations - before
 
     def _extern(
         self, extern: Extern, call: Call, runs: int, names: Mapping[str, str]

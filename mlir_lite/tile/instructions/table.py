@@ -18,7 +18,7 @@ from ..nodes import Accumulate, Buffer, Kind, Loop, Proc, Ref
 from .barriers import barrier_procs
 from .bulk import CHUNK_BYTES, Box, box_named, boxes
 from .copies import bytes_of, copies, wide_accesses
-from .matrices import matrix_procs
+from .matrices import PRODUCTS, matrix_procs
 from .warpgroups import product_procs, register_procs, settled_proc
 from .warps import warp_procs
 
@@ -110,6 +110,7 @@ class _Instructions(Mapping[str, Instruction]):
 _Q = Var(INDEX, "q")
 
 DOTS = ("vpdpbusd", "vpdpbf16ps")  # of a total, left elements and right ones
+NARROW_PRODUCTS = frozenset((*DOTS, *(made.name for made in PRODUCTS.values())))
 PREFETCHES = frozenset(map(prefetch_name, DTYPES.values()))
 
 _LISTED: Mapping[str, Instruction] = {

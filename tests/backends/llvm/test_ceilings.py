@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mlir_lite.backends.llvm import ceilings
@@ -24,6 +26,15 @@ def test_data_come_from_the_nearest_place_that_holds_them(
     assert MADE_UP.bandwidth(size) == (place, rate)
 
 
+def test_narrow_products_take_what_their_instruction_takes() -> None:
+    """Operations of 2 s in f32, half of them by an instruction that does four at a time; those of
+    one that was not measured count as f32's."""
+    with_dots = replace(MADE_UP, dots={"vpdpbusd": 2000e9})
+    assert with_dots.seconds(10**12, {}) == 2.0
+    assert with_dots.seconds(10**12, {"vpdpbusd": 5 * 10**11}) == 1.25
+    assert with_dots.seconds(10**12, {"tdpbusd": 5 * 10**11}) == 2.0
+
+
 def test_figures_are_plausible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "_REPEATS", 2)
     monkeypatch.setattr(ceilings, "_STEPS", 20_000)
@@ -34,3 +45,5 @@ def test_figures_are_plausible(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1e8 < found.flops < 1e14
     for rate in (found.l2_read, found.l3_read, found.memory_read, found.memory_copy):
         assert 1e7 < rate < 1e13
+    # Instructions that do several products a lane, unless they are no gain.
+    assert all(found.flops < rate < 16 * found.flops for rate in found.dots.values())
