@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
-from ...errors import PassError
 from ...expr import contains_reduce
 from ...ir import Builder, Constant, Function, Node, Value
 from ...ops.regions.checkpoint import Barrier
@@ -18,25 +17,13 @@ from ...ops.regions.group import Group
 from ...ops.shapes.shape import Reshape
 from ...ops.table import TABLE
 from ...target import Gpu, Target
-from ...tile.nodes import Kernel, Space
 from ...tile.steps.lift_guards import lift_guards
-from ...tile.steps.nests import common_depth, row_shape
 from ..lowering.bodies import Body, reads_of, record_body
 from ..lowering.handmade import brings_kernel, region_kernel
-from ..lowering.naive import naive_kernel
-from ..regions import region_key
-from ..schedule.analysis import (
-    as_product,
-    has_straight_axis,
-    nests_of,
-    sums_columns,
-    work_cycles,
-)
-from ..schedule.products.gated import gates_of
 from .cutting import Cutting, is_repetition, repeated
-from .group_kinds import GATES, is_scattered, kind_of, strides_far
+from .group_kinds import GATES, kind_of
+from .trials import Trials
 
-ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 MOST_OPERATIONS = 48
 MOST_INPUTS = 20
 
@@ -63,10 +50,10 @@ class _Fusion:
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
-    verdicts: dict[object, str] = field(default_factory=dict)  # kinds; "" where it is not worth it
 
     def run(self) -> Function:
         self.cutting = Cutting.of(self.fn)
+        self.trials = Trials(self.cutting, self.bodies, self.card)
         self.order = {node: number for number, node in enumerate(self.fn.nodes)}
         for number, node in enumerate(self.fn.nodes):
             if _fusible(node):
@@ -132,11 +119,7 @@ class _Fusion:
             return ""
         if self._only_follows(self.parts[producer], self.parts[consumer]):
             return self.parts[producer].kind
-        region, _, _ = self.cutting.region(nodes)
-        key = region_key(region)  # layers repeat, and so do the trials
-        if key not in self.verdicts:
-            self.verdicts[key] = self._tried(region, nodes)
-        return self.verdicts[key]
+        return self.trials.kind(nodes)
 
     def _is_pointwise(self, node: Node) -> bool:
         """Whether a node computes one result, element by element, without a reduction."""
@@ -177,70 +160,6 @@ class _Fusion:
                 seen.add(part)
                 pending.extend(self.parts[part].inputs)
         return False
-
-    def _tried(self, region: Function, nodes: list[Node]) -> str:
-        """The kind of a region's kernel, if that runs well."""
-        try:
-            kernel = lift_guards(region_kernel(region, "trial"))
-        except PassError:
-            return ""
-        handmade = any(brings_kernel(node.op) for node in nodes)
-        return kind_of(region, kernel) if handmade or self._runs_well(kernel, nodes) else ""
-
-    def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:
-        nests = nests_of(kernel)
-        heavy = [node for node in nodes if self._rereads(node)]
-        local = [buffer for buffer in kernel.locals if buffer.space is Space.SHARED]
-        if len(nests) == 1 and not local:
-            if not heavy:
-                return len(nests[0].reductions) <= 1 or not nests[0].loops
-            if len(heavy) > 1 or is_scattered(kernel):
-                return False
-            return self._still_fast(kernel, heavy[0])
-        if self.card is None and gates_of(kernel) is not None:
-            return True
-        if heavy:
-            return False
-        if any(sums_columns(kernel, nest) for nest in nests):
-            return False  # rows are run one after the other, along each
-        if self.card is not None:
-            from ..schedule.gpu import holds_rows  # lazy: what a CPU never needs
-
-            if holds_rows(kernel, self.card):
-                return True
-        depth = common_depth(kernel)
-        row = sum(prod(row_shape(buffer, depth)) * buffer.dtype.bytes for buffer in local)
-        if not depth and work_cycles(kernel) >= Target.parallel_cycles:
-            return False  # nests that have no row in common are not dealt to threads
-        return row <= (ROW_BYTES if depth else ROW_BYTES // 4)
-
-    def _rereads(self, node: Node) -> bool:
-        """Whether a reduction reads elements several times: products, windows."""
-        body = self.bodies[node]
-        domain = prod(node.results[0].type.static_shape)
-        return any(
-            read.reduced and read.count > prod(value.type.static_shape)
-            for value in node.op.operands
-            for read in reads_of(body, node.op, value, domain)
-        )
-
-    def _still_fast(self, kernel: Kernel, node: Node) -> bool:
-        """Whether a node that alone is a product, or runs in whole vectors, does so in a kernel."""
-        region, _, _ = self.cutting.region([node])
-        alone = lift_guards(naive_kernel(region, "trial"))
-        if self.card is not None:
-            from ..schedule.gpu import is_as_fast  # lazy: what a CPU never needs
-
-            found = is_as_fast(kernel, alone, self.card)
-            if found is not None:
-                return found
-        (nest,), (own,) = nests_of(kernel), nests_of(alone)
-        before, after = as_product(alone, own), as_product(kernel, nest)
-        if before is not None:
-            if after is None or self.card is not None:
-                return after is not None
-            return strides_far(alone, own, before) or not strides_far(kernel, nest, after)
-        return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)
 
     def _join(self, first: int, second: int, kind: str) -> None:
         """Make the later part hold the nodes of both."""

@@ -9,20 +9,19 @@ together. Blocks of 4x4 elements stay in registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...expr import Expr, Load, Var, apply, index, select
+from ...expr import Expr, Var, apply, index, select
 from ...sizes import round_up
-from ...tile.nodes import Block, Buffer, If, Kind, Ref, Stmt, Store
-from .statements import Make, Statements, as_index, minus
+from ...tile.nodes import Block, Buffer, Stmt
+from .lanes import Lanes, get, put
+from .statements import Make, minus
 
 BLOCK = 4  # rows and columns of the blocks in registers
-VECTOR_BYTES = 64
 
 
 @dataclass
-class SideBySide(Statements):
+class SideBySide(Lanes):
     """Builds blocks of statements on matrices of `size` rows, one to each of the `lanes`.
 
     `matrix` holds them, its rows rounded up to whole blocks (the rest an identity), its columns to
@@ -42,62 +41,8 @@ class SideBySide(Statements):
         self.failed = self.shared("failed", lanes)
 
     @property
-    def lanes(self) -> int:
-        return VECTOR_BYTES // self.dtype.bytes
-
-    @property
     def rows(self) -> int:
         return round_up(self.size, BLOCK)
-
-    # Loops
-
-    def unrolled(self, extent: int, make: Make) -> Stmt:
-        return self.loop_of(Kind.UNROLL, 0, extent, make)
-
-    def vector(self, make: Make, extent: int | None = None) -> Stmt:
-        return self.loop_of(Kind.VECTOR, 0, self.lanes if extent is None else extent, make)
-
-    # What is done with matrices
-
-    def turn(
-        self,
-        read: Callable[[Var, Var], Expr],
-        write: Callable[[Var, Var], Callable[[Expr], Stmt]],
-        extent: int | None = None,
-    ) -> Block:
-        """Turn a tile of as many rows as lanes in registers: `read(row, column)` gives elements
-        that lie along the `extent` columns, `write(row, column)` the stores, in vectors along the
-        rows."""
-        lanes = self.lanes
-        tile = self.register(lanes, lanes)
-
-        def load(row: Var) -> Block:
-            return (self.vector(lambda v: (put(tile, row, v)(read(row, v)),), extent),)
-
-        def store(column: Var) -> Block:
-            return (self.vector(lambda v: (write(v, column)(get(tile, v, column)),)),)
-
-        return self.unrolled(lanes, load), self.unrolled(extent or lanes, store)
-
-    def turned_out(
-        self,
-        extent: int,
-        read: Callable[[Var, Var], Expr],
-        write: Callable[[Var, Var], Callable[[Expr], Stmt]],
-        there: Callable[[Var], Expr],
-    ) -> Block:
-        """The way back: `read(row, lane)` gives vectors of all lanes for each of `extent` rows,
-        `write(lane, row)` the stores, in vectors along the rows, of each lane that is `there`."""
-        tile = self.register(self.lanes, self.lanes)
-
-        def load(row: Var) -> Block:
-            return (self.vector(lambda v: (put(tile, row, v)(read(row, v)),)),)
-
-        def store(lane: Var) -> Block:
-            kept = self.vector(lambda v: (write(lane, v)(get(tile, v, lane)),), extent)
-            return (If(there(lane), (kept,)),)
-
-        return self.unrolled(extent, load), self.unrolled(self.lanes, store)
 
     def turned(self, source: Buffer) -> Block:
         """Bring `source[lane, i, j]`, lower triangles, side by side."""
@@ -137,10 +82,6 @@ class SideBySide(Statements):
         for place in range(self.size * self.columns, self.rows * self.columns):
             stmts.append(self.filled(0, self.right, place))
         return tuple(stmts)
-
-    def filled(self, value: float, buffer: Buffer, *at: int) -> Stmt:
-        """A number in all lanes."""
-        return self.vector(lambda v: (put(buffer, *at, v)(self.number(value)),))
 
     def factored(self) -> Block:
         """Put the Cholesky factor in the place of each matrix (left-looking, by blocks)."""
@@ -299,17 +240,3 @@ class SideBySide(Statements):
             )
 
         return (self.loop(0, self.rows, inverse),)
-
-
-def get(buffer: Buffer, *at: Expr | int) -> Load:
-    """An element of a buffer."""
-    return Load(buffer.dtype, buffer.name, _indices(at))
-
-
-def put(buffer: Buffer, *at: Expr | int) -> Callable[[Expr], Stmt]:
-    """A store to an element of a buffer."""
-    return lambda value: Store(Ref(buffer.name, _indices(at)), value)
-
-
-def _indices(at: tuple[Expr | int, ...]) -> tuple[Expr, ...]:
-    return tuple(map(as_index, at))

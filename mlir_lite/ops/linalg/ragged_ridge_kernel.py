@@ -16,7 +16,8 @@ from ...sizes import round_up
 from ...tile.nodes import Block, Buffer, If, Kernel, Kind, Loop, Stmt
 from ...types import i32
 from ..base.body import clamped, wrapped
-from ..kernels.side_by_side import SideBySide, get, put
+from ..kernels.lanes import get, put
+from ..kernels.side_by_side import SideBySide
 
 TILE_VECTORS = 4  # columns of a register tile, in vectors
 TILE_ACCUMULATORS = 24  # of 32 registers

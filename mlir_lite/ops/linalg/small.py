@@ -11,7 +11,8 @@ from ...expr import INDEX, Expr, Var, cast, index, select
 from ...tile.nodes import Block, Buffer, If, Kernel, Kind, Loop, Stmt
 from ...types import i32
 from ..base.body import clamped
-from ..kernels.side_by_side import VECTOR_BYTES, SideBySide, get, put
+from ..kernels.lanes import VECTOR_BYTES, get, put
+from ..kernels.side_by_side import SideBySide
 
 MOST_ROWS = 64  # of as many matrices as lanes, which then stay in the second cache
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from ...expr import Expr, Load, apply, cast, const, index
 from ...tile.nodes import Accumulate, Block, Buffer, Loop, Ref, Space, Stmt
 from ...types import bf16, f32
-from .attention_kernel import AttentionKernel, Queries, load, store
+from .attention_kernel import AttentionKernel, Queries
+from .attention_loops import load, store
 
 TOGETHER = 2  # neighbours that are multiplied and summed at once
 

@@ -11,54 +11,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from ...expr import COMBINERS, INDEX, Expr, Load, Var, apply, cast, const, index, select
-from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
+from ...expr import Expr, apply, const, index, select
+from ...tile.nodes import Block, Buffer, Kernel, Stmt
 from ...tile.tree import loops_over
-from ...types import DType, bool_
-from ..base.body import Indices, computing_type, power_below
-from ..kernels.stored import Stored
-
-
-@dataclass(frozen=True)
-class AttentionSizes:
-    """How much is computed at once, and of what: see `BlockedAttention`."""
-
-    scale: float
-    causal: bool
-    fill: float
-    unseen_is_zero: bool
-    rows: int
-    columns: int
+from ..base.body import power_below
+from .attention_loops import AttentionLoops, load, store
 
 
 @dataclass
-class AttentionKernel:
-    """The kernel under construction. Axes are called `s` for queries, `t` for keys, `d` for what
-    both are multiplied over and `e` for the columns of values, with a number for each stage."""
-
-    queries: Stored
-    keys: Stored
-    values: Stored
-    mask: Stored | None
-    result: Stored
-    sizes: AttentionSizes
-    locals: list[Buffer] = field(default_factory=list)
-    axes: int = 0
+class AttentionKernel(AttentionLoops):
+    """The kernel, a block of queries after the other."""
 
     def kernel(self, name: str) -> Kernel:
-        extents = self.result.shape[:-2]
-        self.batch: Indices = tuple(Var(INDEX, f"b{axis}") for axis in range(len(extents)))
+        """All of it, under this name."""
         body = self.in_blocks("s", self.result.shape[-2], self.sizes.rows, self.of_queries)
-        body = loops_over(((f"b{axis}", extent) for axis, extent in enumerate(extents)), body)
+        axes = (axis.name for axis in self.batch)
+        body = loops_over(zip(axes, self.result.shape[:-2], strict=True), body)
         given = [self.queries.buffer, self.keys.buffer, self.values.buffer]
         given += [self.mask.buffer] if self.mask else []
         out = self.result.buffer
         return Kernel(name, (*given, out), (out.name,), body, tuple(self.locals))
-
-    # Stages
 
     def of_queries(self, first: Expr, rows: int) -> Block:
         """All that is done for a block of queries."""
@@ -73,88 +48,12 @@ class AttentionKernel:
         rest = stages.at_once(keys) if keys <= columns else stages.in_turn(keys, columns)
         return (copied, *rest)
 
-    def masked(self, score: Expr, t: Expr, s: Expr) -> Expr:
-        """A score with what the mask makes of it."""
-        if self.mask is None:
-            return score
-        fill = const(self.sizes.fill, score.dtype)
-        if self.mask.buffer.dtype == bool_:
-            return select(self.mask.load((*self.batch, t, s)), score, fill)
-        return score + self.mask.wide((*self.batch, t, s))
-
-    def stored(self, mean: Expr, s: Expr, e: Expr) -> Store:
-        """An element of the result."""
-        out = self.result
-        place = out.place(self.batch, s, e)
-        return Store(Ref(out.buffer.name, place), cast(mean, out.buffer.dtype))
-
-    # Loops
-
-    def in_blocks(
-        self,
-        name: str,
-        extent: int,
-        size: int,
-        body: Callable[[Expr, int], Block],
-        *,
-        count: Expr | None = None,
-    ) -> Block:
-        """A loop over whole blocks (the first `count` of them), and what is left over on its own;
-        `body` is given where a block starts and its size."""
-        whole, rest = divmod(extent, size)
-        result: list[Stmt] = []
-        if whole:
-            axis = self.axis(f"{name}_block")
-            stop = index(whole) if count is None else apply("min", count, index(whole))
-            result.append(Loop(axis.name, index(0), stop, body(axis * size, size)))
-        if rest:
-            result.extend(body(index(whole * size), rest))
-        return tuple(result)
-
-    def nest(self, extents: dict[str, int], body: Callable[..., Sequence[Stmt]]) -> Stmt:
-        """Loops around what `body` gives at their axes."""
-        axes = [self.axis(name) for name in extents]
-        names = (axis.name for axis in axes)
-        (made,) = loops_over(zip(names, extents.values(), strict=True), tuple(body(*axes)))
-        return made
-
-    def reduced(
-        self,
-        combiner: str,
-        name: str,
-        extent: int,
-        value: Callable[[Expr], Expr],
-        finish: Callable[[Expr], Sequence[Stmt]],
-    ) -> list[Stmt]:
-        """A reduction, and the statements that take its result."""
-        axis = self.axis(name)
-        term = value(axis)
-        total = self.local("acc", space=Space.REGISTER)
-        start = const(COMBINERS[combiner].identity[0](term.dtype), term.dtype)
-        update = Accumulate(combiner, (Ref(total.name, ()),), (term,))
-        loop = Loop(axis.name, index(0), index(extent), (update,))
-        return [store(total, start), loop, *finish(load(total))]
-
-    def local(
-        self, name: str, *shape: int, space: Space = Space.SHARED, dtype: DType | None = None
-    ) -> Buffer:
-        """A new buffer of a block, of the type that is computed in unless of another."""
-        dtype = dtype or computing_type(self.queries.buffer.dtype)
-        made = Buffer(f"{name}{len(self.locals)}", dtype, shape, space)
-        self.locals.append(made)
-        return made
-
-    def axis(self, name: str) -> Var:
-        """A new axis."""
-        self.axes += 1
-        return Var(INDEX, f"{name}{self.axes}")
-
 
 @dataclass(frozen=True)
 class Queries:
     """The stages of `rows` queries from `first` on, which lie `turned`, a column each."""
 
-    within: AttentionKernel
+    within: AttentionLoops
     first: Expr
     rows: int
     turned: Buffer
@@ -303,11 +202,3 @@ class Queries:
             )
 
         return make.nest({"s": self.rows, "e": make.result.shape[-1]}, one)
-
-
-def load(buffer: Buffer, *at: Expr) -> Load:
-    return Load(buffer.dtype, buffer.name, at)
-
-
-def store(buffer: Buffer, value: Expr, *at: Expr) -> Store:
-    return Store(Ref(buffer.name, at), value)

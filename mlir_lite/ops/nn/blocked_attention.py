@@ -22,7 +22,8 @@ from ..kernels.stored import Stored
 from ..reductions.reduce import widened
 from ..shapes.shape import inverse_permutation
 from .attention_halves import TOGETHER, NarrowAttentionKernel
-from .attention_kernel import AttentionKernel, AttentionSizes
+from .attention_kernel import AttentionKernel
+from .attention_loops import AttentionSizes
 
 
 @op

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from types import MappingProxyType
 
-from ....expr import Expr, Load, loads_of, vars_of
+from ....expr import Expr, Load
 from ....target import Target
-from ....tile.nodes import Kernel, Kind, Loop, Store
+from ....tile.nodes import Kernel, Kind, Loop
 from ....tile.steps.first_use import copy_at_first_use
 from ....tile.steps.loops import (
     Tail,
@@ -32,7 +32,6 @@ from ....tile.steps.loops import (
     vectorise,
 )
 from ....tile.steps.pieces import flatten, split_in_chunks, split_last
-from ....tile.steps.prefetch import prefetch_next
 from ....tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
 from ....tile.steps.segments import sum_in_segments
 from ....tile.steps.sink import sink
@@ -41,9 +40,9 @@ from ....tile.steps.streams import stream_blocks
 from ....tile.tree import extent_of, loops_of
 from ..analysis import Nest, Product, operations_after, stride
 from ..cost.depth import depth_block
-from ..cost.memory import worth_asking_early
 from ..cost.model import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing
 from ..cost.register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles, tile_cycles
+from .ahead import prefetch_after, prefetch_matrices, prefetch_panels, read_once
 
 LONGEST_SUM = 640  # terms that are added one by one: the error of more would be seen
 SEGMENT = 512
@@ -51,7 +50,6 @@ SEGMENT = 512
 LONGEST_IN_BLOCK = 128
 SEGMENT_IN_BLOCK = 128
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
-AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 
 
@@ -94,14 +92,15 @@ def schedule_product(
         kernel, sharers = _rows_outermost(kernel, nest, product, tile)
     if product.panel and panels_first(sizes, tile, target):
         rounds = (*(axis for axis in outer if axis not in product.right_axes), f"{m}.o")
-        kernel = _prefetch(kernel, product, rounds, tile_cycles(tile.rows, tile.vectors), target)
+        step = tile_cycles(tile.rows, tile.vectors)
+        kernel = prefetch_panels(kernel, product, rounds, step, target)
     if after and sizes.far(target) and not loops_of(kernel, f"{product.n}.o"):
-        kernel = _prefetch_after(kernel, product, outer[-1], after)
-    if nest.around and _is_far(kernel, product, target):
-        kernel = _prefetch_matrices(kernel, nest, product)
+        kernel = prefetch_after(kernel, product, outer[-1], after)
+    if nest.around:
+        kernel = prefetch_matrices(kernel, nest, product, target)
     longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
     if sizes.depth >= ASKING_DEPTH:
-        once = _read_once(kernel, nest, product)
+        once = read_once(kernel, nest, product)
         short = sizes.depth <= longest  # others are cut in segments
         kernel = prefetch_epilogue(kernel, product.reduction[0], once, later, cut=short)
     if len(product.reduction) == 1:
@@ -215,69 +214,6 @@ def _in_registers(kernel: Kernel, m: str, n: str, tile: Tile, around: tuple[str,
     kernel = mark(kernel, f"{n}.i.o", Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.i", Kind.VECTOR)
     return sink(kernel, register_tile)
-
-
-def _prefetch(
-    kernel: Kernel, product: Product, rounds: tuple[str, ...], step: float, target: Target
-) -> Kernel:
-    """Ask for the next panel, or part of one, during the `rounds` over this one, whose steps take
-    so many cycles; for a panel that is read only once, a little ahead of where it is read; for none
-    that has no room beside another."""
-    buffer, k = kernel.buffers[product.right.buffer], product.reduction[0]
-    inner = len(product.reduction) + (2 if product.dots else 1)
-    panel = prod(buffer.memory_shape[-inner:]) * buffer.dtype.bytes
-    parts = loops_of(kernel, f"{k}.b")
-    panel //= extent_of(parts[0]) if parts else 1
-    place = (product.right.buffer, f"{k}.b" if parts else f"{product.n}.o", k)
-    if not any(loops_of(kernel, axis) for axis in rounds):
-        return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
-    if 2 * panel > target.l2_bytes:
-        return kernel
-    spread = worth_asking_early(step, panel, target)
-    return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
-
-
-def _prefetch_after(
-    kernel: Kernel, product: Product, part: str, after: Mapping[str, Expr]
-) -> Kernel:
-    """Ask for the next panel, which is `after` this one, while all rows go through this one; one
-    that is read only once comes as fast as it is read."""
-    rows, buffer = f"{product.m}.o", product.right.buffer
-    if not loops_of(kernel, rows):
-        return kernel
-    return prefetch_next(kernel, buffer, part, product.reduction[0], (rows,), after=after)
-
-
-def _is_far(kernel: Kernel, product: Product, target: Target) -> bool:
-    """Whether the right operands of all blocks together leave the nearest caches."""
-    buffer = kernel.buffers[product.right.buffer]
-    size = prod(buffer.memory_shape) * buffer.dtype.bytes
-    return buffer in kernel.params and size > target.l2_bytes
-
-
-def _prefetch_matrices(kernel: Kernel, nest: Nest, product: Product) -> Kernel:
-    """Ask for the next of several matrices while all rows of a block go through this one."""
-    several = [axis for axis in nest.axes if axis in product.right_axes and axis != product.n]
-    if product.panel or not several:
-        return kernel
-    rows = (f"{product.m}.o",)
-    return prefetch_next(
-        kernel, product.right.buffer, several[-1], product.reduction[0], rows
-    )
-
-
-def _read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:
-    """The inputs that the epilogue reads one element of for each result: they may be anywhere."""
-    factors = {product.left.buffer, product.right.buffer, *kernel.outputs}
-    inputs = {param.name for param in kernel.params} - factors
-    axes = frozenset(loop.axis for loop in nest.loops if extent_of(loop) > 1)
-    return frozenset(
-        load.buffer
-        for stmt in nest.body
-        if isinstance(stmt, Store)
-        for load in loads_of(stmt.value)
-        if load.buffer in inputs and axes <= frozenset().union(*map(vars_of, load.indices))
-    )
 
 
 def _row_step(kernel: Kernel, product: Product) -> int:

@@ -1,0 +1,86 @@
+"""What a product in register tiles asks memory for before it reads it: panels of the right operand,
+the next of several matrices.
+
+    for n.o: for m.o: {prefetch b[.., n.o + 1] a part at a time;  acc += a[m, k] * b[k, n];  ..}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from ....expr import Expr, loads_of, vars_of
+from ....target import Target
+from ....tile.nodes import Kernel, Store
+from ....tile.steps.prefetch import prefetch_next
+from ....tile.tree import extent_of, loops_of
+from ..analysis import Nest, Product
+from ..cost.memory import worth_asking_early
+
+AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+
+
+def prefetch_panels(
+    kernel: Kernel, product: Product, rounds: tuple[str, ...], step: float, target: Target
+) -> Kernel:
+    """Ask for the next panel, or part of one, during the `rounds` over this one, whose steps take
+    so many cycles; for a panel that is read only once, a little ahead of where it is read; for none
+    that has no room beside another."""
+    buffer, k = kernel.buffers[product.right.buffer], product.reduction[0]
+    inner = len(product.reduction) + (2 if product.dots else 1)
+    panel = prod(buffer.memory_shape[-inner:]) * buffer.dtype.bytes
+    parts = loops_of(kernel, f"{k}.b")
+    panel //= extent_of(parts[0]) if parts else 1
+    place = (product.right.buffer, f"{k}.b" if parts else f"{product.n}.o", k)
+    if not any(loops_of(kernel, axis) for axis in rounds):
+        return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
+    if 2 * panel > target.l2_bytes:
+        return kernel
+    spread = worth_asking_early(step, panel, target)
+    return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
+
+
+def prefetch_after(
+    kernel: Kernel, product: Product, part: str, after: Mapping[str, Expr]
+) -> Kernel:
+    """Ask for the next panel, which is `after` this one, while all rows go through this one; one
+    that is read only once comes as fast as it is read."""
+    rows, buffer = f"{product.m}.o", product.right.buffer
+    if not loops_of(kernel, rows):
+        return kernel
+    return prefetch_next(kernel, buffer, part, product.reduction[0], (rows,), after=after)
+
+
+def prefetch_matrices(
+    kernel: Kernel, nest: Nest, product: Product, target: Target
+) -> Kernel:
+    """Ask for the next of several matrices while all rows of a block go through this one, where
+    they are far."""
+    several = [axis for axis in nest.axes if axis in product.right_axes and axis != product.n]
+    if product.panel or not several or not _is_far(kernel, product, target):
+        return kernel
+    rows = (f"{product.m}.o",)
+    return prefetch_next(
+        kernel, product.right.buffer, several[-1], product.reduction[0], rows
+    )
+
+
+def read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:
+    """The inputs that the epilogue reads one element of for each result: they may be anywhere."""
+    factors = {product.left.buffer, product.right.buffer, *kernel.outputs}
+    inputs = {param.name for param in kernel.params} - factors
+    axes = frozenset(loop.axis for loop in nest.loops if extent_of(loop) > 1)
+    return frozenset(
+        load.buffer
+        for stmt in nest.body
+        if isinstance(stmt, Store)
+        for load in loads_of(stmt.value)
+        if load.buffer in inputs and axes <= frozenset().union(*map(vars_of, load.indices))
+    )
+
+
+def _is_far(kernel: Kernel, product: Product, target: Target) -> bool:
+    """Whether the right operands of all blocks together leave the nearest caches."""
+    buffer = kernel.buffers[product.right.buffer]
+    size = prod(buffer.memory_shape) * buffer.dtype.bytes
+    return buffer in kernel.params and size > target.l2_bytes
