@@ -31,6 +31,7 @@ class Dim:
 
     @staticmethod
     def named(name: str) -> Dim:
+        """The size of this name, an identifier; `TypeRuleError` for another."""
         advice = "; a multiple of a size is written 2 * ml.Dim.named('n')"
         message = f"the size name {name!r} is not an identifier"
         check(name.isidentifier(), f"{message}{advice if set(name) & set('*+-/ ') else ''}")

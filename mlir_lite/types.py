@@ -37,14 +37,17 @@ class DType:
 
     @property
     def is_float(self) -> bool:
+        """Whether its numbers are floats, bf16 and f16 among them."""
         return self.kind == "f"
 
     @property
     def is_integer(self) -> bool:
+        """Whether its numbers are integers, signed or not; a bool is none."""
         return self.kind in "iu"
 
     @property
     def bytes(self) -> int:
+        """Bytes of an element in memory; a bool has one."""
         return max(1, self.bits // 8)
 
     @cached_property
@@ -103,10 +106,12 @@ class TensorType:
 
     @property
     def rank(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def is_static(self) -> bool:
+        """Whether all sizes are numbers."""
         return all(isinstance(entry, int) for entry in self.shape)
 
     @cached_property
@@ -120,15 +125,19 @@ class TensorType:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements; the sizes must be numbers."""
         return prod(self.static_shape) * self.dtype.bytes
 
     def with_shape(self, shape: Iterable[Size]) -> TensorType:
+        """The type of the same elements in another shape."""
         return TensorType(tuple(shape), self.dtype)
 
     def with_dtype(self, dtype: DType) -> TensorType:
+        """The type of the same shape with other elements."""
         return TensorType(self.shape, dtype)
 
     def substitute(self, sizes: Mapping[str, Size]) -> TensorType:
+        """The type with values, or other sizes, in the place of named sizes."""
         return self.with_shape(substitute(entry, sizes) for entry in self.shape)
 
     def __str__(self) -> str:

@@ -1,7 +1,10 @@
 """What `import mlir_lite as ml` offers."""
 
+import inspect
+from collections.abc import Iterator
 from importlib import import_module
 from operator import attrgetter
+from types import ModuleType
 
 import pytest
 
@@ -62,3 +65,39 @@ def test_what_is_not_there() -> None:
         ml.rleu  # type: ignore[attr-defined]  # noqa: B018
     # The name of a module that `ops` imports, but does not list.
     assert not hasattr(ml, "np")
+
+
+def _without_a_docstring(place: str, thing: object) -> Iterator[str]:
+    """What a user can call of a module or a class that nothing is said of. How a module of a
+    network is called is said of its class."""
+    listed = dir(thing) if isinstance(thing, ModuleType) else vars(thing)
+    for name in listed:
+        found = getattr(thing, name)
+        function = found.fget if isinstance(found, property) else found
+        ours = getattr(function, "__module__", "").startswith("mlir_lite")
+        if name.startswith("_") or name == "forward" or not (ours and callable(function)):
+            continue
+        own = vars(found).get("__doc__") if inspect.isclass(found) else inspect.getdoc(found)
+        # What a dataclass says of itself, where nothing is written, is its signature.
+        if not own or own.startswith(f"{name}("):
+            yield f"{place}.{name}"
+        if inspect.isclass(found):
+            yield from _without_a_docstring(f"{place}.{name}", found)
+
+
+@pytest.mark.parametrize("module", [ml, ml.nn, ml.linalg, ml.random, ml.train])
+def test_whatever_a_user_calls_says_what_it_does(module: ModuleType) -> None:
+    assert list(_without_a_docstring(module.__name__, module)) == []
+
+
+def test_what_says_nothing_is_found() -> None:
+    made = ModuleType("made")
+
+    class Silent:
+        """It says something, its method nothing."""
+
+        def method(self) -> None: ...
+
+    Silent.__module__ = Silent.method.__module__ = "mlir_lite.made"
+    vars(made)["Silent"] = Silent
+    assert list(_without_a_docstring("made", made)) == ["made.Silent.method"]

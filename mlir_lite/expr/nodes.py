@@ -148,6 +148,7 @@ def index(value: int) -> Const:
 
 
 def boolean(value: bool) -> Const:
+    """A truth value as a literal."""
     return Const(bool_, value)
 
 
@@ -260,6 +261,7 @@ _EXACT: Mapping[str, Callable[..., Scalar]] = {
 
 
 def select(condition: Expr, then: Expr, otherwise: Expr) -> Expr:
+    """`then` where the condition holds, else `otherwise`."""
     return apply("select", condition, then, otherwise)
 
 

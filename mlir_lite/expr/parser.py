@@ -225,6 +225,7 @@ def _in_range(value: int, dtype: DType) -> bool:
 
 
 def expect_dtype(cursor: Cursor) -> DType:
+    """The element type whose name comes next; `ParseError` for another name."""
     token = cursor.expect_kind("name", "an element type")
     if token.text not in DTYPES:
         near = nearest(token.text, DTYPES)
@@ -233,6 +234,7 @@ def expect_dtype(cursor: Cursor) -> DType:
 
 
 def expect_combiner(cursor: Cursor) -> str:
+    """The combiner whose name comes next; `ParseError` for another name."""
     token = cursor.expect_kind("name", "a combiner")
     if token.text not in COMBINERS:
         near = nearest(token.text, COMBINERS)

@@ -31,6 +31,7 @@ class OpTable:
     lift: Callable[[ConstantData], Value]
 
     def call(self, function: str, *args: object, **options: object) -> Value:
+        """What the function of this name gives; `TypeRuleError` where there is none."""
         check(function in self.functions, f"there is no function '{function}' in this table")
         return self.functions[function](*args, **options)
 

@@ -27,6 +27,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
+    """An array in memory, given as it is."""
+
     array: Array
 
     def read(self) -> Array:
@@ -78,6 +80,7 @@ class ConstantData:
 
     @staticmethod
     def of(array: Array, name: str = "") -> ConstantData:
+        """An array as it is, not copied: whoever gives it does not write into it any more."""
         return ConstantData(TensorType(tuple(array.shape), dtype_of(array)), InMemory(array), name)
 
     @staticmethod
@@ -87,9 +90,11 @@ class ConstantData:
 
     @property
     def is_small(self) -> bool:
+        """Whether it is compared, folded and printed by value."""
         return self.type.nbytes <= INLINE_BYTES
 
     def array(self) -> Array:
+        """The elements, from where they are."""
         return self.source.read()
 
     def key(self) -> object:

@@ -38,6 +38,7 @@ class Function:
 
     @property
     def result_types(self) -> tuple[TensorType, ...]:
+        """The types of its results, in order."""
         return tuple(value.type for value in self.results)
 
     @property
@@ -48,6 +49,7 @@ class Function:
         )
 
     def param(self, name: str) -> Value:
+        """The parameter of this name; `InputError` where there is none."""
         for value in self.params:
             if value.name == name:
                 return value

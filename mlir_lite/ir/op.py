@@ -32,7 +32,9 @@ class Element(Protocol):
     """What a `body` sees of an operand: its type, and its element at an index."""
 
     @property
-    def type(self) -> TensorType: ...
+    def type(self) -> TensorType:
+        """The operand's type, of known sizes."""
+        ...
 
     def __getitem__(self, at: Expr | tuple[Expr, ...]) -> Expr: ...
 
@@ -144,6 +146,7 @@ class Op:
 
     @property
     def attributes(self) -> dict[str, object]:
+        """The attributes by name, in the order of the fields."""
         return {name: getattr(self, name) for name in self.attribute_fields}
 
     def map_operands(self, visit: Callable[[Value], Value]) -> Op:
@@ -268,5 +271,6 @@ def results_of(value: Array | tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 def result_types(op_: Op) -> tuple[TensorType, ...]:
+    """The types of an operation's results by its type rule, as a tuple."""
     types_ = op_.infer()
     return types_ if isinstance(types_, tuple) else (types_,)

@@ -64,6 +64,7 @@ class Schema:
 
 
 def schema_of(cls: type[Op]) -> Schema:
+    """The operands, attributes and region of a class of operations, found once."""
     # A class is hashable; the type checker takes the `__hash__` of its instances for its own.
     return _schema_of(typing.cast(Hashable, cls))
 

@@ -59,14 +59,17 @@ class Value(Traced):
 
     @property
     def shape(self) -> Shape:
+        """The sizes of its axes: numbers, or names and sums of them that a call decides."""
         return self.type.shape
 
     @property
     def dtype(self) -> DType:
+        """The type of its elements."""
         return self.type.dtype
 
     @property
     def rank(self) -> int:
+        """The number of its axes."""
         return len(self.type.shape)
 
     ndim = rank
@@ -177,58 +180,76 @@ class Value(Traced):
     # Methods of numpy.ndarray
 
     def sum(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """The sum over axes, by default all: `ml.sum`."""
         return _emit("sum", self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """The mean over axes, by default all: `ml.mean`."""
         return _emit("mean", self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Value:
+        """The variance over axes, by default all: `ml.var`."""
         return _emit("var", self, axis=axis, keepdims=keepdims, correction=correction)
 
     def std(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Value:
+        """The standard deviation over axes, by default all: `ml.std`."""
         return _emit("std", self, axis=axis, keepdims=keepdims, correction=correction)
 
     def any(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """Whether any element over axes, by default all, is true: `ml.any`."""
         return _emit("any", self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """Whether all elements over axes, by default all, are true: `ml.all`."""
         return _emit("all", self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """The largest element over axes, by default all; NaN wins: `ml.max`."""
         return _emit("max", self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """The smallest element over axes, by default all; NaN wins: `ml.min`."""
         return _emit("min", self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """The product over axes, by default all: `ml.prod`."""
         return _emit("prod", self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Value:
+        """Where the largest element along an axis is, or in all: `ml.argmax`."""
         return _emit("argmax", self, axis=axis, keepdims=keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Value:
+        """Where the smallest element along an axis is, or in all: `ml.argmin`."""
         return _emit("argmin", self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: Size | tuple[Size, ...]) -> Value:
+        """The same elements in another shape; -1 stands for what is left: `ml.reshape`."""
         return _emit("reshape", self, _flat(shape))
 
     def transpose(self, *perm: int | tuple[int, ...]) -> Value:
+        """The axes in this order, by default reversed: `ml.transpose`."""
         return _emit("transpose", self, _flat(perm) or None)
 
     @property
     def T(self) -> Value:
+        """The axes in reverse order."""
         return _emit("transpose", self, None)
 
     def flatten(self, start: int = 0) -> Value:
+        """The axes from `start` on as one: `ml.flatten`."""
         return _emit("flatten", self, start)
 
     def squeeze(self, axis: Axes = None) -> Value:
+        """Without axes of size 1, by default all such: `ml.squeeze`."""
         return _emit("squeeze", self, axis)
 
     def astype(self, dtype: DType) -> Value:
+        """Converted to another element type: `ml.cast`."""
         return _emit("cast", self, dtype)
 
     def clip(self, minimum: Scalar | None = None, maximum: Scalar | None = None) -> Value:
+        """The elements moved into limits; None is none: `ml.clip`."""
         return _emit("clip", self, minimum, maximum)
 
 

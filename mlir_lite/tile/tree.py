@@ -51,10 +51,12 @@ def is_dealt(kernel: Kernel) -> bool:
 
 
 def has_constant_limits(loop: Loop) -> bool:
+    """Whether start and stop of a loop are literals."""
     return isinstance(loop.start, Const) and isinstance(loop.stop, Const)
 
 
 def var(axis: str) -> Var:
+    """The index that a loop over this axis gives."""
     return Var(INDEX, axis)
 
 

@@ -26,13 +26,16 @@ class History:
 
     @property
     def steps(self) -> dict[str, Array]:
+        """The numbers of each quantity, one a step."""
         return {name: np.array(values) for name, values in self._steps.items()}
 
     @property
     def epochs(self) -> dict[str, Array]:
+        """The numbers of each quantity, one an epoch."""
         return {name: np.array(values) for name, values in self._epochs.items()}
 
     def add_step(self, values: Mapping[str, float]) -> None:
+        """Note what a step gave, by name."""
         for name, value in values.items():
             self._steps.setdefault(name, []).append(value)
 

@@ -62,6 +62,8 @@ class _Part:
 
 
 def as_convolutions(target: Target) -> Pattern:
+    """The pattern that writes transposed convolutions as plain ones, in whichever order of axes
+    costs less on the target."""
     @rewrite(ConvTranspose)
     def convolve(op: ConvTranspose) -> Value | None:
         """conv_transpose(x, w)  ->  conv(x, flipped w), or one for each remainder of the steps"""

@@ -80,6 +80,8 @@ def in_stages(
 
 
 def write_out(target: Target) -> Pattern:
+    """The pattern that writes the stages of convolutions by Winograd's algorithm, as one operation
+    in blocks of tiles where the target's caches gain by that."""
     @rewrite(Conv)
     def write_stages(op: Conv) -> Value | None:
         """conv(x, w) {algorithm = "winograd4"}  ->  winograd_output(matmul(winograd_input(x), ..)),

@@ -34,6 +34,7 @@ from ..schedule.cost.windows import worth_reading_first
 
 
 def pack_matmul_dots(target: Target) -> Pattern:
+    """The pattern that packs constant matrices for instructions that sum neighbours."""
     @rewrite(Matmul)
     def pack(op: Matmul) -> Value | None:
         """matmul(x, w)  ->  dot_matmul(pad(x), pack_dots(w)), of constant narrow matrices w"""
@@ -47,6 +48,7 @@ def pack_matmul_dots(target: Target) -> Pattern:
 
 
 def pack_conv_dots(target: Target) -> Pattern:
+    """The pattern that packs constant filters for instructions that sum neighbours."""
     @rewrite(Conv)
     def pack(op: Conv) -> Value | None:
         """conv(x, w)  ->  dot_conv(pad(x), pack_dot_filters(w)), of constant narrow filters w"""

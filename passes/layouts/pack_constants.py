@@ -48,6 +48,7 @@ def pack_constants(fn: Function, *, target: Target) -> Function:
 
 
 def pack_matmul(target: Target) -> Pattern:
+    """The pattern that packs constant matrices in panels as wide as the target's register tile."""
     @rewrite(Matmul)
     def pack(op: Matmul) -> Value | None:
         """matmul(x, w)  ->  panel_matmul(x, pack_columns(w)), of constant matrices w"""
@@ -80,6 +81,8 @@ def _worth_packing(op: Conv) -> bool:
 
 
 def pack_conv(target: Target) -> Pattern:
+    """The pattern that packs filters in panels, those of depthwise convolutions tap by tap; filters
+    that come at run time, too, if many pixels meet them."""
     @rewrite(Conv)
     def pack(op: Conv) -> Value | None:
         """conv(x, w)  ->  panel_conv(pad(x), pack_filters(w)) or depthwise_conv, channels-last"""

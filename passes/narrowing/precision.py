@@ -86,6 +86,8 @@ def check_precision(choice: str, target: Target) -> None:
 
 
 def narrow_matmul(target: Target) -> Pattern:
+    """The pattern that multiplies f32 by constant matrices in bf16, where the target has the
+    instruction; sums stay in f32."""
     @rewrite(Matmul)
     def narrow(op: Matmul) -> Value | None:
         """matmul(x, w)  ->  dot_matmul(cast(x), pack_dots(cast(w))), of constant w"""

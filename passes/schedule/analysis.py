@@ -105,6 +105,7 @@ def stride(buffer: Buffer, indices: tuple[Expr, ...], axis: str) -> int | None:
 
 
 def updates(block: Block) -> list[Accumulate]:
+    """The accumulations in a block, in order."""
     return [stmt for stmt in walk(block) if isinstance(stmt, Accumulate)]
 
 

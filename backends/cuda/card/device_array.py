@@ -42,10 +42,12 @@ class DeviceArray:
 
     @property
     def ndim(self) -> int:
+        """The number of its axes."""
         return len(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements."""
         return prod(self.shape) * self.dtype.itemsize
 
     @cached_property

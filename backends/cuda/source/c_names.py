@@ -77,6 +77,7 @@ def element_type(dtype: DType) -> str:
 
 
 def is_in_registers(buffer: Buffer) -> bool:
+    """Whether threads hold a buffer in registers, each its own or a fragment of a tile."""
     return buffer.space in (Space.REGISTER, Space.FRAGMENT)
 
 

@@ -102,6 +102,7 @@ def _reducible(x: Vec, limits: tuple[float, float, float]) -> Vec:
 
 
 def exp(x: Vec) -> Vec:
+    """e**x; subnormal results, 0 and infinity where they are due."""
     limits = EXP_RANGE[x.shape.dtype]
     x = _reducible(x, limits)
     shifted, r = reduce_by_ln2(x)
@@ -109,6 +110,7 @@ def exp(x: Vec) -> Vec:
 
 
 def exp2(x: Vec) -> Vec:
+    """2**x; subnormal results, 0 and infinity where they are due."""
     if has_avx512(x.shape):
         return _exp2_by_scaling(x)
     limits = EXP2_RANGE[x.shape.dtype]
@@ -202,5 +204,6 @@ def sinh(x: Vec) -> Vec:
 
 
 def cosh(x: Vec) -> Vec:
+    """(exp(|x|) + exp(-|x|))/2, through quarters, which do not overflow first."""
     quarter = _quarter_exp(x.fabs())
     return (quarter + 0.0625 / quarter) * 2.0

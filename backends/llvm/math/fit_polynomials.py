@@ -46,14 +46,17 @@ class Fit:
 
 
 def identity(v: Real) -> Real:
+    """v"""
     return v
 
 
 def square(v: Real) -> Real:
+    """v²"""
     return v * v
 
 
 def one(_: Real) -> Real:
+    """1, of anything"""
     return mpmath.mpf(1)
 
 
@@ -198,6 +201,7 @@ def fit(case: Fit, interval: Interval) -> list[Real]:
 
 
 def rounded(coefficients: Sequence[Real], dtype: FloatType) -> list[float]:
+    """The coefficients as the nearest numbers of a type."""
     if dtype == "f64":
         return [float(c) for c in coefficients]
     return [float(numpy.float32(mpmath.nstr(c, 20))) for c in coefficients]
@@ -229,6 +233,7 @@ POLYNOMIALS: Mapping[str, Mapping[FloatType, tuple[float, ...]]] = {'''
 
 
 def entry_lines(case: Fit, interval: Interval, dtype: FloatType) -> list[str]:
+    """The lines of one polynomial in the table, with its interval and error."""
     with mpmath.workdps(60):
         coefficients = rounded(fit(case, interval), dtype)
         error = largest_error(case, interval, coefficients) * 2.0 ** PRECISION[dtype]

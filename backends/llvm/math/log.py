@@ -63,6 +63,7 @@ def _with_edges(x: Vec, result: Vec) -> Vec:
 
 
 def log(x: Vec) -> Vec:
+    """The natural logarithm; -inf at 0, NaN below."""
     return _with_edges(x, log_positive(x))
 
 
@@ -78,10 +79,12 @@ def _log_to_base(x: Vec, one_over_ln: Fraction, of_two: Fraction) -> Vec:
 
 
 def log2(x: Vec) -> Vec:
+    """The logarithm to base 2, exact at powers of two."""
     return _log_to_base(x, LOG2_E, Fraction(1))
 
 
 def log10(x: Vec) -> Vec:
+    """The logarithm to base 10."""
     return _log_to_base(x, LOG10_E, LOG10_2)
 
 

@@ -22,6 +22,8 @@ F64_SUBNORMAL = -700.0
 
 
 def power(base: Vec, exponent: Vec) -> Vec:
+    """base**exponent = exp(exponent log|base|) with NumPy's values at the edges; f32 through
+    f64, f64 with the logarithm in two parts."""
     magnitude = base.fabs()
     if base.shape.dtype == "f32":
         limited = _limited(exponent.widened())

@@ -71,10 +71,12 @@ def _sin_of_quadrant(r: Vec, quadrant: Ints) -> Vec:
 
 
 def sin(x: Vec) -> Vec:
+    """The sine of the remainder by pi/2, or its cosine in odd quadrants."""
     return _sin_of_quadrant(*_reduce(x))
 
 
 def cos(x: Vec) -> Vec:
+    """The sine of the next quadrant."""
     r, quadrant = _reduce(x)
     return _sin_of_quadrant(r, quadrant + 1)
 
@@ -99,6 +101,7 @@ def _half_arcsine(x: Vec) -> tuple[Mask, Vec, Vec]:
 
 
 def asin(x: Vec) -> Vec:
+    """The arc sine; NaN beyond -1..1."""
     large, root, tail = _half_arcsine(x)
     high, low = twofold(PI_HALF, x.shape.dtype)
     far = (high - root * 2.0) - (tail.fma(2.0, -low))
@@ -106,6 +109,7 @@ def asin(x: Vec) -> Vec:
 
 
 def acos(x: Vec) -> Vec:
+    """The arc cosine; NaN beyond -1..1."""
     large, root, tail = _half_arcsine(x)
     high, low = twofold(PI_HALF, x.shape.dtype)
     angle = root + tail
@@ -133,6 +137,7 @@ def _arctangent(a: Vec, b: Vec) -> Vec:
 
 
 def atan(x: Vec) -> Vec:
+    """The arc tangent; pi/2 at infinity."""
     return _arctangent(x.fabs(), x.shape.literal(1.0)).copysign(x)
 
 

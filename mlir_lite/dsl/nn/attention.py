@@ -56,10 +56,12 @@ class MultiheadAttention(Module):
 
     @property
     def head_dim(self) -> int:
+        """The width of a head."""
         return self.embed_dim // self.num_heads
 
     @property
     def kv_heads(self) -> int:
+        """How many heads keys and values have."""
         return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
 
     def own_parameters(self) -> Mapping[str, Parameter]:

@@ -47,6 +47,7 @@ def _plain_constant(call: Call) -> Array:
 
 
 def constant_of_shape(call: Call) -> Results:
+    """One number, 0.0 if none is given, repeated to a shape; a short vector may be sizes."""
     data = call.tensor("value")
     value = np.zeros(1, np.float32) if data is None else data.array()
     check(value.size == 1, "the value is not one number", ParseError)

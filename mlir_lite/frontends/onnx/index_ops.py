@@ -15,6 +15,7 @@ from .weights import element_type
 
 
 def gather(call: Call) -> Results:
+    """Slices at indices along an axis, of known sizes at once; -1 is the last."""
     x, indices = call.operand(0), call.operand(1)
     axis = normal_axis(call.int_("axis", 0), len(x.shape))
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
@@ -32,21 +33,25 @@ def _taken(x: Sizes, indices: Sizes, axis: int) -> Operand:
 
 
 def gather_elements(call: Call) -> Results:
+    """An element for each index along an axis."""
     axis = normal_axis(call.int_("axis", 0), len(call.shape(0)))
     return ops.gather_elements(call.value(0), call.value(1), axis)
 
 
 def gather_nd(call: Call) -> Results:
+    """What the tuples along the last axis of the indices point at."""
     return ops.gather_nd(call.value(0), call.value(1), call.int_("batch_dims", 0))
 
 
 def scatter_elements(call: Call) -> Results:
+    """A copy with an update written, or joined, at each index along an axis."""
     axis = normal_axis(call.int_("axis", 0), len(call.shape(0)))
     x, indices, updates = (call.value(position) for position in range(3))
     return ops.scatter_elements(x, indices, updates, axis, call.text("reduction", "none"))
 
 
 def scatter_nd(call: Call) -> Results:
+    """A copy with an update written, or joined, where each tuple of indices points."""
     x, indices, updates = (call.value(position) for position in range(3))
     return ops.scatter_nd(x, indices, updates, call.text("reduction", "none"))
 
@@ -105,12 +110,14 @@ def tensor_scatter(call: Call) -> Results:
 
 
 def trilu(call: Call) -> Results:
+    """The triangle on one side of a diagonal, zeros in place of the rest."""
     k = number(call.integer(1), "the diagonal") if call.has(1) else 0
     function = ops.triu if call.int_("upper", 1) else ops.tril
     return function(call.value(0), k)
 
 
 def eye_like(call: Call) -> Results:
+    """Ones on a diagonal, zeros elsewhere, of the operand's shape."""
     check(len(call.shape(0)) == 2, f"a matrix of rank {len(call.shape(0))}", ParseError)
     rows, columns = call.shape(0)
     given = call.attribute("dtype")

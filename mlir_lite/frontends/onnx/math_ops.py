@@ -73,26 +73,32 @@ def variadic(function: Callable[[Value, Value], Value], fold: Fold | None = None
 
 
 def add_sizes(a: Size, b: Size) -> Size:
+    """The sum of sizes that are known while reading."""
     return a + b
 
 
 def subtract_sizes(a: Size, b: Size) -> Size:
+    """The difference of sizes that are known while reading."""
     return a - b
 
 
 def multiply_sizes(a: Size, b: Size) -> Size:
+    """The product of sizes that are known while reading."""
     return a * b
 
 
 def more(a: Size, b: Size) -> bool | None:
+    """`a > b`; None where that depends on the named sizes."""
     return less(b, a)
 
 
 def at_most(a: Size, b: Size) -> bool | None:
+    """`a <= b`; None where that depends on the named sizes."""
     return _not(less(b, a))
 
 
 def at_least(a: Size, b: Size) -> bool | None:
+    """`a >= b`; None where that depends on the named sizes."""
     return _not(less(a, b))
 
 
@@ -101,14 +107,17 @@ def _not(truth: bool | None) -> bool | None:
 
 
 def both(a: Size, b: Size) -> Size:
+    """Whether both truth values hold."""
     return bool(a) and bool(b)
 
 
 def either(a: Size, b: Size) -> Size:
+    """Whether one of two truth values holds."""
     return bool(a) or bool(b)
 
 
 def divide(x: Value, y: Value) -> Value:
+    """ONNX's division, which of integers rounds to zero."""
     return ops.truncated_divide(x, y) if x.dtype.is_integer else ops.divide(x, y)
 
 
@@ -129,16 +138,19 @@ def power(call: Call) -> Results:
 
 
 def negative(call: Call) -> Results:
+    """`-x`, of known sizes at once."""
     known = elementwise(None, lambda entry: -entry, call.operand(0))
     return ops.negative(call.value(0)) if known is None else known
 
 
 def logical_not(call: Call) -> Results:
+    """The opposite truth values, known ones at once."""
     known = elementwise(bool_, lambda entry: not entry, call.operand(0))
     return ops.bitwise_not(call.value(0)) if known is None else known
 
 
 def where(call: Call) -> Results:
+    """Elements of one operand or the other, as a condition says; known ones at once."""
     condition, then, otherwise = (call.operand(position) for position in range(3))
     known = elementwise(None, select, condition, then, otherwise)
     if known is not None:
@@ -191,14 +203,17 @@ def _truth(entry: Size) -> bool | None:
 
 
 def cast(call: Call) -> Results:
+    """To the element type that the attribute `to` names by its number."""
     return cast_to(call.operand(0), element_type(call.int_("to"), "the result"))
 
 
 def cast_like(call: Call) -> Results:
+    """To the element type of the second operand."""
     return cast_to(call.operand(0), call.dtype(1))
 
 
 def mean(call: Call) -> Results:
+    """The mean of the operands, which broadcast."""
     total = call.value(0)
     for position in range(1, call.count):
         total = ops.add(total, call.value(position))
@@ -206,6 +221,7 @@ def mean(call: Call) -> Results:
 
 
 def is_inf(call: Call) -> Results:
+    """Where elements are infinite, of the signs that the attributes ask for."""
     x = call.value(0)
     found = ops.isinf(x)
     if not call.int_("detect_positive", 1):
@@ -216,6 +232,7 @@ def is_inf(call: Call) -> Results:
 
 
 def bit_shift(call: Call) -> Results:
+    """Bits moved in the direction that the attribute names."""
     direction = call.text("direction", "")
     check(direction in ("LEFT", "RIGHT"), f"the direction '{direction}'", ParseError)
     function = ops.left_shift if direction == "LEFT" else ops.right_shift
@@ -244,11 +261,13 @@ def activation(function: Callable[..., Value], **defaults: float) -> Reader:
 
 
 def swish(call: Call) -> Results:
+    """`x sigmoid(alpha x)`."""
     x = call.value(0)
     return ops.multiply(x, ops.sigmoid(ops.multiply(x, call.float_("alpha", 1.0))))
 
 
 def gelu(call: Call) -> Results:
+    """By the error function, or approximated by tanh."""
     return ops.gelu(call.value(0), call.text("approximate", "none"))
 
 

@@ -16,10 +16,12 @@ Padding = tuple[tuple[int, int], ...]
 
 
 def matmul(call: Call) -> Results:
+    """NumPy's matrix product."""
     return ops.matmul(call.value(0), call.value(1))
 
 
 def einsum(call: Call) -> Results:
+    """Sums of products by the equation of the attribute."""
     operands = [call.value(position) for position in range(call.count)]
     return ops.einsum(call.text("equation", ""), *operands)
 
@@ -48,6 +50,7 @@ def spatial(call: Call, name: str, count: int, default: int) -> tuple[int, ...]:
 
 
 def spatial_rank(call: Call) -> int:
+    """How many axes follow batch and channels; `ParseError` for none."""
     rank = len(call.shape(0)) - 2
     check(rank >= 1, f"an operand of rank {rank + 2} has no spatial axes", ParseError)
     return rank
@@ -85,6 +88,7 @@ def _halves(total: int, rule: str) -> tuple[int, int]:
 
 
 def conv(call: Call) -> Results:
+    """A convolution, channels first."""
     return convolution(call, call.value(0), call.value(1), call.optional(2))
 
 

@@ -53,6 +53,7 @@ def _of_shape(value: Value | None, shape: tuple[Size, ...]) -> Value | None:
 
 
 def rms_normalization(call: Call) -> Results:
+    """Divided by the root of the mean square over the axes from `axis` on, times a scale."""
     x, scale = call.value(0), call.value(1)
     axis = normal_axis(call.int_("axis", -1), x.rank)
     return ops.rms_norm(x, scale, axis=axis, epsilon=call.float_("epsilon", 1e-5))
@@ -71,11 +72,13 @@ def group_normalization(call: Call) -> Results:
 
 
 def instance_normalization(call: Call) -> Results:
+    """Normalisation of each channel of each image."""
     x, scale, bias = (call.value(position) for position in range(3))
     return ops.instance_norm(x, scale, bias, epsilon=call.float_("epsilon", 1e-5))
 
 
 def lrn(call: Call) -> Results:
+    """Division by a power of what neighbouring channels hold."""
     return ops.local_response_norm(
         call.value(0),
         call.int_("size"),
@@ -86,6 +89,7 @@ def lrn(call: Call) -> Results:
 
 
 def mean_variance_normalization(call: Call) -> Results:
+    """Less the mean, divided by the deviation, over axes 0, 2 and 3 unless others are given."""
     x = call.value(0)
     axes = call.ints("axes") or (0, 2, 3)
     centred = ops.subtract(x, ops.mean(x, axes, keepdims=True))

@@ -68,6 +68,7 @@ def reshape(call: Call) -> Results:
 
 
 def pad(call: Call) -> Results:
+    """By widths that are an attribute."""
     rank = len(call.shape(0))
     pads = call.ints("paddings") or ()
     check(len(pads) == 2 * rank, f"{len(pads)} paddings for {rank} axes", ParseError)
@@ -85,6 +86,7 @@ def tile(call: Call) -> Results:
 
 
 def upsample(call: Call) -> Results:
+    """Pixels repeated, by whole factors; `UnsupportedError` for others and for other modes."""
     mode = call.text("mode", "nearest")
     check(mode == "nearest", f"mode '{mode}' before opset 7", UnsupportedError)
     x = call.value(0)

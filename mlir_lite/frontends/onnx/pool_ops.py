@@ -18,6 +18,7 @@ from .nn_ops import Padding, padding, spatial, spatial_rank
 
 
 def max_pool(call: Call) -> Results:
+    """The largest element of each window and, if the model asks, its place in the whole tensor."""
     x = call.value(0)
     kernel, strides, pads, dilations = _windows(call, x)
     largest = ops.max_pool(
@@ -101,6 +102,7 @@ def _places(
 
 
 def average_pool(call: Call) -> Results:
+    """The mean of each window, padding counted if the attribute says so."""
     x = call.value(0)
     kernel, strides, pads, dilations = _windows(call, x)
     return ops.average_pool(
@@ -150,8 +152,10 @@ def _windows(
 
 
 def global_average_pool(call: Call) -> Results:
+    """The mean over all spatial axes, which stay, of size 1."""
     return ops.global_average_pool(call.value(0))
 
 
 def global_max_pool(call: Call) -> Results:
+    """The largest element over all spatial axes, which stay, of size 1."""
     return ops.global_max_pool(call.value(0))

@@ -26,6 +26,7 @@ def _along(x: Value, parameter: Value, axis: int) -> Value:
 
 
 def dequantize_linear(call: Call) -> Results:
+    """`(x - zero) scale`, with one scale or one for each index of an axis."""
     x, scale = call.value(0), call.value(1)
     check(call.int_("block_size", 0) == 0, "scales per block", UnsupportedError)
     axis = call.int_("axis", 1)
@@ -40,6 +41,7 @@ def _centred(x: Value, zero: Value | None, axis: int) -> Value:
 
 
 def quantize_linear(call: Call) -> Results:
+    """`x / scale + zero`, rounded to even and saturated, in the type of the zero point."""
     x, scale, zero = call.value(0), call.value(1), call.optional(2)
     check(call.int_("block_size", 0) == 0, "scales per block", UnsupportedError)
     named = call.int_("output_dtype", 0)
@@ -72,12 +74,14 @@ def dynamic_quantize_linear(call: Call) -> Results:
 
 
 def matmul_integer(call: Call) -> Results:
+    """The product of integers less their zero points, in i32."""
     a, b = call.value(0), call.value(1)
     left = _centred(a, call.optional(2), a.rank - 2)
     return ops.matmul(left, _centred(b, call.optional(3), b.rank - 1))
 
 
 def conv_integer(call: Call) -> Results:
+    """The convolution of integers less their zero points, in i32."""
     x = _centred(call.value(0), call.optional(2), 1)
     weight = _centred(call.value(1), call.optional(3), 0)
     return convolution(call, x, weight, None)
@@ -101,6 +105,7 @@ def _requantised(call: Call, whole: Value, factor: Value) -> Value:
 
 
 def qlinear_conv(call: Call) -> Results:
+    """Operands and scales in turn: x, x's scale and zero, w, its scale and zero, y's, the bias."""
     x, weight = call.value(0), call.value(3)
     whole = convolution(
         call,

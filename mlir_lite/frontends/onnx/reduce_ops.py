@@ -68,10 +68,12 @@ def _folded(x: Sizes, fold: Callable[[Size, Size], Size | None], keepdims: bool)
 
 
 def sum_of_squares(x: Value, axis: Axes = None, *, keepdims: bool = False) -> Value:
+    """ReduceSumSquare."""
     return ops.sum(ops.square(x), axis, keepdims=keepdims)
 
 
 def log_sum(x: Value, axis: Axes = None, *, keepdims: bool = False) -> Value:
+    """ReduceLogSum: -inf of a sum of 0."""
     return ops.log(ops.sum(x, axis, keepdims=keepdims))
 
 
@@ -82,11 +84,13 @@ PROD = reduction(ops.prod, fold=lambda a, b: a * b)
 
 
 def argmax(call: Call) -> Results:
+    """Where the largest element along an axis is, in i64."""
     axis, keepdims, last = _searched(call)
     return cast_to(ops.argmax(call.value(0), axis, keepdims=keepdims, select_last_index=last), i64)
 
 
 def argmin(call: Call) -> Results:
+    """Where the smallest element along an axis is, in i64."""
     axis, keepdims, last = _searched(call)
     return cast_to(ops.argmin(call.value(0), axis, keepdims=keepdims, select_last_index=last), i64)
 

@@ -64,16 +64,20 @@ MakeCell = Callable[[Direction], tuple[Cell, Value | None]]
 
 
 def rnn_cell(way: Direction) -> tuple[Cell, Value | None]:
+    """A plain cell; its recurrent bias is added to the inputs."""
     return RnnCell(Recurrence(way.r), *way.activations), way.r_bias
 
 
 def gru_cell(way: Direction) -> tuple[Cell, Value | None]:
+    """A gated recurrent unit, in the variant that `linear_before_reset` names."""
     if way.option:  # the reset gate scales the bias too
         return GruCell(Recurrence(way.r, way.r_bias), True, *way.activations), None
     return GruCell(Recurrence(way.r), False, *way.activations), way.r_bias
 
 
 def lstm_cell(way: Direction) -> tuple[Cell, Value | None]:
+    """A long short-term memory, with peepholes if there are; its recurrent bias is added to the
+    inputs."""
     cell = LstmCell(Recurrence(way.r), way.peepholes, way.option, *way.activations)
     return cell, way.r_bias
 

@@ -18,6 +18,7 @@ from .sizes import number
 
 
 def grid_sample(call: Call) -> Results:
+    """Pixels at the places of a grid, whose coordinates go from -1 to 1."""
     # Before version 20 the modes of two axes had names of their own.
     mode = call.text("mode", "bilinear" if call.version < 20 else "linear")
     names = {"linear": "bilinear", "cubic": "bicubic"}
@@ -31,6 +32,7 @@ def grid_sample(call: Call) -> Results:
 
 
 def roi_align(call: Call) -> Results:
+    """Boxes resampled to one size; `UnsupportedError` where how many samples depends on the box."""
     samples = call.int_("sampling_ratio", 0)
     check(
         samples > 0,
@@ -95,6 +97,7 @@ def _rounded(x: Value) -> Value:
 
 
 def deform_conv(call: Call) -> Results:
+    """A convolution whose taps are moved by offsets and weighted by a mask."""
     count = spatial_rank(call)
     pads = call.ints("pads") or (0,) * (2 * count)
     return ops.deform_conv(

@@ -35,6 +35,7 @@ from .sizes import (
 
 
 def identity(call: Call) -> Results:
+    """The operand as it is, known sizes too."""
     return call.operand(0)
 
 
@@ -42,12 +43,14 @@ def identity(call: Call) -> Results:
 
 
 def shape(call: Call) -> Results:
+    """The sizes from axis `start` to `end`, known ones and names, as i64."""
     sizes = call.shape(0)
     start, end = call.int_("start", 0), call.int_("end", FAR)
     return Sizes.of(sizes[start:end], i64)
 
 
 def size(call: Call) -> Results:
+    """The number of elements, known or an expression of names, as i64."""
     return Sizes.scalar(product(call.shape(0)), i64)
 
 
@@ -55,12 +58,17 @@ def size(call: Call) -> Results:
 
 
 def reshaped(operand: Operand, target: Shape) -> Operand:
+    """An operand in another shape; known sizes stay known."""
     if isinstance(operand, Sizes):
         return operand.reshaped(target)
     return ops.reshape(operand, target)
 
 
 def reshape(call: Call) -> Results:
+    """To a shape with -1 for what is left and, unless `allowzero`, 0 for what was.
+
+    `SizesDiffer` where named sizes do not tell whether it fits.
+    """
     keep = call.version >= 14 and call.int_("allowzero", 0) == 1
     have = call.shape(0)
     target = reshape_target(have, call.integers(1), keep_zeros=keep)
@@ -76,6 +84,7 @@ def reshape(call: Call) -> Results:
 
 
 def flatten(call: Call) -> Results:
+    """To a matrix: the axes before `axis` are its rows."""
     sizes = call.shape(0)
     axis = call.int_("axis", 1)
     axis = axis if axis == len(sizes) else normal_axis(axis, len(sizes))
@@ -92,6 +101,7 @@ def axes_of(call: Call, *, since: int) -> tuple[int, ...] | None:
 
 
 def squeeze(call: Call) -> Results:
+    """Without axes of size 1: those given, or all. `SizesDiffer` for a named size."""
     sizes = call.shape(0)
     axes = axes_of(call, since=13)
     if axes is None:
@@ -108,6 +118,7 @@ def squeeze(call: Call) -> Results:
 
 
 def unsqueeze(call: Call) -> Results:
+    """With new axes of size 1, at places counted in the result."""
     axes = axes_of(call, since=13)
     check(axes is not None, "the axes are missing", ParseError)
     assert axes is not None
@@ -121,6 +132,7 @@ def unsqueeze(call: Call) -> Results:
 
 
 def transpose(call: Call) -> Results:
+    """The axes in another order, reversed if none is given."""
     x = call.operand(0)
     perm = call.ints("perm")
     if isinstance(x, Sizes):
@@ -139,6 +151,7 @@ def expand(call: Call) -> Results:
 
 
 def tile(call: Call) -> Results:
+    """Repeated along each axis."""
     repeats = call.integers(1)
     return ops.tile(call.value(0), tuple(number(entry, "a repeat") for entry in repeats))
 
@@ -147,6 +160,7 @@ def tile(call: Call) -> Results:
 
 
 def concat(call: Call) -> Results:
+    """Joined along an axis, known sizes at once."""
     operands = [operand for operand in call.operands if operand is not None]
     check(operands, "there is nothing to join", ParseError)
     axis = normal_axis(call.int_("axis", 1 if call.version < 4 else None), len(operands[0].shape))
@@ -158,6 +172,7 @@ def concat(call: Call) -> Results:
 
 
 def split(call: Call) -> Results:
+    """Cut along an axis: by sizes that are given, or in parts of one size."""
     axis = normal_axis(call.int_("axis", 0), len(call.shape(0)))
     extent = call.shape(0)[axis]
     # Version 1 has either way, later ones one of them.
@@ -183,6 +198,8 @@ def _equal_parts(extent: Size, count: int) -> list[Size]:
 
 
 def slice_(call: Call) -> Results:
+    """Every `step`-th element from start to end along axes: attributes until version 9, operands
+    since."""
     if call.version < 10:
         starts: Sequence[Size] = call.ints("starts") or ()
         ends: Sequence[Size] = call.ints("ends") or ()

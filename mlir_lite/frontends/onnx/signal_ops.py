@@ -20,6 +20,7 @@ from .weights import element_type
 
 
 def dft(call: Call) -> Results:
+    """The discrete Fourier transform along an axis; the last axis has real and imaginary parts."""
     x = call.value(0)
     if call.version < 20:
         given = call.int_("axis", 1)

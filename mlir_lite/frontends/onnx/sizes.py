@@ -161,11 +161,13 @@ def compare(a: Size, b: Size) -> int | None:
 
 
 def equal(a: Size, b: Size) -> bool | None:
+    """`a == b`; None where that depends on the named sizes."""
     sign = compare(a, b)
     return None if sign is None else sign == 0
 
 
 def less(a: Size, b: Size) -> bool | None:
+    """`a < b`; None where that depends on the named sizes."""
     # `a <= b` is enough to deny `b < a`, so bounds that may touch still decide.
     sign = compare(a, b)
     if sign is None:
@@ -175,6 +177,7 @@ def less(a: Size, b: Size) -> bool | None:
 
 
 def minimum(a: Size, b: Size) -> Size | None:
+    """The smaller size; None where that depends on the named sizes."""
     below = less(a, b)
     if below is None:
         above = less(b, a)
@@ -183,6 +186,7 @@ def minimum(a: Size, b: Size) -> Size | None:
 
 
 def maximum(a: Size, b: Size) -> Size | None:
+    """The larger size; None where that depends on the named sizes."""
     smaller = minimum(a, b)
     return None if smaller is None else a + b - smaller
 
@@ -198,6 +202,7 @@ def quotient(a: Size, b: Size) -> Size | None:
 
 
 def select(condition: Size, then: Size, otherwise: Size) -> Size:
+    """One of two sizes by a known truth value."""
     return then if condition else otherwise
 
 

@@ -201,10 +201,12 @@ def tiles_of(sizes: tuple[int, ...], tile: int) -> tuple[int, int, int]:
 
 
 def points_of(tile: int) -> int:
+    """How many points, and so products, a square tile of so many outputs a side has."""
     return (tile + TAPS - 1) ** 2
 
 
 def check_tile(tile: int) -> None:
+    """`TypeRuleError` for tiles of which there are no matrices."""
     check(tile in POINTS, f"there are tiles of {' and '.join(map(str, POINTS))}, not of {tile}")
 
 

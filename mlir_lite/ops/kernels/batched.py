@@ -127,6 +127,7 @@ def place(buffer: Buffer, *at: Expr) -> Ref:
 
 
 def number(dtype: DType, value: float) -> Expr:
+    """A number of this element type."""
     return const(value, dtype)
 
 

@@ -123,8 +123,10 @@ def held(register: Buffer) -> Load:
 
 
 def sqrt(value: Expr) -> Expr:
+    """The square root; NaN below 0."""
     return apply("sqrt", value)
 
 
 def magnitude(value: Expr) -> Expr:
+    """The absolute value."""
     return apply("abs", value)

@@ -58,6 +58,7 @@ class Statements:
 
 
 def as_index(value: Expr | int) -> Expr:
+    """A whole number as an index; an expression as it is."""
     return value if isinstance(value, Expr) else index(value)
 
 

@@ -65,6 +65,7 @@ class Factor(Op):
 
 
 def status_type(x: Value) -> TensorType:
+    """The type of what says, for each matrix of a batch, whether it has the factor: 0 if so."""
     return TensorType(x.shape[:1], i32)
 
 

@@ -244,4 +244,5 @@ def tiles(size: int, lanes: int) -> Iterator[Tile]:
 
 
 def fma(left: Expr, right: Expr, total: Expr) -> Expr:
+    """`left * right + total`, rounded once where the machine can."""
     return apply("fma", left, right, total)

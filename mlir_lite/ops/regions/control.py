@@ -246,6 +246,7 @@ def check_predicate(type_: TensorType) -> None:
 
 
 def static_length(length: int | Dim) -> int:
+    """A number of steps that is known; `TypeRuleError` for a named size."""
     check(isinstance(length, int), f"the number of steps {length} is not known yet")
     assert isinstance(length, int)
     return length

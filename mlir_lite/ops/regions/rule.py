@@ -19,4 +19,5 @@ def check_region(region: Function, types: Sequence[TensorType]) -> None:
 
 
 def types_text(types: Sequence[TensorType]) -> str:
+    """Types as messages show them: `(tensor<2xf32>, tensor<i64>)`."""
     return f"({', '.join(map(str, types))})"
