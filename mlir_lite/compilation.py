@@ -17,6 +17,7 @@ from pathlib import Path
 from . import warm
 from .backends import base
 from .backends.llvm.backend import CpuBackend, cpu_target
+from .backends.llvm.weights import Weights
 from .backends.reference import ReferenceBackend
 from .environment import Verify
 from .errors import InputError, check
@@ -188,13 +189,20 @@ def _dumps(folder: Path, name: str) -> DumpFolder:
 
 
 def compile_static(
-    fn: Function, target: str, threads: int | None, options: Options
+    fn: Function,
+    target: str,
+    threads: int | None,
+    options: Options,
+    weights: Weights | None = None,
 ) -> base.Executable:
-    """Compile a function whose sizes are all known."""
+    """Compile a function whose sizes are all known; `weights` are the arrays that executables of
+    other sizes have made."""
     with unforked(), _without_collection():
         backend = backend_of(target, options.tuning, options.precision)
         if isinstance(backend, CpuBackend) and options.is_silent:
-            executable: base.Executable = _kept_or_made(fn, backend, target, threads, options)
+            executable: base.Executable = _kept_or_made(
+                fn, backend, target, threads, options, weights
+            )
         else:
             backend, fused, lowered, program, seconds = lower_for(fn, target, options)
             executable = backend.compile(
@@ -210,7 +218,12 @@ def compile_static(
 
 
 def _kept_or_made(
-    fn: Function, backend: CpuBackend, target: str, threads: int | None, options: Options
+    fn: Function,
+    backend: CpuBackend,
+    target: str,
+    threads: int | None,
+    options: Options,
+    weights: Weights | None,
 ) -> base.Executable:
     """Compile through what `warm` keeps between runs."""
     start = time.perf_counter()
@@ -235,6 +248,7 @@ def _kept_or_made(
         threads=threads,
         stages=_stages(fn, target, options, lambda: again()[0]),
         seconds=seconds,
+        weights=weights,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias, overload
 
 from .backends import base
 from .backends.llvm.machine.threads import check_threads
+from .backends.llvm.weights import Weights
 from .compilation import Options, check_options, compile_static
 from .dsl import named_arrays, solve_sizes, specialise
 from .dsl.nn.module import Module
@@ -116,6 +117,7 @@ class Executable:
     options: Options
     _made: dict[Key, base.Executable] = field(default_factory=dict)
     _run: Callable[[Sequence[object]], base.Results] | None = None  # where there is one only
+    _weights: Weights = field(default_factory=Weights)  # of all sizes, on a CPU
 
     def __post_init__(self) -> None:
         if not self.function.sizes and not self.function.static:
@@ -194,7 +196,9 @@ class Executable:
         key: Key = (*sorted(sizes.items()), *known)
         if key not in self._made:
             fixed = specialise(self.function, sizes, values)
-            self._made[key] = compile_static(fixed, self.target, self.threads, self.options)
+            self._made[key] = compile_static(
+                fixed, self.target, self.threads, self.options, self._weights
+            )
         return self._made[key]
 
     def _latest(self) -> base.Executable:

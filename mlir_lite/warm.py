@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -59,6 +59,9 @@ class _Watched:
     def read(self) -> Array:
         self.reads.add(self.number)
         return self.source.read()
+
+    def origin(self) -> Hashable:
+        return self.source.origin()
 
 
 @dataclass(frozen=True)

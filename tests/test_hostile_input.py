@@ -187,7 +187,7 @@ def chain(op: str, count: int, **attributes: int) -> list[onnx.NodeProto]:
 GROWING = {
     "Add": "holds a[*]b elements",
     "Mul": "a size is a product of more than 64 factors",
-    "Concat": "the size a must be a number here",
+    "Concat": "the size b must be a number here",
 }
 
 

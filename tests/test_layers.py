@@ -40,7 +40,7 @@ LLVM: Floors = (
     frozenset({"math"}),
     frozenset({"scalars"}),
     frozenset({"kernels", "pool"}),
-    frozenset({"host", "program"}),
+    frozenset({"host", "program", "weights"}),
     frozenset({"entry", "image"}),
     frozenset({"executable"}),
     frozenset({"backend"}),

@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import tracemalloc
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import f32
-from mlir_lite.backends.llvm.backend import materialise
+from mlir_lite.backends.llvm.executable import CpuExecutable
+from mlir_lite.backends.llvm.weights import Weights, materialise
 from mlir_lite.ir import ConstantData, parameter
 from mlir_lite.memory import ALIGNMENT, HUGE_PAGE, aligned_bytes, copy_by_pieces, side_by_side
 from mlir_lite.ops.algorithms.panels import PackColumns
@@ -85,6 +87,44 @@ def test_equal_constants_are_one_array() -> None:
     slots = [(name, constant.type) for name in ("a", "b")]
     first, second = materialise({"a": constant, "b": constant}, slots)
     assert first is second
+
+
+def held(run: ml.Executable, sizes: Mapping[str, int]) -> set[int]:
+    """The addresses of the large constants of the executable for these sizes."""
+    made = run.for_sizes(sizes)
+    assert isinstance(made, CpuExecutable)
+    return {array.ctypes.data for array in made._code.constants if array.nbytes > 4096}
+
+
+def test_executables_of_several_sizes_share_what_they_pack_alike() -> None:
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((512, 512), np.float32)
+
+    @ml.function(f32["batch", 512], f32[512, 512])
+    def layers(x: ml.Value, w: ml.Value) -> ml.Value:
+        return ml.relu(x @ w) @ w.T
+
+    run = ml.compile(layers.bind({"w": weight}))
+    first, second = held(run, {"batch": 64}), held(run, {"batch": 65})
+    assert first == second and len(first) == 2  # the matrix and its transpose are not the same
+    x = random.standard_normal((65, 512), np.float32)
+    wanted = np.maximum(x @ weight, 0) @ weight.T
+    np.testing.assert_allclose(run(x), wanted, rtol=1e-4, atol=1e-2)
+    other = ml.compile(layers.bind({"w": 2 * weight}))
+    assert held(other, {"batch": 64}).isdisjoint(first)
+    np.testing.assert_allclose(other(x), 4 * wanted, rtol=1e-4, atol=4e-2)
+
+
+def test_weights_go_with_the_last_executable_that_reads_them() -> None:
+    data = ConstantData.of(np.ones((64, 8192), np.float32))
+    slots = [("w", data.type)]
+    weights = Weights()
+    (first,) = weights.materialised({"w": data}, slots)
+    (again,) = weights.materialised({"w": data}, slots)
+    assert again is first
+    gone = weakref.ref(first)
+    del first, again
+    assert gone() is None
 
 
 def test_an_executable_outlives_what_its_constants_were_given_as() -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
 from ...errors import UnsupportedError, check
 from ...ir import ConstantData
-from ...memory import HUGE_PAGE, aligned_copy, return_freed, side_by_side
 from ...target import Target, named_target
 from ...tile.program import Program
-from ...types import Array, TensorType
 from ..base import Stages, Texts, timed_as
 from ..code_cache import default_cache
 from .entry.numpy_header import array_header
@@ -30,6 +27,7 @@ from .machine.threads import default_threads
 from .pool.pool import pool_code
 from .program.body import BODY, TICKS
 from .program.modules import ProgramText, emit_program
+from .weights import Weights, materialise
 
 
 def cpu_target(name: str, threads: int | None = None) -> tuple[Target, Machine]:
@@ -89,9 +87,10 @@ class CpuBackend:
         stages: Texts,
         seconds: Mapping[str, float],
         timed: bool = False,
+        weights: Weights | None = None,
     ) -> CpuExecutable:
         """The rest of `compile`, for the image of a program. `program` makes the program itself,
-        should anyone ask for it or its text."""
+        should anyone ask for it or its text; `weights` are what others of the function have."""
         check(
             self.machine.architecture == Machine.host().architecture,
             f"code for {self.target.name} cannot run here; look at its text with "
@@ -119,7 +118,8 @@ class CpuBackend:
                 symbols={**pool_code().symbols, **interpreter, **routines},
             )
         with timed_as(report, "constants"):
-            data = materialise(constants, image.constants)
+            make = materialise if weights is None else weights.materialised
+            data = make(constants, image.constants)
         machine_texts = self._machine_texts(lambda: image.text)
         texts = {**stages, "tile": lambda: str(program()), **machine_texts}
         code = Code(image, library, data, Stages(texts), program, timed, report)
@@ -144,48 +144,3 @@ class CpuBackend:
             return "\n".join(assembly(module, self.machine) for module in text().modules)
 
         return {"llvm": lambda: "\n".join(text().modules), "asm": asm}
-
-
-_LARGE = 4 << 20  # bytes: what making less takes is not worth giving back
-_MANY = 32  # times as much in all as the largest: then several threads make them
-
-
-def materialise(
-    constants: Mapping[str, ConstantData], slots: Sequence[tuple[str, TensorType]]
-) -> tuple[Array, ...]:
-    """The arrays of these slots, aligned; equal data once, several at a time.
-
-    A large part of the whole is made first and alone: what making it takes for a while is then
-    little beside what follows. The small ones lie side by side: a call that reads them all would
-    wait for a page table's entry every 4 KiB otherwise.
-    """
-    by_key = {constants[name].key(): (constants[name], type_) for name, type_ in slots}
-    wanted = dict(sorted(by_key.items(), key=lambda item: -item[1][1].nbytes))
-    alone = max(_LARGE, sum(type_.nbytes for _, type_ in wanted.values()) // 32)
-
-    def make(entry: tuple[ConstantData, TensorType]) -> Array:
-        data, type_ = entry
-        array = data.array().astype(type_.dtype.numpy, copy=False)
-        return array.reshape(type_.static_shape)
-
-    made: dict[object, Array] = {}
-    for key, entry in wanted.items():
-        if entry[1].nbytes > alone:
-            made[key] = aligned_copy(make(entry))
-            return_freed()
-    rest = [key for key in wanted if key not in made]
-    small = {key: wanted[key][1] for key in rest if wanted[key][1].nbytes < HUGE_PAGE}
-    places = side_by_side([(type_.static_shape, type_.dtype.numpy) for type_ in small.values()])
-    others = [key for key in rest if key not in small]
-    # What a thread of its own frees is never given back: some of the largest arrays, for each.
-    sizes = [wanted[key][1].nbytes for key in others]
-    many = sum(sizes) >= _MANY * max(sizes, default=0)
-    with ThreadPoolExecutor(default_threads()) as executor:  # NumPy copies without the lock
-        each = executor.map if many else map
-        copies = each(lambda key: aligned_copy(make(wanted[key])), others)
-        for key, place in zip(small, places, strict=True):
-            place[...] = make(wanted[key])
-            made[key] = place
-        made |= zip(others, copies, strict=True)
-    return_freed()
-    return tuple(made[constants[name].key()] for name, _ in slots)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,12 +18,21 @@ from ..errors import InputError, check
 from ..types import Array, TensorType, dtype_of
 
 INLINE_BYTES = 4096
+_MOST_HASHED = 1 << 20  # bytes that are compared to find out whether data is made of the same
 
 
 class Source(Protocol):
     """Where data comes from: gives the array, without copying where it can."""
 
     def read(self) -> Array: ...
+
+    def origin(self) -> Hashable:
+        """Equal for equal data: what it is made of. It keeps alive what it stands for."""
+
+
+def _digest(array: Array) -> str:
+    flat = np.ascontiguousarray(array).reshape(-1)  # as bytes: bf16 has no buffer
+    return hashlib.sha256(flat.view(np.uint8).data).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +43,12 @@ class InMemory:
 
     def read(self) -> Array:
         return self.array
+
+    def origin(self) -> Hashable:
+        if self.array.nbytes > _MOST_HASHED:
+            return self
+        # What passes and caches make is another object each time.
+        return self.array.shape, str(self.array.dtype), _digest(self.array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +75,9 @@ class InFile:
         if self.type.nbytes == 0:
             return np.empty(shape, self.type.dtype.numpy)
         return np.memmap(self.path, self.type.dtype.numpy, "r", self.offset, shape)
+
+    def origin(self) -> Hashable:
+        return self.path, self.offset, self.type, self.modified
 
 
 def _may_change(array: object) -> bool:
@@ -105,5 +124,4 @@ class ConstantData:
 
     def digest(self) -> str:
         """SHA-256 of the bytes; read only when a cache asks."""
-        flat = np.ascontiguousarray(self.array()).reshape(-1)  # as bytes: bf16 has no buffer
-        return hashlib.sha256(flat.view(np.uint8).data).hexdigest()
+        return _digest(self.array())

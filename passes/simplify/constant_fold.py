@@ -7,7 +7,7 @@ weight is held twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -26,6 +26,7 @@ from ...ir import (
     users_of,
 )
 from ...ir.builder import Builder
+from ...ir.op import attribute_key
 from ...ops.base.broadcast import Broadcast
 from ...ops.base.constant import constant
 from ...ops.regions.control import ControlOp
@@ -48,6 +49,23 @@ class Computed:
 
     def read(self) -> Array:
         return _computed(self.op)[self.position]
+
+    def origin(self) -> Hashable:
+        return _origin(self.op), self.position
+
+
+def _origin(op: Op) -> Hashable:
+    """Equal for equal operations on constants made of the same."""
+    if isinstance(op, Constant):
+        return op.value.source.origin()
+    attributes = tuple(attribute_key(getattr(op, name)) for name in op.attribute_fields)
+    operands = op.arguments({value: _origin(_op_of(value)) for value in op.operands})
+    return op.name, attributes, tuple(operands)
+
+
+def _op_of(value: Value) -> Op:
+    assert value.op is not None  # a constant, or made of some
+    return value.op
 
 
 def _computed(op: Op) -> Sequence[Array]:

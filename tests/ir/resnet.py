@@ -3,6 +3,7 @@ how often they are read."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,9 @@ class Counting:
         self.reads += 1
         random = np.random.default_rng(self.seed)
         return random.standard_normal(self.type.static_shape, np.float32)
+
+    def origin(self) -> Hashable:
+        return self
 
 
 def resnet50_with_weights() -> tuple[Function, tuple[Counting, ...]]:

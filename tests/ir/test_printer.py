@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from textwrap import dedent
 
 import numpy as np
@@ -118,6 +118,9 @@ def test_the_bytes_of_large_constants_are_not_read() -> None:
     class Unreadable:
         def read(self) -> Array:
             raise AssertionError("read")
+
+        def origin(self) -> Hashable:
+            return self
 
     data = ConstantData(f64[100, 100], Unreadable(), "w")
     fn = build("f", (), lambda emit: emit(Constant(data)))

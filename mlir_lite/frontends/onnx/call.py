@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, Function, Node, Scalar, Value, run_reference
-from ...sizes import Shape, Size
+from ...ops.base.extent import Extent
+from ...sizes import Dim, Shape, Size
 from ...types import Array, DType
 from .model import Attribute, OnnxGraph, OnnxNode
 from .sizes import MAX_KNOWN, Operand, Sizes, as_value
@@ -168,6 +169,9 @@ def constant_value(value: Value) -> Array:
     if inputs:
         raise ValueNeeded(inputs)
     for node in nodes:
+        if isinstance(node.op, Extent) and isinstance(node.op.size, Dim):
+            message = f"the size {node.op.size} must be a number here; import with shapes="
+            raise UnsupportedError(message)
         for result in node.results:
             elements = result.type.elements
             small = isinstance(elements, int) and elements <= _MAX_EVALUATED

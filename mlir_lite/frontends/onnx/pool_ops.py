@@ -79,7 +79,7 @@ def _places(
 ) -> Value:
     """The place of each maximum in the whole tensor, counted in row-major order; with
     `storage_order` the spatial axes are counted in column-major order."""
-    size = static(x.shape)
+    size = (1, *static(x.shape[1:]))  # how many images there are counts for none of the steps
     spatial_axes = list(range(2, x.rank))
     order = [0, 1, *(spatial_axes[::-1] if call.int_("storage_order", 0) else spatial_axes)]
     step = dict.fromkeys(order, 1)
@@ -95,9 +95,9 @@ def _places(
     place = ops.gather(np.array(offsets, np.int64), tap, 0)
     for axis in range(x.rank):
         stride, low = (1, 0) if axis < 2 else (strides[axis - 2], pads[axis - 2][0])
-        count = static((tap.shape[axis],))[0]
-        first = (np.arange(count, dtype=np.int64) * stride - low) * step[axis]
-        place = ops.add(place, first.reshape([-1 if a == axis else 1 for a in range(x.rank)]))
+        first = (ops.iota(tap.shape[axis]) * stride - low) * step[axis]
+        others = tuple(other for other in range(x.rank) if other != axis)
+        place = ops.add(place, ops.expand_dims(first, others))
     return place
 
 
@@ -119,8 +119,7 @@ def average_pool(call: Call) -> Results:
 def lp_pool(call: Call) -> Results:
     """`(sum |x|^p)^(1/p)` over windows: the mean, which counts padding, times the window."""
     x = call.value(0)
-    p = float(call.int_("p", 2))
-    check(p > 0, f"the norm with p={p}", ParseError)
+    p = exponent(call)
     kernel, strides, pads, dilations = _windows(call, x)
     powers = ops.power(ops.absolute(x), p)
     means = ops.average_pool(
@@ -136,6 +135,13 @@ def lp_pool(call: Call) -> Results:
     for extent in kernel:
         window *= extent
     return ops.power(ops.multiply(means, float(window)), 1 / p)
+
+
+def exponent(call: Call) -> float:
+    """The `p` of a norm, which is a float in version 1."""
+    p = call.float_("p", 2.0) if call.version == 1 else float(call.int_("p", 2))
+    check(p > 0, f"the norm with p={p}", ParseError)
+    return p
 
 
 def _windows(

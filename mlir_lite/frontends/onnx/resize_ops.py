@@ -43,11 +43,14 @@ class Interpolation:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What happens to one axis: `extent` elements become `target`; `region` is what is cropped."""
+    """What happens to one axis: `extent` elements become `target`; `region` is what is cropped.
+
+    The scale is None where it is the quotient of sizes that are known by name only.
+    """
 
     extent: Size
     target: Size
-    scale: float
+    scale: float | None
     region: tuple[float, float] = (0.0, 1.0)
 
 
@@ -99,10 +102,11 @@ def _stretches(call: Call, how: Interpolation) -> list[Stretch]:
     if given is not None:
         axes = [normal_axis(axis, len(shape)) for axis in given]
     extents = [shape[axis] for axis in axes]
-    scales = _reals(call, 2) if call.has(2) else []
-    if scales:
+    given_scales = _reals(call, 2) if call.has(2) else []
+    scales: Sequence[float | None] = given_scales
+    if given_scales:
         check(len(scales) == len(axes), f"{len(scales)} scales, {len(axes)} axes", ParseError)
-        targets = [_scaled(extent, s) for extent, s in zip(extents, scales, strict=True)]
+        targets = [_scaled(extent, s) for extent, s in zip(extents, given_scales, strict=True)]
     else:
         targets, scales = _from_sizes(call, extents)
     regions = [(0.0, 1.0)] * len(axes)
@@ -116,7 +120,9 @@ def _stretches(call: Call, how: Interpolation) -> list[Stretch]:
     return found
 
 
-def _from_sizes(call: Call, extents: Sequence[Size]) -> tuple[list[Size], list[float]]:
+def _from_sizes(
+    call: Call, extents: Sequence[Size]
+) -> tuple[list[Size], Sequence[float | None]]:
     """Targets and scales from the operand `sizes`, by the policy on the aspect ratio."""
     sizes = list(call.integers(3))
     check(len(sizes) == len(extents), f"{len(sizes)} sizes for {len(extents)} axes", ParseError)
@@ -125,25 +131,27 @@ def _from_sizes(call: Call, extents: Sequence[Size]) -> tuple[list[Size], list[f
     if policy == "stretch":
         return sizes, scales
     check(policy in ("not_larger", "not_smaller"), f"the policy '{policy}'", ParseError)
-    common = min(scales) if policy == "not_larger" else max(scales)
     lengths = [number(extent, "the size to be scaled") for extent in extents]
+    known = [number(size, "the new size") / n for size, n in zip(sizes, lengths, strict=True)]
+    common = min(known) if policy == "not_larger" else max(known)
     # Halves are rounded up.
     return [math.floor(common * n + 0.5) for n in lengths], [common] * len(extents)
 
 
-def _ratio(size: Size, extent: Size) -> float:
+def _ratio(size: Size, extent: Size) -> float | None:
     if size == extent:
         return 1.0
     if isinstance(extent, Dim):
-        # A multiple of a named size: its quotient comes out.
-        return float(number(size // extent, "the ratio of sizes"))
+        # Of a multiple of a named size the quotient comes out.
+        quotient = size // extent
+        return None if isinstance(quotient, Dim) else float(quotient)
     check(extent > 0, "an axis of no elements is resized", ParseError)
-    return number(size, "the new size") / extent
+    return None if isinstance(size, Dim) else size / extent
 
 
 def _resized(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Value:
     check(how.mode in ("nearest", "linear", "cubic"), f"the mode '{how.mode}'", UnsupportedError)
-    smooths = how.antialias and any(stretch.scale < 1 for stretch in stretches)
+    smooths = how.antialias and any(_known_scale(stretch) < 1 for stretch in stretches)
     if how.coordinates == "tf_crop_and_resize" or smooths:
         return _by_tables(x, stretches, how)
     target: Shape = tuple(stretch.target for stretch in stretches)
@@ -152,7 +160,7 @@ def _resized(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Valu
     return ops.resize(
         x,
         target,
-        scales=() if _follow_from_sizes(stretches) else [entry.scale for entry in stretches],
+        scales=() if _follow_from_sizes(stretches) else list(map(_known_scale, stretches)),
         mode=how.mode,
         coordinates=how.coordinates,
         rounding=how.rounding,
@@ -164,10 +172,19 @@ def _resized(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Valu
 def _follow_from_sizes(stretches: Sequence[Stretch]) -> bool:
     """Whether every scale is the quotient of the sizes."""
     return all(
-        stretch.extent * rational(stretch.scale).numerator
+        stretch.scale is None
+        or stretch.extent * rational(stretch.scale).numerator
         == stretch.target * rational(stretch.scale).denominator
         for stretch in stretches
     )
+
+
+def _known_scale(stretch: Stretch) -> float:
+    """The scale of an axis that asks for it as a number."""
+    if stretch.scale is None:
+        sizes = number(stretch.target, "the new size"), number(stretch.extent, "the resized size")
+        return sizes[0] / max(1, sizes[1])
+    return stretch.scale
 
 
 def _by_tables(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Value:
@@ -179,7 +196,7 @@ def _by_tables(x: Value, stretches: Sequence[Stretch], how: Interpolation) -> Va
             continue
         extent = number(stretch.extent, "the size of the resized axis")
         positions = _positions(stretch, how.coordinates)
-        places, weights = _taps(positions, extent, stretch.scale, how)
+        places, weights = _taps(positions, extent, _known_scale(stretch), how)
         x = _weighted(x, axis, places, weights)
         if crops:
             outside.append((axis, (positions < 0) | (positions > extent - 1)))
@@ -196,7 +213,7 @@ def _positions(stretch: Stretch, coordinates: str) -> Reals:
     count = number(stretch.target, "the new size")
     check(0 < count <= _LONGEST, f"an axis is resized to {count}", UnsupportedError)
     if coordinates != "tf_crop_and_resize":
-        along = sampling(extent, count, rational(stretch.scale), coordinates)
+        along = sampling(extent, count, rational(_known_scale(stretch)), coordinates)
         return np.array([float(along.at(place)) for place in range(count)])
     start, end = stretch.region
     place, last = np.arange(count, dtype=np.float64), extent - 1

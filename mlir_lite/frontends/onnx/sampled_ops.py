@@ -14,6 +14,7 @@ from ...sizes import static
 from ...types import i64
 from .call import Call, Results
 from .nn_ops import spatial, spatial_rank
+from .pool_ops import exponent
 from .sizes import number
 
 
@@ -181,7 +182,6 @@ def col2im(call: Call) -> Results:
 def global_lp_pool(call: Call) -> Results:
     """`(sum |x|^p)^(1/p)` over all of an image."""
     x = call.value(0)
-    p = float(call.int_("p", 2))
-    check(p > 0, f"the norm with p={p}", ParseError)
+    p = exponent(call)
     axes = tuple(range(2, x.rank))
     return ops.power(ops.sum(ops.power(ops.absolute(x), p), axes, keepdims=True), 1 / p)

@@ -173,6 +173,37 @@ def test_slices_to_the_end_do_not_overflow() -> None:
     assert types(fn)[1] == ["tensor<[batch]x5xf32>"]
 
 
+NAMED = {
+    "Resize": (
+        "float[n, 2, h, w] x, float[n, 2, k, l] other",
+        "s = Shape(other) t = Slice(s, two, four) n = Shape <start = 0, end = 2> (x) "
+        'u = Concat <axis = 0> (n, t) y = Resize <mode = "linear"> (x, , , u)',
+    ),
+    "MaxPool": (
+        "float[n, 2, 4, 5] x, float[n, 2, 7, 3] other",
+        "m, p = MaxPool <kernel_shape = [2, 2]> (x) y = Cast <to = 1> (p)",
+    ),
+    "sizes as numbers": (
+        "float[n, 2, h, w] x, float[n, 2, k, l] other",
+        "s = Shape(x) t = Cast <to = 1> (s) u = Gather(t, two) v = Sqrt(u) y = Mul(x, v)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_named_sizes_need_no_number(case: str) -> None:
+    inputs, body = NAMED[case]
+    proto = model(graph(body, inputs), [("two", np.array([2])), ("four", np.array([4]))])
+    x, other = (
+        np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        for shape in ((3, 2, 4, 5), (3, 2, 7, 3))
+    )
+    named = from_onnx(proto)
+    known = from_onnx(proto, shapes={"x": x.shape, "other": other.shape})
+    assert "n" in named.sizes and not known.sizes
+    np.testing.assert_array_equal(evaluate(named, x, other), evaluate(known, x, other))
+
+
 def test_a_size_that_fits_only_as_a_multiple_becomes_one() -> None:
     body = """
         half = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)

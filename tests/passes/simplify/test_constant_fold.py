@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,9 @@ class Counting:
     def read(self) -> Array:
         self.reads += 1
         return self.array
+
+    def origin(self) -> Hashable:
+        return self
 
 
 def large(*shape: int) -> tuple[Counting, ConstantData]:
