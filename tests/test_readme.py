@@ -18,7 +18,7 @@ from mlir_lite.passes.pipelines import parse_pipeline
 from mlir_lite.target import Target
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "tests/benchmark/README.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -105,3 +105,5 @@ def test_files_that_the_pages_name_exist() -> None:
         text = (ROOT / page).read_text(encoding="utf-8")
         for name in re.findall(r"`((?:[\w.]+/)+[\w.]*)`", text):
             assert (ROOT / name).exists(), f"{page} names {name}"
+        for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+            assert ((ROOT / page).parent / link).exists(), f"{page} has a link to {link}"

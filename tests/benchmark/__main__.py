@@ -5,8 +5,8 @@
 Engines that are not installed are left out and named. Every engine runs in a process of its own,
 with one thread on one processor, in turn with the others. The first run makes the cases, which
 takes torch and a minute for all; they are kept in the cache folder. An engine can be any of
-mlir-lite, onnxruntime, openvino, jax, torch, torch-compile; work is groups (gemm, conv, memory,
-attention, models, bf16, int8, recurrent, train) or names.
+mlir-lite, onnxruntime, openvino, jax, torch, torch-compile; work is groups (gemm, conv,
+conv-nhwc, memory, attention, models, bf16, int8, recurrent, train) or names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .workloads import WORKLOADS, chosen
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run and print; 1 where an engine failed."""
-    args = _arguments(argv)
+    args = arguments(argv)
     absent = missing(args.engines)
     engines = [name for name in args.engines if name not in absent]
     ceilings = {
@@ -57,7 +57,8 @@ def _rows(work: Workload, engines: Sequence[str], args: Namespace) -> Iterator[R
         yield measure(case, engines, threads, repeat=args.repeat, passes=args.passes)
 
 
-def _arguments(argv: Sequence[str] | None) -> Namespace:
+def arguments(argv: Sequence[str] | None) -> Namespace:
+    """What a command line asks for; `SystemExit` with a message where it is none."""
     parser = ArgumentParser(
         prog="benchmark", description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import compress
 
 from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli.layout import seconds_text
@@ -18,10 +19,10 @@ from .measure import Row
 _DASH = "-"
 
 
-def geometric_mean(numbers: Iterable[float]) -> float | None:
-    """Of ratios; None of nothing."""
-    logs = [math.log(number) for number in numbers]
-    return math.exp(sum(logs) / len(logs)) if logs else None
+def ratios_text(ratios: Sequence[float]) -> str:
+    """Their geometric mean, and from which to which they go."""
+    mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+    return f"{mean:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def table_text(
@@ -32,22 +33,27 @@ def table_text(
     *,
     markdown: bool,
 ) -> str:
-    """Ceilings on top, a line for each row, the geometric means over whole models below.
+    """Ceilings on top, a line for each row, the geometric means of each group's ratios below.
 
     A `ratio` above 1 means that we are faster than the best rival; `of peak` is what the machine
     would take at best, by arithmetic or by bandwidth, over our time; the error is the largest
-    difference to float64, relative to the largest element.
+    difference to float64, relative to the largest element. In Markdown a workload has one line,
+    its numbers of threads beside each other.
     """
     columns = [OURS, *(name for name in engines if name != OURS)]
     head = ["workload", "threads", *columns, "ratio", "of peak", "error"]
     cells = [head, *(_cells(row, columns, ceilings[row.threads]) for row in rows)]
-    render = _markdown if markdown else _aligned
     parts = [
         f"{count} thread{'s' if count > 1 else ''}: {ceilings_text(found)}"
         for count, found in ceilings.items()
     ]
     parts += [f"not installed, left out: {', '.join(absent)}"] if absent else []
-    parts += ["", render(cells), "", *_means(rows), *_failures(rows)]
+    means = _means(rows, list(ceilings))
+    tables = [_beside(cells), means] if markdown else [cells, means]
+    render = _markdown if markdown else _aligned
+    for shown in tables:
+        parts += ["", render(shown)] if len(shown) > 1 else []
+    parts += ["", *failures] if (failures := _failures(rows)) else []
     return "\n".join(parts)
 
 
@@ -79,20 +85,34 @@ def _markdown(cells: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, f"|---|{'---:|' * (len(cells[0]) - 1)}", *rows])
 
 
-def _means(rows: Sequence[Row]) -> list[str]:
-    """By number of threads."""
-    lines = []
-    for threads in dict.fromkeys(row.threads for row in rows):
-        ratios = [
-            row.ratio
-            for row in rows
-            if row.threads == threads and row.group == "models" and row.ratio is not None
-        ]
-        mean = geometric_mean(ratios)
-        if mean is not None:
-            counted = f"{len(ratios)} whole model{'s' if len(ratios) > 1 else ''}"
-            lines.append(f"geometric mean of the ratios of {counted}, {threads}t: {mean:.2f}")
-    return lines
+def _beside(cells: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """A line for each workload, what differs by the number of threads beside each other; without
+    engines that take none of them."""
+    head, *lines = cells
+    same: dict[str, list[Sequence[str]]] = {}
+    for line in lines:
+        same.setdefault(line[0], []).append(line)
+    joined = [
+        [" / ".join(dict.fromkeys(parts)) for parts in zip(*found, strict=True)]
+        for found in same.values()
+    ]
+    full = [name != "threads" and any(line[place] != _DASH for line in joined)
+            for place, name in enumerate(head)]
+    return [list(compress(line, full)) for line in (head, *joined)]
+
+
+def _means(rows: Sequence[Row], threads: Sequence[int]) -> list[Sequence[str]]:
+    """A line for each group, a column for each number of threads."""
+    ratios: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        if row.ratio is not None:
+            group = ratios.setdefault(row.group, {count: [] for count in threads})
+            group[row.threads].append(row.ratio)
+    head = ["group", *(f"ratios, {count}t" for count in threads)]
+    return [head] + [
+        [group, *(ratios_text(found) if found else _DASH for found in by_threads.values())]
+        for group, by_threads in ratios.items()
+    ]
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:

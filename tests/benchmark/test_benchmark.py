@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from . import engines, factorisation
 from .cases import Case, prepare
 from .engines import ENGINES, OURS, make_call, missing
 from .measure import Row, Timing, measure
-from .report import geometric_mean, table_text
+from .report import ratios_text, table_text
 from .workloads import GROUPS, WORKLOADS, chosen
 
 CEILINGS = {
@@ -55,16 +57,27 @@ def test_the_table_compares_with_the_best_rival() -> None:
     assert lines[5].split()[4:7] == ["-", "160", "ms"]
     assert lines[6].split()[-3:] == ["-", "2%", "1.0e-06"]
     assert "failed" in lines[7]
-    # Of 2 and 8; what is no whole model or has no rival is no part of it.
-    assert "geometric mean of the ratios of 2 whole models, 1t: 4.00" in lines
+    # Of 2 and 8; what has no rival, or failed, has no ratio.
+    assert lines[9].split() == ["group", "ratios,", "1t", "ratios,", "2t"]
+    assert lines[10].split() == ["models", "4.00", "(2.00", "to", "8.00)", "-"]
     assert lines[-1] == "d, 2t, jax: too tired"
 
 
 def test_the_table_as_markdown() -> None:
     text = table_text(ROWS[:1], CEILINGS, (OURS, "onnxruntime", "jax"), ("torch",), markdown=True)
     assert "not installed, left out: torch" in text
-    assert "| a | 1 | 20 ms | 40 ms | 80 ms | 2.00 | 50% | 1.0e-06 |" in text.splitlines()
-    assert "|---|---:|---:|---:|---:|---:|---:|---:|" in text.splitlines()
+    assert "| a | 20 ms | 40 ms | 80 ms | 2.00 | 50% | 1.0e-06 |" in text.splitlines()
+    assert "|---|---:|---:|---:|---:|---:|---:|" in text.splitlines()
+    assert "| models | 2.00 (2.00 to 2.00) | - |" in text.splitlines()
+
+
+def test_markdown_has_numbers_of_threads_beside_each_other() -> None:
+    rows = [*ROWS[:2], row("a", 2, mlir_lite=0.01, onnxruntime=0.03)]
+    names = (OURS, "onnxruntime", "jax", "torch")  # of which torch takes nothing
+    lines = table_text(rows, CEILINGS, names, (), markdown=True).splitlines()
+    assert "| workload | mlir-lite | onnxruntime | jax | ratio | of peak | error |" in lines
+    line = "| a | 20 ms / 10 ms | 40 ms / 30 ms | 80 ms / - | 2.00 / 3.00 | 50% | 1.0e-06 |"
+    assert line in lines
 
 
 def test_what_bounds_is_arithmetic_or_bandwidth() -> None:
@@ -76,8 +89,7 @@ def test_what_bounds_is_arithmetic_or_bandwidth() -> None:
 
 
 def test_the_mean_is_geometric() -> None:
-    assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
-    assert geometric_mean([]) is None
+    assert ratios_text([2.0, 8.0]) == "4.00 (2.00 to 8.00)"
 
 
 def test_groups_and_names_choose_workloads() -> None:
@@ -85,7 +97,8 @@ def test_groups_and_names_choose_workloads() -> None:
         "sum_4096", "attention_s128", "attention_s1024"
     ]  # fmt: skip
     assert GROUPS == (
-        "gemm", "conv", "memory", "attention", "models", "bf16", "int8", "recurrent", "train"
+        "gemm", "conv", "conv-nhwc", "memory", "attention", "models", "bf16", "int8",
+        "recurrent", "train",
     )  # fmt: skip
     with pytest.raises(ValueError, match="no workload or group 'gem'"):
         chosen("gem")
@@ -186,6 +199,44 @@ def test_a_run_prints_the_table_and_writes_json(
     assert all(timing["error"] < 5e-6 for timing in measured["timings"].values())
     assert report["not_installed"] == ["jax"]
     assert list(report["versions"]) == ["onnxruntime"]
+
+
+FRONT, PAGE = Path(__file__).parents[2] / "README.md", Path(__file__).with_name("README.md")
+
+
+def tables(text: str) -> dict[str, dict[str, str]]:
+    """The lines of the tables by their first cell, a line's cells by what stands above them."""
+    found: dict[str, dict[str, str]] = {}
+    for table in re.findall(r"^\|.*\n\|---.*\n(?:\|.*\n)+", text, re.M):
+        above, _, *lines = [re.split(r" *\| *", line)[1:-1] for line in table.splitlines()]
+        found |= {line[0].strip("`"): dict(zip(above, line, strict=True)) for line in lines}
+    return found
+
+
+def numbers(text: str) -> list[float]:
+    return [float(part) for part in re.findall(r"[\d.]+", text)]
+
+
+def test_the_front_page_has_figures_of_the_first_machine() -> None:
+    front = tables(FRONT.read_text(encoding="utf-8"))
+    rows = tables(PAGE.read_text(encoding="utf-8").split("\n## ")[1])
+    for group in GROUPS:
+        names = [name for name, work in WORKLOADS.items() if work.group == group]
+        pairs = [numbers(rows[name]["ratio"]) for name in names]
+        for place, threads in enumerate(("1 thread", "2 threads")):
+            wanted = ratios_text([pair[place % len(pair)] for pair in pairs])
+            shown = numbers(front[group][threads])  # a mean of ratios that were not yet rounded
+            assert shown == pytest.approx(numbers(wanted), abs=0.011), f"{group}: {wanted}"
+        if group == "models":
+            assert all(front[name].items() <= rows[name].items() for name in names)
+
+
+@pytest.mark.parametrize("page", [FRONT, PAGE], ids=["front", "page"])
+def test_commands_of_the_pages_are_understood(page: Path) -> None:
+    lines = re.findall(r"^python -m benchmark (.*)$", page.read_text(encoding="utf-8"), re.M)
+    assert lines
+    for line in lines:
+        assert program.arguments(shlex.split(line, comments=True)).work
 
 
 def test_factorisation_gives_what_float64_gives() -> None:

@@ -111,8 +111,9 @@ class Convolution:
 
         shape = (1, self.size, self.size, self.inputs)
         return Workload(
-            f"{self.name}_nhwc", "conv", lambda: (normal(*shape),), module, self._in_jax, self._dsl
-        )
+            f"{self.name}_nhwc", "conv-nhwc", lambda: (normal(*shape),), module, self._in_jax,
+            self._dsl,
+        )  # fmt: skip
 
     def _in_jax(self) -> Any:
         import jax
