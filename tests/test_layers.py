@@ -52,9 +52,20 @@ CUDA: Floors = (
     frozenset({"executable"}),
     frozenset({"__init__", "backend"}),
 )
+ONNX: Floors = (
+    frozenset({"definitions", "fit", "refusals", "weights", "wire"}),
+    frozenset({"model", "sizes"}),
+    frozenset({"call"}),
+    frozenset({"readers"}),
+    frozenset({"table"}),
+    frozenset({"importer"}),
+    frozenset({"onnx_model"}),
+    frozenset({"__init__"}),
+)
 FLOORS: Mapping[str, Floors] = {
     "mlir_lite": ROOMS,
     "mlir_lite.ops": OPS,
+    "mlir_lite.frontends.onnx": ONNX,
     "mlir_lite.backends.llvm": LLVM,
     "mlir_lite.backends.cuda": CUDA,
 }

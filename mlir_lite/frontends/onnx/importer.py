@@ -17,9 +17,9 @@ from ...ops.table import TABLE
 from ...sizes import Shape
 from ...types import TensorType
 from .call import Call, ValueNeeded
-from .constant_ops import constant_operand
 from .fit import Equation, SizesDiffer, aligned, beside
 from .model import OnnxFile, OnnxGraph, OnnxInput, OnnxNode
+from .readers.constant import constant_operand
 from .refusals import refusal
 from .sizes import Operand, as_value
 from .table import READERS

@@ -8,22 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ... import ops
-from . import constant_ops as constant
-from . import control_ops as control
-from . import index_ops as index
-from . import math_ops as math
-from . import nn_ops as nn
-from . import norm_ops as norm
-from . import old_ops as old
-from . import pool_ops as pool
-from . import quantised_ops as quantised
-from . import random_ops as random
-from . import reduce_ops as reduction
-from . import resize_ops, rnn_ops
-from . import sampled_ops as sampled
-from . import shape_ops as shape
-from . import signal_ops as signal
 from .call import Reader
+from .readers import (
+    constant,
+    control,
+    index,
+    math,
+    nn,
+    norm,
+    old,
+    pool,
+    quantised,
+    random,
+    reduction,
+    resize,
+    rnn,
+    sampled,
+    shape,
+    signal,
+)
 from .sizes import maximum, minimum
 
 
@@ -142,7 +145,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
         **_versions(old.reshape, 1),
         **_versions(shape.reshape, 5, 13, 14, 19, 21, 23, 24, 25),
     },
-    "Resize": _versions(resize_ops.resize, 10, 11, 13, 18, 19),
+    "Resize": _versions(resize.resize, 10, 11, 13, 18, 19),
     "ReverseSequence": _versions(index.reverse_sequence, 10, 28),
     "Scatter": _versions(index.scatter_elements, 9),
     "ScatterElements": _versions(index.scatter_elements, 11, 13, 16, 18),
@@ -164,7 +167,7 @@ _SHAPES: Mapping[str, Mapping[int, Reader]] = {
     "Unsqueeze": _versions(shape.unsqueeze, 1, 11, 13, 21, 23, 24, 25),
     "Upsample": {
         **_versions(old.upsample, 1),
-        **_versions(resize_ops.upsample, 7, 9),
+        **_versions(resize.upsample, 7, 9),
     },
 }
 
@@ -194,7 +197,7 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "Col2Im": _versions(sampled.col2im, 18),
     "Conv": _versions(nn.conv, 1, 11, 22),
     "ConvTranspose": _versions(nn.conv_transpose, 1, 11, 22),
-    "GRU": _versions(rnn_ops.GRU, 1, 3, 7, 14, 22),
+    "GRU": _versions(rnn.GRU, 1, 3, 7, 14, 22),
     "DeformConv": _versions(sampled.deform_conv, 19, 22),
     "Einsum": _versions(nn.einsum, 12, 28),
     "Gemm": _versions(nn.gemm, 1, 6, 7, 9, 11, 13),
@@ -205,7 +208,7 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "GroupNormalization": _versions(norm.group_normalization, 18, 21),
     "InstanceNormalization": _versions(norm.instance_normalization, 1, 6, 22),
     "LRN": _versions(norm.lrn, 1, 13),
-    "LSTM": _versions(rnn_ops.LSTM, 1, 7, 14, 22),
+    "LSTM": _versions(rnn.LSTM, 1, 7, 14, 22),
     "LayerNormalization": _versions(norm.layer_normalization, 17),
     "LpNormalization": _versions(norm.lp_normalization, 1, 22),
     "LpPool": _versions(pool.lp_pool, 1, 2, 11, 18, 22),
@@ -216,7 +219,7 @@ _LAYERS: Mapping[str, Mapping[int, Reader]] = {
     "MeanVarianceNormalization": _versions(norm.mean_variance_normalization, 9, 13),
     "RMSNormalization": _versions(norm.rms_normalization, 23),
     "RoiAlign": _versions(sampled.roi_align, 10, 16, 22),
-    "RNN": _versions(rnn_ops.RNN, 1, 7, 14, 22),
+    "RNN": _versions(rnn.RNN, 1, 7, 14, 22),
     "Scan": {
         8: control.scan_of_batches,
         **_versions(control.scan_op, 9, 11, 16, 19, 21, 23, 24, 25),

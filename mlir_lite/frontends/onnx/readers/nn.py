@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ... import ops
-from ...errors import ParseError, check
-from ...ir import Value
-from ...sizes import Shape, Size, ceil_div
-from .call import Call, Results
-from .sizes import number
+from .... import ops
+from ....errors import ParseError, check
+from ....ir import Value
+from ....sizes import Shape, Size, ceil_div
+from ..call import Call, Results
+from ..sizes import number
 
 PerAxis = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ... import ops
-from ...errors import ParseError, check
-from ...ir import Axes, Value
-from ...sizes import Size, product
-from ...types import bool_, i64
-from .call import Call, Reader, Results
-from .math_ops import cast_to
-from .shape_ops import axes_of
-from .sizes import Sizes, maximum, minimum, normal_axis, number
+from .... import ops
+from ....errors import ParseError, check
+from ....ir import Axes, Value
+from ....sizes import Size, product
+from ....types import bool_, i64
+from ..call import Call, Reader, Results
+from ..sizes import Sizes, maximum, minimum, normal_axis, number
+from .math import cast_to
+from .shape import axes_of
 
 
 class Reduction(Protocol):

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, UnsupportedError, check
-from ...ir import ConstantData
-from ...ops.base.constant import constant as constant_value
-from ...ops.base.promote import as_value as lift
-from ...sizes import product
-from ...types import Array, dtype_of
-from .call import Call, Results
-from .sizes import MAX_KNOWN, Operand, Sizes, as_value, checked_shape, compare, is_short, number
+from .... import ops
+from ....errors import ParseError, UnsupportedError, check
+from ....ir import ConstantData
+from ....ops.base.constant import constant as constant_value
+from ....ops.base.promote import as_value as lift
+from ....sizes import product
+from ....types import Array, dtype_of
+from ..call import Call, Results
+from ..sizes import MAX_KNOWN, Operand, Sizes, as_value, checked_shape, compare, is_short, number
 
 
 def constant(call: Call) -> Results:

@@ -14,13 +14,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import ops
-from ...errors import ParseError, UnsupportedError, check
-from ...ir import Value
-from ...ops.images.sampling import rational, sampling
-from ...sizes import Dim, Shape, Size
-from .call import Call, Results
-from .sizes import normal_axis, number
+from .... import ops
+from ....errors import ParseError, UnsupportedError, check
+from ....ir import Value
+from ....ops.images.sampling import rational, sampling
+from ....sizes import Dim, Shape, Size
+from ..call import Call, Results
+from ..sizes import normal_axis, number
 
 Reals: TypeAlias = NDArray[np.float64]
 

@@ -7,14 +7,14 @@ from itertools import product
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, check
-from ...expr import COMBINERS
-from ...ir import Value
-from ...ops.shapes.slice import slice_axes
-from ...sizes import static
-from .call import Call, Results
-from .nn_ops import Padding, padding, spatial, spatial_rank
+from .... import ops
+from ....errors import ParseError, check
+from ....expr import COMBINERS
+from ....ir import Value
+from ....ops.shapes.slice import slice_axes
+from ....sizes import static
+from ..call import Call, Results
+from .nn import Padding, padding, spatial, spatial_rank
 
 
 def max_pool(call: Call) -> Results:

@@ -8,13 +8,13 @@ from zlib import crc32
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, check
-from ...ir import Value
-from ...sizes import Shape
-from ...types import DType
-from .call import Call, Reader, Results
-from .weights import element_type
+from .... import ops
+from ....errors import ParseError, check
+from ....ir import Value
+from ....sizes import Shape
+from ....types import DType
+from ..call import Call, Reader, Results
+from ..weights import element_type
 
 Draw = Callable[[int, Shape, float, float, DType], Value]
 

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, TypeRuleError, UnsupportedError, check
-from ...ops.base.broadcast import broadcast_shapes
-from ...ops.base.promote import as_value as lift
-from ...ops.shapes.slice import slice_axes
-from ...sizes import Dim, Shape, Size, product, static
-from ...types import f32, i64
-from .call import Call, Results
-from .fit import SizesDiffer
-from .sizes import (
+from .... import ops
+from ....errors import ParseError, TypeRuleError, UnsupportedError, check
+from ....ops.base.broadcast import broadcast_shapes
+from ....ops.base.promote import as_value as lift
+from ....ops.shapes.slice import slice_axes
+from ....sizes import Dim, Shape, Size, product, static
+from ....types import f32, i64
+from ..call import Call, Results
+from ..fit import SizesDiffer
+from ..sizes import (
     FAR,
     Operand,
     Sizes,

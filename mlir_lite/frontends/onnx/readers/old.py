@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ... import ops
-from ...errors import ParseError, UnsupportedError, check
-from ...types import bool_, f16, f32, f64, i8, i16, i32, i64, u8
-from .call import Call, Reader, Results
-from .nn_ops import spatial_rank
-from .shape_ops import reshaped
-from .sizes import normal_axis, number, reshape_target
+from .... import ops
+from ....errors import ParseError, UnsupportedError, check
+from ....types import bool_, f16, f32, f64, i8, i16, i32, i64, u8
+from ..call import Call, Reader, Results
+from ..sizes import normal_axis, number, reshape_target
+from .nn import spatial_rank
+from .shape import reshaped
 
 _TYPES = {
     "FLOAT": f32,

@@ -6,16 +6,16 @@ from math import prod
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, UnsupportedError, check
-from ...ir import Value
-from ...ops.base.promote import as_value as lift
-from ...sizes import static
-from ...types import i64
-from .call import Call, Results
-from .nn_ops import spatial, spatial_rank
-from .pool_ops import exponent
-from .sizes import number
+from .... import ops
+from ....errors import ParseError, UnsupportedError, check
+from ....ir import Value
+from ....ops.base.promote import as_value as lift
+from ....sizes import static
+from ....types import i64
+from ..call import Call, Results
+from ..sizes import number
+from .nn import spatial, spatial_rank
+from .pool import exponent
 
 
 def grid_sample(call: Call) -> Results:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, check
-from ...ir import Value
-from ...ops.base.promote import as_value as lift
-from ...ops.shapes.slice import slice_axis
-from ...sizes import static
-from ...types import DType
-from .call import Call, Results
-from .sizes import normal_axis, number
-from .weights import element_type
+from .... import ops
+from ....errors import ParseError, check
+from ....ir import Value
+from ....ops.base.promote import as_value as lift
+from ....ops.shapes.slice import slice_axis
+from ....sizes import static
+from ....types import DType
+from ..call import Call, Results
+from ..sizes import normal_axis, number
+from ..weights import element_type
 
 
 def dft(call: Call) -> Results:

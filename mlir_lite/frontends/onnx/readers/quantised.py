@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import ops
-from ...errors import UnsupportedError, check
-from ...ir import Value
-from ...sizes import Size
-from ...types import DType, f32, i32, u8
-from .call import Call, Results
-from .nn_ops import convolution
-from .sizes import normal_axis
-from .weights import element_type
+from .... import ops
+from ....errors import UnsupportedError, check
+from ....ir import Value
+from ....sizes import Size
+from ....types import DType, f32, i32, u8
+from ..call import Call, Results
+from ..sizes import normal_axis
+from ..weights import element_type
+from .nn import convolution
 
 
 def _along(x: Value, parameter: Value, axis: int) -> Value:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import ops
-from ...errors import ParseError, check
-from ...ops.base.promote import as_value as lift
-from ...ops.shapes.slice import slice_axis
-from ...sizes import Size
-from .call import Call, Results
-from .sizes import Operand, Sizes, as_value, is_short, normal_axis, number
-from .weights import element_type
+from .... import ops
+from ....errors import ParseError, check
+from ....ops.base.promote import as_value as lift
+from ....ops.shapes.slice import slice_axis
+from ....sizes import Size
+from ..call import Call, Results
+from ..sizes import Operand, Sizes, as_value, is_short, normal_axis, number
+from ..weights import element_type
 
 
 def gather(call: Call) -> Results:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ... import ops
-from ...errors import ParseError, check
-from ...ir import Constant, Scalar, Value
-from ...sizes import Size
-from ...types import DType, bool_, f32, f64
-from .call import Call, Reader, Results
-from .sizes import (
+from .... import ops
+from ....errors import ParseError, check
+from ....ir import Constant, Scalar, Value
+from ....sizes import Size
+from ....types import DType, bool_, f32, f64
+from ..call import Call, Reader, Results
+from ..sizes import (
     Operand,
     Sizes,
     as_value,
@@ -26,7 +26,7 @@ from .sizes import (
     quotient,
     select,
 )
-from .weights import element_type
+from ..weights import element_type
 
 Fold = Callable[[Size, Size], Size | None]
 

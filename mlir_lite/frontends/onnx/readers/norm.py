@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ... import ops
-from ...errors import ParseError, UnsupportedError, check
-from ...ir import Value
-from ...sizes import Size
-from ...types import f32
-from .call import Call, Results
-from .sizes import normal_axis, number
+from .... import ops
+from ....errors import ParseError, UnsupportedError, check
+from ....ir import Value
+from ....sizes import Size
+from ....types import f32
+from ..call import Call, Results
+from ..sizes import normal_axis, number
 
 
 def batch_normalization(call: Call) -> Results:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ... import ops
-from ...dsl.recurrence import (
+from .... import ops
+from ....dsl.recurrence import (
     Activation,
     Cell,
     GruCell,
@@ -21,10 +21,10 @@ from ...dsl.recurrence import (
     projected,
     recur,
 )
-from ...errors import ParseError, UnsupportedError, check
-from ...ir import Value
-from ...ops.shapes.slice import slice_axis
-from .call import Call, Reader, Results
+from ....errors import ParseError, UnsupportedError, check
+from ....ir import Value
+from ....ops.shapes.slice import slice_axis
+from ..call import Call, Reader, Results
 
 _ACTIVATIONS: Mapping[str, Activation] = {
     "Elu": ops.elu,

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ... import ops
-from ...dsl.control import cond, scan, while_loop
-from ...errors import ParseError, TypeRuleError, UnsupportedError, check
-from ...ir import Value
-from ...sizes import Size
-from ...types import TensorType, bool_, i64
-from .call import Call, Results, ValueNeeded, constant_value
-from .model import OnnxGraph
-from .sizes import Operand, Sizes, as_value, number
+from .... import ops
+from ....dsl.control import cond, scan, while_loop
+from ....errors import ParseError, TypeRuleError, UnsupportedError, check
+from ....ir import Value
+from ....sizes import Size
+from ....types import TensorType, bool_, i64
+from ..call import Call, Results, ValueNeeded, constant_value
+from ..model import OnnxGraph
+from ..sizes import Operand, Sizes, as_value, number
 
 State = tuple[Value, ...]
 Way = tuple[int, bool]  # the axis to step over, and whether from its end

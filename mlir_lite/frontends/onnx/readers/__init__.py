@@ -1,0 +1,1 @@
+"""Readers of ONNX's operators, a family a file: from operands and attributes to values."""
