@@ -29,6 +29,7 @@ LINE_BYTES = 64
 BROADCASTS = 2  # registers for an element of a row, of each of the two
 MOST_TURNS = 16  # that take one block
 MOST_ROWS = 8  # of a block: each has a line that more would drive out of the nearest cache
+GAIN = 2  # times as long as reading its operand the product takes alone: then it is worth it
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def place_beside(
     if not lines:
         return None
     share = decide(shared.sizes, "beside what waits", lines, target)
+    if not _saves_time(shared, share.turns, read, target):
+        return None
     last_turns = share.turns + shared.length % share.turns
     first = shared.part(shared.early + last_turns, shared.sizes.columns)
     part = shared.part(share.turns, shared.sizes.columns // share.turns)
@@ -145,6 +148,18 @@ def _has_time(shared: SharedProduct, kernel: Kernel, read: int, target: Target) 
     product = 2 * shared.rows * sizes.depth * sizes.columns
     seconds = (work_of(kernel).operations + product) / target.peak_flops
     return seconds <= read / target.l3_bandwidth
+
+
+def _saves_time(shared: SharedProduct, turns: int, read: int, target: Target) -> bool:
+    """Whether the product alone takes much longer than to read what it takes of its operand in a
+    turn, where the way from the last cache is full: with what the kernel reads, unless the second
+    caches of two threads hold that."""
+    sizes = shared.sizes
+    if read <= 2 * target.l2_bytes:
+        return True
+    alone = 2 * shared.rows * sizes.depth * sizes.columns / target.peak_flops
+    bytes_a_turn = sizes.depth * sizes.columns * sizes.dtype.bytes / turns
+    return alone >= GAIN * bytes_a_turn / target.l3_bandwidth
 
 
 def _shares(
