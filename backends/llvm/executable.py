@@ -122,7 +122,7 @@ class CpuExecutable:
         """Run. Gives one array, or a tuple where the function has several results.
 
         `out` takes the result(s), so that the call allocates nothing. Ctrl-C, or what else makes a
-        signal's handler raise an error, ends a long call after the step at work; where arrays are
+        signal's handler raise an error, ends a long call within the step at work; where arrays are
         donated, after the last step, so that they are never half new.
         """
         if stream is not None:

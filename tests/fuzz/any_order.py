@@ -16,7 +16,9 @@ from mlir_lite.types import Array
 
 _TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _PARALLEL = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_bool
+    ctypes.c_int64,
+    *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_bool),
+    *(ctypes.c_void_p, ctypes.c_void_p),
 )
 _MOST = 500  # pieces of a loop
 
@@ -30,16 +32,17 @@ class Dealer:
         address = ctypes.cast(self._parallel, ctypes.c_void_p).value or 0
         self.symbols: Mapping[str, int] = MappingProxyType({"ml_parallel_toward": address})
 
-    def _deal(self, _: int, task: int, context: int, extent: int, _backwards: bool) -> None:
+    def _deal(self, _: int, task: int, context: int, extent: int, *_way: object) -> int:
         run = _TASK(task)
         if self.random is None:
             run(context, 0, extent)
-            return
+            return 0
         pieces = min(extent, _MOST)
         order = list(range(pieces))
         self.random.shuffle(order)
         for piece in order:
             run(context, piece * extent // pieces, (piece + 1) * extent // pieces)
+        return 0
 
 
 def depends_on_order(

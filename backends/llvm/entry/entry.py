@@ -91,7 +91,7 @@ class Entry:
         """Run on `arrays` and return the results, written into `out` where it is given.
 
         `out` has one array for every result without a donor; the others are the donors
-        themselves. A signal whose handler raises an error (Ctrl-C) ends the call after the step at
+        themselves. A signal whose handler raises an error (Ctrl-C) ends the call within the step at
         work, unless there are donors, which are written to the end. Raises `InputError` where an
         array does not fit, `RunError` once the library is closed, and what `status_error` gives
         for a fault of the data.

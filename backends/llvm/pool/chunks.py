@@ -41,9 +41,14 @@ define internal i64 @ml_edge(i64 %chunk, i64 %size, i64 %weight) nounwind {
 ; and of which generation: who comes late may find the fields of the next work beside the ticket of
 ; work that is done, and takes nothing of either. The fields need no order of their own on any
 ; processor: the exchange that takes a chunk releases, so they were read before it, and nobody
-; writes them from then on until that chunk is reported.
-define internal void @ml_share(ptr %pool, i32 %generation, i1 %is.worker) nounwind {
+; writes them from then on until that chunk is reported. The caller asks %poll, if it is not null,
+; after each of its chunks; all that are left are not run once the answer is other than 0.
+define internal void @ml_share(
+  ptr %pool, i32 %generation, i1 %is.worker, ptr %poll, ptr %state
+) nounwind {
 entry:
+  %cancelled.at = getelementptr i8, ptr %pool, i64 $cancelled
+  %polls = icmp ne ptr %poll, null
   %callers.at = getelementptr i8, ptr %pool, i64 $callers
   %workers.at = getelementptr i8, ptr %pool, i64 $workers
   %finished.at = getelementptr i8, ptr %pool, i64 $finished
@@ -115,9 +120,19 @@ run:
   %lo = add i64 %first, %lo.far
   %hi = add i64 %first, %hi.far
   %some = icmp ult i64 %lo, %hi
-  br i1 %some, label %call, label %next.chunk
+  %ended = load atomic i64, ptr %cancelled.at monotonic, align 8
+  %goes = icmp eq i64 %ended, 0
+  %runs = and i1 %some, %goes
+  br i1 %runs, label %call, label %next.chunk
 call:
   call void %task(ptr %context, i64 %lo, i64 %hi)
+  br i1 %polls, label %ask, label %next.chunk
+ask:
+  %ends = call i64 %poll(ptr %state)
+  %ending = icmp ne i64 %ends, 0
+  br i1 %ending, label %cancel, label %next.chunk
+cancel:
+  store atomic i64 %ends, ptr %cancelled.at monotonic, align 8
   br label %next.chunk
 next.chunk:
   %done.next = add i64 %done, 1

@@ -22,6 +22,7 @@ class PoolHeader(ctypes.Structure):
     backwards: int  # 1: threads begin with the last of their share
     threads: int  # the caller included; 1 once the pool is stopped
     spins: int  # pauses before a worker sleeps and before a waiting caller yields
+    cancelled: int  # not 0: what is left of the work is not done, as the call is to end
     busy: int  # 1: a caller is handing out work
     callers: int  # generation << 32 | end << 16 | start of what is left of the caller's chunks
     workers: int  # the same of the workers' chunks
@@ -40,7 +41,8 @@ class PoolHeader(ctypes.Structure):
         ("backwards", ctypes.c_int64),
         ("threads", ctypes.c_int32),
         ("spins", ctypes.c_int32),
-        ("_after_spins", ctypes.c_char * (_APART - 56)),
+        ("cancelled", ctypes.c_int64),
+        ("_after_cancelled", ctypes.c_char * (_APART - 64)),
         ("busy", ctypes.c_int32),
         ("_after_busy", ctypes.c_char * (_APART - 4)),
         ("callers", ctypes.c_int64),

@@ -78,7 +78,7 @@ check:
   %stopping = icmp ne i32 %stop, 0
   br i1 %stopping, label %leave, label %work
 work:
-  call void @ml_share(ptr %pool, i32 %new, i1 true)
+  call void @ml_share(ptr %pool, i32 %new, i1 true, ptr null, ptr null)
   br label %idle
 leave:
   ret void
@@ -126,38 +126,55 @@ done:
 
 ; Run the task over [0, extent) on all threads.
 define void @ml_parallel(ptr %pool, ptr %task, ptr %context, i64 %extent) nounwind {
-  call void @ml_parallel_toward(ptr %pool, ptr %task, ptr %context, i64 %extent, i1 false)
+  %ends = call i64 @ml_parallel_toward(
+    ptr %pool, ptr %task, ptr %context, i64 %extent, i1 false, ptr null, ptr null
+  )
   ret void
 }
 
-; The same from the end to the start in pieces, if that is asked for.
-define internal void @ml_alone(ptr %task, ptr %context, i64 %extent, i1 %backwards) nounwind {
+; The same by the caller alone: in pieces where it goes from the end to the start, or asks whether
+; to go on; else at once.
+define internal i64 @ml_alone(
+  ptr %task, ptr %context, i64 %extent, i1 %backwards, ptr %poll, ptr %state
+) nounwind {
 entry:
+  %polls = icmp ne ptr %poll, null
+  %parted = or i1 %backwards, %polls
   %few = icmp slt i64 %extent, $pieces
   %most = select i1 %few, i64 %extent, i64 $pieces
-  %pieces = select i1 %backwards, i64 %most, i64 1
+  %pieces = select i1 %parted, i64 %most, i64 1
   br label %look
 look:
-  %left = phi i64 [ %pieces, %entry ], [ %piece, %run ]
-  %more = icmp sgt i64 %left, 0
+  %number = phi i64 [ 0, %entry ], [ %after, %run ], [ %after, %ask ]
+  %more = icmp slt i64 %number, %pieces
   br i1 %more, label %run, label %done
 run:
-  %piece = sub i64 %left, 1
+  %after = add i64 %number, 1
+  %from.last = sub i64 %pieces, %after
+  %piece = select i1 %backwards, i64 %from.last, i64 %number
+  %behind = add i64 %piece, 1
   %lo.scaled = mul i64 %piece, %extent
-  %hi.scaled = mul i64 %left, %extent
+  %hi.scaled = mul i64 %behind, %extent
   %lo = udiv i64 %lo.scaled, %pieces
   %hi = udiv i64 %hi.scaled, %pieces
   call void %task(ptr %context, i64 %lo, i64 %hi)
-  br label %look
+  br i1 %polls, label %ask, label %look
+ask:
+  %ends = call i64 %poll(ptr %state)
+  %goes = icmp eq i64 %ends, 0
+  br i1 %goes, label %look, label %end
+end:
+  ret i64 %ends
 done:
-  ret void
+  ret i64 0
 }
 
 ; Run the task over [0, extent) on all threads, each `backwards` through its share or forward. Alone
 ; where there is no pool, nothing to share, or the pool is at work for another caller (or for this
-; one: a task may call this again).
-define void @ml_parallel_toward(
-  ptr %pool, ptr %task, ptr %context, i64 %extent, i1 %backwards
+; one: a task may call this again). A %poll that is not null is asked on the way; once its answer is
+; other than 0 no more is begun, and that is the result, which else is 0.
+define i64 @ml_parallel_toward(
+  ptr %pool, ptr %task, ptr %context, i64 %extent, i1 %backwards, ptr %poll, ptr %state
 ) nounwind {
 entry:
   %absent = icmp eq ptr %pool, null
@@ -175,8 +192,10 @@ lock:
   %free = extractvalue { i32, i1 } %taken, 1
   br i1 %free, label %publish, label %alone
 alone:
-  call void @ml_alone(ptr %task, ptr %context, i64 %extent, i1 %backwards)
-  ret void
+  %ends = call i64 @ml_alone(
+    ptr %task, ptr %context, i64 %extent, i1 %backwards, ptr %poll, ptr %state
+  )
+  ret i64 %ends
 publish:
   %back = zext i1 %backwards to i64
   %backwards.at = getelementptr i8, ptr %pool, i64 $backwards
@@ -203,6 +222,8 @@ publish:
   store i64 %extent, ptr %extent.at
   store i64 %chunks, ptr %chunks.at
   store i64 %share, ptr %share.at
+  %cancelled.at = getelementptr i8, ptr %pool, i64 $cancelled
+  store atomic i64 0, ptr %cancelled.at monotonic, align 8
   store atomic i64 0, ptr %finished.at monotonic, align 8
   %old = load atomic i32, ptr %generation.at monotonic, align 4
   %coming = add i32 %old, 1
@@ -216,10 +237,11 @@ publish:
   store atomic i64 %callers, ptr %callers.at release, align 8
   store atomic i64 %workers, ptr %workers.at release, align 8
   %generation = call i32 @ml_publish(ptr %pool)
-  call void @ml_share(ptr %pool, i32 %generation, i1 false)
+  call void @ml_share(ptr %pool, i32 %generation, i1 false, ptr %poll, ptr %state)
   call void @ml_join(ptr %pool, i64 %chunks)
+  %cancelled = load atomic i64, ptr %cancelled.at monotonic, align 8
   store atomic i32 0, ptr %busy release, align 4
-  ret void
+  ret i64 %cancelled
 }
 
 ; Send the workers home, after the work at hand. Later work is done by its caller alone.

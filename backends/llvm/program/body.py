@@ -17,7 +17,7 @@ from string import Template
 
 from ..kernels.kernel import SLOT_WORDS, symbol
 from .state import STATE_TYPE, State
-from .step_rows import SHARES, Kind, Table
+from .step_rows import LONG, SHARES, Kind, Table
 
 BODY = "ml_body"
 TICKS = "ml_ticks"
@@ -47,6 +47,7 @@ def body_text(table: Table, counter: str | None) -> str:
         body=BODY,
         words=SLOT_WORDS,
         shares=SHARES,
+        long=LONG,
         bytes_used=8 * SLOT_WORDS,
         kinds=_kinds(),
         **_clock(len(rows), counter),
@@ -101,7 +102,7 @@ def _clock(rows: int, counter: str | None) -> dict[str, str]:
 _BODY = """$state_type
 %ml_step = type { i64, ptr, i64, i64, i64, i64, i64 } ; kind, task, numbers: see step_rows.py
 
-declare void @ml_parallel_toward(ptr, ptr, ptr, i64, i1)
+declare i64 @ml_parallel_toward(ptr, ptr, ptr, i64, i1, ptr, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 $declarations
 
@@ -229,17 +230,23 @@ run:
   %count = load i64, ptr %count.at
   %odd = trunc i64 %count to i1
   %backwards = select i1 %alternates, i1 %odd, i1 false
-  call void @ml_parallel_toward(
-    ptr %pool, ptr %task, ptr %context, i64 %a, i1 %backwards
+  %share.at = getelementptr %ml_step, ptr %row, i32 0, i32 6
+  %share = load i64, ptr %share.at
+  %long = icmp sge i64 %share, $long
+  %within = select i1 %long, ptr %poll, ptr null
+  %stopped = call i64 @ml_parallel_toward(
+    ptr %pool, ptr %task, ptr %context, i64 %a, i1 %backwards, ptr %within, ptr %state
   )
-  br label %ran
+  %stops = icmp ne i64 %stopped, 0
+  br i1 %stops, label %stop, label %ran
+stop:
+  store i64 %stopped, ptr %status
+  br label %done
 ran:
 ${tick_after_run}  %fault = load i64, ptr %status
   %good = icmp eq i64 %fault, 0
   br i1 %good, label %ask, label %done
 ask:
-  %share.at = getelementptr %ml_step, ptr %row, i32 0, i32 6
-  %share = load i64, ptr %share.at
   %left.before = load i64, ptr %left
   %left.after = sub i64 %left.before, %share
   store i64 %left.after, ptr %left

@@ -27,6 +27,8 @@ from ..kernels.kernel import KernelText
 # that calls had to do with, it is little.
 SHARES = 64
 _PIECE = 1 << 14  # bytes
+# From so many shares on, 0.3 ms at least, a call is asked within, too: it may take seconds.
+LONG = 1024
 
 
 class Kind(Enum):

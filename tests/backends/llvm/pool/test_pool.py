@@ -92,8 +92,12 @@ done:
 """
 
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+POLL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+NEVER = POLL()  # null
 TOWARD = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64, ctypes.c_bool
+    ctypes.c_int64,
+    *(ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64, ctypes.c_bool),
+    *(POLL, ctypes.c_void_p),
 )
 
 LINUX = sys.platform == "linux"
@@ -209,7 +213,7 @@ def test_a_thread_goes_one_way_and_leaves_its_last_chunks_to_others(
 
     parallel = TOWARD(pool_code(futex=futex).symbols["ml_parallel_toward"])
     pool = ThreadPool(2, futex=futex)
-    parallel(pool.address, TASK(task), None, 2 * CHUNKS, backwards)
+    parallel(pool.address, TASK(task), None, 2 * CHUNKS, backwards, NEVER, None)
     pool.close()
     own = {"caller": [(CHUNKS - 1) * backwards], "worker": [CHUNKS + (CHUNKS - 1) * backwards]}
     assert taken == {"caller": order, "worker": order, late: own[late]}
@@ -219,10 +223,44 @@ def test_a_thread_goes_one_way_and_leaves_its_last_chunks_to_others(
 def test_a_thread_without_others_goes_backwards_in_pieces(extent: int) -> None:
     taken: list[tuple[int, int]] = []
     parallel = TOWARD(pool_code().symbols["ml_parallel_toward"])
-    parallel(None, TASK(lambda _, lo, hi: taken.append((lo, hi))), None, extent, True)
+    task = TASK(lambda _, lo, hi: taken.append((lo, hi)))
+    assert parallel(None, task, None, extent, True, NEVER, None) == 0
     assert len(taken) == min(extent, PIECES)
     assert taken[-1][0] == 0 and taken[0][1] == extent
     assert all(later[1] == earlier[0] < earlier[1] for earlier, later in pairwise(taken))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_more_is_begun_once_the_caller_is_told_to_stop(threads: int, backwards: bool) -> None:
+    taken: list[tuple[int, int]] = []
+    asked: list[int] = []
+    told, caller = threading.Event(), threading.get_ident()
+
+    def task(context: int | None, lo: int, hi: int) -> None:
+        taken.append((lo, hi))
+        if threading.get_ident() != caller:
+            told.wait(10)
+            time.sleep(0.3)  # until the answer has arrived
+
+    def poll(state: int | None) -> int:
+        assert state == 7
+        asked.append(len(taken))
+        if len(asked) < 2:
+            return 0
+        told.set()
+        return -1
+
+    parallel = TOWARD(pool_code().symbols["ml_parallel_toward"])
+    pool = ThreadPool(threads)
+    address = pool.address if threads > 1 else None
+    assert parallel(address, TASK(task), None, 1000, backwards, POLL(poll), 7) == -1
+    assert len(asked) == 2 and 2 <= len(taken) <= 2 + threads - 1
+    # What comes next is done whole.
+    taken.clear()
+    assert parallel(address, TASK(task), None, 5, backwards, POLL(lambda _: 0), None) == 0
+    assert sorted(at for lo, hi in taken for at in range(lo, hi)) == list(range(5))
+    pool.close()
 
 
 def test_without_a_pool_the_caller_does_all(tasks: Tasks) -> None:

@@ -130,6 +130,7 @@ class Function:
         self.parameters = re.findall(r"%([\w.]+)", head)
         self.rows: list[Instruction] = []
         self.places = {"entry": 0}
+        body = re.sub(r"\(\n +([^\n]*)\n +\)", r"(\1)", body)  # a call on three lines
         for line in filter(None, (line.partition(";")[0].strip() for line in body.splitlines())):
             found = _LINE.fullmatch(line)
             if found is None:

@@ -1,4 +1,5 @@
-"""A signal whose handler raises an error, as Ctrl-C's does, ends a long call between two steps."""
+"""A signal whose handler raises an error, as Ctrl-C's does, ends a long call between two steps,
+or within a long one."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Value, f32
+from mlir_lite.backends.llvm.entry import python_call
 from mlir_lite.types import Array
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
@@ -73,6 +75,32 @@ def test_a_long_call_ends_soon(
     again.start()
     again.join(timeout=30)
     assert not again.is_alive()
+
+
+LARGE = 1 << 23
+
+
+@ml.function(f32[LARGE])
+def slow(x: Value) -> Value:
+    """One step of some 50 ms."""
+    for _ in range(12):
+        x = ml.erf(x)
+    return x
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_step_ends_within(
+    threads: int, alarm: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python_call, "_TICKS", {})  # as if each pause to ask were a long one
+    monkeypatch.setattr(python_call, "_OTHER_TICKS", 1)
+    run = ml.compile(slow, threads=threads)
+    x, out = np.ones(LARGE, np.float32), np.full(LARGE, np.nan, np.float32)
+    with pytest.raises(Interrupt):
+        alarm(0.002)
+        run(x, out=out)
+    assert np.isnan(out).any()
+    assert not np.isnan(run(x)).any()
 
 
 @ml.function(f32[256, 256], f32[256, 256])
