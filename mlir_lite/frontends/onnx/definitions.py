@@ -20,6 +20,7 @@ _MOST_ROUNDS = 4
 
 # A function that calls another twice, and so on thirty times, is a short file and 2**30 nodes.
 _MOST_NODES = 100_000
+_OWN_DOMAIN = "mlir_lite.definitions"
 _MOST_DEPTH = 100  # the package's own limit
 
 
@@ -60,6 +61,7 @@ def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
         model = _with_defaults(model, opsets, readable)
         chosen = [("", op_type) for op_type in sorted(found)]
         try:
+            model = _without_gaps(model, opsets, readable)
             model = onnx.inliner.inline_selected_functions(
                 model, chosen, inline_schema_functions=True
             )
@@ -68,6 +70,46 @@ def write_out(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
             # and is reported with the others.
             return model
     return model
+
+
+def _without_gaps(model: Any, opsets: Mapping[str, int], readable: Readable) -> Any:
+    """The model with operators written out that leave an operand out, and whose definition depends
+    on the operands' types: the inliner asks for the type of each, which that one does not have."""
+    import onnx
+
+    gaps = [node for node in _defined(model.graph, opsets, readable) if "" in node.input]
+    types = _types(model) if gaps else {}
+    functions: list[Any] = []
+    for node in gaps:
+        schema = _schema(node.op_type, "", opsets[""])
+        known = all(name in types for name in node.input if name)
+        if not known or not schema.has_context_dependent_function:
+            continue
+        operands = [types[name].SerializeToString() if name else b"" for name in node.input]
+        body = schema.get_context_dependent_function(node.SerializeToString(), operands)
+        function = onnx.FunctionProto.FromString(body)
+        function.domain, function.name = _OWN_DOMAIN, f"{node.op_type}_{len(functions)}"
+        node.domain, node.op_type = function.domain, function.name
+        functions.append(function)
+    if not functions:
+        return model
+    model.functions.extend(functions)
+    model.opset_import.append(onnx.helper.make_opsetid(_OWN_DOMAIN, 1))
+    return onnx.inliner.inline_local_functions(model)
+
+
+def _types(model: Any) -> dict[str, Any]:
+    """The types of values, by name, as far as they are known."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    found = {
+        entry.name: onnx.helper.make_tensor_type_proto(entry.data_type, entry.dims)
+        for entry in graph.initializer
+    }
+    return found | {
+        entry.name: entry.type for entry in (*graph.input, *graph.value_info, *graph.output)
+    }
 
 
 def _check_growth(model: Any) -> None:
