@@ -179,15 +179,16 @@ def common_depth(kernel: Kernel) -> int:
 
 
 def privatise(kernel: Kernel) -> Kernel:
-    """Give each run of outermost statements that starts by writing a register its own copy of it,
-    so that the iterations of one parallel loop share nothing with what comes after.
+    """Give each run of outermost statements that starts by writing a register, or a scalar of a
+    row, its own copy of it, so that the iterations of one parallel loop share nothing with what
+    comes after.
 
     for i: {acc = 0; ..};  for j: {acc = 0; ..}   ->   for i: {acc = 0; ..};  for j: {acc_1 = 0; ..}
     """
     names = Names(kernel)
     body, added = kernel.body, []
     for buffer in kernel.locals:
-        if buffer.space is Space.REGISTER:
+        if buffer.space is Space.REGISTER or not buffer.shape:
             body, copies = _apart(body, buffer, names)
             added += copies
     return replace(kernel, body=body, locals=kernel.locals + tuple(added))

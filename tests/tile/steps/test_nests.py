@@ -164,11 +164,13 @@ TWO_SUMS = """
     }"""
 
 
-def test_privatise_gives_each_nest_its_own_register() -> None:
-    first, second = TWO_SUMS.split("for j")
+@pytest.mark.parametrize("space", ["register", "shared"])
+def test_privatise_gives_each_nest_its_own_scalar(space: str) -> None:
+    text = TWO_SUMS.replace("acc: register", f"acc: {space}")
+    first, second = text.split("for j")
     second = second.replace("acc", "acc_1")
-    first = first.replace("f32[]\n", "f32[]\n buffer acc_1: register f32[]\n", 1)
-    expect_step(privatise, TWO_SUMS, f"{first}for j{second}")
+    first = first.replace("f32[]\n", f"f32[]\n buffer acc_1: {space} f32[]\n", 1)
+    expect_step(privatise, text, f"{first}for j{second}")
 
 
 def test_privatise_in_blocks_goes_where_all_uses_are() -> None:
