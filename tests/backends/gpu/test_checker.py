@@ -13,9 +13,9 @@ from mlir_lite.tile.nodes import Buffer
 
 from .compiled import Compiled, card
 from .examples import EXAMPLES, arrays_for
+from .schedule.test_memory_bound import TURNED, WIDE
+from .schedule.test_memory_bound import arrays_for as normal
 from .shim import Counts, ShimDevice, build_checked, needs_shim, unit_text
-from .test_memory_bound import TURNED, WIDE
-from .test_memory_bound import arrays_for as normal
 from .test_shim import softmax
 
 pytestmark = needs_shim

@@ -19,15 +19,16 @@ from mlir_lite import Function, bf16, f32
 from mlir_lite.target import Target
 from mlir_lite.types import Array, DType
 
-from . import examples, test_columns, test_memory_bound, test_ordered, test_rows
-from . import test_convolutions as convolutions
-from . import test_linear_algebra as algebra
-from . import test_products as products
+from . import examples
 from .compiled import Compiled, card
+from .schedule import test_columns, test_memory_bound, test_ordered, test_rows
+from .schedule import test_convolutions as convolutions
+from .schedule import test_linear_algebra as algebra
+from .schedule import test_products as products
+from .schedule.test_attention import Case
+from .schedule.test_attention import arrays_for as attention_arrays
+from .schedule.test_attention_gradients import gradients_of
 from .shim import needs_shim, sanitizer_library, unit_text
-from .test_attention import Case
-from .test_attention import arrays_for as attention_arrays
-from .test_attention_gradients import gradients_of
 
 pytestmark = needs_shim
 
@@ -151,9 +152,12 @@ def test_what_holds_up_any_kernel_is_missed(subject: Subject, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["test_source.py", "test_products.py", "test_memory_bound.py"])
+@pytest.mark.parametrize(
+    "file",
+    ["source/test_source.py", "schedule/test_products.py", "schedule/test_memory_bound.py"],
+)
 def test_sanitizers_have_no_complaint(file: str) -> None:
-    tests = Path(__file__).with_name(file)
+    tests = Path(__file__).parent / file
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     environment = {
         **os.environ,
