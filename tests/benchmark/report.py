@@ -49,6 +49,7 @@ def table_text(
     ]
     parts += [f"not installed, left out: {', '.join(absent)}"] if absent else []
     means = _means(rows, list(ceilings))
+    tables: list[Sequence[Sequence[str]]]
     tables = [_beside(cells), means] if markdown else [cells, means]
     render = _markdown if markdown else _aligned
     for shown in tables:
@@ -85,7 +86,7 @@ def _markdown(cells: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, f"|---|{'---:|' * (len(cells[0]) - 1)}", *rows])
 
 
-def _beside(cells: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+def _beside(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     """A line for each workload, what differs by the number of threads beside each other; without
     engines that take none of them."""
     head, *lines = cells
@@ -101,7 +102,7 @@ def _beside(cells: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return [list(compress(line, full)) for line in (head, *joined)]
 
 
-def _means(rows: Sequence[Row], threads: Sequence[int]) -> list[Sequence[str]]:
+def _means(rows: Sequence[Row], threads: Sequence[int]) -> Sequence[Sequence[str]]:
     """A line for each group, a column for each number of threads."""
     ratios: dict[str, dict[int, list[float]]] = {}
     for row in rows:
