@@ -41,7 +41,7 @@ def conv_f32(x: Value, w: Value) -> Value:
     return ml.conv2d(x, w, padding=1)
 
 
-@ml.function(bf16[16, 64, 56, 56], bf16[64, 64, 3, 3])
+@ml.function(bf16[32, 64, 56, 56], bf16[64, 64, 3, 3])
 def conv_bf16(x: Value, w: Value) -> Value:
     return ml.conv2d(x, w, padding=1)
 
@@ -169,7 +169,7 @@ def layers_tf32(x: Value) -> Value:
     return ml.matmul(ml.relu(ml.matmul(x, WEIGHTS[0])), WEIGHTS[1])
 
 
-@ml.function(f32[16, 64, 56, 56], f32[64, 64, 3, 3])
+@ml.function(f32[32, 64, 56, 56], f32[64, 64, 3, 3])
 def conv_tf32(x: Value, w: Value) -> Value:
     return ml.conv2d(x, w, padding=1)
 

@@ -12,7 +12,7 @@ from typing import Protocol, Self, TypeVar
 from .....target import Gpu
 from .....tile.instructions.warps import COLUMNS, ROWS
 from .....types import DTYPES, DType, f32
-from .warpgroup_tile import REGISTERS, WarpgroupTile
+from .warpgroup_tile import REGISTERS, WARPGROUP_TILES, WarpgroupTile
 
 QUAD = 4  # neighbouring elements that a thread reads of shared memory at once
 LANES = (4, 8)  # how the threads of a warp stand: rows and columns
@@ -186,20 +186,12 @@ _TILES = (
 )
 _WARP_TILES = (
     WarpTile((2, 2), (4, 8)),  # 128 x 128 of 128 threads
+    WarpTile((2, 1), (4, 8)),  # 128 x 64 of 64
     WarpTile((2, 2), (4, 4)),  # 128 x 64 of 128
     WarpTile((2, 2), (2, 4)),  # 64 x 64 of 128
     WarpTile((1, 4), (1, 4)),  # 16 x 128 of 128
     WarpTile((2, 2), (1, 2)),  # 32 x 32 of 128
     WarpTile((1, 1), (1, 2)),  # 16 x 16 of 32
-)
-_WARPGROUP_TILES = (
-    WarpgroupTile(2, 1, 256),  # 128 x 256 of 384 threads
-    WarpgroupTile(2, 2, 128),  # 256 x 128 of 384
-    WarpgroupTile(2, 1, 128),  # 128 x 128 of 384
-    WarpgroupTile(2, 2, 64),  # 256 x 64 of 384
-    WarpgroupTile(2, 1, 64),  # 128 x 64 of 384
-    WarpgroupTile(1, 1, 128),  # 64 x 128 of 256
-    WarpgroupTile(1, 1, 64),  # 64 x 64 of 256
 )
 
 
@@ -230,10 +222,13 @@ def choose_warpgroup_tile(
     """The tile of warpgroups that takes the least time by estimate, for a product that is `boxed`
     with what lies past its edges, and so many bytes `moved` by each kernel before it; None where
     warps alone are faster, which leave that out."""
-    tiles = [replace(tile, dtype=dtype) for tile in _WARPGROUP_TILES]
+    tiles = [replace(tile, dtype=dtype) for tile in WARPGROUP_TILES]
     best = _least(tiles, boxed, dtype.bytes, gpu)
-    time = _cycles(best, boxed, dtype.bytes, gpu) + _before(moved, gpu)
+    before = _before(moved, gpu)
+    time = _cycles(best, boxed, dtype.bytes, gpu) + before
     warps = _cycles(choose_warp_tile(sizes, dtype, gpu), sizes, dtype.bytes, gpu)
+    if dtype != f32:  # warps move it, too, or compute operands on their way
+        warps += min(before, warps)
     while best.shared_bytes > gpu.shared_bytes:
         best = replace(best, stages=best.stages - 1)
     if best.groups > 1:  # one block has a multiprocessor to itself

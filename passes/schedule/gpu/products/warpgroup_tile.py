@@ -79,6 +79,18 @@ class WarpgroupTile:
         return self.stages * (ROW_BYTES * sum(self.sides) + 16)
 
 
+# From the least traffic with memory for each product to the most blocks.
+WARPGROUP_TILES = (
+    WarpgroupTile(2, 1, 256),  # 128 x 256 of 384 threads
+    WarpgroupTile(2, 2, 128),  # 256 x 128 of 384
+    WarpgroupTile(2, 1, 128),  # 128 x 128 of 384
+    WarpgroupTile(2, 2, 64),  # 256 x 64 of 384
+    WarpgroupTile(2, 1, 64),  # 128 x 64 of 384
+    WarpgroupTile(1, 1, 128),  # 64 x 128 of 256
+    WarpgroupTile(1, 1, 64),  # 64 x 64 of 256
+)
+
+
 def rows_together(rows: int, sides: tuple[int, int], blocks: int) -> int:
     """How many of so many rows of tiles `blocks` go down at once, so that together they read the
     fewest rows and columns: a divisor of them."""

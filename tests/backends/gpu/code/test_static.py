@@ -221,14 +221,15 @@ PRODUCTS = {
     # they are. A product keeps its quarter of a multiprocessor busy for eight cycles (sm_80), in
     # which as many instructions begin.
     "linear_tf32": ("HMMA", 0.27),
-    # Convolutions with 64 filters, whose warps have 64 places by 32 filters: 32 products need 12
-    # loads of fragments, 6 copies, and for 4 of these a test of the tap and an address: 0.55. The
-    # rest finds the tap of the step, waits, and does nothing (three instructions at each barrier).
+    # Convolutions, whose warps have 64 places by 64 filters, of 64 filters by two warps alone: 64
+    # products need 16 loads of fragments and 12 copies (of TF32 as many), and for 8 of these a test
+    # of the tap and an address: 0.59. The rest finds the tap of the step, waits, and does nothing
+    # (three instructions at each barrier). Of 256 filters there are 8 copies, 4 with a test: 0.67.
     # A product of bf16 takes eight cycles of its quarter of a multiprocessor (sm_80), by `mma`
     # on sm_90 some three, in which as many instructions begin: fewer than that are beside it.
-    "conv_bf16": ("HMMA", 0.34),
-    "conv_strided": ("HMMA", 0.34),
-    "conv_tf32": ("HMMA", 0.34),
+    "conv_bf16": ("HMMA", 0.46),
+    "conv_strided": ("HMMA", 0.51),
+    "conv_tf32": ("HMMA", 0.43),
     "conv_f32": ("FFMA", 0.6),
 }
 

@@ -301,3 +301,23 @@ def test_gradients_of_convolutions_are_products_by_tiles(fn: Function) -> None:
 def test_source_of_gradients_computes_them(fn: Function, tmp_path: Path) -> None:
     arrays = arrays_for(fn)
     check(all_orders(Compiled.of(fn, tmp_path), arrays), fn, arrays, 1e-5)
+
+
+# Tensor cores
+
+
+@ml.function(bf16[2, 17, 19, 32], bf16[64, 32, 3, 3], bf16[64])
+def few_filters(x: Value, w: Value, b: Value) -> Value:
+    return ml.relu(ml.conv(x, w, b, padding=1, layout="nhwc"))
+
+
+@needs_shim
+def test_two_warps_have_all_filters_where_these_are_few(tmp_path: Path) -> None:
+    """So each loads fragments for twice the products of four warps that share 64 columns."""
+    target = card("sm_80", multiprocessors=1)
+    (kernel,) = [one for one in planned(few_filters, target)[0].kernels if "mma" in str(one)]
+    assert 'warp "warp" in 0..2' in str(kernel)
+    verify_kernel(kernel)
+    arrays = arrays_for(few_filters)
+    compiled = Compiled.of(few_filters, tmp_path, target=target)
+    check(all_orders(compiled, arrays), few_filters, arrays, 2.0**-8)
