@@ -10,23 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
 from .backends import base
 from .backends.llvm.machine.threads import check_threads
 from .backends.llvm.weights import Weights
-from .compilation import Options, check_options, compile_static
+from .compilation import compile_static
 from .dsl import named_arrays, solve_sizes, specialise
 from .dsl.nn.module import Module
 from .environment import Verify, dump_folder, named_level, start_logging, verify_level
 from .errors import InputError, check
 from .ir import Function
-from .passes.manager import Observer
-from .passes.narrowing.precision import named_precision
-from .passes.pipelines import Step
+from .options import Options
+from .passes.narrowing.precisions import named_precision
 from .tile.program import Memory, Program
 from .tuning import Tuning, read_tuning
 from .types import Array
+
+if TYPE_CHECKING:
+    from .passes.manager import Observer
+    from .passes.pipelines import Step
 
 # Named sizes, and the bytes of static parameters.
 Key: TypeAlias = tuple[tuple[str, int | bytes], ...]
@@ -124,6 +127,8 @@ class Executable:
             made = compile_static(self.function, self.target, self.threads, self.options)
             self._hold({(): made})
         else:
+            from .lowering import check_options  # lazy: it loads every pass
+
             check_options(self.target, self.options)
 
     def __repr__(self) -> str:

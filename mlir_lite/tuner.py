@@ -18,9 +18,10 @@ import numpy as np
 
 from .backends.base import Executable
 from .backends.llvm.backend import cpu_target
-from .compilation import Options, lower_for
 from .errors import InputError, check
 from .ir import Function
+from .lowering import lower_for
+from .options import Options
 from .passes.fusion.pieces import Piece, pieces_of
 from .passes.manager import run_passes, sample_inputs
 from .passes.pipelines import Step, preparing_steps

@@ -1,7 +1,11 @@
 """`import mlir_lite` is cheap: what costs is loaded when it is first needed."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 HEAVY = ("llvmlite", "networkx", "onnx", "ml_dtypes")
 COMPILED = """
@@ -24,14 +28,17 @@ print(ml.evaluate(twice, __import__("numpy").ones(3, "float32")))
 """
 
 
-def _run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    code: str, *options: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=True
-    )
+        [sys.executable, *options, "-c", code],
+        capture_output=True, text=True, check=True, env={**os.environ, **variables},
+    )  # fmt: skip
 
 
-def _loaded_after(code: str) -> set[str]:
-    listing = _run(f"{code}\nimport sys\nprint('LOADED', *sys.modules)").stdout
+def _loaded_after(code: str, **variables: str) -> set[str]:
+    listing = _run(f"{code}\nimport sys\nprint('LOADED', *sys.modules)", variables=variables).stdout
     return set(listing[listing.index("LOADED") :].split())
 
 
@@ -59,3 +66,12 @@ def test_compiling_for_a_cpu_loads_nothing_for_cards() -> None:
     loaded = _loaded_after(COMPILED)
     assert "mlir_lite.passes.schedule.recipes" in loaded
     assert not {name for name in loaded if "schedule.gpu." in name or "backends.cuda." in name}
+
+
+def test_a_second_start_loads_no_passes_and_schedules(tmp_path: Path) -> None:
+    """What the first kept has been through all of them."""
+    first, second = (_loaded_after(COMPILED, MLIR_LITE_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    makers = ("passes.pipelines", "passes.schedule", "passes.lowering", "tile.steps", "report")
+    rooms = tuple(f"mlir_lite.{room}" for room in makers)
+    assert all(room in first for room in rooms)
+    assert not {name for name in second if name.startswith(rooms)}

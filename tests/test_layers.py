@@ -22,7 +22,7 @@ ROOMS: Floors = (
     frozenset({"backends"}),
     frozenset(
         {"__init__", "__main__", "cli", "compilation", "demo", "driver", "exporters", "frontends"}
-        | {"report", "train", "tuner", "warm"}
+        | {"lowering", "options", "report", "train", "tuner", "warm"}
     ),
 )
 OPS: Floors = (

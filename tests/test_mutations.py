@@ -33,6 +33,7 @@ from mlir_lite.passes.schedule import loops, recipes, schedule, windows
 from mlir_lite.passes.schedule.products import gemm
 from mlir_lite.passes.simplify import canonicalize as canonicalize_module
 from mlir_lite.passes.simplify import constant_fold, fold_norm
+from mlir_lite.passes.simplify.computed import computed
 from mlir_lite.passes.simplify.uniform import uniform
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
@@ -111,9 +112,7 @@ RULES: Mapping[str, tuple[str, Callable[[Patch], None]]] = {
     "folded numbers": (
         "constant-fold",
         lambda patch: patch.setattr(
-            constant_fold,
-            "_computed",
-            lambda op, computed=constant_fold._computed: [2 * part for part in computed(op)],
+            constant_fold, "computed", lambda op: [2 * part for part in computed(op)]
         ),
     ),
     "packed columns": (

@@ -13,9 +13,10 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Function, InputError, Tuning, Value, f32
 from mlir_lite.backends.llvm.machine.machine import Machine
-from mlir_lite.compilation import Options, backend_of, lower_for
 from mlir_lite.ir import ConstantData
+from mlir_lite.lowering import lower_for
 from mlir_lite.ops.base.constant import constant
+from mlir_lite.options import Options, backend_of
 from mlir_lite.passes.fusion.pieces import pieces_of
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.schedule.cost.model import choose_tile, decide

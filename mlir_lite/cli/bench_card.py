@@ -20,10 +20,11 @@ from ..backends.cuda.card.device_array import DeviceArray
 from ..backends.cuda.card.runner import Loaded
 from ..backends.cuda.card.timing import Runs, copy_bandwidth, kernel_seconds
 from ..backends.cuda.executable import CudaExecutable
-from ..compilation import backend_of, compile_static
+from ..compilation import compile_static
 from ..errors import UnsupportedError, check
 from ..ir import Function, results_of
 from ..location import UNKNOWN
+from ..options import backend_of
 from ..text import table
 from ..tile.program import Program
 from ..types import Array

@@ -13,7 +13,8 @@ from ..backends.cache_folder import CUBIN, PROGRAM, default_cache_folder
 from ..backends.code_cache import CacheEntry, default_cache
 from ..backends.cuda.backend import CudaBackend
 from ..backends.cuda.code.cubins import Nvrtc
-from ..compilation import Options, lower_for
+from ..lowering import lower_for
+from ..options import Options
 from ..text import bytes_text, table
 from .compile import machine_backend
 from .model import add_model_arguments, load_static

@@ -25,12 +25,13 @@ from ..backends.cuda.source.host import host_source, weights_file
 from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.machine.jit import compile_objects
 from ..backends.llvm.machine.threads import default_threads
-from ..compilation import Options, lower_for, report_for
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
+from ..lowering import lower_for, report_for
+from ..options import Options
 from ..passes.lowering.lower import Lowered
-from ..passes.narrowing.precision import PRECISIONS
+from ..passes.narrowing.precisions import PRECISIONS
 from ..text import bytes_text
 from ..tile.program import Program
 from ..tuning import Tuning, read_tuning

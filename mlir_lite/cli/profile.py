@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..backends.llvm.ceilings import Ceilings, measure_ceilings
 from ..backends.llvm.machine.threads import default_threads
-from ..compilation import lower_for
+from ..lowering import lower_for
 from ..text import table
 from ..tile.program import Program
 from .compile import add_compile_arguments, machine_backend, options

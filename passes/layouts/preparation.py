@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ...ir import Builder, Constant, ConstantData, Function, Value
 from ...ops.base.constant import constant
 from ...ops.table import TABLE
-from ..simplify.constant_fold import Computed, data_of
+from ..simplify.computed import Computed, data_of
 
 
 def preparation(constants: Sequence[ConstantData]) -> Function:

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ...errors import InputError, UnsupportedError, check
 from ...ir import Function, Value, current_builder, rewrite, rewrite_all, users_of
 from ...ir.rewrite import Pattern
 from ...ops.base.cast import cast
@@ -41,11 +40,8 @@ from ..algorithms.winograd import in_stages
 from ..layouts.narrow_products import conv_by_dots, matmul_by_dots, summed_together
 from ..schedule.cost.model import decide
 from ..schedule.cost.winograd import WINOGRAD_WORTH, narrow_cycles
+from .precisions import check_precision
 from .quantised import depends_on_constants
-
-PRECISIONS = ("f32", "tf32", "bf16", "f16")
-_OF_PROCESSORS = ("f32", "bf16")
-_ALSO = {"fp32": "f32", "fp16": "f16"}
 
 
 def precision(
@@ -62,27 +58,6 @@ def precision(
     places = zip(layers, _read_once(fn), strict=True)
     patterns = [narrow_matmul(target), narrow_conv(target, together, places), narrow_attention]
     return rewrite_all(fn, patterns, TABLE, fuel=1)
-
-
-def named_precision(choice: str) -> str:
-    """A precision by its name here; `InputError` for one that there is not."""
-    choice = _ALSO.get(choice, choice)
-    check(
-        choice in PRECISIONS,
-        f"there is no precision '{choice}'; there are {', '.join(PRECISIONS)}",
-        InputError,
-    )
-    return choice
-
-
-def check_precision(choice: str, target: Target) -> None:
-    """`UnsupportedError` for a precision that only cards have."""
-    check(
-        target.gpu is not None or choice in _OF_PROCESSORS,
-        f"{target.name} has no precision '{choice}': it has {' and '.join(_OF_PROCESSORS)}; cards "
-        f"(cuda:sm_80 and later) have {', '.join(PRECISIONS)}",
-        UnsupportedError,
-    )
 
 
 def narrow_matmul(target: Target) -> Pattern:

@@ -7,8 +7,7 @@ weight is held twice.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -22,11 +21,9 @@ from ...ir import (
     Node,
     Op,
     Value,
-    results_of,
     users_of,
 )
 from ...ir.builder import Builder
-from ...ir.op import attribute_key
 from ...ops.base.broadcast import Broadcast
 from ...ops.base.constant import constant
 from ...ops.regions.control import ControlOp
@@ -34,51 +31,11 @@ from ...ops.regions.group import Group
 from ...ops.shapes.index import Gather
 from ...ops.table import TABLE
 from ...tile.interpreter import run_kernel
-from ...types import Array, TensorType
+from ...types import TensorType
 from ..lowering.faults import STATUS, check_kernel, fault_operands
+from .computed import Computed, array_of, computed, data_of
 
 MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
-
-
-@dataclass(frozen=True, eq=False)
-class Computed:
-    """Data that an operation on constants gives; computed anew at every read."""
-
-    op: Op
-    position: int
-
-    def read(self) -> Array:
-        return _computed(self.op)[self.position]
-
-    def origin(self) -> Hashable:
-        return _origin(self.op), self.position
-
-
-def _origin(op: Op) -> Hashable:
-    """Equal for equal operations on constants made of the same."""
-    if isinstance(op, Constant):
-        return op.value.source.origin()
-    attributes = tuple(attribute_key(getattr(op, name)) for name in op.attribute_fields)
-    operands = op.arguments({value: _origin(_op_of(value)) for value in op.operands})
-    return op.name, attributes, tuple(operands)
-
-
-def _op_of(value: Value) -> Op:
-    assert value.op is not None  # a constant, or made of some
-    return value.op
-
-
-def _computed(op: Op) -> Sequence[Array]:
-    """The results of an operation on constants."""
-    values = {value: _array(value) for value in op.operands}
-    with np.errstate(all="ignore"):
-        return results_of(op.reference(*op.arguments(values)))
-
-
-def data_of(value: Value) -> ConstantData:
-    """The data of a constant value."""
-    assert isinstance(value.op, Constant)
-    return value.op.value
 
 
 def _is_constant(value: Value) -> bool:
@@ -89,12 +46,6 @@ def _is_constant(value: Value) -> bool:
         case Broadcast(x=x):
             return _is_constant(x)
     return False
-
-
-def _array(value: Value) -> Array:
-    if isinstance(value.op, Broadcast):
-        return np.asarray(value.op.reference(_array(value.op.x)))
-    return data_of(value).array()
 
 
 def constant_fold(fn: Function) -> Function:
@@ -175,7 +126,7 @@ def _computed_at_once(op: Op, types: Sequence[TensorType]) -> tuple[Value, ...] 
     """The results as data; None where computing them finds a fault, which the run will say."""
     name = _name(op)
     try:
-        results = _computed(op)
+        results = computed(op)
     except RunError:
         return None
     # Copies: a view would keep a large operand's memory.
@@ -197,7 +148,7 @@ def _may_fault(op: Op) -> bool:
     if any(value.type.nbytes > INLINE_BYTES for value in operands):
         return True
     inputs = [param.name for param in kernel.params if param.name != STATUS]
-    arrays = {name: _array(value) for name, value in zip(inputs, operands, strict=True)}
+    arrays = {name: array_of(value) for name, value in zip(inputs, operands, strict=True)}
     arrays[STATUS] = np.zeros(1, np.int64)
     return bool(run_kernel(kernel, arrays)[STATUS][0])
 

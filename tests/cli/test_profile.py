@@ -14,7 +14,8 @@ from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli import profile, step_times
 from mlir_lite.cli.counting import footprint, matrix_flops, step_works
 from mlir_lite.cli.step_times import Line, kernel_lines, step_lines
-from mlir_lite.compilation import Options, lower_for
+from mlir_lite.lowering import lower_for
+from mlir_lite.options import Options
 from mlir_lite.tile.parser import parse_program
 from mlir_lite.types import Array
 

@@ -12,9 +12,10 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Function
 from mlir_lite.backends.llvm.backend import cpu_target
-from mlir_lite.compilation import Options, lower_for
 from mlir_lite.ir import run_reference
 from mlir_lite.ir.verify import verify
+from mlir_lite.lowering import lower_for
+from mlir_lite.options import Options
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.tile.checks.verify import verify_kernel, verify_program
 from mlir_lite.types import Array

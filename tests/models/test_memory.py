@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mlir_lite.compilation import Options, lower_for
 from mlir_lite.frontends.onnx import OnnxModel
+from mlir_lite.lowering import lower_for
+from mlir_lite.options import Options
 from mlir_lite.tile.checks.verify import live_bytes, verify_program
 from mlir_lite.tile.program import Program
 

@@ -16,7 +16,8 @@ from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.memory.plan_memory import plan_memory
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.simplify.constant_fold import Computed, constant_fold
+from mlir_lite.passes.simplify.computed import Computed
+from mlir_lite.passes.simplify.constant_fold import constant_fold
 from mlir_lite.target import Target
 from mlir_lite.types import Array
 
