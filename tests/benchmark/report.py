@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import compress
+from typing import TypeAlias
 
 from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli.layout import seconds_text
@@ -17,6 +18,7 @@ from .engines import OURS
 from .measure import Row
 
 _DASH = "-"
+Cells: TypeAlias = Sequence[Sequence[str]]  # by line
 
 
 def ratios_text(ratios: Sequence[float]) -> str:
@@ -49,11 +51,10 @@ def table_text(
     ]
     parts += [f"not installed, left out: {', '.join(absent)}"] if absent else []
     means = _means(rows, list(ceilings))
-    tables: list[Sequence[Sequence[str]]]
-    tables = [_beside(cells), means] if markdown else [cells, means]
+    shown = [_beside(cells), means] if markdown else [cells, means]
     render = _markdown if markdown else _aligned
-    for shown in tables:
-        parts += ["", render(shown)] if len(shown) > 1 else []
+    for lines in shown:
+        parts += ["", render(lines)] if len(lines) > 1 else []
     parts += ["", *failures] if (failures := _failures(rows)) else []
     return "\n".join(parts)
 
@@ -77,16 +78,16 @@ def _time(row: Row, name: str) -> str:
     return "failed" if timing.failure else seconds_text(timing.seconds)
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> str:
+def _aligned(cells: Cells) -> str:
     return table(cells, right=range(1, len(cells[0])), indent="")
 
 
-def _markdown(cells: Sequence[Sequence[str]]) -> str:
+def _markdown(cells: Cells) -> str:
     head, *rows = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([head, f"|---|{'---:|' * (len(cells[0]) - 1)}", *rows])
 
 
-def _beside(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+def _beside(cells: Cells) -> Cells:
     """A line for each workload, what differs by the number of threads beside each other; without
     engines that take none of them."""
     head, *lines = cells
@@ -102,7 +103,7 @@ def _beside(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     return [list(compress(line, full)) for line in (head, *joined)]
 
 
-def _means(rows: Sequence[Row], threads: Sequence[int]) -> Sequence[Sequence[str]]:
+def _means(rows: Sequence[Row], threads: Sequence[int]) -> Cells:
     """A line for each group, a column for each number of threads."""
     ratios: dict[str, dict[int, list[float]]] = {}
     for row in rows:
