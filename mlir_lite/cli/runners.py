@@ -183,15 +183,9 @@ def onnxruntime_call(
     `MissingExtraError` where it is not installed, `UnsupportedError` but for f32.
     """
     check(precision == "f32", f"onnxruntime has no {precision} on a CPU", UnsupportedError)
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", "bench") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime_session(file, threads)
+    import onnxruntime
+
     binding = session.io_binding()
     bound = _bound(feeds, binding.bind_cpu_input)
     # Its own results would be new memory in each call, which for large ones costs the most.
@@ -206,6 +200,20 @@ def onnxruntime_call(
     return call
 
 
+def onnxruntime_session(file: str, threads: int) -> Any:
+    """A model file as onnxruntime runs it on a CPU. `MissingExtraError` where that is not
+    installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "bench") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
 def openvino_call(
     file: str,
     threads: int,
@@ -218,20 +226,9 @@ def openvino_call(
 
     `MissingExtraError` where it is not installed.
     """
-    try:
-        import openvino
-    except ImportError:
-        raise missing_extra("openvino", "bench") from None
-    core = openvino.Core()
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        "ENABLE_CPU_PINNING": False,
-    }
-    model = core.compile_model(core.read_model(file), "CPU", settings)
-    request = model.create_infer_request()
+    request = openvino_model(file, threads, precision).create_infer_request()
+    import openvino
+
     bound = _bound(
         feeds,
         lambda name, array: request.set_tensor(name, openvino.Tensor(array, shared_memory=True)),
@@ -242,6 +239,24 @@ def openvino_call(
         return [request.get_tensor(name).data for name in outputs]
 
     return call
+
+
+def openvino_model(file: str, threads: int, precision: str, kept: str = "") -> Any:
+    """A model file as OpenVINO compiles it for a CPU; what that gave is kept in the folder `kept`,
+    if there is one. `MissingExtraError` where OpenVINO is not installed."""
+    try:
+        import openvino
+    except ImportError:
+        raise missing_extra("openvino", "bench") from None
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "ENABLE_CPU_PINNING": False,
+        "CACHE_DIR": kept,
+    }
+    return openvino.Core().compile_model(file, "CPU", settings)
 
 
 def _bound(

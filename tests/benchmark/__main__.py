@@ -6,7 +6,9 @@ Engines that are not installed are left out and named. Every engine runs in a pr
 with one thread on one processor, in turn with the others. The first run makes the cases, which
 takes torch and a minute for all; they are kept in the cache folder. An engine can be any of
 mlir-lite, onnxruntime, openvino, jax, torch, torch-compile; work is groups (gemm, conv,
-conv-nhwc, memory, attention, models, bf16, int8, recurrent, train) or names.
+conv-nhwc, memory, attention, models, bf16, int8, recurrent, train, call, start) or names. `call` is
+one of a tiny model, as users write it; `start` from a model's file to the first result in a fresh
+process, with nothing kept and again, and how much that process grows at most.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from mlir_lite.cli.model import positive
 from .cases import prepare
 from .engines import ENGINES, OURS, missing
 from .measure import Row, measure
-from .report import json_text, table_text
+from .report import json_text, starts_text, table_text
+from .start import Start, import_seconds, measure_starts
 from .workload import Workload
-from .workloads import WORKLOADS, chosen
+from .workloads import START, WORKLOADS, chosen
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,13 +43,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         threads: measure_ceilings(CpuBackend(*cpu_target("cpu", threads)), threads)
         for threads in args.threads
     }
-    rows = [row for work in args.work for row in _rows(work, engines, args)]
+    rows = [row for work in args.work if work.group != START for row in _rows(work, engines, args)]
     print(table_text(rows, ceilings, engines, absent, markdown=args.markdown))
+    starts = [
+        start for work in args.work if work.group == START for start in _starts(work, engines, args)
+    ]
+    imports = {name: import_seconds(name) for name in dict.fromkeys(s.engine for s in starts)}
+    if starts:
+        print("", starts_text(starts, imports, markdown=args.markdown), sep="\n")
     if args.json is not None:
         packages = (ENGINES[name].package for name in engines if name != OURS)
         versions = {package: version(package) for package in packages}
-        args.json.write_text(json_text(rows, ceilings, absent, versions), encoding="utf-8")
-    return 1 if any(timing.failure for row in rows for timing in row.timings.values()) else 0
+        args.json.write_text(
+            json_text(rows, starts, imports, ceilings, absent, versions), encoding="utf-8"
+        )
+    failures = [timing.failure for row in rows for timing in row.timings.values()]
+    return 1 if any([*failures, *(start.failure for start in starts)]) else 0
 
 
 def _rows(work: Workload, engines: Sequence[str], args: Namespace) -> Iterator[Row]:
@@ -55,6 +67,13 @@ def _rows(work: Workload, engines: Sequence[str], args: Namespace) -> Iterator[R
     for threads in args.threads:
         print(f"{work.name}, {threads}t …", file=sys.stderr, flush=True)
         yield measure(case, engines, threads, repeat=args.repeat, passes=args.passes)
+
+
+def _starts(work: Workload, engines: Sequence[str], args: Namespace) -> Iterator[Start]:
+    """A line for each engine, with the most threads; says on stderr what is being measured."""
+    print(f"{work.name} …", file=sys.stderr, flush=True)
+    case = prepare(work, args.cache)
+    yield from measure_starts(case, engines, max(args.threads), passes=args.passes)
 
 
 def arguments(argv: Sequence[str] | None) -> Namespace:

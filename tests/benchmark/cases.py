@@ -47,6 +47,7 @@ class Case:
     arrays: str  # a path; the inputs and the float64 results (of integers, onnxruntime's), named so
     flops: int
     bytes: int
+    kept: str = ""  # a folder for what engines keep between processes, instead of their own
 
     def inputs(self) -> dict[str, Array]:
         """The inputs by name."""
@@ -77,7 +78,8 @@ def prepare(work: Workload, cache: Path) -> Case:
     making one takes."""
     folder = cache / _digest()
     folder.mkdir(parents=True, exist_ok=True)
-    model, arrays = folder / f"{work.name}.onnx", folder / f"{work.name}.safetensors"
+    stem = work.base or work.name
+    model, arrays = folder / f"{stem}.onnx", folder / f"{stem}.safetensors"
     if not arrays.exists():
         _make(work, model, arrays)
     fn = from_onnx(model) if work.training is None else work.training.step(work).function

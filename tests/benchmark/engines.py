@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -12,14 +12,14 @@ from typing import Protocol
 import numpy as np
 
 import mlir_lite as ml
-from mlir_lite.cli.runners import FILE_RUNTIMES, Call
+from mlir_lite.cli.runners import FILE_RUNTIMES, Call, onnxruntime_session, openvino_model
 from mlir_lite.ir import results_of
 from mlir_lite.types import Array
 
 from .cases import Case
 from .training import jax_step, our_step, torch_step
 from .workload import Workload
-from .workloads import WORKLOADS
+from .workloads import START, WORKLOADS
 
 OURS = "mlir-lite"
 
@@ -30,6 +30,15 @@ class Engine(Protocol):
     @property
     def package(self) -> str:
         """The package that it takes, as one imports it."""
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """The modules that it loads before it does anything."""
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether it reads a model's file, and has compiled that when it has made the call. Others
+        are given the model in Python and compile in the first call."""
 
     def takes(self, case: Case) -> bool:
         """Whether there is a natural way for it to run a case."""
@@ -43,18 +52,30 @@ class Compiled:
     """This compiler."""
 
     package: str = "mlir_lite"
+    imports: tuple[str, ...] = (
+        *("mlir_lite.driver", "mlir_lite.frontends.onnx"),
+        *("onnx", "llvmlite.binding"),
+    )
+    is_of_files: bool = True
 
     def takes(self, case: Case) -> bool:
         return True
 
     def call(self, case: Case, threads: int) -> Call:
-        work, dsl = WORKLOADS[case.name], WORKLOADS[case.name].dsl
+        work = WORKLOADS[case.name]
         if work.training is not None:
             return our_step(work, case.weights(), list(case.inputs().values()), threads)
-        function = ml.from_onnx(case.onnx) if dsl is None else dsl()
-        executable = ml.compile(function, threads=threads, precision=_option(work))
+        executable = self.executable(case, threads)
         arrays = tuple(case.inputs().values())
         return lambda: results_of(executable(*arrays))
+
+    def executable(self, case: Case, threads: int) -> ml.Executable:
+        """The case compiled, of what is no step of training."""
+        work, dsl = WORKLOADS[case.name], WORKLOADS[case.name].dsl
+        if case.kept:
+            os.environ["MLIR_LITE_CACHE_DIR"] = case.kept
+        function = ml.from_onnx(case.onnx) if dsl is None else dsl()
+        return ml.compile(function, threads=threads, precision=_option(work))
 
 
 @dataclass(frozen=True)
@@ -63,14 +84,46 @@ class FileRuntime:
 
     package: str
     options: tuple[str, ...] = ("f32",)  # of the precision
+    is_of_files: bool = True
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        return (self.package,)
 
     def takes(self, case: Case) -> bool:
         work = WORKLOADS[case.name]
         return work.dsl is None and work.training is None and _option(work) in self.options
 
     def call(self, case: Case, threads: int) -> Call:
-        make, option = FILE_RUNTIMES[self.package], _option(WORKLOADS[case.name])
-        return make(case.onnx, threads, case.inputs(), ["y"], precision=option)
+        work = WORKLOADS[case.name]
+        if work.is_plain:
+            return _PLAIN[self.package](case, threads)
+        make = FILE_RUNTIMES[self.package]
+        return make(case.onnx, threads, case.inputs(), ["y"], precision=_option(work))
+
+
+def _onnxruntime_plain(case: Case, threads: int) -> Call:
+    session = onnxruntime_session(case.onnx, threads)
+    inputs = case.inputs()
+
+    def call() -> Sequence[Array]:
+        results: Sequence[Array] = session.run(None, inputs)
+        return results
+
+    return call
+
+
+def _openvino_plain(case: Case, threads: int) -> Call:
+    option = _option(WORKLOADS[case.name])
+    model = openvino_model(case.onnx, threads, option, case.kept)
+    inputs = case.inputs()
+    return lambda: [model(inputs)[0]]
+
+
+# The calls that their manuals show.
+_PLAIN: Mapping[str, Callable[[Case, int], Call]] = MappingProxyType(
+    {"onnxruntime": _onnxruntime_plain, "openvino": _openvino_plain}
+)
 
 
 def _option(work: Workload) -> str:
@@ -83,6 +136,8 @@ class Jax:
     """jax.jit of the workload's own function; its arrays are on the device beforehand."""
 
     package: str = "jax"
+    imports: tuple[str, ...] = ("jax",)
+    is_of_files: bool = False
 
     def takes(self, case: Case) -> bool:
         return WORKLOADS[case.name].jax is not None
@@ -107,13 +162,23 @@ class Jax:
 
 @dataclass(frozen=True)
 class Torch:
-    """torch, eager."""
+    """torch, eager, which needs no start; or torch.compile for small calls, starts and steps of
+    training: the others are compared with what runs model files."""
 
+    is_compiled: bool = False
     package: str = "torch"
+    is_of_files: bool = False
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        further = ("torch._dynamo", "torch._inductor.compile_fx") if self.is_compiled else ()
+        return (self.package, *further)
 
     def takes(self, case: Case) -> bool:
         work = WORKLOADS[case.name]
-        return work.dsl is None and work.precision == "f32"
+        if self.is_compiled:
+            return work.training is not None or work.is_plain
+        return work.dsl is None and work.precision == "f32" and work.group != START
 
     def call(self, case: Case, threads: int) -> Call:
         import torch
@@ -121,9 +186,14 @@ class Torch:
         work = WORKLOADS[case.name]
         if work.training is not None:
             inputs = list(case.inputs().values())
-            return torch_step(work, case.weights(), inputs, threads, compiled=False)
+            compiled = self.is_compiled
+            return torch_step(work, case.weights(), inputs, threads, compiled=compiled)
         torch.set_num_threads(threads)
         module = work.module().eval()
+        if self.is_compiled:
+            if case.kept:
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = case.kept
+            module = torch.compile(module)
         tensors = [torch.from_numpy(array) for array in case.inputs().values()]
 
         def call() -> Sequence[Array]:
@@ -133,21 +203,6 @@ class Torch:
         return call
 
 
-@dataclass(frozen=True)
-class TorchCompiled:
-    """torch.compile, for steps of training: the others are compared with what runs model files."""
-
-    package: str = "torch"
-
-    def takes(self, case: Case) -> bool:
-        return WORKLOADS[case.name].training is not None
-
-    def call(self, case: Case, threads: int) -> Call:
-        inputs = list(case.inputs().values())
-        work = WORKLOADS[case.name]
-        return torch_step(work, case.weights(), inputs, threads, compiled=True)
-
-
 ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         OURS: Compiled(),
@@ -155,7 +210,7 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
         "openvino": FileRuntime("openvino", ("f32", "bf16")),
         "jax": Jax(),
         "torch": Torch(),
-        "torch-compile": TorchCompiled(),
+        "torch-compile": Torch(is_compiled=True),
     }
 )
 

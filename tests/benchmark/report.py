@@ -12,10 +12,11 @@ from typing import TypeAlias
 from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli.layout import seconds_text
 from mlir_lite.cli.profile import ceilings_text
-from mlir_lite.text import table
+from mlir_lite.text import bytes_text, table
 
 from .engines import OURS
 from .measure import Row
+from .start import First, Start
 
 _DASH = "-"
 Cells: TypeAlias = Sequence[Sequence[str]]  # by line
@@ -126,13 +127,48 @@ def _failures(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def starts_text(
+    starts: Sequence[Start], imports: Mapping[str, float], *, markdown: bool
+) -> str:
+    """A line for each model and engine: seconds from the model's file to the first result, and by
+    how much the process has grown at most, cold and warm; what imports took below."""
+    head = ["start", "threads", "engine", "cold", "warm", "peak cold", "peak warm", "planned"]
+    cells = [
+        [
+            start.name, str(start.threads), start.engine,
+            *(_DASH if first is None else seconds_text(first.seconds) for first in _firsts(start)),
+            *(_DASH if first is None else _bytes(first.bytes) for first in _firsts(start)),
+            _bytes(start.planned),
+        ]
+        for start in starts
+    ]  # fmt: skip
+    took = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in imports.items())
+    failures = [
+        f"{start.name}, {start.threads}t, {start.engine}: {start.failure}"
+        for start in starts
+        if start.failure
+    ]
+    shown = (_markdown if markdown else _aligned)([head, *cells])
+    return "\n".join([shown, "", f"imports, not counted: {took}", *failures])
+
+
+def _firsts(start: Start) -> tuple[First | None, First | None]:
+    return start.cold, start.warm
+
+
+def _bytes(count: int | None) -> str:
+    return _DASH if count is None else bytes_text(count)
+
+
 def json_text(
     rows: Sequence[Row],
+    starts: Sequence[Start],
+    imports: Mapping[str, float],
     ceilings: Mapping[int, Ceilings],
     absent: Sequence[str],
     versions: Mapping[str, str],
 ) -> str:
-    """Everything that the table shows, in seconds."""
+    """Everything that the tables show, in seconds and bytes."""
     measured = [
         asdict(row)
         | {"best_rival": row.best_rival, "ratio": row.ratio}
@@ -145,6 +181,8 @@ def json_text(
             "not_installed": list(absent),
             "ceilings": [asdict(found) for found in ceilings.values()],
             "rows": measured,
+            "starts": [asdict(start) for start in starts],
+            "imports": dict(imports),
         },
         indent=2,
     )

@@ -29,6 +29,8 @@ class Workload:
     dsl: Callable[[], Function] | None = None
     training: Training | None = None
     precision: str = "f32"  # or "bf16", as an option; "int8": the file is quantised
+    is_plain: bool = False  # called as users do; others have their inputs bound where that can be
+    base: str = ""  # the name of a workload whose file and arrays these are
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,26 @@ class Convolution:
         return self.inputs if self.depthwise else 1
 
 
+def small_layer(n: int) -> Workload:
+    """A model so small that what is measured is the call."""
+    layer = linear(n, n, n)
+
+    def module() -> Any:
+        import torch
+
+        return torch.nn.Sequential(layer.module(), torch.nn.ReLU())
+
+    def in_jax() -> Any:
+        import jax
+
+        assert layer.jax is not None
+        function = layer.jax()
+        return lambda x: jax.nn.relu(function(x))
+
+    name = f"linear_relu_{n}"
+    return replace(layer, name=name, group="call", module=module, jax=in_jax, is_plain=True)
+
+
 def softmax(rows: int, columns: int) -> Workload:
     def in_jax() -> Any:
         import jax
@@ -268,6 +288,7 @@ def model(
     return Workload(name, "models", inputs, module)
 
 
+START = "start"  # the group that is measured from the model's file on
 _IMAGE, _TEXT = (1, 3, 224, 224), (1, 128)
 _CONVOLUTIONS = (
     Convolution(64, 64, 3, 56),
@@ -299,7 +320,22 @@ _MODELS = (
 def narrow(precision: str, *names: str) -> tuple[Workload, ...]:
     """These models in another precision, a group of its own."""
     return tuple(
-        replace(work, name=f"{work.name}_{precision}", group=precision, precision=precision)
+        replace(
+            work,
+            name=f"{work.name}_{precision}",
+            group=precision,
+            precision=precision,
+            base="" if precision == "int8" else work.name,
+        )
+        for work in _MODELS
+        if work.name in names
+    )
+
+
+def started(*names: str) -> tuple[Workload, ...]:
+    """These models until their first result."""
+    return tuple(
+        replace(work, name=f"{work.name}_{START}", group=START, is_plain=True, base=work.name)
         for work in _MODELS
         if work.name in names
     )
@@ -324,6 +360,8 @@ _ALL = (
     *narrow("bf16", "resnet50", "mobilenetv2", "bert-base", "minilm-l6"),
     *narrow("int8", "resnet18", "mobilenetv2"),
     *TRAINED,
+    small_layer(8),
+    *started("mlp_b64", "resnet18", "resnet50", "mobilenetv2", "bert-base"),
 )
 WORKLOADS: Mapping[str, Workload] = MappingProxyType({work.name: work for work in _ALL})
 GROUPS = tuple(dict.fromkeys(work.group for work in _ALL))
