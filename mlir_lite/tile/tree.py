@@ -11,7 +11,18 @@ from dataclasses import replace
 from functools import partial
 
 from ..errors import VerifyError
-from ..expr import INDEX, Bounds, Const, Expr, Var, bounds_of, index, simplify, vars_of
+from ..expr import (
+    INDEX,
+    Bounds,
+    Const,
+    Expr,
+    Var,
+    bounds_of,
+    index,
+    simplify,
+    substitute_vars,
+    vars_of,
+)
 from ..text import fresh_name
 from .analyses.scopes import targets_of
 from .nodes import Accumulate, Async, Block, If, Kernel, Kind, Let, Loop, Ref, Stmt, Store
@@ -189,6 +200,38 @@ def without_unread(kernel: Kernel) -> Kernel:
         if body == kernel.body:
             return kernel
         kernel = kernel.with_body(body)
+
+
+def without_aliases(kernel: Kernel) -> Kernel:
+    """The kernel without names of indices that are constants or other names, but for names of axes
+    that are written out: those tell which steps have one address each."""
+    loops = (stmt for stmt in walk(kernel.body) if isinstance(stmt, Loop))
+    written_out = {loop.axis for loop in loops if loop.kind is Kind.UNROLL}
+    plain: dict[str, Expr] = {}
+
+    def is_plain(value: Expr) -> bool:
+        match value:
+            case Const() | Var():
+                return value.dtype == INDEX and vars_of(value).isdisjoint(written_out)
+        return False
+
+    def put(expr: Expr) -> Expr:
+        if vars_of(expr).isdisjoint(plain):
+            return expr
+        return simplify(substitute_vars(expr, plain), {})
+
+    def visit(block: Block) -> Block:
+        result: list[Stmt] = []
+        for stmt in block:
+            stmt = map_own(stmt, put)
+            match stmt:
+                case Let(name=name, value=value) if is_plain(value):
+                    plain[name] = value
+                case _:
+                    result.append(map_blocks(stmt, visit))
+        return tuple(result)
+
+    return kernel.with_body(visit(kernel.body))
 
 
 def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:

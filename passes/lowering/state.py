@@ -162,7 +162,7 @@ class Lowering:
         for inner in region.nodes:
             self._check(inner, dict(zip(region.params, inputs, strict=True)))
         args = [self.place[value] for value in (*inputs, *node.results)]
-        label = " ".join(dict.fromkeys(inner.op.name for inner in region.nodes))
+        label = " ".join(operation_names(region))
         self._call(work, args, node.location, label)
         self._check_results(node)
 
@@ -266,10 +266,15 @@ def is_computed(value: Value) -> bool:
     return value.node is not None and not isinstance(value.op, (Constant, Reshape, Barrier))
 
 
+def operation_names(region: Function) -> list[str]:
+    """The names of its operations, once each; of constants where there is nothing else."""
+    names = [node.op.name for node in region.nodes if not isinstance(node.op, Constant)]
+    return list(dict.fromkeys(names)) or ["constant"]
+
+
 def kernel_name(region: Function) -> str:
     """The names of its first operations in a row."""
-    names = [node.op.name for node in region.nodes if not isinstance(node.op, Constant)]
-    short = list(dict.fromkeys(names))
+    short = operation_names(region)
     return "_".join(short[:4]) + ("_etc" if len(short) > 4 else "")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from ....tile.nodes import Buffer, Space
+from ....tile.nodes import Block, Buffer, Kind, Let, Loop, Space
+from ....tile.traverse import blocks_of
+from ....tile.tree import base
 from ....types import DType
 
 # What a value of an element type is in a variable, and what an element of it is in memory.
@@ -51,18 +54,45 @@ def identifier(name: str) -> str:
     return f"{word}_" if word in _WORDS else word
 
 
-def identifiers(names: list[str], taken: frozenset[str] = frozenset()) -> dict[str, str]:
+def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """A C++ name for each of these names, no two alike."""
     found: dict[str, str] = {}
     used = set(taken)
     for name in names:
-        word, count = identifier(name), 0
-        candidate = word
-        while candidate in used:
-            count += 1
-            candidate = f"{word}_{count}"
-        used.add(candidate)
-        found[name] = candidate
+        found[name] = free_identifier(name, used)
+        used.add(found[name])
+    return found
+
+
+def free_identifier(name: str, used: Collection[str]) -> str:
+    """A C++ name that is not used: `part_$1` is `part`, else `part_`, `part_1`, `part_2`, …"""
+    whole = identifier(re.sub(r"__\d+$", "_", base(name)))
+    stem = identifier(whole.rstrip("_")) if whole.strip("_") else whole
+    numbered = (f"{stem}_{count}" for count in itertools.count(1))
+    return next(word for word in itertools.chain((stem, whole), numbered) if word not in used)
+
+
+def scoped_identifiers(body: Block, taken: Iterable[str]) -> dict[str, str]:
+    """C++ names for the axes and names in a body: as in C++, those of one loop are free again
+    after it. Loops over lanes have no names."""
+    found: dict[str, str] = {}
+
+    def visit(block: Block, used: set[str]) -> None:
+        for stmt in block:
+            if isinstance(stmt, Loop) and stmt.kind is Kind.LANE:
+                visit(stmt.body, used)
+                continue
+            if isinstance(stmt, Let):
+                found[stmt.name] = free_identifier(stmt.name, used)
+                used.add(found[stmt.name])
+            inside = set(used)
+            if isinstance(stmt, Loop):
+                found[stmt.axis] = free_identifier(stmt.axis, used)
+                inside.add(found[stmt.axis])
+            for inner in blocks_of(stmt):
+                visit(inner, set(inside))
+
+    visit(body, set(taken))
     return found
 
 

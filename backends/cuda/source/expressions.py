@@ -30,6 +30,7 @@ from ....expr.simplify import Linear, linear, linear_sum
 from ....tile.nodes import Buffer, Space
 from ....types import i32
 from .c_names import (
+    buffer_type,
     element_type,
     elements_of_register,
     is_in_registers,
@@ -40,6 +41,7 @@ from .c_names import (
 )
 from .flips import flipped
 from .function_texts import INT, FunctionTexts
+from .moves import Moves
 from .operators import ATOM, EQUAL, PRODUCT, ROUNDINGS, UNARY, Text
 from .quotients import joined_quotients
 
@@ -55,6 +57,7 @@ class Expressions(FunctionTexts):
     bounds: Bounds
     unrolled: frozenset[str] = frozenset()
     moving: frozenset[str] = frozenset()
+    moves: Moves = Moves()
 
     def text(self, expr: Expr) -> Text:
         match expr:
@@ -182,16 +185,29 @@ class Expressions(FunctionTexts):
         moved = register if shift == "0" else f"({register} >> {shift})"
         return f"({element_type(buffer.dtype)}){moved}"
 
-    def stored(self, value: Expr, buffer: Buffer) -> str:
-        """A value as it is assigned to an element of a buffer."""
-        return self.in_memory(self(value), buffer)
+    def holds_bits(self, buffer: Buffer) -> bool:
+        """Whether narrow floats are in a buffer as they are in memory."""
+        return not is_in_registers(buffer) or buffer.name in self.moves.bits
 
-    def in_memory(self, source: str, buffer: Buffer) -> str:
+    def buffer_type(self, buffer: Buffer) -> str:
+        """The C++ type of a buffer's elements."""
+        own = buffer.name in self.moves.bits
+        return element_type(buffer.dtype) if own else buffer_type(buffer)
+
+    def stored(self, value: Expr, buffer: Buffer) -> str:
+        """A value as it is assigned to an element of a buffer; what is rounded on its way to memory
+        need not be rounded before, and what is only moved not at all."""
+        text, narrow = self.text(value), buffer.dtype.name in ROUNDINGS
         if is_packed(buffer):
             raise UnsupportedError(f"'{buffer.name}' is written a whole register at a time")
-        if not is_in_registers(buffer) and buffer.dtype.name in ROUNDINGS:
-            return f"{buffer.dtype.name}_bits({source})"
-        return source
+        if narrow and self.holds_bits(buffer):
+            match value:
+                case Load() if self.holds_bits(self.buffers[value.buffer]):
+                    return self.place(value.buffer, value.indices)
+            return f"{buffer.dtype.name}_bits({text.unrounded or text.source})"
+        if narrow and buffer.name in self.moves.stored:
+            return text.unrounded or text.source
+        return text.source
 
     # Conversions
 
@@ -204,13 +220,15 @@ class Expressions(FunctionTexts):
         if dtype.name in ROUNDINGS:
             if value.dtype.kind == "b" or value.dtype.is_integer:
                 inner = Text(f"(double){inner.within(UNARY)}", UNARY, "double")
-            return Text(f"{ROUNDINGS[dtype.name]}({inner.source})", ATOM, kind)
+            return inner.rounded(dtype)
         if dtype.is_integer and value.dtype.is_float:
             limits = np.iinfo(dtype.numpy)
             ends = f"{literal(limits.min, dtype)}, {literal(limits.max, dtype)}"
             return Text(f"saturated<{kind}>({inner.source}, {ends})", ATOM, kind)
         if dtype == INDEX and value.dtype.is_integer and value.dtype.bits <= i32.bits:
             return Text(inner.source, inner.binds, "int")
+        if inner.type == kind:  # as of a narrow float that was read
+            return inner
         return Text(f"({kind}){inner.within(UNARY)}", UNARY, kind)
 
 

@@ -123,7 +123,7 @@ class FunctionTexts(ABC):
             suffix = "" if kind == "double" else "f"
             found = self._call(f"{OF_FLOATS[name]}{suffix}", expr.args, kind)
         if found is not None and dtype.name in ROUNDINGS and name not in EXACT:
-            return Text(f"{ROUNDINGS[dtype.name]}({found.source})", ATOM, kind)
+            return found.rounded(dtype)
         return found
 
     def _of_integers(self, expr: Apply, dtype: DType) -> Text | None:

@@ -88,15 +88,18 @@ class _Host:
         run = "\n".join(f"    {line}" for line in self._run())
         parts = (
             f"// @{self.source.program.name} for {self.source.target.name}, with its host part:\n"
-            f"// nvcc {_flag(self.source.architecture)} -c model.cu",
+            f"// nvcc {_flag(self.source.architecture)} -c model.cu\n"
+            f"// {self.name}_load once, {self.name}_run on arrays of the card, then "
+            f"{self.name}_unload.\n"
+            "// They give 0, an error of CUDA, or less than 0 for a fault of the data.",
             _HEAD,
             self.source.device,
             _CHECKED,
             *((ENCODE,) if self._has_maps else ()),
             "static unsigned char *arena, *constants;\nstatic long long* status;",
+            self._unload(),
             self._load(),
             f"{self._head()}\n{{\n{run}\n}}",
-            self._unload(),
         )
         return "\n\n".join(parts) + "\n"
 
@@ -132,6 +135,7 @@ class _Host:
         lines = [
             f'extern "C" int {self.name}_load(const char* weights)',
             "{",
+            f"    {self.name}_unload();",
             f"    CHECKED(cudaMalloc((void**)&arena, {arena}));",
             f"    CHECKED(cudaMalloc((void**)&constants, {max(1, size)}));",
             "    CHECKED(cudaMalloc((void**)&status, 8));",
@@ -144,6 +148,7 @@ class _Host:
         if size:
             lines += [
                 f"    void* bytes = malloc({size});",
+                "    if (!bytes) return (int)cudaErrorMemoryAllocation;",
                 '    FILE* file = fopen(weights, "rb");',
                 f"    size_t count = file ? fread(bytes, 1, {size}, file) : 0;",
                 "    if (file) fclose(file);",
@@ -160,7 +165,8 @@ class _Host:
     def _unload(self) -> str:
         return (
             f'extern "C" void {self.name}_unload(void)\n{{\n'
-            "    cudaFree(arena);\n    cudaFree(constants);\n    cudaFree(status);\n}"
+            "    cudaFree(arena);\n    cudaFree(constants);\n    cudaFree(status);\n"
+            "    arena = constants = 0;\n    status = 0;\n}"
         )
 
     # What a run does

@@ -137,12 +137,13 @@ def _wide(call: Call, verb: str, write: Expressions) -> str:
     buffer = write.buffers[register.buffer]
     width = INSTRUCTIONS[call.callee].params[0].elements
     place = f"&{write.place(memory.buffer, memory.offsets)}"
-    kind = buffer.dtype.name if buffer.dtype.name in ROUNDINGS else "neighbours"
+    converts = buffer.dtype.name in ROUNDINGS and not write.holds_bits(buffer)
+    kind = buffer.dtype.name if converts else "neighbours"
     if is_packed(buffer):
         constant = "const " if verb == "load" else ""
         per = elements_of_register(buffer)
-        half = "short" if per * buffer.dtype.bytes == 2 else ""
-        kind, place = "neighbours", f"({constant}unsigned {half}*){place}".replace(" *", "*")
+        half = " short" if per * buffer.dtype.bytes == 2 else ""
+        kind, place = "neighbours", f"({constant}unsigned{half}*){place}"
         width //= per
     value = f"&{write.place(register.buffer, register.offsets)}"
     given = f"{value}, {place}" if verb == "load" else f"{place}, {value}"

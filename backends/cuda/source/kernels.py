@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -17,7 +18,7 @@ from ....errors import UnsupportedError, check
 from ....expr.nodes import Const
 from ....tile.analyses.dependence import static_bounds
 from ....tile.instructions.warpgroups import SHARING_OUT, THREADS
-from ....tile.nodes import Block, Buffer, Call, Kernel, Kind, Let, Loop, Space
+from ....tile.nodes import Block, Buffer, Call, Kernel, Kind, Loop
 from ....tile.threads import WARP
 from ....tile.traverse import walk
 from ....tile.tree import extent_of, names_read
@@ -25,18 +26,21 @@ from .asynchronous import groups_of
 from .c_names import (
     buffer_type,
     element_type,
+    free_identifier,
     identifier,
     identifiers,
     is_in_registers,
-    registers_of_lane,
+    scoped_identifiers,
 )
 from .expressions import Expressions
 from .instructions import LANE
+from .moves import Moves
 from .shared_memory import SHARED_BYTES, SharedMemory
 from .statements import INDENT, Statements, moving_names, unrolled_axes
 from .tensor_maps import TensorMap, maps_of
 
 _GRID_AXES = ("x", "y", "z")  # the innermost first
+MOST_BLOCKS = (2**31 - 1, 65535, 65535)  # along them
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,16 @@ def kernel_name(kernel: Kernel) -> str:
 
 
 def emit_kernel(
-    kernel: Kernel, comment: tuple[str, ...] = (), shared_bytes: int = SHARED_BYTES
+    kernel: Kernel,
+    comment: tuple[str, ...] = (),
+    shared_bytes: int = SHARED_BYTES,
+    *,
+    apart: bool = False,
 ) -> CudaKernel:
-    """The source of one kernel, for multiprocessors with so much shared memory. `UnsupportedError`
-    where it is not of the form of a launch."""
-    return _Emitter.of(kernel).emit(comment, shared_bytes)
+    """The source of one kernel, for multiprocessors with so much shared memory; what it writes is
+    `apart` where no other parameter ever is in the same memory. `UnsupportedError` where it is not
+    of the form of a launch."""
+    return _Emitter.of(kernel).emit(comment, shared_bytes, " __restrict__" if apart else "")
 
 
 @dataclass(frozen=True)
@@ -91,18 +100,25 @@ class _Emitter:
         check(not kernel.externs, f"'{kernel.name}' calls a C function", UnsupportedError)
         for loops in (blocks, threads):
             check(len(loops) <= 3, f"'{kernel.name}' has a grid of 4 axes", UnsupportedError)
-        named = [buffer.name for buffer in (*kernel.params, *kernel.locals)]
-        for stmt in walk(kernel.body):
-            if isinstance(stmt, (Loop, Let)):
-                named.append(stmt.axis if isinstance(stmt, Loop) else stmt.name)
         maps = maps_of(kernel.body, kernel.params)
         labels = [f"{kernel.params[entry.param].name}_{entry.name}" for entry in maps]
-        names = identifiers([*named, LANE, *labels], frozenset((kernel_name(kernel),)))
+        buffers = [buffer.name for buffer in (*kernel.params, *kernel.locals)]
+        names = identifiers((*buffers, *labels), (kernel_name(kernel),))
+        # Each thread is one lane, in all loops over them.
+        lane = free_identifier("lane", (*names.values(), kernel_name(kernel)))
+        lanes = [
+            stmt.axis
+            for stmt in walk(kernel.body)
+            if isinstance(stmt, Loop) and stmt.kind is Kind.LANE
+        ]
+        names |= dict.fromkeys((LANE, *lanes), lane)
+        names |= scoped_identifiers(kernel.body, (*names.values(), kernel_name(kernel)))
         bounds = {**static_bounds(kernel.body), LANE: (0, _together(warps) - 1)}
         statements = Statements(
             kernel,
             Expressions(
-                kernel.buffers, names, bounds, unrolled_axes(body), moving_names(kernel.body)
+                kernel.buffers, names, bounds,
+                unrolled_axes(body), moving_names(kernel.body), Moves.of(kernel),
             ),
             groups_of(kernel),
             {entry: names[label] for entry, label in zip(maps, labels, strict=True)},
@@ -111,13 +127,16 @@ class _Emitter:
             kernel, blocks, threads, warps, body, statements, SharedMemory.of(kernel)
         )
 
-    def emit(self, comment: tuple[str, ...], shared_bytes: int) -> CudaKernel:
+    def emit(self, comment: tuple[str, ...], shared_bytes: int, restrict: str) -> CudaKernel:
         grid, block = _sizes(self.blocks), _sizes(self.threads)
+        for axis, count, most in zip(_GRID_AXES, grid, MOST_BLOCKS, strict=True):
+            words = f"'{self.kernel.name}' has {count} blocks along {axis}; cards take {most}"
+            check(count <= most, words, UnsupportedError)
         if self._has_lanes:
             block = (prod(map(extent_of, self.warps)) * _together(self.warps), 1, 1)
         outputs = self.kernel.outputs
         params = ", ".join(
-            f"{'' if param.name in outputs else 'const '}{element_type(param.dtype)}* "
+            f"{'' if param.name in outputs else 'const '}{element_type(param.dtype)}*{restrict} "
             f"{self.name(param.name)}"
             for param in self.kernel.params
         )
@@ -133,7 +152,7 @@ class _Emitter:
         lines = [
             *(f"// {line}" for line in comment),
             f"// {shapes}",
-            f"// {prod(grid)} blocks of {prod(block)} threads",
+            f"// {_counted(prod(grid), 'block')} of {_counted(prod(block), 'thread')}",
             f'extern "C" __global__ void __launch_bounds__({limits})',
             f"{name}({params})",
             "{",
@@ -169,17 +188,21 @@ class _Emitter:
 
     def _inside(self) -> Iterator[str]:
         used = names_read(self.body)
+        registers = [local for local in self.kernel.locals if is_in_registers(local)]
         for local in self.kernel.locals:
-            yield self._declared(local)
+            if local not in registers:
+                yield self._declared(local)
         for loops, builtin in ((self.blocks, "blockIdx"), (self.threads, "threadIdx")):
             for axis, loop in zip(_GRID_AXES, reversed(loops), strict=False):
                 if loop.axis in used:
                     yield f"const int {self.name(loop.axis)} = {builtin}.{axis};"
-        if self._has_lanes:
-            yield f"const int {self.name(LANE)} = threadIdx.x % {_together(self.warps)};"
-        for loop in self.warps:
-            yield f"const int {self.name(loop.axis)} = threadIdx.x / {_together(self.warps)};"
-        yield from self.statements.block(self.body)
+        lines = list(self.statements.block(self.body, registers))
+        own = [(loop.axis, "/") for loop in self.warps]
+        for axis, sign in ((LANE, "%"), *own) if self._has_lanes else own:
+            name = self.name(axis)
+            if any(re.search(rf"\b{name}\b", line) for line in lines):
+                yield f"const int {name} = threadIdx.x {sign} {_together(self.warps)};"
+        yield from lines
 
     def _declared(self, local: Buffer) -> str:
         kind, name = buffer_type(local), self.name(local.name)
@@ -187,12 +210,7 @@ class _Emitter:
             place = self.shared.places[local.name]
             moved = f"(asked_shared_memory() + {place})" if place else "asked_shared_memory()"
             return f"{kind}* const {name} = ({kind}*){moved};"
-        is_shared = local.space in (Space.SHARED, Space.BARRIER)
-        space = "__shared__ __align__(16) " if is_shared else ""
-        fragment = local.space is Space.FRAGMENT
-        count = registers_of_lane(local) if fragment else max(1, local.elements)
-        extent = "" if count == 1 and is_in_registers(local) else f"[{count}]"
-        return f"{space}{kind} {name}{extent};"
+        return f"__shared__ __align__(16) {kind} {name}[{max(1, local.elements)}];"
 
 
 def _nest(body: Block, kind: Kind) -> tuple[tuple[Loop, ...], Block]:
@@ -211,6 +229,10 @@ def _together(warps: tuple[Loop, ...]) -> int:
     """The threads whose lanes are counted: of a warp, or of a warpgroup."""
     is_group = any(loop.kind is Kind.WARPGROUP for loop in warps)
     return THREADS if is_group else WARP
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _sizes(loops: tuple[Loop, ...]) -> tuple[int, int, int]:

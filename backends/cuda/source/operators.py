@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ....types import DType
+
 # How tightly operators bind, as C++ says.
 ATOM, UNARY, PRODUCT, SUM, SHIFT, ORDER, EQUAL, BITS, BOTH, EITHER, CHOICE = range(11, 0, -1)
 
@@ -87,11 +89,18 @@ ROUNDINGS: Mapping[str, str] = {"f16": "to_f16", "bf16": "to_bf16"}
 
 @dataclass(frozen=True)
 class Text:
-    """An expression's source, how tightly its outermost operator binds, and the type it has."""
+    """An expression's source, how tightly its outermost operator binds, and the type it has; what a
+    narrow float was rounded from, where that is a float."""
 
     source: str
     binds: int
     type: str
+    unrounded: str = ""
+
+    def rounded(self, dtype: DType) -> Text:
+        """The value of a narrow type that is nearest."""
+        source = f"{ROUNDINGS[dtype.name]}({self.source})"
+        return Text(source, ATOM, "float", self.source if self.type == "float" else "")
 
     def within(self, binds: int) -> str:
         """The source as an operand of an operator."""

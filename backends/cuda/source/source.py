@@ -22,6 +22,7 @@ from ....tile.program import (
     View,
     WhileStep,
 )
+from .aliases import in_place
 from .functions import FUNCTIONS
 from .group_wrappers import SPECIFIC
 from .kernels import CudaKernel, emit_kernel
@@ -43,8 +44,11 @@ class CudaSource:
         comments = _comments(program)
         used = {call.kernel for call in program.calls}
         shared = SHARED_BYTES if target.gpu is None else target.gpu.shared_bytes
+        overlapping = in_place(program)
         kernels = {
-            kernel.name: emit_kernel(kernel, comments[kernel.name], shared)
+            kernel.name: emit_kernel(
+                kernel, comments[kernel.name], shared, apart=kernel.name not in overlapping
+            )
             for kernel in program.kernels
             if kernel.name in used
         }

@@ -1,15 +1,15 @@
 """Statements of a kernel in CUDA C++, as they stand in Tile IR: loops, accumulations, barriers,
-copies that go on beside.
+copies that go on beside. Registers are declared where they are first needed.
 
-    if i < 640: y[i] = max(x[i], 0)   ->   if (i < 640) {
-                                               y[i] = larger(x[i], 0.0f);
-                                           }
+    lane l in 0..32: {acc = 0;  if l < 20: acc += x[l]}   ->   float acc = 0.0f;
+                                                               if (lane < 20) {
+                                                                   acc += x[lane];
+                                                               }
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ....errors import UnsupportedError
@@ -19,21 +19,23 @@ from ....tile.nodes import (
     Async,
     Await,
     Block,
+    Buffer,
     Call,
     If,
     Kernel,
     Kind,
     Let,
     Loop,
+    Space,
     Stmt,
     Store,
     Sync,
     Wait,
 )
-from ....tile.traverse import walk
-from ....tile.tree import extent_of
+from ....tile.traverse import loads_in, walk
+from ....tile.tree import accesses, extent_of
 from .asynchronous import Groups, Work, box_bytes, boxes_of, work_of, write_begun, write_wait
-from .c_names import value_type
+from .c_names import registers_of_lane, value_type
 from .expressions import Expressions
 from .instructions import LANE, write_box, write_call
 from .tensor_maps import TensorMap, map_of
@@ -50,17 +52,40 @@ class Statements:
     groups: Groups
     maps: Mapping[TensorMap, str]
 
-    def block(self, block: Block) -> Iterator[str]:
-        """The lines of all of them."""
+    def block(self, block: Block, undeclared: Sequence[Buffer] = ()) -> Iterator[str]:
+        """The lines of all of them, with declarations of registers that none has yet."""
         begun: list[Async] = []
-        for stmt in block:
+        stmts = list(_by_each_thread(block))
+        touched = [_buffers_in((stmt,)) if undeclared else frozenset() for stmt in stmts]
+        for place, stmt in enumerate(stmts):
+            fresh = [local for local in undeclared if local.name in touched[place]]
+            undeclared = [local for local in undeclared if local not in fresh]
+            later: frozenset[str] = frozenset().union(*touched[place + 1 :])
+            within = [local for local in fresh if local.name in _of_one_branch(stmt) - later]
+            fresh = [local for local in fresh if local not in within]
             if isinstance(stmt, Wait):
                 yield from write_wait(stmt, self.groups, begun, self.expressions.names)
                 continue
             begun += [stmt] if isinstance(stmt, Async) else []
-            yield from self._statement(stmt)
+            lines = list(self._statement(stmt, within))
+            match fresh, lines:
+                case [local], [line] if line.startswith(f"{self._name(local)} = "):
+                    yield f"{self.expressions.buffer_type(local)} {line}"
+                case _:
+                    yield from map(self._declared, fresh)
+                    yield from lines
 
-    def _statement(self, stmt: Stmt) -> Iterator[str]:
+    def _name(self, buffer: Buffer) -> str:
+        return self.expressions.names[buffer.name]
+
+    def _declared(self, local: Buffer) -> str:
+        """A thread's own registers of a buffer."""
+        is_fragment = local.space is Space.FRAGMENT
+        count = registers_of_lane(local) if is_fragment else max(1, local.elements)
+        extent = f"[{count}]" if count > 1 else ""
+        return f"{self.expressions.buffer_type(local)} {self._name(local)}{extent};"
+
+    def _statement(self, stmt: Stmt, undeclared: Sequence[Buffer]) -> Iterator[str]:
         write = self.expressions
         match stmt:
             case Store(target=target, value=value):
@@ -74,7 +99,7 @@ class Statements:
             case Loop():
                 yield from self._loop(stmt)
             case If():
-                yield from self._if(stmt)
+                yield from self._if(stmt, undeclared)
             case Call():
                 yield write_call(stmt, write)
             case Async():
@@ -104,13 +129,8 @@ class Statements:
     def _loop(self, loop: Loop) -> Iterator[str]:
         write, name = self.expressions, self.expressions.names[loop.axis]
         if loop.kind is Kind.LANE:
-            body = list(self.block(loop.body))
-            is_alone = extent_of(loop) == 1
-            yield f"if ({self.expressions.names[LANE]} == 0) {{" if is_alone else "{"
-            # A lane's own part of a fragment is reached without its number.
-            if any(re.search(rf"\b{name}\b", line) for line in body):
-                yield f"{INDENT}const int {name} = {self.expressions.names[LANE]};"
-            yield from indented(iter(body))
+            yield f"if ({self.expressions.names[LANE]} == 0) {{"
+            yield from indented(self.block(loop.body))
             yield "}"
             return
         kind = write.index_type(Var(INDEX, loop.axis))
@@ -123,12 +143,12 @@ class Statements:
         yield from indented(self.block(loop.body))
         yield "}"
 
-    def _if(self, stmt: If) -> Iterator[str]:
+    def _if(self, stmt: If, undeclared: Sequence[Buffer]) -> Iterator[str]:
         yield f"if ({self.expressions(stmt.condition)}) {{"
-        yield from indented(self.block(stmt.then))
+        yield from indented(self.block(stmt.then, undeclared))
         if stmt.otherwise:
             yield "} else {"
-            yield from indented(self.block(stmt.otherwise))
+            yield from indented(self.block(stmt.otherwise, undeclared))
         yield "}"
 
     def _accumulate(self, stmt: Accumulate) -> Iterator[str]:
@@ -146,6 +166,35 @@ class Statements:
             return
         joined = apply(combiner.function, Load(value.dtype, target.buffer, target.indices), value)
         yield f"{place} = {write.stored(joined, buffers[target.buffer])};"
+
+
+def is_of_each_lane(stmt: Stmt) -> bool:
+    """Whether all lanes of a warp do what is in a loop, of which threads have a turn each."""
+    return isinstance(stmt, Loop) and stmt.kind is Kind.LANE and extent_of(stmt) > 1
+
+
+def _by_each_thread(block: Block) -> Iterator[Stmt]:
+    """The statements of a block and of the loops over lanes in it, one after the other."""
+    for stmt in block:
+        if isinstance(stmt, Loop) and is_of_each_lane(stmt):
+            yield from _by_each_thread(stmt.body)
+        else:
+            yield stmt
+
+
+def _buffers_in(block: Block) -> frozenset[str]:
+    """The buffers that statements touch, and those in them."""
+    calls = [stmt for stmt in walk(block) if isinstance(stmt, Call)]
+    windows = (window.buffer for call in calls for window in call.windows)
+    return frozenset((*(name for name, _, _ in accesses(block)), *windows))
+
+
+def _of_one_branch(stmt: Stmt) -> frozenset[str]:
+    """The buffers that one branch of a condition alone touches."""
+    if not isinstance(stmt, If):
+        return frozenset()
+    asked = frozenset(load.buffer for load in loads_in(stmt))
+    return (_buffers_in(stmt.then) ^ _buffers_in(stmt.otherwise)) - asked
 
 
 def unrolled_axes(body: Block) -> frozenset[str]:

@@ -16,7 +16,7 @@ from ....tile.steps.collapse import collapse_alike
 from ....tile.steps.lift_guards import lift_guards
 from ....tile.steps.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.traverse import map_blocks
-from ....tile.tree import tidy, without_unread
+from ....tile.tree import tidy, without_aliases, without_unread
 from ..analysis import is_bound
 from ..loops import collapse_all
 from ..together import in_one_nest, is_together
@@ -55,7 +55,7 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
         return _rest(kernel, gpu)
     if is_marked(kernel):
         marked, own = bind_marked(kernel, gpu)
-        return (with_needed_alignment(without_unread(marked)),), own
+        return (_finished(marked),), own
     prepared = tidy(_serial(kernel))
     if all(buffer.elements == 1 for buffer in prepared.locals if buffer.space is Space.REGISTER):
         prepared = privatise_in_blocks(prepared)
@@ -68,7 +68,7 @@ def schedule_launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tup
     scheduled: list[Kernel] = []
     for part in parts:
         bound, own = _launches(part, gpu)
-        scheduled.extend(with_needed_alignment(without_unread(made)) for made in bound)
+        scheduled.extend(map(_finished, bound))
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
 
@@ -79,9 +79,14 @@ def _rest(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, .
     scheduled: list[Kernel] = []
     for part in parts:
         made, own = ((with_stored_runs(part),), ()) if is_bound(part) else _bound(part, gpu)
-        scheduled.extend(with_needed_alignment(without_unread(launch)) for launch in made)
+        scheduled.extend(map(_finished, made))
         workspaces = (*workspaces, *own)
     return tuple(scheduled), workspaces
+
+
+def _finished(launch: Kernel) -> Kernel:
+    """A launch without names that say nothing, asking its callers for no alignment in vain."""
+    return with_needed_alignment(without_unread(without_aliases(launch)))
 
 
 def _serial(kernel: Kernel) -> Kernel:

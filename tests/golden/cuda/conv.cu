@@ -33,9 +33,9 @@ __device__ inline T smaller(T a, T b)
 
 // pack_filters: examples.py:41
 // x f32[4, 3, 9], result f32[1, 9, 3, 4]
-// 1 blocks of 128 threads
+// 1 block of 128 threads
 extern "C" __global__ void __launch_bounds__(128)
-pack_filters_kernel(const float* x, float* result)
+pack_filters_kernel(const float* __restrict__ x, float* __restrict__ result)
 {
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
@@ -52,19 +52,16 @@ pack_filters_kernel(const float* x, float* result)
 // x0 f32[1, 3, 9, 9], x1 f32[1, 3, 3, 3, 4], result f32[1, 9, 9, 4]
 // 2 blocks of 128 threads
 extern "C" __global__ void __launch_bounds__(128)
-panel_conv_kernel(const float* x0, const float* x1, float* result)
+panel_conv_kernel(const float* __restrict__ x0, const float* __restrict__ x1, float* __restrict__ result)
 {
     __shared__ __align__(16) float left[1152];
     __shared__ __align__(16) float right[2176];
-    float sums[16];
-    float a[4];
-    float b[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int right_first = smaller<int>(block * 64, 17);
-    const int left_first = 0;
     const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
     const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
+    float sums[16];
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         #pragma unroll
@@ -76,64 +73,66 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
     for (int stage = 0; stage < 3; ++stage) {
         if (thread < 64) {
             const int left_term = stage * 8 + thread / 8;
-            const int c_1 = left_term / 3 / 3;
-            const int k0_1 = left_term / 3 % 3;
-            const int k1_1 = left_term % 3;
-            cp_async_16(&left[stage * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0_1 * 36 + k1_1 * 12 + c_1 * 4 + thread % 8 * 4 + left_first], left_first + thread % 8 * 4 < 4 && left_term < 27 ? 16 : 0);
+            const int c = left_term / 3 / 3;
+            const int k0 = left_term / 3 % 3;
+            const int k1 = left_term % 3;
+            cp_async_16(&left[stage * 288 + thread / 8 * 36 + thread % 8 * 4], &x1[k0 * 36 + k1 * 12 + c * 4 + thread % 8 * 4], thread % 8 * 4 < 4 && left_term < 27 ? 16 : 0);
         }
         #pragma unroll
-        for (int e_1 = 0; e_1 < 4; ++e_1) {
-            const int right_row = right_first + e_1 % 2 * 32 + thread % 32;
-            const int i1_2 = right_row / 9;
-            const int i2_2 = right_row % 9;
-            const int right_term = stage * 8 + e_1 / 2 * 4 + thread / 32;
-            const int c_2 = right_term / 3 / 3;
-            const int k0_2 = right_term / 3 % 3;
-            const int k1_2 = right_term % 3;
-            cp_async_4(&right[stage * 544 + e_1 / 2 * 272 + thread / 32 * 68 + e_1 % 2 * 32 + thread % 32], &x0[c_2 * 81 + i1_2 * 9 + k0_2 * 9 + i2_2 + k1_2 - 10], right_term < 27 && (i1_2 + k0_2 - 1 >= 0 && i1_2 + k0_2 - 1 < 9 && (i2_2 + k1_2 - 1 >= 0 && i2_2 + k1_2 - 1 < 9)) ? 4 : 0);
+        for (int e = 0; e < 4; ++e) {
+            const int right_row = right_first + e % 2 * 32 + thread % 32;
+            const int i1 = right_row / 9;
+            const int i2 = right_row % 9;
+            const int right_term = stage * 8 + e / 2 * 4 + thread / 32;
+            const int c = right_term / 3 / 3;
+            const int k0 = right_term / 3 % 3;
+            const int k1 = right_term % 3;
+            cp_async_4(&right[stage * 544 + e / 2 * 272 + thread / 32 * 68 + e % 2 * 32 + thread % 32], &x0[c * 81 + i1 * 9 + k0 * 9 + i2 + k1 - 10], right_term < 27 && (i1 + k0 - 1 >= 0 && i1 + k0 - 1 < 9 && (i2 + k1 - 1 >= 0 && i2 + k1 - 1 < 9)) ? 4 : 0);
         }
         cp_async_commit();
     }
+    float a[4];
+    float b[4];
     #pragma unroll 1
     for (int step = 0; step < 4; ++step) {
         cp_async_wait<2>();
         __syncthreads();
         if (step + 3 < 4) {
             if (thread < 64) {
-                const int left_term_1 = step * 8 + thread / 8 + 24;
-                const int c_3 = left_term_1 / 3 / 3;
-                const int k0_3 = left_term_1 / 3 % 3;
-                const int k1_3 = left_term_1 % 3;
-                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &(&x1[thread % 8 * 4 + left_first])[k0_3 * 36 + k1_3 * 12 + c_3 * 4], left_first + thread % 8 * 4 < 4 && left_term_1 < 27 ? 16 : 0);
+                const int left_term = step * 8 + thread / 8 + 24;
+                const int c = left_term / 3 / 3;
+                const int k0 = left_term / 3 % 3;
+                const int k1 = left_term % 3;
+                cp_async_16(&left[(step + 3) % 4 * 288 + thread / 8 * 36 + thread % 8 * 4], &(&x1[thread % 8 * 4])[k0 * 36 + k1 * 12 + c * 4], thread % 8 * 4 < 4 && left_term < 27 ? 16 : 0);
             }
             #pragma unroll
-            for (int e_3 = 0; e_3 < 4; ++e_3) {
-                const int right_row_1 = right_first + e_3 % 2 * 32 + thread % 32;
-                const int i1_3 = right_row_1 / 9;
-                const int i2_3 = right_row_1 % 9;
-                const int right_term_1 = step * 8 + e_3 / 2 * 4 + thread / 32 + 24;
-                const int c_4 = right_term_1 / 3 / 3;
-                const int k0_4 = right_term_1 / 3 % 3;
-                const int k1_4 = right_term_1 % 3;
-                cp_async_4(&right[(step + 3) % 4 * 544 + e_3 / 2 * 272 + thread / 32 * 68 + e_3 % 2 * 32 + thread % 32], &x0[c_4 * 81 + i1_3 * 9 + k0_4 * 9 + i2_3 + k1_4 - 10], right_term_1 < 27 && (i1_3 + k0_4 - 1 >= 0 && i1_3 + k0_4 - 1 < 9 && (i2_3 + k1_4 - 1 >= 0 && i2_3 + k1_4 - 1 < 9)) ? 4 : 0);
+            for (int e = 0; e < 4; ++e) {
+                const int right_row = right_first + e % 2 * 32 + thread % 32;
+                const int i1 = right_row / 9;
+                const int i2 = right_row % 9;
+                const int right_term = step * 8 + e / 2 * 4 + thread / 32 + 24;
+                const int c = right_term / 3 / 3;
+                const int k0 = right_term / 3 % 3;
+                const int k1 = right_term % 3;
+                cp_async_4(&right[(step + 3) % 4 * 544 + e / 2 * 272 + thread / 32 * 68 + e % 2 * 32 + thread % 32], &x0[c * 81 + i1 * 9 + k0 * 9 + i2 + k1 - 10], right_term < 27 && (i1 + k0 - 1 >= 0 && i1 + k0 - 1 < 9 && (i2 + k1 - 1 >= 0 && i2 + k1 - 1 < 9)) ? 4 : 0);
             }
         }
         cp_async_commit();
         #pragma unroll
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
-            for (int v_2 = 0; v_2 < 4; ++v_2) {
-                a[v_2] = left[step * 288 + term * 36 + left_own + v_2];
+            for (int v = 0; v < 4; ++v) {
+                a[v] = left[step * 288 + term * 36 + left_own + v];
             }
             #pragma unroll
-            for (int v_3 = 0; v_3 < 4; ++v_3) {
-                b[v_3] = right[step * 544 + term * 68 + right_own + v_3];
+            for (int v = 0; v < 4; ++v) {
+                b[v] = right[step * 544 + term * 68 + right_own + v];
             }
             #pragma unroll
-            for (int i_1 = 0; i_1 < 4; ++i_1) {
+            for (int i = 0; i < 4; ++i) {
                 #pragma unroll
-                for (int j_1 = 0; j_1 < 4; ++j_1) {
-                    sums[i_1 * 4 + j_1] += a[i_1] * b[j_1];
+                for (int j = 0; j < 4; ++j) {
+                    sums[i * 4 + j] += a[i] * b[j];
                 }
             }
         }
@@ -143,10 +142,10 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
         #pragma unroll
         for (int v_1 = 0; v_1 < 4; ++v_1) {
             const int column = right_first + right_own + v_1;
-            const int i1_1 = column / 9;
-            const int i2_1 = column % 9;
-            if (left_first + left_own + v < 4 && column >= block * 64) {
-                (&result[i1_1 * 36 + i2_1 * 4 + left_first + left_own])[v] = sums[v * 4 + v_1];
+            const int i1 = column / 9;
+            const int i2 = column % 9;
+            if (left_own + v < 4 && column >= block * 64) {
+                (&result[i1 * 36 + i2 * 4 + left_own])[v] = sums[v * 4 + v_1];
             }
         }
     }
@@ -156,7 +155,7 @@ panel_conv_kernel(const float* x0, const float* x1, float* result)
 // x f32[1, 81, 4], result f32[1, 4, 81]
 // 2 blocks of 256 threads
 extern "C" __global__ void __launch_bounds__(256)
-transpose_kernel(const float* x, float* result)
+transpose_kernel(const float* __restrict__ x, float* __restrict__ result)
 {
     const int block = blockIdx.x;
     const int thread = threadIdx.x;

@@ -33,17 +33,17 @@ __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
 // copy (8,)
 // x f32[8], result f32[8]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-copy_kernel(const float* x, float* result)
+copy_kernel(const float* __restrict__ x, float* __restrict__ result)
 {
-    float x_[4];
-    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i = block * 32 + thread;
     if (i < 2) {
+        float x_[4];
         load_neighbours<4>(&x_[0], &x[i * 4]);
+        float result_[4];
         #pragma unroll
         for (int e = 0; e < 4; ++e) {
             result_[e] = x_[e];
@@ -52,53 +52,44 @@ copy_kernel(const float* x, float* result)
     }
 }
 
-// constant max greater: examples.py:60
+// max greater: examples.py:60
 // x0 f32[8], result bool[]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-max_greater_kernel(const float* x0, unsigned char* result)
+max_greater_kernel(const float* __restrict__ x0, unsigned char* __restrict__ result)
 {
-    float acc_;
-    float part_;
-    float x0_[4];
-    float other_;
-    const int lane_ = threadIdx.x % 32;
-    {
-        const int lane = lane_;
-        acc_ = -infinity();
-        part_ = -infinity();
-        if (lane / 2 < 1) {
-            load_neighbours<4>(&x0_[0], &x0[lane % 2 * 4]);
-            #pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                part_ = larger(part_, x0_[e]);
-            }
+    const int lane = threadIdx.x % 32;
+    float acc = -infinity();
+    float part = -infinity();
+    if (lane / 2 < 1) {
+        float x0_[4];
+        load_neighbours<4>(&x0_[0], &x0[lane % 2 * 4]);
+        #pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            part = larger(part, x0_[e]);
         }
     }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 1);
-    {
-        const int lane_1 = lane_;
-        part_ = larger(part_, other_);
-        acc_ = larger(acc_, part_);
-        if (lane_1 / 2 < 1 && lane_1 % 2 == 0) {
-            result[0] = acc_ > 1.0f;
-        }
+    float other = __shfl_xor_sync(0xffffffffu, part, 1);
+    part = larger(part, other);
+    acc = larger(acc, part);
+    if (lane / 2 < 1 && lane % 2 == 0) {
+        result[0] = acc > 1.0f;
     }
 }
 
-// constant broadcast multiply: examples.py:64
+// broadcast multiply: examples.py:64
 // x0 f32[8], result f32[8]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
 broadcast_multiply_kernel(const float* x0, float* result)
 {
-    float x0_[4];
-    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i0 = block * 32 + thread;
     if (i0 < 2) {
+        float x0_[4];
         load_neighbours<4>(&x0_[0], &x0[i0 * 4]);
+        float result_[4];
         #pragma unroll
         for (int e = 0; e < 4; ++e) {
             result_[e] = x0_[e] * 0.5f;

@@ -23,145 +23,97 @@ __device__ inline void store_neighbours(T* to, const V* from)
     *(neighbours<T, count>*)to = all;
 }
 
-// constant mean broadcast subtract square add rsqrt multiply: examples.py:26
+// mean broadcast subtract square add rsqrt multiply: examples.py:26
 // x0 f32[40, 300], x1 f32[300], x2 f32[300], result f32[40, 300]
 // 40 blocks of 64 threads
 extern "C" __global__ void __launch_bounds__(64)
-mean_broadcast_subtract_square_etc_kernel(const float* x0, const float* x1, const float* x2, float* result)
+mean_broadcast_subtract_square_etc_kernel(const float* __restrict__ x0, const float* __restrict__ x1, const float* __restrict__ x2, float* __restrict__ result)
 {
-    float x0_[8];
-    float mean_;
-    float acc_;
-    float rsqrt_;
-    float acc_1_;
-    float part_;
-    float other_;
+    __shared__ __align__(16) float parts[2];
     __shared__ __align__(16) float parts_[2];
-    float other__1;
-    float part__1;
-    float other__2;
-    __shared__ __align__(16) float parts__1[2];
-    float other__3;
+    const int block = blockIdx.x;
+    const int lane = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32;
+    float acc = 0.0f;
+    float x0_[8];
+    #pragma unroll
+    for (int turn = 0; turn < 2; ++turn) {
+        if (turn * 64 + warp * 32 + lane < 75) {
+            load_neighbours<4>(&x0_[turn * 4], &(&x0[block * 300 + warp * 128 + lane * 4])[turn * 256]);
+        }
+    }
+    float part = 0.0f;
+    #pragma unroll
+    for (int turn = 0; turn < 2; ++turn) {
+        if (turn * 64 + warp * 32 + lane < 75) {
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                part += x0_[turn * 4 + e];
+            }
+        }
+    }
+    float other = __shfl_xor_sync(0xffffffffu, part, 16);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 8);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 4);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 2);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 1);
+    part += other;
+    if (lane == 0) {
+        parts[warp] = part;
+    }
+    __syncthreads();
+    part = parts[lane % 2];
+    float other_ = __shfl_xor_sync(0xffffffffu, part, 1);
+    part += other_;
+    acc += part;
+    float mean = acc / 300.0f;
+    float acc_1 = 0.0f;
+    float part_ = 0.0f;
+    #pragma unroll
+    for (int turn = 0; turn < 2; ++turn) {
+        if (turn * 64 + warp * 32 + lane < 75) {
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                part_ += (x0_[turn * 4 + e] - mean) * (x0_[turn * 4 + e] - mean);
+            }
+        }
+    }
+    float other_1 = __shfl_xor_sync(0xffffffffu, part_, 16);
+    part_ += other_1;
+    other_1 = __shfl_xor_sync(0xffffffffu, part_, 8);
+    part_ += other_1;
+    other_1 = __shfl_xor_sync(0xffffffffu, part_, 4);
+    part_ += other_1;
+    other_1 = __shfl_xor_sync(0xffffffffu, part_, 2);
+    part_ += other_1;
+    other_1 = __shfl_xor_sync(0xffffffffu, part_, 1);
+    part_ += other_1;
+    if (lane == 0) {
+        parts_[warp] = part_;
+    }
+    __syncthreads();
+    part_ = parts_[lane % 2];
+    float other_2 = __shfl_xor_sync(0xffffffffu, part_, 1);
+    part_ += other_2;
+    acc_1 += part_;
+    float rsqrt = 1.0f / sqrtf(acc_1 / 300.0f + 0.00001f);
     float result_[4];
     float x1_[4];
     float x2_[4];
-    const int block = blockIdx.x;
-    const int lane_ = threadIdx.x % 32;
-    const int warp = threadIdx.x / 32;
-    const int p0 = block;
-    {
-        const int lane = lane_;
-        acc_ = 0.0f;
-        #pragma unroll
-        for (int turn = 0; turn < 2; ++turn) {
-            if (turn * 64 + warp * 32 + lane < 75) {
-                load_neighbours<4>(&x0_[turn * 4], &(&x0[p0 * 300 + warp * 128 + lane * 4])[turn * 256]);
+    #pragma unroll
+    for (int turn = 0; turn < 2; ++turn) {
+        if (turn * 64 + warp * 32 + lane < 75) {
+            load_neighbours<4>(&x1_[0], &(&x1[warp * 128 + lane * 4])[turn * 256]);
+            load_neighbours<4>(&x2_[0], &(&x2[warp * 128 + lane * 4])[turn * 256]);
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                result_[e] = (x0_[turn * 4 + e] - mean) * rsqrt * x1_[e] + x2_[e];
             }
-        }
-        part_ = 0.0f;
-        #pragma unroll
-        for (int turn_1 = 0; turn_1 < 2; ++turn_1) {
-            if (turn_1 * 64 + warp * 32 + lane < 75) {
-                #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    part_ += x0_[turn_1 * 4 + e];
-                }
-            }
-        }
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 16);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 8);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 4);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 2);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 1);
-    {
-        const int lane_5 = lane_;
-        part_ += other_;
-        if (lane_5 == 0) {
-            parts_[warp] = part_;
-        }
-    }
-    __syncthreads();
-    {
-        const int lane_6 = lane_;
-        part_ = parts_[lane_6 % 2];
-    }
-    other__1 = __shfl_xor_sync(0xffffffffu, part_, 1);
-    {
-        const int lane_7 = lane_;
-        part_ += other__1;
-        acc_ += part_;
-        mean_ = acc_ / 300.0f;
-        acc_1_ = 0.0f;
-        part__1 = 0.0f;
-        #pragma unroll
-        for (int turn_3 = 0; turn_3 < 2; ++turn_3) {
-            if (turn_3 * 64 + warp * 32 + lane_7 < 75) {
-                #pragma unroll
-                for (int e_2 = 0; e_2 < 4; ++e_2) {
-                    part__1 += (x0_[turn_3 * 4 + e_2] - mean_) * (x0_[turn_3 * 4 + e_2] - mean_);
-                }
-            }
-        }
-    }
-    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 16);
-    {
-        part__1 += other__2;
-    }
-    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 8);
-    {
-        part__1 += other__2;
-    }
-    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 4);
-    {
-        part__1 += other__2;
-    }
-    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 2);
-    {
-        part__1 += other__2;
-    }
-    other__2 = __shfl_xor_sync(0xffffffffu, part__1, 1);
-    {
-        const int lane_12 = lane_;
-        part__1 += other__2;
-        if (lane_12 == 0) {
-            parts__1[warp] = part__1;
-        }
-    }
-    __syncthreads();
-    {
-        const int lane_13 = lane_;
-        part__1 = parts__1[lane_13 % 2];
-    }
-    other__3 = __shfl_xor_sync(0xffffffffu, part__1, 1);
-    {
-        const int lane_14 = lane_;
-        part__1 += other__3;
-        acc_1_ += part__1;
-        rsqrt_ = 1.0f / sqrtf(acc_1_ / 300.0f + 0.00001f);
-        #pragma unroll
-        for (int turn_5 = 0; turn_5 < 2; ++turn_5) {
-            if (turn_5 * 64 + warp * 32 + lane_14 < 75) {
-                load_neighbours<4>(&x1_[0], &(&x1[warp * 128 + lane_14 * 4])[turn_5 * 256]);
-                load_neighbours<4>(&x2_[0], &(&x2[warp * 128 + lane_14 * 4])[turn_5 * 256]);
-                #pragma unroll
-                for (int e_4 = 0; e_4 < 4; ++e_4) {
-                    result_[e_4] = (x0_[turn_5 * 4 + e_4] - mean_) * rsqrt_ * x1_[e_4] + x2_[e_4];
-                }
-                store_neighbours<4>(&(&result[p0 * 300 + warp * 128 + lane_14 * 4])[turn_5 * 256], &result_[0]);
-            }
+            store_neighbours<4>(&(&result[block * 300 + warp * 128 + lane * 4])[turn * 256], &result_[0]);
         }
     }
 }

@@ -64,21 +64,16 @@ __device__ inline T larger(T a, T b)
 // x0 f32[33, 70], x1 f32[70, 20], x2 f32[20], result f32[33, 20]
 // 2 blocks of 128 threads
 extern "C" __global__ void __launch_bounds__(128)
-matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* x2, float* result)
+matmul_broadcast_add_relu_kernel(const float* __restrict__ x0, const float* __restrict__ x1, const float* __restrict__ x2, float* __restrict__ result)
 {
     __shared__ __align__(16) float left[1152];
     __shared__ __align__(16) float right[2176];
-    float sums[16];
-    float a[4];
-    float b[4];
-    float x2_[4];
-    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
-    const int right_first = 0;
     const int left_first = smaller<int>(block * 32, 1);
     const int left_own = thread / 32 / 2 * 16 + thread % 32 / 8 * 4;
     const int right_own = thread / 32 % 2 * 32 + thread % 32 % 8 * 4;
+    float sums[16];
     #pragma unroll
     for (int i = 0; i < 4; ++i) {
         #pragma unroll
@@ -89,37 +84,39 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
     #pragma unroll
     for (int stage = 0; stage < 3; ++stage) {
         #pragma unroll
-        for (int e_1 = 0; e_1 < 2; ++e_1) {
-            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e_1 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e_1 * 1120 + stage * 8], 4);
+        for (int e = 0; e < 2; ++e) {
+            cp_async_4(&left[stage * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + thread % 8])[e * 1120 + stage * 8], 4);
         }
-        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &(&x1[thread / 16 * 20 + thread % 16 * 4 + right_first])[stage * 160], right_first + thread % 16 * 4 < 20 ? 16 : 0);
+        cp_async_16(&right[stage * 544 + thread / 16 * 68 + thread % 16 * 4], &(&x1[thread / 16 * 20 + thread % 16 * 4])[stage * 160], thread % 16 * 4 < 20 ? 16 : 0);
         cp_async_commit();
     }
+    float a[4];
+    float b[4];
     #pragma unroll 1
-    for (int step_1 = 0; step_1 < 5; ++step_1) {
+    for (int step = 0; step < 5; ++step) {
         cp_async_wait<2>();
         __syncthreads();
         #pragma unroll
-        for (int e_5 = 0; e_5 < 2; ++e_5) {
-            cp_async_4(&left[(step_1 % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_5 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step_1 * 8 + thread % 8])[e_5 * 1120 + 24], 4);
+        for (int e = 0; e < 2; ++e) {
+            cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e * 1120 + 24], 4);
         }
-        cp_async_16(&right[(step_1 % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step_1 * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 ? 16 : 0);
+        cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + 480], thread % 16 * 4 < 20 ? 16 : 0);
         cp_async_commit();
         #pragma unroll
-        for (int term_1 = 0; term_1 < 8; ++term_1) {
+        for (int term = 0; term < 8; ++term) {
             #pragma unroll
-            for (int v_4 = 0; v_4 < 4; ++v_4) {
-                a[v_4] = left[step_1 % 4 * 288 + term_1 * 36 + left_own + v_4];
+            for (int v = 0; v < 4; ++v) {
+                a[v] = left[step % 4 * 288 + term * 36 + left_own + v];
             }
             #pragma unroll
-            for (int v_5 = 0; v_5 < 4; ++v_5) {
-                b[v_5] = right[step_1 % 4 * 544 + term_1 * 68 + right_own + v_5];
+            for (int v = 0; v < 4; ++v) {
+                b[v] = right[step % 4 * 544 + term * 68 + right_own + v];
             }
             #pragma unroll
-            for (int i_2 = 0; i_2 < 4; ++i_2) {
+            for (int i = 0; i < 4; ++i) {
                 #pragma unroll
-                for (int j_2 = 0; j_2 < 4; ++j_2) {
-                    sums[i_2 * 4 + j_2] += a[i_2] * b[j_2];
+                for (int j = 0; j < 4; ++j) {
+                    sums[i * 4 + j] += a[i] * b[j];
                 }
             }
         }
@@ -130,40 +127,42 @@ matmul_broadcast_add_relu_kernel(const float* x0, const float* x1, const float* 
         __syncthreads();
         if (step + 3 < 9) {
             #pragma unroll
-            for (int e_3 = 0; e_3 < 2; ++e_3) {
-                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e_3 * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e_3 * 1120 + 24], step * 8 + thread % 8 + 24 < 70 ? 4 : 0);
+            for (int e = 0; e < 2; ++e) {
+                cp_async_4(&left[(step % 4 + 3) % 4 * 288 + thread % 8 * 36 + e * 16 + thread / 8], &(&x0[left_first * 70 + thread / 8 * 70 + step * 8 + thread % 8])[e * 1120 + 24], step * 8 + thread % 8 + 24 < 70 ? 4 : 0);
             }
-            cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + right_first + 480], right_first + thread % 16 * 4 < 20 && step * 8 + thread / 16 + 24 < 70 ? 16 : 0);
+            cp_async_16(&right[(step % 4 + 3) % 4 * 544 + thread / 16 * 68 + thread % 16 * 4], &x1[step * 160 + thread / 16 * 20 + thread % 16 * 4 + 480], thread % 16 * 4 < 20 && step * 8 + thread / 16 + 24 < 70 ? 16 : 0);
         }
         cp_async_commit();
         #pragma unroll
         for (int term = 0; term < 8; ++term) {
             #pragma unroll
-            for (int v_2 = 0; v_2 < 4; ++v_2) {
-                a[v_2] = left[step % 4 * 288 + term * 36 + left_own + v_2];
+            for (int v = 0; v < 4; ++v) {
+                a[v] = left[step % 4 * 288 + term * 36 + left_own + v];
             }
             #pragma unroll
-            for (int v_3 = 0; v_3 < 4; ++v_3) {
-                b[v_3] = right[step % 4 * 544 + term * 68 + right_own + v_3];
+            for (int v = 0; v < 4; ++v) {
+                b[v] = right[step % 4 * 544 + term * 68 + right_own + v];
             }
             #pragma unroll
-            for (int i_1 = 0; i_1 < 4; ++i_1) {
+            for (int i = 0; i < 4; ++i) {
                 #pragma unroll
-                for (int j_1 = 0; j_1 < 4; ++j_1) {
-                    sums[i_1 * 4 + j_1] += a[i_1] * b[j_1];
+                for (int j = 0; j < 4; ++j) {
+                    sums[i * 4 + j] += a[i] * b[j];
                 }
             }
         }
     }
+    float x2_[4];
+    float result_[4];
     #pragma unroll
     for (int v = 0; v < 4; ++v) {
-        if (left_first + left_own + v >= block * 32 && right_first + right_own < 20) {
-            load_neighbours<4>(&x2_[0], &x2[right_first + right_own]);
+        if (left_first + left_own + v >= block * 32 && right_own < 20) {
+            load_neighbours<4>(&x2_[0], &x2[right_own]);
             #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 result_[e] = larger(sums[v * 4 + e] + x2_[e], 0.0f);
             }
-            store_neighbours<4>(&(&result[left_first * 20 + left_own * 20 + right_first + right_own])[v * 20], &result_[0]);
+            store_neighbours<4>(&(&result[left_first * 20 + left_own * 20 + right_own])[v * 20], &result_[0]);
         }
     }
 }

@@ -31,34 +31,31 @@ __device__ inline T wrapping_add(T a, T b)
 
 // gather: examples.py:46
 // x0 f32[10, 4], x1 i64[6], result f32[6, 4]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-gather_kernel(const float* x0, const long long* x1, float* result)
+gather_kernel(const float* __restrict__ x0, const long long* __restrict__ x1, float* __restrict__ result)
 {
-    long long x1_;
-    float x0_[4];
-    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int place = block * 32 + thread;
     if (place < 6) {
-        const int i0 = place;
-        const int i1 = 0;
-        x1_ = x1[i0];
-        load_neighbours<4>(&x0_[0], &x0[((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 0 ? 0 : ((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 10 ? (x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) : 9)) * 4 + (long long)i1 * 4]);
+        long long x1_ = x1[place];
+        float x0_[4];
+        load_neighbours<4>(&x0_[0], &x0[((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 0 ? 0 : ((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 10 ? (x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) : 9)) * 4]);
+        float result_[4];
         #pragma unroll
         for (int e = 0; e < 4; ++e) {
             result_[e] = x0_[e];
         }
-        store_neighbours<4>(&result[i0 * 4 + i1 * 4], &result_[0]);
+        store_neighbours<4>(&result[place * 4], &result_[0]);
     }
 }
 
 // check gather: examples.py:46
 // x1 i64[6], status i64[1]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-check_gather_kernel(const long long* x1, long long* status)
+check_gather_kernel(const long long* __restrict__ x1, long long* __restrict__ status)
 {
     const int block = blockIdx.x;
     const int thread = threadIdx.x;

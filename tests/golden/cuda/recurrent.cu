@@ -25,17 +25,17 @@ __device__ inline void store_neighbours(T* to, const V* from)
 
 // copy (8,)
 // x f32[8], result f32[8]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-copy_kernel(const float* x, float* result)
+copy_kernel(const float* __restrict__ x, float* __restrict__ result)
 {
-    float x_[4];
-    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i = block * 32 + thread;
     if (i < 2) {
+        float x_[4];
         load_neighbours<4>(&x_[0], &x[i * 4]);
+        float result_[4];
         #pragma unroll
         for (int e = 0; e < 4; ++e) {
             result_[e] = x_[e];
@@ -46,16 +46,15 @@ copy_kernel(const float* x, float* result)
 
 // matmul: examples.py:52
 // x0 f32[1, 8], x1 f32[8, 8], result f32[1, 8]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-matmul_kernel(const float* x0, const float* x1, float* result)
+matmul_kernel(const float* __restrict__ x0, const float* __restrict__ x1, float* __restrict__ result)
 {
-    float acc;
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i1 = block * 32 + thread;
     if (i1 < 8) {
-        acc = 0.0f;
+        float acc = 0.0f;
         for (int k = 0; k < 8; ++k) {
             acc += x0[k] * x1[k * 8 + i1];
         }
@@ -65,19 +64,19 @@ matmul_kernel(const float* x0, const float* x1, float* result)
 
 // add tanh: examples.py:52
 // x0 f32[8], x1 f32[8], result f32[8]
-// 1 blocks of 32 threads
+// 1 block of 32 threads
 extern "C" __global__ void __launch_bounds__(32)
-add_tanh_kernel(const float* x0, const float* x1, float* result)
+add_tanh_kernel(const float* __restrict__ x0, const float* __restrict__ x1, float* __restrict__ result)
 {
-    float x0_[4];
-    float x1_[4];
-    float result_[4];
     const int block = blockIdx.x;
     const int thread = threadIdx.x;
     const int i0 = block * 32 + thread;
     if (i0 < 2) {
+        float x0_[4];
         load_neighbours<4>(&x0_[0], &x0[i0 * 4]);
+        float x1_[4];
         load_neighbours<4>(&x1_[0], &x1[i0 * 4]);
+        float result_[4];
         #pragma unroll
         for (int e = 0; e < 4; ++e) {
             result_[e] = tanhf(x0_[e] + x1_[e]);

@@ -16,74 +16,48 @@ __device__ inline void load_neighbours(V* to, const T* from)
 
 // exp sum: examples.py:36
 // x0 f32[1000], result f32[]
-// 1 blocks of 128 threads
+// 1 block of 128 threads
 extern "C" __global__ void __launch_bounds__(128)
-exp_sum_kernel(const float* x0, float* result)
+exp_sum_kernel(const float* __restrict__ x0, float* __restrict__ result)
 {
-    float acc_;
-    float part_;
-    float x0_[4];
-    float other_;
-    __shared__ __align__(16) float parts_[4];
-    float other__1;
-    const int lane_ = threadIdx.x % 32;
+    __shared__ __align__(16) float parts[4];
+    const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
-    {
-        const int lane = lane_;
-        acc_ = 0.0f;
-        part_ = 0.0f;
-        #pragma unroll
-        for (int turn = 0; turn < 2; ++turn) {
-            if (turn * 128 + warp * 32 + lane < 250) {
-                load_neighbours<4>(&x0_[0], &(&x0[warp * 128 + lane * 4])[turn * 512]);
-                #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    part_ += expf(x0_[e]);
-                }
+    float acc = 0.0f;
+    float part = 0.0f;
+    float x0_[4];
+    #pragma unroll
+    for (int turn = 0; turn < 2; ++turn) {
+        if (turn * 128 + warp * 32 + lane < 250) {
+            load_neighbours<4>(&x0_[0], &(&x0[warp * 128 + lane * 4])[turn * 512]);
+            #pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                part += expf(x0_[e]);
             }
         }
     }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 16);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 8);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 4);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 2);
-    {
-        part_ += other_;
-    }
-    other_ = __shfl_xor_sync(0xffffffffu, part_, 1);
-    {
-        const int lane_5 = lane_;
-        part_ += other_;
-        if (lane_5 == 0) {
-            parts_[warp] = part_;
-        }
+    float other = __shfl_xor_sync(0xffffffffu, part, 16);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 8);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 4);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 2);
+    part += other;
+    other = __shfl_xor_sync(0xffffffffu, part, 1);
+    part += other;
+    if (lane == 0) {
+        parts[warp] = part;
     }
     __syncthreads();
-    {
-        const int lane_6 = lane_;
-        part_ = parts_[lane_6 % 4];
-    }
-    other__1 = __shfl_xor_sync(0xffffffffu, part_, 2);
-    {
-        part_ += other__1;
-    }
-    other__1 = __shfl_xor_sync(0xffffffffu, part_, 1);
-    {
-        const int lane_8 = lane_;
-        part_ += other__1;
-        acc_ += part_;
-        if (warp * 32 + lane_8 == 0) {
-            result[0] = acc_;
-        }
+    part = parts[lane % 4];
+    float other_ = __shfl_xor_sync(0xffffffffu, part, 2);
+    part += other_;
+    other_ = __shfl_xor_sync(0xffffffffu, part, 1);
+    part += other_;
+    acc += part;
+    if (warp * 32 + lane == 0) {
+        result[0] = acc;
     }
 }
 

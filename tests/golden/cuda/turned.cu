@@ -1,10 +1,10 @@
 // @turned for cuda:sm_90: needs no header.
 
-// constant transpose broadcast multiply add: examples.py:31
+// transpose broadcast multiply add: examples.py:31
 // x0 f32[7, 5, 3], x1 f32[3, 5, 7], result f32[3, 5, 7]
-// 1 blocks of 128 threads
+// 1 block of 128 threads
 extern "C" __global__ void __launch_bounds__(128)
-transpose_broadcast_multiply_add_kernel(const float* x0, const float* x1, float* result)
+transpose_broadcast_multiply_add_kernel(const float* __restrict__ x0, const float* __restrict__ x1, float* __restrict__ result)
 {
     const int block = blockIdx.x;
     const int thread = threadIdx.x;

@@ -4,7 +4,8 @@
 
 typedef void* cudaStream_t;
 enum cudaError_t {
-    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMisalignedAddress = 716,
+    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
+    cudaErrorMisalignedAddress = 716,
     cudaErrorLaunchFailure = 719, cudaErrorNotSupported = 801
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
@@ -25,13 +26,20 @@ struct shim_register {
     }
 };
 
+extern "C" { int shim_allocated; }  // of arrays that are not free again
 static cudaError_t cudaMalloc(void** address, size_t count)
 {
+    ++shim_allocated;
     *address = aligned_alloc(256, (count + 255) / 256 * 256);
     memset(*address, 0xff, count);
     return cudaSuccess;
 }
-static cudaError_t cudaFree(void* address) { free(address); return cudaSuccess; }
+static cudaError_t cudaFree(void* address)
+{
+    shim_allocated -= address != 0;
+    free(address);
+    return cudaSuccess;
+}
 static cudaError_t cudaMemcpy(void* to, const void* from, size_t count, cudaMemcpyKind)
 {
     memcpy(to, from, count);

@@ -194,7 +194,7 @@ def test_lanes_exchange(kernel: Kernel, library: CDLL) -> None:
 
 
 @needs_shim
-@pytest.mark.parametrize("mask", ["0xffffu", "0xfffffffeu", "1u << lane_"])
+@pytest.mark.parametrize("mask", ["0xffffu", "0xfffffffeu", "1u << lane"])
 def test_a_shuffle_from_outside_its_mask_is_reported(mask: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="shuffles with a lane outside of its mask"):
         run_changed(exchange("f32", 16), tmp_path, "0xffffffffu", mask)
@@ -203,7 +203,8 @@ def test_a_shuffle_from_outside_its_mask_is_reported(mask: str, tmp_path: Path) 
 @needs_shim
 def test_a_shuffle_that_some_lanes_miss_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="wait at a barrier that the others do not come to"):
-        run_changed(exchange("f32", 16), tmp_path, "other = ", "if (lane_ < 20) other = ")
+        missing = "float other; if (lane < 20) other = "
+        run_changed(exchange("f32", 16), tmp_path, "float other = ", missing)
 
 
 @needs_shim
