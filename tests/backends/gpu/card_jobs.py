@@ -21,6 +21,7 @@ from mlir_lite.cli.torch_card import TorchRuns, has_card_torch
 from mlir_lite.ir import results_of, run_reference
 from mlir_lite.target import Target, named_target, nearest_card
 from mlir_lite.tile.analyses.uses import turns_of
+from mlir_lite.tile.program import Program
 from mlir_lite.types import Array
 
 from .examples import arrays_for
@@ -28,7 +29,7 @@ from .group_cases import CASES as GROUP_CASES
 from .group_cases import run_case
 from .on_shim import executable_on
 from .shim_card import ShimCard
-from .templates import FACTORS, TEMPLATES
+from .templates import FACTORS, USUAL
 from .wrapper_cases import CASES, run_cases
 
 REPEAT = {"card": 20, "shim": 2}  # samples of a time
@@ -38,7 +39,7 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 ROUNDED = {"tf32": 2.0**-10, "f16": 2.0**-10, "bf16": 2.0**-7}  # what factors lose
 
 PRODUCTS = {case.name: case for case in GROUP_CASES}
-FUNCTIONS: Mapping[str, Function] = {fn.name: fn for fn in TEMPLATES}
+FUNCTIONS: Mapping[str, Function] = {fn.name: fn for fn in USUAL}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class Checked:
 
     error: float
     allowed: float
+
+    @property
+    def is_right(self) -> bool:
+        return self.error <= self.allowed
 
 
 @cache
@@ -132,13 +137,20 @@ def checked(kind: str, name: str) -> Checked:
     arrays = inputs_for(fn)
     run = executable_on(device_of(kind), fn, _target(kind, factors))
     every, twice = results_of(run(*arrays)), results_of(run(*arrays))  # as a graph
-    wide = [array if array.dtype.kind in "iub" else array.astype(np.float64) for array in arrays]
     for result, other in zip(every, twice, strict=True):
         assert result.tobytes() == other.tobytes(), "the graph computes something else"
-    units = UNITS * max(turns_of(run.program), default=1)
-    unit = max(EPSILON.get(result.dtype.name, 0.0) for result in every)
+    return against_float64(fn, run.program, arrays, every, factors)
+
+
+def against_float64(
+    fn: Function, program: Program, arrays: Sequence[Array], found: Sequence[Array], factors: str
+) -> Checked:
+    """The error of results that a program gave."""
+    wide = [array if array.dtype.kind in "iub" else array.astype(np.float64) for array in arrays]
+    units = UNITS * max(turns_of(program), default=1)
+    unit = max(EPSILON.get(result.dtype.name, 0.0) for result in found)
     return Checked(
-        largest_error(every, run_reference(fn, wide)),
+        largest_error(found, run_reference(fn, wide)),
         units * max(unit, ROUNDED.get(factors, 0.0)),
     )
 

@@ -37,7 +37,7 @@ from .card_report import Line, Report, write
 from .card_worker import Apart, JobError, Worker
 from .examples import EXAMPLES
 from .group_cases import CASES as GROUP_CASES
-from .templates import TEMPLATES
+from .templates import USUAL
 from .wrapper_cases import GOLDEN
 
 T = TypeVar("T")
@@ -201,7 +201,7 @@ def arguments(argv: Sequence[str]) -> Namespace:
 
 def main(argv: Sequence[str]) -> int:
     args = arguments(argv)
-    every = EXAMPLES if args.device == "shim" else TEMPLATES
+    every = EXAMPLES if args.device == "shim" else USUAL
     worker = Apart()
     try:
         report, place = look(worker, args, [fn for fn in every if re.search(args.only, fn.name)])

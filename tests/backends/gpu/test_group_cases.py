@@ -39,7 +39,7 @@ def test_products_are_exact(case: GroupCase) -> None:
 
 def test_every_wrapper_is_asked_of_a_card() -> None:
     texts = [source_of(CASES, card()).kernel_texts]
-    for fn in (attention_bf16, attention_f16):
+    for fn in (attention_bf16.usual, attention_f16.usual):
         texts.append(CudaSource.of(planned(fn, card())[0], card()).kernel_texts)
     texts += [case.kernel.source for case in wrapper_cases.CASES]
     asked = set(needed("\n".join(texts))[0])

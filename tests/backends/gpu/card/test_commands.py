@@ -147,12 +147,13 @@ def test_what_a_card_is_not_compared_with(
 @pytest.mark.parametrize(
     ("fn", "on", "factors"),
     [
-        (product_f32, card(), ["f32"]),
-        (product_f32, card("sm_80", factors="f16"), ["f32", "f32", "f16"]),
-        (product_tf32, card(factors="tf32"), ["f32", "tf32"]),  # rounded beforehand, as f16 too
-        (product_bf16, card(), ["bf16"]),
-        (product_bf16, card("sm_80"), ["bf16"]),
-        (attention_bf16, card("sm_80"), ["bf16"]),
+        (product_f32.usual, card(), ["f32"]),
+        (product_f32.usual, card("sm_80", factors="f16"), ["f32", "f32", "f16"]),
+        # Rounded beforehand, as f16 too.
+        (product_tf32.usual, card(factors="tf32"), ["f32", "tf32"]),
+        (product_bf16.usual, card(), ["bf16"]),
+        (product_bf16.usual, card("sm_80"), ["bf16"]),
+        (attention_bf16.usual, card("sm_80"), ["bf16"]),
     ],
     ids=["f32", "f16", "tf32", "warpgroups", "warps", "attention"],
 )

@@ -17,6 +17,9 @@ from mlir_lite.backends.cuda.source.source import CudaSource
 from mlir_lite.cli import main
 
 from ..compiled import card, planned
+from ..examples import EXAMPLES
+from ..figures import kernels_of, unit_of
+from ..templates import attention_bf16, product_bf16
 
 SOURCE = 'extern "C" __global__ void one_kernel(float* x) { *x = 1; }'
 
@@ -63,3 +66,11 @@ def tall(x: Value) -> Value:
 def test_nothing_is_spilled_for_more_blocks_than_were_asked_for() -> None:
     source = CudaSource.of(planned(tall, card("sm_80"))[0], card("sm_80"))
     assert not compile_source(source.code, "sm_80").spilling
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("model", ["sm_86", "sm_89", "sm_120"])
+def test_cards_beside_those_whose_figures_are_kept_get_code(model: str) -> None:
+    kernels = kernels_of(model, (*EXAMPLES, product_bf16.usual, attention_bf16.usual))
+    made = compile_source(unit_of(kernels), model, strict=True)
+    assert len(made.usage) == len(kernels)

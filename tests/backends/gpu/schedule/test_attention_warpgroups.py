@@ -200,7 +200,7 @@ def test_what_does_not_come_as_boxes_is_multiplied_by_warps(fn: Function, tmp_pa
 
 
 @pytest.mark.usefixtures("disassembler")
-@pytest.mark.parametrize("fn", [attention_bf16, attention_f16], ids=lambda fn: fn.name)
+@pytest.mark.parametrize("fn", [attention_bf16.usual, attention_f16.usual], ids=lambda fn: fn.name)
 def test_weights_are_found_while_others_are_multiplied(fn: Function) -> None:
     """In the machine code too: between the wait for scores and that for sums."""
     source = CudaSource.of(planned(fn, card())[0], card())

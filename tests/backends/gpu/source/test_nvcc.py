@@ -15,7 +15,7 @@ from mlir_lite.backends.cuda.source.source import CudaSource
 
 from ..compiled import card, planned
 from ..examples import BY_NAME
-from ..templates import FACTORS, TEMPLATES
+from ..templates import FACTORS, USUAL
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "cuda"
 
@@ -56,7 +56,7 @@ def host_part(fn: Function, model: str) -> tuple[str, str]:
 OFTEN = {"recurrent", "product_bf16", "attention_bf16"}
 EVERY = [
     pytest.param(fn, model, marks=() if fn.name in OFTEN and model == "sm_90" else pytest.mark.slow)
-    for fn in TEMPLATES
+    for fn in USUAL
     for model in ("sm_80", "sm_90", "sm_100")
 ]
 
