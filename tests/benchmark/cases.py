@@ -28,8 +28,8 @@ from .workload import Workload
 
 _OPSET = 17
 _DEFINITIONS = (
-    "cases.py", "models.py", "quantise.py", "recurrent.py", "trained.py", "training.py",
-    "workload.py", "workloads.py",
+    "cases.py", "layers.py", "models.py", "quantise.py", "recurrent.py", "trained.py",
+    "training.py", "workload.py", "workloads.py",
 )  # fmt: skip
 
 
