@@ -25,7 +25,8 @@ Cells: TypeAlias = Sequence[Sequence[str]]  # by line
 def ratios_text(ratios: Sequence[float]) -> str:
     """Their geometric mean, and from which to which they go."""
     mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
-    return f"{mean:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    between = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+    return f"{mean:.2f}{between}"
 
 
 def table_text(
