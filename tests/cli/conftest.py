@@ -103,9 +103,10 @@ def scalar_onnx(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def size_onnx(tmp_path: Path) -> Path:
-    """A model whose result is how many elements its input has."""
-    node = helper.make_node("Size", ["x"], ["y"])
-    return _save(tmp_path / "size.onnx", node, {"x": (onnx.TensorProto.FLOAT, ["n", 3])}, {})
+    """A model whose padding depends on whether a size is even."""
+    rule = {"kernel_shape": [3], "strides": [2], "auto_pad": "SAME_UPPER"}
+    node = helper.make_node("MaxPool", ["x"], ["y"], **rule)
+    return _save(tmp_path / "size.onnx", node, {"x": (onnx.TensorProto.FLOAT, [1, 3, "n"])}, {})
 
 
 def _save(

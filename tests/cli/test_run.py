@@ -120,7 +120,7 @@ def test_a_value_may_be_a_scalar(cli: Cli, scalar_onnx: Path) -> None:
 def test_what_needs_sizes_is_told_as_an_argument(cli: Cli, size_onnx: Path) -> None:
     asked = cli("run", size_onnx, "--random-inputs", 0)
     assert "import with shapes=" in asked.err
-    assert asked.err.endswith("\nHere that is --shape x=8x3\n")
+    assert asked.err.endswith("\nHere that is --shape x=1x3x8\n")
 
 
 def test_value_that_decides_a_shape(cli: Cli, reshape_onnx: Path, tmp_path: Path) -> None:
