@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for threads in args.threads
     }
     rows = [row for work in args.work if work.group != START for row in _rows(work, engines, args)]
+    packages = ("llvmlite", *(ENGINES[name].package for name in engines if name != OURS))
+    versions = {package: version(package) for package in packages}
+    print(", ".join(f"{package} {found}" for package, found in versions.items()))
     print(table_text(rows, ceilings, engines, absent, markdown=args.markdown))
     starts = [
         start for work in args.work if work.group == START for start in _starts(work, engines, args)
@@ -52,8 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if starts:
         print("", starts_text(starts, imports, markdown=args.markdown), sep="\n")
     if args.json is not None:
-        packages = (ENGINES[name].package for name in engines if name != OURS)
-        versions = {package: version(package) for package in packages}
         args.json.write_text(
             json_text(rows, starts, imports, ceilings, absent, versions), encoding="utf-8"
         )

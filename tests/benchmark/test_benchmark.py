@@ -184,11 +184,11 @@ def test_an_engine_that_fails_is_told_of() -> None:
 def test_a_start_keeps_what_it_compiles_where_it_is_told(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLIR_LITE_CACHE_DIR", "elsewhere")  # to be put back after the test
-    case = replace(prepare(WORKLOADS["mlp_b64_start"], cache), kept=str(tmp_path))
+    monkeypatch.setenv("MLIR_LITE_CACHE_DIR", str(tmp_path / "own"))  # put back after the test
+    case = replace(prepare(WORKLOADS["mlp_b64_start"], cache), kept=str(tmp_path / "kept"))
     assert case.onnx == prepare(WORKLOADS["mlp_b64"], cache).onnx
     make_call(OURS, case, 1)
-    assert list(tmp_path.glob("*.program"))
+    assert list((tmp_path / "kept").glob("*.program"))
 
 
 def test_a_run_prints_the_table_and_writes_json(
@@ -214,7 +214,8 @@ def test_a_run_prints_the_table_and_writes_json(
     assert measured["best_rival"] == "onnxruntime"
     assert all(timing["error"] < 5e-6 for timing in measured["timings"].values())
     assert report["not_installed"] == ["jax"]
-    assert list(report["versions"]) == ["onnxruntime"]
+    assert list(report["versions"]) == ["llvmlite", "onnxruntime"]
+    assert f"onnxruntime {report['versions']['onnxruntime']}\n" in printed
     ours, theirs = report["starts"]
     assert (ours["engine"], theirs["engine"]) == (OURS, "onnxruntime")
     assert all(start[when]["error"] < 5e-6 for start in (ours, theirs) for when in ("cold", "warm"))
