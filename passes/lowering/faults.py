@@ -6,16 +6,21 @@ that run before it, or after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TypeAlias
 
 from ...expr import INDEX, Expr, Var, index, loads_of
 from ...ir import Op, Value
 from ...sizes import Shape, static
+from ...tile.evaluate import evaluate
+from ...tile.frame import Frame, Storage
 from ...tile.nodes import Block, Buffer, If, Kernel, Ref, Store
 from ...tile.tree import loops_over, tidy
+from ...types import Array
 from .bodies import Recorded
 
+STRETCH = 1 << 16  # places that are looked at together
 STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
 
 
@@ -37,6 +42,32 @@ def failure_kernel(
         return None
     read = failure_results(op, results)
     return _checking(failure, name, read, results, results[-1].shape, status)
+
+
+def has_fault(op: Op, data: Mapping[Value, Array]) -> bool:
+    """Whether the data of `fault_operands` are a fault of the operation."""
+    fault = _recorded_fault(op)
+    if fault is None:
+        return False
+    at, condition, _ = fault
+    places = list(dict.fromkeys(op.operands))
+    memory = {}
+    for value, array in data.items():
+        name = f"x{places.index(value)}"
+        buffer = Buffer(name, value.dtype, value.type.static_shape)
+        memory[name] = Storage.of(buffer, array.reshape(-1))
+    extents = static(op.fault_shape)
+    stretch = max(1, STRETCH // prod(extents[1:]))
+    first, *others = extents or (1,)
+    for start in range(0, first, stretch):
+        frame = Frame(op.name, {}, memory)
+        for axis, extent in zip(reversed(at[1:]), reversed(others), strict=True):
+            frame = frame.expanded(axis.name, 0, extent)
+        for axis in at[:1]:
+            frame = frame.expanded(axis.name, start, min(start + stretch, first))
+        if evaluate(condition, frame).any():
+            return True
+    return False
 
 
 _Recorded: TypeAlias = tuple[tuple[Var, ...], Expr, str]  # axes, condition, message

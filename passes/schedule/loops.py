@@ -109,7 +109,9 @@ def share(
     kernels that follow; iterations of the axes `ordered` must follow one another."""
 
     def dealt(stmt: Stmt) -> Stmt:
-        if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL or extent_of(stmt) <= 1:
+        if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL:
+            return stmt
+        if not has_constant_limits(stmt) or extent_of(stmt) <= 1:
             return stmt
         if stmt.axis in ordered or not iterations_are_private(kernel, stmt):
             return stmt

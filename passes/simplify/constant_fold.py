@@ -30,11 +30,11 @@ from ...ops.regions.control import ControlOp
 from ...ops.regions.group import Group
 from ...ops.shapes.index import Gather
 from ...ops.table import TABLE
-from ...tile.interpreter import run_kernel
 from ...types import TensorType
-from ..lowering.faults import STATUS, check_kernel, fault_operands
+from ..lowering.faults import fault_operands, has_fault
 from .computed import Computed, array_of, computed, data_of
 
+LOOKED_AT_BYTES = 1 << 28  # of indices that may be out of range
 MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
 
 
@@ -139,18 +139,11 @@ def _computed_at_once(op: Op, types: Sequence[TensorType]) -> tuple[Value, ...] 
 
 def _may_fault(op: Op) -> bool:
     """Whether the constants are a fault of the operation, which is then left to say so when the
-    program runs; also where finding out would take reading a large constant."""
-    found = check_kernel(op, "check", 1)
-    if found is None:
-        return False
-    kernel, _ = found
+    program runs; also where finding out would take reading very large constants."""
     operands = fault_operands(op)
-    if any(value.type.nbytes > INLINE_BYTES for value in operands):
+    if sum(value.type.nbytes for value in operands) > LOOKED_AT_BYTES:
         return True
-    inputs = [param.name for param in kernel.params if param.name != STATUS]
-    arrays = {name: array_of(value) for name, value in zip(inputs, operands, strict=True)}
-    arrays[STATUS] = np.zeros(1, np.int64)
-    return bool(run_kernel(kernel, arrays)[STATUS][0])
+    return has_fault(op, {value: array_of(value) for value in operands})
 
 
 def _name(op: Op) -> str:

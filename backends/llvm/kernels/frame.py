@@ -90,6 +90,10 @@ class Frame:
             return self._variable_varies(expr.name)
         return any(map(self._variable_varies, vars_of(expr)))
 
+    def differs_by_lane(self, name: str) -> bool:
+        """Whether a name is bound to a value that differs by lane, also while one is at hand."""
+        return name in self.values and self.values[name].value.lanes > 1
+
     def depth_of(self, expr: Expr) -> int:
         """The outermost scope in whose head an expression without loads can be computed."""
         return max(map(self._variable_depth, vars_of(expr)), default=0)

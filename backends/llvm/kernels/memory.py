@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from ....errors import UnsupportedError
-from ....expr import Expr, Load, index
+from ....expr import Expr, Load, index, vars_of
 from ....tile.nodes import Ref, Space
 from ....types import i32
 from ..scalars.convert import from_memory, to_memory
@@ -49,11 +49,20 @@ class Memory:
             access.buffer.name,
             tuple(access.offset.items()),
             access.step,
-            self.frame.lane if guard is not None else None,
+            self.frame.lane if guard is not None or self._is_named_by_lane(access) else None,
             None if guard is None else guard.name,
             self.versions.get(access.buffer.name, 0),
         )
         return self._once(key, lambda: self._load(access, guard))
+
+    def _is_named_by_lane(self, access: Access) -> bool:
+        """Whether one name stands for another index in each lane."""
+        return any(
+            self.frame.differs_by_lane(name)
+            for term in access.offset
+            if term is not None
+            for name in vars_of(term)
+        )
 
     def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """What `make` loads, unless that was loaded before and holds still."""

@@ -33,6 +33,20 @@ def test_lanes_beyond_the_tail_are_not_written() -> None:
     assert (memory[37:] == 5.0).all()
 
 
+def test_each_lane_reads_where_its_own_name_says() -> None:
+    """A name bound in a vector loop is another index in each lane, also under a clamp."""
+    text = """
+    kernel @gather(%x: f32[7], %at: i32[16], %y: out f32[16]) {
+      vector i in 0..16 {
+        let picked = i64(at[i])
+        let inside = select(picked < 0, 0, select(picked < 7, picked, 6))
+        y[i] = x[inside]
+      }
+    }"""
+    at = np.arange(16, dtype=np.int32) * 3 % 11 - 2
+    agree(text, {"x": normal(7), "at": at})
+
+
 @pytest.mark.parametrize("dtype", [u8, i8, i16, f16, bf16, i32], ids=str)
 @pytest.mark.parametrize("lane", [0, 5])
 def test_a_single_lane_is_stored_as_narrow_as_it_is(dtype: DType, lane: int) -> None:
