@@ -31,7 +31,7 @@ OPS: Floors = (
     frozenset({"shapes"}),
     frozenset({"reductions"}),
     frozenset({"products", "random", "sorting", "windows"}),
-    frozenset({"algorithms", "images", "linalg", "nn", "regions"}),
+    frozenset({"algorithms", "images", "linalg", "nn", "regions", "sparse"}),
     frozenset({"table"}),
     frozenset({"__init__"}),
 )

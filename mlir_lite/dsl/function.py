@@ -21,6 +21,7 @@ from ..errors import TypeRuleError, UnsupportedError
 from ..ir import Builder, Function, Value, parameter
 from ..location import UNKNOWN, Location, caller_location, raised_at
 from ..ops.base.promote import as_value
+from ..ops.sparse.matrix import Csr, CsrType
 from ..ops.table import TABLE
 from ..types import DType, TensorType, i64
 from .nn.module import Module
@@ -31,7 +32,7 @@ from .nn.training import Training
 def function(
     module: Module,
     /,
-    *types: TensorType,
+    *types: TensorType | CsrType,
     name: str | None = None,
     static: Iterable[str] = (),
     training: bool = False,
@@ -40,12 +41,12 @@ def function(
 
 @overload
 def function(
-    *types: TensorType, name: str | None = None, static: Iterable[str] = ()
+    *types: TensorType | CsrType, name: str | None = None, static: Iterable[str] = ()
 ) -> Callable[[Callable[..., object]], Function]: ...
 
 
 def function(
-    *given: TensorType | Module,
+    *given: TensorType | CsrType | Module,
     name: str | None = None,
     static: Iterable[str] = (),
     training: bool = False,
@@ -65,9 +66,9 @@ def function(
         _fail("only a module is traced for training; a function is what it says")
 
     def traced(body: Callable[..., object]) -> Function:
-        inputs = _parameters(body, types)
+        params, inputs = _parameters(body, types)
         called = name or getattr(body, "__name__", type(body).__name__).strip("<>")
-        return trace(called, inputs, static, lambda: body(*inputs))
+        return trace(called, params, static, lambda: body(*inputs))
 
     if module is None:
         return traced
@@ -75,14 +76,14 @@ def function(
 
 
 def _module_and_types(
-    given: Sequence[TensorType | Module],
-) -> tuple[Module | None, list[TensorType]]:
+    given: Sequence[TensorType | CsrType | Module],
+) -> tuple[Module | None, list[TensorType | CsrType]]:
     """What `function` is given; an error with the user's line for what is no type."""
     module = given[0] if given and isinstance(given[0], Module) else None
     rest = given if module is None else given[1:]
-    types = [entry for entry in rest if isinstance(entry, TensorType)]
+    types = [entry for entry in rest if isinstance(entry, (TensorType, CsrType))]
     for entry in rest:
-        if isinstance(entry, TensorType):
+        if isinstance(entry, (TensorType, CsrType)):
             continue
         advice = "a tensor type is written f32[64, 784]"
         if isinstance(entry, DType):
@@ -94,23 +95,23 @@ def _module_and_types(
 
 
 def _trace_module(
-    module: Module, types: Sequence[TensorType], name: str | None, static: Iterable[str]
+    module: Module, types: Sequence[TensorType | CsrType], name: str | None, static: Iterable[str]
 ) -> Function:
     weights, _ = _weights(module)
-    inputs = _parameters(module.forward, types)
+    params, inputs = _parameters(module.forward, types)
     return trace(
         name or type(module).__name__,
-        [*weights.values(), *inputs],
+        [*weights.values(), *params],
         static,
         lambda: module.attach(weights).forward(*inputs),
     )
 
 
 def _trace_training(
-    module: Module, types: Sequence[TensorType], name: str | None, static: Iterable[str]
+    module: Module, types: Sequence[TensorType | CsrType], name: str | None, static: Iterable[str]
 ) -> Function:
     weights, statistics = _weights(module)
-    inputs = _parameters(module.forward, types)
+    given, inputs = _parameters(module.forward, types)
     notes = Training(parameter("seed", i64[()]))
 
     def forward() -> tuple[object, ...]:
@@ -118,7 +119,7 @@ def _trace_training(
         own = returned if isinstance(returned, (tuple, list)) else (returned,)
         return (*own, *(notes.latest(weights[dotted]) for dotted in statistics))
 
-    params = [*weights.values(), notes.seed, *inputs]
+    params = [*weights.values(), notes.seed, *given]
     traced = trace(name or type(module).__name__, params, static, forward)
     if notes.draws:
         return traced
@@ -135,8 +136,11 @@ def _weights(module: Module) -> tuple[dict[str, Value], list[str]]:
     return weights, [dotted for dotted, entry in ordered if not entry.trained]
 
 
-def _parameters(body: Callable[..., object], types: Sequence[TensorType]) -> list[Value]:
-    """A parameter for each type, named as the Python function's."""
+def _parameters(
+    body: Callable[..., object], types: Sequence[TensorType | CsrType]
+) -> tuple[list[Value], list[Value | Csr]]:
+    """A parameter for each type, named as the Python function's, three for a sparse matrix; and
+    what the function is called with."""
     names: list[str] = []
     required = 0
     for entry in inspect.signature(body).parameters.values():
@@ -147,7 +151,17 @@ def _parameters(body: Callable[..., object], types: Sequence[TensorType]) -> lis
             required += entry.default is entry.empty
     if not required <= len(types) <= len(names):
         _fail(f"got {len(types)} types for the parameters ({', '.join(names)})")
-    return [parameter(name, type_) for name, type_ in zip(names, types, strict=False)]
+    params: list[Value] = []
+    inputs: list[Value | Csr] = []
+    for name, type_ in zip(names, types, strict=False):
+        if isinstance(type_, TensorType):
+            params.append(parameter(name, type_))
+            inputs.append(params[-1])
+            continue
+        parts = {part: parameter(f"{name}.{part}", own) for part, own in type_.parts.items()}
+        params.extend(parts.values())
+        inputs.append(type_.of(**parts))
+    return params, inputs
 
 
 def trace(

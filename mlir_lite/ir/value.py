@@ -101,7 +101,7 @@ class Value(Traced):
         return _emit("subtract", other, self)
 
     def __mul__(self, other: Operand) -> Value:
-        return _emit("multiply", self, other)
+        return NotImplemented if _answers(other) else _emit("multiply", self, other)
 
     def __rmul__(self, other: Operand) -> Value:
         return _emit("multiply", other, self)
@@ -131,7 +131,7 @@ class Value(Traced):
         return _emit("power", other, self)
 
     def __matmul__(self, other: Operand) -> Value:
-        return _emit("matmul", self, other)
+        return NotImplemented if _answers(other) else _emit("matmul", self, other)
 
     def __rmatmul__(self, other: Operand) -> Value:
         return _emit("matmul", other, self)
@@ -269,6 +269,11 @@ def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
 def _emit(function: str, *args: object, **options: object) -> Value:
     """Call the table's function of that name in the current Builder."""
     return current_builder().table.call(function, *args, **options)
+
+
+def _answers(other: object) -> bool:
+    """Whether the right operand has the operator, as NumPy asks: a sparse matrix does."""
+    return getattr(other, "__array_ufunc__", other) is None
 
 
 def is_scalar(value: object) -> bool:

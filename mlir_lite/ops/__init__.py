@@ -3,7 +3,7 @@
 `table.TABLE` lists the operation classes behind them.
 """
 
-from . import linalg, random
+from . import linalg, random, sparse
 from .base.broadcast import broadcast
 from .base.cast import cast
 from .elementwise.activation import (
@@ -327,6 +327,7 @@ __all__ = [
     "softplus",
     "softsign",
     "sort",
+    "sparse",
     "split",
     "sqrt",
     "square",

@@ -83,6 +83,11 @@ from .shapes.shape import OPS as SHAPE
 from .shapes.shape import flatten, reshape, squeeze, transpose
 from .shapes.slice import OPS as SLICE
 from .sorting.sort import OPS as SORT
+from .sparse.matmul import OPS as SPARSE_MATMUL
+from .sparse.matmul import sparse_product
+from .sparse.row_reduce import OPS as SPARSE_ROW_REDUCE
+from .sparse.sampled import OPS as SPARSE_SAMPLED
+from .sparse.transposed import OPS as SPARSE_TRANSPOSED
 from .windows.conv import OPS as CONV
 from .windows.conv import conv
 from .windows.conv_gradient import OPS as CONV_GRADIENT
@@ -146,6 +151,10 @@ _FAMILIES: tuple[tuple[type[Op], ...], ...] = (
     LINALG_SOLVE,
     LINALG_SPECTRAL,
     RAGGED_RIDGE,
+    SPARSE_MATMUL,
+    SPARSE_SAMPLED,
+    SPARSE_TRANSPOSED,
+    SPARSE_ROW_REDUCE,
     CHECKPOINT,
     GROUP,
 )
@@ -190,6 +199,7 @@ TABLE = OpTable(
         "power": power,
         "prod": prod,
         "reshape": reshape,
+        "sparse_product": sparse_product,
         "squeeze": squeeze,
         "std": std,
         "subtract": subtract,

@@ -17,6 +17,7 @@ from .random import RANDOM
 from .reduce import REDUCE
 from .shape import SHAPE
 from .sort import SORT
+from .sparse import SPARSE
 from .strassen import STRASSEN
 from .window_gradients import WINDOW_GRADIENTS
 from .windows import WINDOWS
@@ -40,5 +41,6 @@ SAMPLES: tuple[Sample, ...] = (
     *WINOGRAD,
     *STRASSEN,
     *LINALG,
+    *SPARSE,
     *CONTROL,
 )
