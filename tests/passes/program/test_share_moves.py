@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, Value, f32
+from mlir_lite import Function, Value, f32, i64
 from mlir_lite.backends.llvm.backend import cpu_target
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.passes.program.share_moves import share_moves
 from mlir_lite.target import named_target
+from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.program import Program
 
 TARGET = cpu_target("cpu:avx512", 1)[0]
@@ -75,3 +76,14 @@ def test_the_elements_are_the_same_at_any_number_of_threads() -> None:
     allowed = 8 * np.finfo("f4").eps * np.abs(wanted).max()  # as for any f32 result
     assert np.abs(alone[1:-1, 2:-1] - wanted).max() <= allowed
     assert not alone[0].any() and not alone[-1].any() and not alone[:, :2].any()
+
+
+def test_sums_in_memory_stay_in_order() -> None:
+    """The check of the indices before them is dealt to threads; they, at places that only the data
+    tell, cannot be."""
+    count = 1_000_000
+    fn = ml.function(i64[count, 1], f32[count])(
+        lambda at, x: ml.scatter_nd(ml.zeros((100,)), at, x, "add")
+    )
+    for kernel in lowered(fn).kernels:
+        verify_kernel(kernel)  # says so where iterations that run at once may meet
