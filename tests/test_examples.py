@@ -30,6 +30,7 @@ PRINTS = {
     "12_char_lstm": ["it has learned to spell: True"],
     "13_transformer": ["99 % or more: True"],
     "14_factorisation": ["held out: biases 0.8", "both beat the biases: True"],
+    "15_graph": ["who matters: [33  0 32]", "33 of 34 members"],
     "09_train_digits": ["of the images it never saw; 98 % or more: True"],
     "10_spectrogram": ["as NumPy's FFT: True", "95 % or more: True"],
 }
