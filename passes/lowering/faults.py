@@ -11,7 +11,7 @@ from math import prod
 from typing import TypeAlias
 
 from ...expr import INDEX, Expr, Var, index, loads_of
-from ...ir import Op, Value
+from ...ir import Constant, Op, Value
 from ...sizes import Shape, static
 from ...tile.evaluate import evaluate
 from ...tile.frame import Frame, Storage
@@ -20,6 +20,7 @@ from ...tile.tree import loops_over, tidy
 from ...types import Array
 from .bodies import Recorded
 
+LOOKED_AT_BYTES = 1 << 28  # of constants, while compiling
 STRETCH = 1 << 16  # places that are looked at together
 STATUS = "status"  # the parameter that kernels with data-dependent faults write 1 into
 
@@ -42,6 +43,19 @@ def failure_kernel(
         return None
     read = failure_results(op, results)
     return _checking(failure, name, read, results, results[-1].shape, status)
+
+
+def is_faultless(op: Op, places: Mapping[Value, Value]) -> bool:
+    """Whether the operands that decide about faults, which lie at these places, are constants, not
+    too large to be looked at while compiling, and no fault."""
+    data = {}
+    for operand, value in places.items():
+        if not isinstance(value.op, Constant):
+            return False
+        data[operand] = value.op.value
+    if sum(entry.type.nbytes for entry in data.values()) > LOOKED_AT_BYTES:
+        return False
+    return not has_fault(op, {operand: entry.array() for operand, entry in data.items()})
 
 
 def has_fault(op: Op, data: Mapping[Value, Array]) -> bool:

@@ -30,6 +30,7 @@ from .faults import (
     failure_kernel,
     failure_results,
     fault_operands,
+    is_faultless,
 )
 from .handmade import region_kernel
 
@@ -198,9 +199,11 @@ class Lowering:
     def _check(self, node: Node, places: Mapping[Value, Value]) -> None:
         """A step that looks for faults in the data of an operation's operands."""
         found = check_kernel(node.op, f"check_{node.op.name}", len(self.faults) + 1)
-        if found is not None:
-            read = [places[value] for value in fault_operands(node.op)]
-            self._check_step(node, found, read)
+        if found is None:
+            return
+        data = {value: places[value] for value in fault_operands(node.op)}
+        if not is_faultless(node.op, data):
+            self._check_step(node, found, list(data.values()))
 
     def _check_results(self, node: Node) -> None:
         """A step that looks for what an operation found wrong, in its results."""

@@ -31,10 +31,9 @@ from ...ops.regions.group import Group
 from ...ops.shapes.index import Gather
 from ...ops.table import TABLE
 from ...types import TensorType
-from ..lowering.faults import fault_operands, has_fault
+from ..lowering.faults import LOOKED_AT_BYTES, fault_operands, has_fault
 from .computed import Computed, array_of, computed, data_of
 
-LOOKED_AT_BYTES = 1 << 28  # of indices that may be out of range
 MOST_GROWTH = 4  # a result larger than its operands by more is not stored; Winograd's filters are 4
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from mlir_lite.backends.llvm.ceilings import Ceilings
 from mlir_lite.cli import runners
+from mlir_lite.cli.runners import relative_error
 
 from . import __main__ as program
-from . import engines, factorisation
+from . import engines, factorisation, sparse
 from .cases import Case, prepare
 from .engines import ENGINES, OURS, make_call, missing
 from .measure import Row, Timing, measure
@@ -267,6 +268,15 @@ def test_commands_of_the_pages_are_understood(page: Path) -> None:
     assert lines
     for line in lines:
         assert program.arguments(shlex.split(line, comments=True)).work
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+def test_sparse_products_give_what_float64_gives(columns: int) -> None:
+    pytest.importorskip("scipy")
+    a = sparse.laplacian(7).astype(np.float32)
+    x = sparse.dense(a, columns)
+    for make in (sparse.ours, sparse.scipys):
+        assert relative_error(make(a, x, 1)(), [a.astype(np.float64) @ x]) < 1e-6
 
 
 def test_factorisation_gives_what_float64_gives() -> None:

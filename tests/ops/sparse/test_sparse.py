@@ -149,6 +149,19 @@ def test_a_constant_matrix_is_transposed_before_the_program_runs() -> None:
     np.testing.assert_allclose(run(x), _dense(a).T @ x, rtol=1e-3, atol=1e-3)
 
 
+def test_a_constant_matrix_is_looked_at_once() -> None:
+    """While compiling; one that is broken is still an error of the run, at the user's line."""
+    a = _graph(3001, 700, 40_000)
+    broken = ml.sparse.Csr(a.values, np.asarray(a.columns) + 1, a.starts, a.shape)
+
+    def product(a: ml.sparse.Csr) -> ml.Executable:
+        return ml.compile(ml.function(f32[700, 4])(lambda x: a @ x))
+
+    assert "check" not in product(a).stages["tile"]
+    with pytest.raises(RunError, match=r"test_sparse\.py:\d+: a column"):
+        product(broken)(_normal(700, 4))
+
+
 def _broken(columns: list[int], starts: list[int]) -> tuple[Array, ...]:
     return np.ones(3, np.float32), np.array(columns, np.int32), np.array(starts, np.int32)
 
