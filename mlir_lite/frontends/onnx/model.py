@@ -14,7 +14,7 @@ from ...errors import ParseError, UnsupportedError, check, missing_extra
 from ...ir import ConstantData
 from ...types import DType
 from .definitions import Readable, version_in_force, write_out
-from .weights import element_type, read_tensor, text
+from .weights import element_type, read_sparse_tensor, read_tensor, text
 from .wire import light_model
 
 NEWEST_OPSET = 28
@@ -148,12 +148,13 @@ class _Reader:
         """A graph; `outer` where names of an enclosing graph may be used in it."""
         graph_name = text(proto.name)
         what = f"{self.shown}, graph '{graph_name}'"
-        check(not proto.sparse_initializer, f"{what} has sparse initializers", UnsupportedError)
         weights: dict[str, ConstantData] = {}
-        for tensor in proto.initializer:
-            name = text(tensor.name)
+        folder = self.folder
+        read = [(text(tensor.name), read_tensor(tensor, folder)) for tensor in proto.initializer]
+        read += [read_sparse_tensor(tensor, folder) for tensor in proto.sparse_initializer]
+        for name, data in read:
             check(name not in weights, f"{what}: two tensors '{name}'", ParseError)
-            weights[name] = read_tensor(tensor, self.folder)
+            weights[name] = data
         given = () if outer else proto.input  # what a body takes has the types of what it is given
         inputs = tuple(self._input(info) for info in given if info.name not in weights)
         nodes = tuple(self._node(node, place) for place, node in enumerate(proto.node))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, InFile, InMemory
-from ...types import DTYPES, Array, DType, TensorType
+from ...types import DTYPES, Array, DType, TensorType, dtype_of
 
 # Numbers of `TensorProto.DataType` in onnx.proto.
 _DTYPES = {
@@ -51,16 +53,56 @@ def read_tensor(tensor: Any, folder: Path | None) -> ConstantData:
     label = text(tensor.name)
     what = f"the tensor '{label}'"
     dtype = element_type(tensor.data_type, what)
-    dims = tuple(tensor.dims)
-    check(len(dims) <= _MAX_RANK, f"{what} has {len(dims)} axes", ParseError)
-    check(all(dim >= 0 for dim in dims), f"{what} has a negative size: {dims}", ParseError)
-    type_ = TensorType(dims, dtype)
+    type_ = TensorType(_sizes(tensor.dims, what), dtype)
     name = constant_name(label)
     if tensor.data_location == tensor.EXTERNAL:
         return ConstantData(type_, _external(tensor, type_, folder, what), name)
     if tensor.HasField("raw_data"):
         return ConstantData(type_, InMemory(_raw(tensor.raw_data, type_, what)), name)
     return ConstantData(type_, InMemory(_listed(tensor, type_, what)), name)
+
+
+def read_sparse_tensor(tensor: Any, folder: Path | None) -> tuple[str, ConstantData]:
+    """The name of a sparse tensor, and its data with the zeros, which are made when it is read.
+
+    `ParseError` where an index is outside of the tensor, or there is not one for each value.
+    """
+    label = text(tensor.values.name)
+    what = f"the sparse tensor '{label}'"
+    parts = (tensor.values, tensor.indices)
+    values, indices = (read_tensor(part, folder).array() for part in parts)
+    type_ = TensorType(_sizes(tensor.dims, what), dtype_of(values))
+    count = len(values) if values.ndim == 1 else -1
+    check(indices.dtype == np.int64, f"{what} has indices of {indices.dtype}", ParseError)
+    linear = indices.shape == (count,)
+    fits = linear or indices.shape == (count, type_.rank)
+    text_ = f"{what}, {type_}, has values {values.shape} at indices {indices.shape}"
+    check(fits, text_, ParseError)
+    limit = type_.elements if linear else np.array(type_.shape)
+    inside = bool(((indices >= 0) & (indices < limit)).all())
+    check(inside, f"{what}, {type_}, has an index outside", ParseError)
+    return label, ConstantData(type_, _Spread(type_, values, indices), constant_name(label))
+
+
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """Values at indices, of the flat tensor or of its axes, and zeros elsewhere."""
+
+    type: TensorType
+    values: Array
+    indices: Array
+
+    def read(self) -> Array:
+        dense = np.zeros(self.type.static_shape, self.type.dtype.numpy)
+        at = self.indices
+        if at.ndim == 2:
+            dense[tuple(at.T)] = self.values
+        else:
+            dense.reshape(-1)[at] = self.values
+        return dense
+
+    def origin(self) -> Hashable:
+        return self
 
 
 def text(entry: str | bytes) -> str:
@@ -71,6 +113,14 @@ def text(entry: str | bytes) -> str:
         return entry.decode()
     except UnicodeDecodeError:
         raise ParseError(f"{entry!r} is no UTF-8 text") from None
+
+
+def _sizes(dims: Iterable[int], what: str) -> tuple[int, ...]:
+    """The declared sizes, if these can be any."""
+    sizes = tuple(dims)
+    check(len(sizes) <= _MAX_RANK, f"{what} has {len(sizes)} axes", ParseError)
+    check(all(size >= 0 for size in sizes), f"{what} has a negative size: {sizes}", ParseError)
+    return sizes
 
 
 def constant_name(name: str) -> str:

@@ -291,6 +291,40 @@ def test_every_element_type_is_read(dtype: str, raw: bool) -> None:
     np.testing.assert_array_equal(result, array)
 
 
+def _sparse(indices: Array, values: int = 2) -> onnx.ModelProto:
+    """A model that gives a sparse initializer of shape (2, 3)."""
+    proto = onnx.parser.parse_model(graph("y = Identity(w)", "float[1] x"))
+    numbers = numpy_helper.from_array(np.arange(1, values + 1, dtype=np.float32), "w")
+    places = numpy_helper.from_array(indices.astype(np.int64), "places")
+    proto.graph.sparse_initializer.append(
+        onnx.helper.make_sparse_tensor(numbers, places, [2, 3])
+    )
+    return proto
+
+
+@pytest.mark.parametrize("indices", [[1, 5], [[0, 1], [1, 2]]], ids=["flat", "of axes"])
+def test_a_sparse_initializer_is_read_with_its_zeros(indices: list[object], tmp_path: Path) -> None:
+    proto = _sparse(np.array(indices))
+    onnx.save(proto, tmp_path / "sparse.onnx")
+    for source in (proto, tmp_path / "sparse.onnx"):
+        result = evaluate(from_onnx(source), np.zeros(1, np.float32))
+        np.testing.assert_array_equal(result, np.array([[0, 1, 0], [0, 0, 2]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (np.array([1, 6]), "the sparse tensor 'w', tensor<2x3xf32>, has an index outside"),
+        (np.array([[0, 3], [1, 2]]), "has an index outside"),
+        (np.array([-1, 2]), "has an index outside"),
+        (np.array([1, 2, 3]), r"has values \(2,\) at indices \(3,\)"),
+    ],
+)
+def test_a_broken_sparse_initializer_is_refused(indices: Array, message: str) -> None:
+    with pytest.raises(ParseError, match=message):
+        from_onnx(_sparse(indices))
+
+
 def test_bfloat16_is_read() -> None:
     proto = onnx.parser.parse_model(graph("y = Cast<to = 1>(w)", "float[1] x"))
     kind = onnx.TensorProto.BFLOAT16
