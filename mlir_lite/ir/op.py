@@ -81,6 +81,12 @@ class Op:
         parallel loops inside of parallel ones say what the threads of a block may do at once."""
         raise NotImplementedError(f"{self.name} has no kernel for blocks")
 
+    @property
+    def stores_once(self) -> bool:
+        """Whether the `kernel` stores each element of its one result once, and in vectors, so that
+        what follows element by element is best computed there."""
+        return False
+
     def gradient(self, *args: Any, **_: Any) -> Any:
         """`gradient(*results, *result_gradients)`: a gradient for each operand field.
 

@@ -105,7 +105,8 @@ def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function)
     (output,) = made.outputs
     nests = nests_of(made)
     alone = len(nests) == 1 and not made.locals
-    whole = alone or is_bound(made) or all(nest.around for nest in nests)
+    blocks = is_bound(made) or all(nest.around for nest in nests)
+    whole = alone or blocks or node.op.stores_once
     check(whole, "it is no single nest", PassError)
     read = any(name == output and not writes for name, _, writes in accesses(made.body))
     joined = any(

@@ -74,6 +74,10 @@ class SparseMatmul(Op):
     def block_kernel(self, name: str) -> Kernel:
         return plain_kernel(name, *(value.type for value in self.operands))
 
+    @property
+    def stores_once(self) -> bool:
+        return self.x.shape[1] != 1
+
     def gradient(self, y: Value, dy: Value) -> Gradients:
         turned = transposed(self.columns, self.starts, self.x.shape[0])
         return (

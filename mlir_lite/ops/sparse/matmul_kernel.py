@@ -57,7 +57,15 @@ class _Product:
         return self._kernel(name, self.steps.dealt(work, self._row, columns, self.height))
 
     def plain(self, name: str) -> Kernel:
-        return self._kernel(name, self.steps.plain(self._elements))
+        steps = self.steps
+
+        def element(row: Var, at: Var) -> Block:
+            return steps.limited(row, lambda row, *ends: self._element(row, at, *ends))
+
+        def row(number: Var) -> Block:
+            return (steps.loop(0, self.width, lambda at: element(number, at)),)
+
+        return self._kernel(name, steps.loop(0, steps.count, row))
 
     def _kernel(self, name: str, body: Stmt) -> Kernel:
         params = (*self.params, self.out)
@@ -172,20 +180,18 @@ class _Product:
 
     # An element after the other
 
-    def _elements(self, row: Expr, start: Expr, stop: Expr) -> Block:
+    def _element(self, row: Expr, at: Expr, start: Expr, stop: Expr) -> Block:
+        """One element of the result: on a card the neighbours of a row go side by side."""
         total = self.steps.register()
 
-        def element(at: Var) -> Block:
-            def entry(k: Expr) -> Block:
-                lets, column = self.steps.column(self.columns, k, self.height)
-                product = self._times(self._value(k), column, at, get(total))
-                return *lets, put(total)(product)
+        def entry(k: Expr) -> Block:
+            lets, column = self.steps.column(self.columns, k, self.height)
+            product = self._times(self._value(k), column, at, get(total))
+            return *lets, put(total)(product)
 
-            there = self.height and self.steps.stored
-            summed = (self.steps.loop(start, stop, entry),) if there else ()
-            return put(total)(self.steps.number(0)), *summed, self._store(row, at, get(total))
-
-        return (self.steps.loop(0, self.width, element),)
+        there = self.height and self.steps.stored
+        summed = (self.steps.loop(start, stop, entry),) if there else ()
+        return put(total)(self.steps.number(0)), *summed, self._store(row, at, get(total))
 
 
 def tree(values: list[Expr]) -> Expr:

@@ -68,12 +68,13 @@ class RowSteps(Lanes):
         fallen, falls = self._falls(first, last)
         ordered = all_of(begin >= 0, begin <= end, end <= self.stored, falls.eq(0))
 
-        def row(number: Expr) -> Block:
+        def row(r: Var) -> Block:
+            number = first + r
             let_start, start = self.named(self._start(number))
             let_stop, stop = self.named(self._start(number + 1))
-            return let_start, let_stop, *make(number, start, stop)
+            return (If(number < self.count, (let_start, let_stop, *make(number, start, stop))),)
 
-        each: Block = (self.loop(first, last, row),)
+        each: Block = (self.loop(0, rows, row),)  # not to `last`: pieces must be seen to be apart
         if columns is not None:
             looked, within = self._within(columns, begin, end, width)
             each = (*looked, If(within, each))
@@ -148,16 +149,15 @@ class RowSteps(Lanes):
 
     def plain(self, make: Row) -> Stmt:
         """Something for each row, in order; a card finds out what may be done at once."""
+        return self.loop(0, self.count, lambda row: self.limited(row, make))
 
-        def limited(row: Expr, least: Expr) -> Expr:
-            return apply("min", apply("max", self._start(row), least), index(self.stored))
-
-        def one(row: Var) -> Block:
-            let_start, start = self.named(limited(row, index(0)))
-            let_stop, stop = self.named(limited(row + 1, start))
-            return let_start, let_stop, *make(row, start, stop)
-
-        return self.loop(0, self.count, one)
+    def limited(self, row: Expr, make: Row) -> Block:
+        """What is made of a row, whose elements are there, whatever the starts are."""
+        most = index(self.stored)
+        first = apply("min", apply("max", self._start(row), index(0)), most)
+        let_start, start = self.named(first)
+        let_stop, stop = self.named(apply("min", apply("max", self._start(row + 1), start), most))
+        return let_start, let_stop, *make(row, start, stop)
 
     def column(self, columns: Buffer, k: Expr, width: int) -> tuple[Block, Var]:
         """The column of a stored element, by name; that of no matrix so wide is moved into it."""

@@ -49,6 +49,8 @@ def test_a_product_is_right_and_the_same_on_any_number_of_threads(
     def product(a: ml.sparse.Csr, x: Value) -> Value:
         return a @ x
 
+    ml.compile(product, target="reference")  # which verifies that pieces of rows do not meet
+
     x = _normal(700, width, dtype=dtype)
     found, again = (np.asarray(ml.compile(product, threads=count)(*a, x)) for count in (1, 2))
     assert np.array_equal(found, again)
@@ -58,6 +60,21 @@ def test_a_product_is_right_and_the_same_on_any_number_of_threads(
     assert np.abs(found - expected).max() < limit
 
 
+@pytest.mark.parametrize("target", ["cpu", "reference"])
+@pytest.mark.parametrize("width", [17, 150])
+def test_what_follows_a_product_is_computed_in_its_kernel(target: str, width: int) -> None:
+    a = _graph(60, 50, 400)
+
+    @ml.function(ml.sparse.csr_type(f32[60, 50], 400), f32[50, width], f32[width])
+    def layer(a: ml.sparse.Csr, x: Value, bias: Value) -> Value:
+        return ml.relu(a @ x + bias)
+
+    run, x, bias = ml.compile(layer, target=target), _normal(50, width), _normal(width)
+    assert run.stages["fused"].count("group") <= 2  # its name and its region's
+    expected = np.maximum(_dense(a) @ x + bias, 0)
+    np.testing.assert_allclose(run(*a, x, bias), expected, atol=1e-4)
+
+
 def test_rows_are_summed_on_several_threads() -> None:
     a = _graph(3001, 700, 40_000, f64)
 
@@ -65,6 +82,7 @@ def test_rows_are_summed_on_several_threads() -> None:
     def sums(a: ml.sparse.Csr) -> Value:
         return a.sum(1)
 
+    ml.compile(sums, target="reference")
     found = ml.compile(sums, threads=2)(*a)
     np.testing.assert_allclose(found, _dense(a).sum(1), rtol=1e-9, atol=1e-9)
 
