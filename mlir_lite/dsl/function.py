@@ -188,7 +188,8 @@ def trace(
 
 
 def _results(name: str, returned: object, origin: Location) -> list[Value]:
-    """The values that a traced function returns; arrays and numbers become constants."""
+    """The values that a traced function returns, three of a sparse matrix; arrays and numbers
+    become constants."""
     entries = list(returned) if isinstance(returned, (tuple, list)) else [returned]
     advice = ""
     if returned is None:
@@ -197,7 +198,9 @@ def _results(name: str, returned: object, origin: Location) -> list[Value]:
         advice = "; results have an order and no names: return a tuple"
     values: list[Value] = []
     for entry in entries:
-        if isinstance(entry, Value):
+        if isinstance(entry, Csr):
+            values.extend(map(as_value, entry))
+        elif isinstance(entry, Value):
             values.append(entry)
         elif isinstance(entry, (np.ndarray, np.generic)):
             values.append(as_value(np.asarray(entry)))

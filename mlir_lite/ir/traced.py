@@ -41,7 +41,10 @@ class Traced:
         )
 
     def __array__(self, *_: object, **__: object) -> object:
-        return _refuse("a traced value is no array: it has no elements until the function runs")
+        return _refuse(
+            "a traced value is no array: it has no elements until the function runs; a sparse "
+            "matrix of SciPy's meets it as ml.sparse.csr(m)"
+        )
 
     # A type checker knows what there is, and would take anything for granted if it saw this.
     if not TYPE_CHECKING:

@@ -27,7 +27,8 @@ def as_value(operand: Operand, dtype: DType | None = None) -> Value:
         return extent(operand, dtype or i64)
     if is_scalar(operand):
         return scalar_constant(operand, dtype or _own_type(operand))
-    raise TypeRuleError(f"expected a tensor, an array or a number, got {operand!r}")
+    advice = "; write .to_dense()" if hasattr(operand, "to_dense") else ""
+    raise TypeRuleError(f"expected a tensor, an array or a number, got {operand!r}{advice}")
 
 
 def like(operand: Operand, x: Value) -> Value:

@@ -46,6 +46,7 @@ class Csr:
     columns: Operand
     starts: Operand
     shape: tuple[Size, Size]
+    turned_of: Csr | None = None  # what it is the transpose of
 
     __array_ufunc__ = None  # an array's operators leave it to this class
 
@@ -82,7 +83,7 @@ class Csr:
     def with_values(self, values: Operand) -> Csr:
         """Other values at the same places; a number takes all of them."""
         own = self.stored
-        return replace(self, values=broadcast(like(values, own), own.shape))
+        return replace(self, values=broadcast(like(values, own), own.shape), turned_of=None)
 
     def map(self, function: Callable[[Value], Value]) -> Csr:
         """A function of the stored values, element by element."""
@@ -110,10 +111,12 @@ class Csr:
     def T(self) -> Csr:
         """The transpose, in compressed rows too: its elements are sorted when the program is
         compiled if their places are constant, else when it runs."""
+        if self.turned_of is not None:
+            return self.turned_of
         rows, columns = self.shape
         turned = transposed(as_value(self.columns), as_value(self.starts), columns)
         values = gather(self.stored, turned.order)
-        return Csr(values, turned.columns, turned.starts, (columns, rows))
+        return Csr(values, turned.columns, turned.starts, (columns, rows), self)
 
     # Element by element
 
@@ -186,7 +189,7 @@ def sampled_matmul(x: Operand, y: Operand, at: Csr) -> Csr:
     """The elements of `x @ y.T`, of `x (m, d)` and `y (n, d)`, where `at (m, n)` stores any."""
     left = as_value(x)
     values = sampled_product(left, like(y, left), as_value(at.columns), as_value(at.starts))
-    return replace(at, values=values)
+    return at.with_values(values)
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,37 @@ def test_a_broken_matrix_is_an_error_at_the_users_line(
     assert np.array_equal(found, [[3], [6]])
 
 
+def test_the_transpose_of_a_transpose_is_the_matrix() -> None:
+    """So that `x @ w.T`, as layers have it, sorts nothing."""
+
+    @ml.function(ml.sparse.csr_type(f64[50, 40], 200), f64[3, 40])
+    def layer(w: ml.sparse.Csr, x: Value) -> Value:
+        return x @ w.T
+
+    assert ml.compile(layer).stages["fused"].count("sparse_transpose") == 0
+    x = _normal(3, 40, dtype=f64)
+    np.testing.assert_allclose(ml.compile(layer)(*_A, x), x @ _D.T, rtol=1e-12, atol=1e-12)
+
+
+def test_a_matrix_is_returned_as_its_three_tensors() -> None:
+    @ml.function(ml.sparse.csr_type(f64[50, 40], 200))
+    def twice(a: ml.sparse.Csr) -> ml.sparse.Csr:
+        return a * 2
+
+    values, columns, starts = (np.asarray(part) for part in ml.compile(twice)(*_A))
+    assert np.array_equal(_dense(ml.sparse.Csr(values, columns, starts, (50, 40))), 2 * _D)
+
+
+def test_what_is_not_sparse_is_an_error_that_says_what_to_write() -> None:
+    for body, advice in (
+        (lambda x: _A + x, r"got <Csr of 50 x 40>; write \.to_dense\(\)"),
+        (lambda x: scipy.sparse.csr_matrix(_D) @ x, r"as ml\.sparse\.csr\(m\)"),
+        (lambda x: _A * _D, r"a factor of the rows has the shape \(rows, 1\)"),
+    ):
+        with pytest.raises(TypeRuleError, match=advice):
+            ml.function(f64[40, 40])(body)
+
+
 def test_shapes_that_do_not_fit_are_an_error_at_the_users_line() -> None:
     with pytest.raises(TypeRuleError, match=r"test_sparse\.py:\d+: 40 columns times 41 rows"):
 
