@@ -14,10 +14,11 @@ _CONSTANT = re.compile(r"( *)(%\w+) = constant \{value = (?:dense|resource)<(.*)
 
 
 def seconds_text(seconds: float) -> str:
-    """`12.3 µs`, `4.56 ms`, `1.23 s`."""
-    if seconds >= 1:
+    """`12.3 µs`, `4.56 ms`, `1.23 s`; in the unit that it has once it is rounded."""
+    rounded = float(f"{seconds:.3g}")
+    if rounded >= 1:
         return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+    return f"{rounded * 1e3:.3g} ms" if rounded >= 1e-3 else f"{rounded * 1e6:.3g} µs"
 
 
 def elided(text: str) -> str:
