@@ -20,7 +20,7 @@ from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Kernel, Loop, Space
 
 from ..expect import same_results
-from .test_schedule import LANES, TARGETS, check
+from .scheduled import LANES, TARGETS, check
 
 TARGET = Target("cpu:test")
 DEPTH = 9

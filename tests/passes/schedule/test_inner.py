@@ -14,7 +14,7 @@ from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Accumulate, Kind, Loop
 from mlir_lite.tile.traverse import walk
 
-from .test_schedule import LANES, around, check
+from .scheduled import LANES, around, check
 
 
 def product(m: int, n: int, k: int) -> Function:

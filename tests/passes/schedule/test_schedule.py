@@ -12,64 +12,19 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32, i64
-from mlir_lite.backends.llvm.kernels.private import check_sums, privatise
-from mlir_lite.expr import index
 from mlir_lite.ops.algorithms.panels import panel_conv, panel_matmul
 from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.lowering.handmade import region_kernel
-from mlir_lite.passes.schedule import schedule
-from mlir_lite.passes.schedule.cost import memory as memory_cost
 from mlir_lite.passes.schedule.cost import model as cost
 from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, worth_threads
 from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes, Tile, fits_registers
 from mlir_lite.passes.schedule.ordered import ordered_axes
 from mlir_lite.target import Target
-from mlir_lite.tile.checks.verify import verify_kernel
-from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop
 from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.tree import extent_of, loops_of
-from mlir_lite.types import Array
 
-TARGETS = {
-    lanes: Target(f"cpu:{lanes}", vector_bytes=4 * lanes, vector_registers=32 if lanes > 8 else 16)
-    for lanes in (4, 8, 16)
-}
-LANES = pytest.mark.parametrize("lanes", TARGETS)
-
-
-def inputs(kernel: Kernel, seed: int, whole: bool) -> dict[str, Array]:
-    """Arrays for the parameters that are read; indices are 0 or 1. Sums of `whole` numbers are the
-    same in any order."""
-    random = np.random.default_rng(seed)
-    return {
-        param.name: random.standard_normal(param.shape).astype(param.dtype.numpy)
-        if param.dtype.is_float and not whole
-        else random.integers(0, 2, param.shape).astype(param.dtype.numpy)
-        for param in kernel.params
-        if param.name not in kernel.outputs
-    }
-
-
-def check(
-    fn: Function, lanes: int, target: Target | None = None, *, whole: bool = False
-) -> Kernel:
-    """The scheduled kernel of all of a function, after comparing it with the naive one."""
-    naive = region_kernel(fn, "kernel")
-    scheduled = schedule(naive, target or TARGETS[lanes])
-    verify_kernel(scheduled)
-    check_sums(privatise(scheduled))  # the interpreter's lanes come one after the other
-    arrays = inputs(naive, lanes, whole)
-    want = run_kernel(naive, arrays)
-    shapes = {param.name: param.memory_shape for param in scheduled.params}
-    flat = {name: array.reshape(shapes[name]) for name, array in arrays.items()}
-    got = run_kernel(scheduled, flat)
-    for name, expected in want.items():
-        scale = float(np.max(np.abs(expected), initial=1e-30))
-        error = float(np.max(np.abs(got[name].reshape(expected.shape) - expected), initial=0.0))
-        # Sums of at most some hundreds of terms, in another order.
-        assert error <= 32 * float(np.finfo(np.float32).eps) * scale, f"{error}\n{scheduled}"
-    return scheduled
+from .scheduled import LANES, TARGETS, around, check
 
 
 def kinds(kernel: Kernel) -> set[Kind]:
@@ -94,10 +49,6 @@ def test_random_products(sizes: tuple[int, ...]) -> None:
     lanes = (4, 8, 16)[sum(sizes) % 3]
     fn = ml.function(f32[batch, m, k], f32[batch, k, n], f32[n])(lambda a, b, c: a @ b + c)
     check(fn, lanes)
-
-
-def around(lanes: int) -> tuple[int, ...]:
-    return (1, 2, 7, lanes - 1, lanes, lanes + 1, 4 * lanes + 3)
 
 
 @LANES
@@ -228,12 +179,6 @@ def test_among_equal_tiles_a_large_one_that_divides_the_sizes() -> None:
     assert choose_tile(ProductSizes(128, 64, 384, f32), target) == Tile(8, 3, 16)
 
 
-def test_a_row_by_a_matrix_is_dealt_in_runs_of_half_a_page() -> None:
-    assert [memory_cost.streamed_columns(columns, 16) for columns in (300, 1000, 4096, 25000)] == [
-        512, 512, 512, 1024,
-    ]
-
-
 @LANES
 @pytest.mark.parametrize("rows", [2, 7, 16])
 def test_panels_larger_than_the_caches_are_outermost(lanes: int, rows: int) -> None:
@@ -262,32 +207,6 @@ def test_filters_larger_than_the_caches_are_outermost(lanes: int) -> None:
 
     (first,) = check(conv, lanes, small).body
     assert isinstance(first, Loop) and first.axis == "i3.o"
-
-
-@LANES
-def test_a_row_by_a_matrix_streams_it(lanes: int) -> None:
-    for k, n in ((64, 1024), (67, 1027), (129, 300)):
-
-        @ml.function(f32[1, k], f32[k, n], f32[n])
-        def linear(x: Value, y: Value, b: Value) -> Value:
-            return ml.relu(ml.matmul(x, y) + b)
-
-        kernel = check(linear, lanes)
-        assert any(local.name == "total" for local in kernel.locals)
-
-
-@LANES
-def test_a_matrix_from_far_is_read_in_whole_rows_with_those_below_asked_for(lanes: int) -> None:
-    far = replace(TARGETS[lanes], l2_bytes=1 << 10, followed_rows=4)
-    for k, n, pieces in ((64, 1024, 8), (60, 1027, 4), (67, 300, 1)):
-        matmul = ml.function(f32[1, k], f32[k, n])(lambda x, y: ml.relu(ml.matmul(x, y)))
-        kernel = check(matmul, lanes, far)
-        partial = [local.shape for local in kernel.locals if local.name == "partial"]
-        assert partial == ([(pieces, n)] if pieces == 8 else [])
-        requests = [stmt for stmt in walk(kernel.body) if isinstance(stmt, Call)]
-        assert {call.callee for call in requests} == {"prefetch_f32"}
-        followed = check(matmul, lanes, replace(far, followed_rows=8))
-        assert not any(isinstance(stmt, Call) for stmt in walk(followed.body))
 
 
 @LANES
@@ -379,61 +298,6 @@ def test_a_sum_of_everything_is_dealt_to_threads_in_pieces(lanes: int) -> None:
         assert any(local.name == "partial" and local.shape == (64,) for local in kernel.locals)
 
 
-def of_small_caches(lanes: int) -> Target:
-    """What such arrays as tests have comes from memory."""
-    return replace(TARGETS[lanes], l3_bytes=1 << 16)
-
-
-def streams_of(kernel: Kernel) -> list[Loop]:
-    """The loops over places of one array."""
-    loops = [loop for loop in walk(kernel.body) if isinstance(loop, Loop)]
-    return [loop for loop in loops if loop.axis.endswith(".s")]
-
-
-@LANES
-@pytest.mark.parametrize("shape", [(700, 700), (709, 701)])
-def test_what_is_summed_from_memory_is_read_at_several_places(
-    lanes: int, shape: tuple[int, int]
-) -> None:
-    small = of_small_caches(lanes)
-    kernel = check(ml.function(f32[shape])(lambda x: ml.sum(x)), lanes, small, whole=True)
-    (stream, *_) = streams_of(kernel)
-    assert (stream.kind, stream.stop) == (Kind.UNROLL, index(small.read_streams))
-    assert not any(isinstance(stmt, Call) for stmt in walk(kernel.body))
-
-
-@LANES
-@pytest.mark.parametrize("shape", [(700, 700), (709, 701)])
-def test_a_core_that_does_not_follow_reads_in_bursts(lanes: int, shape: tuple[int, int]) -> None:
-    """And asks for what comes next, whatever the reduction is."""
-    small = replace(of_small_caches(lanes), followed_rows=1)
-    for reduce in (ml.sum, ml.max):
-        fn = ml.function(f32[shape])(lambda x, reduce=reduce: reduce(x))
-        kernel = check(fn, lanes, small, whole=True)
-        (stream,) = streams_of(kernel)
-        assert (stream.kind, stream.stop) == (Kind.SERIAL, index(small.read_streams))
-        assert any(isinstance(stmt, Call) for stmt in walk(kernel.body))
-
-
-@LANES
-def test_what_takes_long_to_make_is_not_repeated_for_each_place(lanes: int) -> None:
-    fn = ml.function(f32[700, 700])(lambda x: ml.sum(ml.exp(ml.sin(x))))
-    kernel = schedule(region_kernel(fn, "kernel"), of_small_caches(lanes))
-    assert not streams_of(kernel) and any(isinstance(stmt, Call) for stmt in walk(kernel.body))
-
-
-@LANES
-@pytest.mark.parametrize("shape", [(60, 700), (61, 333)])
-def test_rows_from_memory_are_summed_side_by_side(lanes: int, shape: tuple[int, int]) -> None:
-    small = of_small_caches(lanes)
-    for fn in (
-        ml.function(f32[shape])(lambda x: ml.sum(x, (1,))),
-        ml.function(f32[shape], f32[shape[1]])(lambda x, v: x @ v),
-    ):
-        kernel = check(fn, lanes, small)
-        assert small.read_streams in {local.shape[0] for local in kernel.locals if local.shape}
-
-
 @LANES
 def test_the_register_tile_fits(lanes: int) -> None:
     target = TARGETS[lanes]
@@ -463,59 +327,6 @@ def test_rows_that_meet_in_a_set_of_the_cache_are_few() -> None:
 
 def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:
     assert worth_threads(1e5, TARGETS[16]) and not worth_threads(1e3, TARGETS[16])
-
-
-def far_kernel(*rows: int) -> Kernel:
-    """An addition, and one followed by much arithmetic, as scheduled."""
-    (count,) = rows
-
-    @ml.function(f32[count, 4096], f32[count, 4096])
-    def far(x: Value, y: Value) -> Value:
-        return ml.erf(ml.tanh(x + y)) if count > 3000 else x + y
-
-    return schedule(region_kernel(decompose(far), "far"), Target("cpu"))
-
-
-def test_what_no_cache_holds_is_written_past_them() -> None:
-    assert "nontemporal" in str(far_kernel(2048))
-    assert "nontemporal" not in str(far_kernel(256))
-
-
-def test_a_large_last_cache_of_many_cores_keeps_little_of_what_one_writes() -> None:
-    shared = Target("cpu:test", l3_bytes=256 << 20)
-    assert memory_cost.beyond_caches(33 << 20, shared)
-    assert not memory_cost.beyond_caches(31 << 20, shared)
-
-
-def test_much_arithmetic_on_data_from_memory_asks_ahead() -> None:
-    assert "prefetch_f32(x[" in str(far_kernel(4096))
-    assert "prefetch" not in str(far_kernel(2048))
-
-
-@LANES
-def test_what_a_deep_product_is_added_to_is_asked_for_meanwhile(lanes: int) -> None:
-    @ml.function(f32[21, 130], f32[130, 64], f32[21, 64], f32[64])
-    def residual(x: Value, w: Value, before: Value, bias: Value) -> Value:
-        return ml.matmul(x, w) + before + bias
-
-    asked = [stmt for stmt in walk(check(residual, lanes).body) if isinstance(stmt, Call)]
-    assert asked and {request.windows[0].buffer for request in asked} == {"before"}
-
-
-@LANES
-@pytest.mark.parametrize("rows, columns, streamed", [(200, 256, True), (203, 131, True),
-                                                     (200, 12, False), (4, 256, False)])
-def test_columns_of_a_tall_matrix_are_summed_row_by_row(
-    lanes: int, rows: int, columns: int, streamed: bool
-) -> None:
-    near = replace(TARGETS[lanes], l1_bytes=32 << 10)
-
-    @ml.function(f32[rows, columns], f32[rows, columns])
-    def gradients(x: Value, y: Value) -> Value:
-        return ml.sum(x * y, 0) * 0.5
-
-    kernel = check(gradients, lanes, near)
-    assert any(local.name == "total" for local in kernel.locals) == streamed
 
 
 @LANES

@@ -9,7 +9,7 @@ from mlir_lite import Function, Value, f32
 from mlir_lite.tile.nodes import Kind, Loop
 from mlir_lite.tile.traverse import walk
 
-from .test_schedule import LANES, around, check
+from .scheduled import LANES, around, check
 
 
 def momentum(*shape: int) -> Function:

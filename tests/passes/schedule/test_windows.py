@@ -24,7 +24,7 @@ from mlir_lite.tile.nodes import If, Kernel, Kind, Loop
 from mlir_lite.tile.traverse import walk
 from mlir_lite.tile.tree import base
 
-from .test_schedule import LANES, TARGETS, check
+from .scheduled import LANES, TARGETS, check
 
 EDGES: tuple[Padding, ...] = (
     ((0, 0), (0, 0)),
