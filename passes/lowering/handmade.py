@@ -149,6 +149,8 @@ def _elementwise(produced: Value, rest: list[Node], region: Function) -> Kernel:
     check(alone, "what follows is no single elementwise nest", PassError)
     places = [at for name, at, _ in accesses(kernel.body) if name in (_PRODUCED, *kernel.outputs)]
     check(all(at == places[0] for at in places), "what follows moves elements", PassError)
+    alike = all(result.type.shape == produced.type.shape for result in region.results)
+    check(alike, "what follows has elements that are not produced", PassError)
     return kernel
 
 

@@ -122,6 +122,15 @@ def test_operand_given_twice_is_one_parameter() -> None:
             }""",
         ),
         (
+            "elements that are not produced",
+            """
+            func @f(%x: tensor<1x2x2x3xf32>) -> tensor<16x1x4xf32> {
+              %0 = winograd_input %x {tile = 2, padding = [[1, 1], [1, 1]]} : tensor<16x1x3xf32>
+              %1 = pad %0 {low = [0, 0, 0], high = [0, 0, 1], value = 0.0} : tensor<16x1x4xf32>
+              return %1
+            }""",
+        ),
+        (
             "no single elementwise nest",
             """
             func @f(%m: tensor<16x1x2xf32>) -> tensor<1x2x2xf32> {
