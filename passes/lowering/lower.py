@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from ...errors import UnsupportedError, check
 from ...ir import Constant, ConstantData, Function, Node
@@ -18,13 +17,7 @@ from ...ops.shapes.shape import Reshape
 from ...target import Target
 from ...tile.program import Program, Role, View
 from ..memory.donate import donate
-from ..program.ask_for_inputs import ask_for_inputs
-from ..program.beside import beside
-from ..program.in_blocks import in_blocks
-from ..program.previous_rows import previous_rows
-from ..program.resident import resident
-from ..program.share_moves import share_moves
-from ..program.skip_padding import skip_padding
+from ..program.changes import change_program
 from .control import lower_control
 from .state import Lowering, is_computed, root_of
 
@@ -60,12 +53,9 @@ def lower(fn: Function, target: Target) -> Lowered:
         results,
         low.faults,
     )
-    placed, cut = partial(beside, naive=low.naive), partial(in_blocks, naive=low.naive)
-    inside = partial(skip_padding, naive=low.naive)
-    for change in (resident, previous_rows, placed, cut, inside, ask_for_inputs, share_moves):
-        program, variants = change(program, target=target)
-        for new, old in variants.items():
-            low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
+    program, variants = change_program(program, low.naive, target)
+    for new, old in variants.items():
+        low.shares.update((new, a, b) for name, a, b in tuple(low.shares) if name == old)
     if fn.donated:
         program = donate(program, _donated(low, fn, results), low.copy_kernel)
     return Lowered(program, low.constants, frozenset(low.shares))

@@ -9,23 +9,19 @@ half as long where it asks for them. From a cache it would take a tenth longer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 from ...expr import Apply, Cast, Const, Expr, Load
 from ...target import Target
-from ...text import fresh_name
 from ...tile.nodes import Accumulate, Kernel, Store
-from ...tile.program import CallStep, Program, Role, Step, with_steps
+from ...tile.program import CallStep, Program, Role, Step
 from ...tile.steps.prefetch import prefetch_streams
 from ...tile.traverse import walk
 from ..schedule.cost.memory import STREAM_AHEAD
+from .variants import Changed, Variants
 
 
-def ask_for_inputs(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:
-    """The program with such kernels, and for each that is new the one it is of."""
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    names, variants = set(kernels), dict[str, str]()
+def ask_for_inputs(program: Program, target: Target) -> Changed:
+    """The program with such kernels."""
+    variants = Variants.of(program)
     far = {
         slot.name
         for slot in program.slots
@@ -35,20 +31,11 @@ def ask_for_inputs(program: Program, target: Target) -> tuple[Program, Mapping[s
     def asking(step: Step) -> Step:
         if not isinstance(step, CallStep) or step.args[0].slot not in far:
             return step
-        kernel = kernels[step.kernel]
+        kernel = variants.kernels[step.kernel]
         changed = prefetch_streams(kernel, STREAM_AHEAD) if _pads(kernel) else kernel
-        if changed == kernel:
-            return step
-        if step.kernel not in variants:
-            variants[step.kernel] = fresh_name(f"{step.kernel}_asking", names)
-            kernels[variants[step.kernel]] = replace(changed, name=variants[step.kernel])
-        return replace(step, kernel=variants[step.kernel])
+        return variants.call(step, changed, "asking")
 
-    if target.gpu is not None:
-        return program, {}
-    steps = tuple(map(asking, program.steps))
-    made = with_steps(program, steps, kernels.values())
-    return (made if variants else program), {new: old for old, new in variants.items()}
+    return variants.program(program, tuple(map(asking, program.steps)))
 
 
 def _pads(kernel: Kernel) -> bool:

@@ -34,15 +34,14 @@ from ...tile.nodes import Kernel
 from ...tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
 from ..schedule.products.beside import Beside, place_beside
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
+from .variants import Changed
 
 
 def beside(
     program: Program, naive: Mapping[str, Kernel], target: Target
-) -> tuple[Program, Mapping[str, str]]:
-    """The program with such loops, and for each new kernel the one it is of; `naive` has the
-    kernels as they were before they were scheduled."""
-    if target.gpu is not None:
-        return program, {}
+) -> Changed:
+    """The program with such loops; `naive` has the kernels as they were before they were
+    scheduled."""
     return _Placing(program, naive, target).run()
 
 
@@ -57,7 +56,7 @@ class _Placing:
         self.kernels = {kernel.name: kernel for kernel in self.program.kernels}
         self.names = names_in(self.program)
 
-    def run(self) -> tuple[Program, Mapping[str, str]]:
+    def run(self) -> Changed:
         steps = list(self.program.steps)
         for loop in [step for step in steps if isinstance(step, LoopStep)]:
             self._visit(steps, loop)

@@ -34,17 +34,16 @@ from ...types import TensorType
 from ..schedule.cost.model import memory_bound
 from ..schedule.recipes import schedule
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
+from .variants import Changed
 
 BLOCK_ROWS = 256  # at least: weights that come from the last cache again are nothing beside these
 
 
 def in_blocks(
     program: Program, naive: Mapping[str, Kernel], target: Target
-) -> tuple[Program, Mapping[str, str]]:
-    """The program with such loops, and for each new kernel the one it is of, of which there is
-    none; `naive` has the kernels as they were before they were scheduled."""
-    if target.gpu is not None:
-        return program, {}
+) -> Changed:
+    """The program with such loops, whose new kernels are variants of none; `naive` has the kernels
+    as they were before they were scheduled."""
     return _Cutting(program, naive, target).run(), {}
 
 

@@ -17,7 +17,6 @@ from dataclasses import replace
 from math import prod
 
 from ...expr import Load
-from ...target import Target
 from ...tile.analyses.uses import uses_of
 from ...tile.nodes import Kernel, Store
 from ...tile.program import (
@@ -31,18 +30,14 @@ from ...tile.program import (
     with_views,
 )
 from ...tile.traverse import walk
+from .variants import Changed
 
 _FEWEST_TURNS = 4
 _MOST_CALLS = 16  # in a turn: the first one's are code of their own
 
 
-def previous_rows(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:
-    """The program with such states read in the rows before; no kernel is new.
-
-    Kernels for a graphics card stay: where their data are aligned was settled by the states.
-    """
-    if target.gpu is not None:
-        return program, {}
+def previous_rows(program: Program) -> Changed:
+    """The program with such states read in the rows before; no kernel is new."""
     kernels = {kernel.name: kernel for kernel in program.kernels}
 
     def visit(step: Step) -> tuple[Step, ...]:

@@ -15,43 +15,36 @@ LSTM of batch 1, whose weights are four times as large.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 from ...target import Target
-from ...text import fresh_name
 from ...tile.analyses.count import work_of
 from ...tile.instructions.table import prefetch_name
 from ...tile.nodes import Block, Call, Kernel, Space, Stmt
-from ...tile.program import CallStep, LoopStep, Program, Step, with_steps
+from ...tile.program import CallStep, LoopStep, Program, Step
 from ...tile.traverse import map_blocks
 from ...tile.tree import is_dealt
+from .variants import Changed, Variants
 
 _FEWEST_TURNS = 4
 _MOST_TIME = 2  # of computing, in terms of reading
 _SHARE = 2  # of the third cache, for what is read again and again
 
 
-def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:
-    """The program with such kernels in its loops, and for each that is new the one it is of."""
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    names, variants = set(kernels), dict[tuple[str, frozenset[str]], str]()
+def resident(program: Program, target: Target) -> Changed:
+    """The program with such kernels in its loops."""
+    variants = Variants.of(program)
     sizes = {slot.name: slot.type.nbytes for slot in program.slots}
 
     def near(call: CallStep, kept: Collection[str]) -> CallStep:
-        kernel = kernels[call.kernel]
+        kernel = variants.kernels[call.kernel]
         pairs = zip(kernel.params, call.args, strict=True)
         params = frozenset(param.name for param, view in pairs if view.slot in kept)
         read = sum(sizes[slot] for slot in {view.slot for view in call.args}.intersection(kept))
         silent = _silent(kernel, params) if _reads_long(kernel, read, target) else kernel
         call = replace(call, alternating=2 * read > target.l2_bytes and is_dealt(kernel))
-        if silent == kernel:
-            return call
-        key = (call.kernel, params)
-        if key not in variants:
-            variants[key] = fresh_name(f"{call.kernel}_near", names)
-            kernels[variants[key]] = replace(silent, name=variants[key])
-        return replace(call, kernel=variants[key])
+        return variants.call(call, silent, "near")
 
     def visit(step: Step) -> Step:
         if not isinstance(step, LoopStep):
@@ -65,10 +58,7 @@ def resident(program: Program, target: Target) -> tuple[Program, Mapping[str, st
         body = [near(inner, kept) if isinstance(inner, CallStep) else inner for inner in step.body]
         return replace(step, body=tuple(body))
 
-    steps = tuple(map(visit, program.steps))
-    made = with_steps(program, steps, kernels.values())
-    originals = {new: old for (old, _), new in variants.items()}
-    return (made if steps != program.steps else program), originals
+    return variants.program(program, tuple(map(visit, program.steps)))
 
 
 def _reads_long(kernel: Kernel, read: int, target: Target) -> bool:

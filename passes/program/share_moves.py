@@ -13,43 +13,33 @@ when it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ...target import Target
-from ...text import fresh_name
 from ...tile.analyses.count import work_of
 from ...tile.nodes import Kernel
-from ...tile.program import CallStep, Program, Step, with_steps
+from ...tile.program import CallStep, Program, Step
 from ...tile.tree import is_dealt
 from ..schedule.cost.model import worth_sharing_moves
 from ..schedule.loops import share
 from ..schedule.ordered import ordered_axes
+from .variants import Changed, Variants
 
 
-def share_moves(program: Program, target: Target) -> tuple[Program, Mapping[str, str]]:
-    """The program with such kernels, and for each that is new the one it is of."""
-    if target.gpu is not None:
-        return program, {}
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    names, variants = set(kernels), dict[str, str]()
+def share_moves(program: Program, target: Target) -> Changed:
+    """The program with such kernels."""
+    variants = Variants.of(program)
 
     def visit(place: int, step: Step) -> Step:
         before = program.steps[place - 1] if place else None
         if not isinstance(step, CallStep) or not isinstance(before, CallStep):
             return step
-        kernel = kernels[step.kernel]
-        found = _shared(kernel, target) if is_dealt(kernels[before.kernel]) else kernel
-        if found == kernel:
+        if not is_dealt(variants.kernels[before.kernel]):
             return step
-        if step.kernel not in variants:
-            variants[step.kernel] = fresh_name(f"{step.kernel}_shared", names)
-            kernels[variants[step.kernel]] = replace(found, name=variants[step.kernel])
-        return replace(step, kernel=variants[step.kernel])
+        return variants.call(step, _shared(variants.kernels[step.kernel], target), "shared")
 
     steps = tuple(visit(place, step) for place, step in enumerate(program.steps))
-    made = with_steps(program, steps, kernels.values())
-    return (made if variants else program), {new: old for old, new in variants.items()}
+    return variants.program(program, steps)
 
 
 def _shared(kernel: Kernel, target: Target) -> Kernel:

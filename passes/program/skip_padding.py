@@ -11,49 +11,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from ...expr import Apply, Const, Expr, Var, index, simplify, substitute_vars, vars_of
-from ...target import Target
-from ...text import fresh_name
 from ...tile.nodes import Kernel, Loop, Store
-from ...tile.program import CallStep, Program, Step, View, calls_of, with_steps
+from ...tile.program import CallStep, Program, Step, View, calls_of
 from ...tile.steps.skip_zeros import skip_zeros
 from ...tile.traverse import walk
 from ...tile.tree import has_constant_limits
+from .variants import Changed, Variants
 
 Inside = tuple[tuple[int, int], ...]  # of each axis: where zeros end, and where they begin again
 
 
-def skip_padding(
-    program: Program, naive: Mapping[str, Kernel], target: Target
-) -> tuple[Program, Mapping[str, str]]:
-    """The program with such kernels, and for each that is new the one it is of; `naive` has the
-    kernels as they were before they were scheduled."""
-    if target.gpu is not None:
-        return program, {}
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    names, variants = set(kernels), dict[tuple[str, tuple[Inside | None, ...]], str]()
+def skip_padding(program: Program, naive: Mapping[str, Kernel]) -> Changed:
+    """The program with such kernels; `naive` has all as they were before they were scheduled."""
+    variants = Variants.of(program)
     padded = _padded(program, naive)
 
     def visit(step: Step) -> Step:
         if not isinstance(step, CallStep):
             return step
-        kernel = kernels[step.kernel]
         seen = tuple(
             padded.get(view.slot) if view == View(view.slot) else None for view in step.args
         )
-        changed = _inside(kernel, seen)
-        if changed == kernel:
-            return step
-        key = (step.kernel, seen)
-        if key not in variants:
-            variants[key] = fresh_name(f"{step.kernel}_inside", names)
-            kernels[variants[key]] = replace(changed, name=variants[key])
-        return replace(step, kernel=variants[key])
+        return variants.call(step, _inside(variants.kernels[step.kernel], seen), "inside")
 
-    made = with_steps(program, tuple(map(visit, program.steps)), kernels.values())
-    return (made if variants else program), {new: old for (old, _), new in variants.items()}
+    return variants.program(program, tuple(map(visit, program.steps)))
 
 
 def _inside(kernel: Kernel, seen: tuple[Inside | None, ...]) -> Kernel:

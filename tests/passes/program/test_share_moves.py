@@ -10,8 +10,6 @@ from mlir_lite import Function, Value, f32, i64
 from mlir_lite.backends.llvm.backend import cpu_target
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.program.share_moves import share_moves
-from mlir_lite.target import named_target
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.program import Program
 
@@ -57,13 +55,6 @@ def test_a_pad_of_an_input_is_not_shared() -> None:
 def test_a_pad_after_what_one_thread_computed_is_not_shared() -> None:
     fn = ml.function(f32[200, 256], f32[256, 1])(lambda x, w: (x @ w, padded(x))[::-1])
     assert shared(fn) == [False]
-
-
-def test_programs_of_cards_stay_as_they_are() -> None:
-    card = named_target("cuda:sm_90")
-    assert card is not None
-    program = lowered(of_product(200))
-    assert share_moves(program, card) == (program, {})
 
 
 def test_the_elements_are_the_same_at_any_number_of_threads() -> None:
