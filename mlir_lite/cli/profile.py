@@ -23,6 +23,7 @@ from ..backends.llvm.ceilings import Ceilings, measure_ceilings
 from ..backends.llvm.machine.threads import default_threads
 from ..lowering import lower_for
 from ..text import table
+from ..tile.instructions.table import dot_factors
 from ..tile.program import Program
 from .compile import add_compile_arguments, machine_backend, options
 from .files import write_atomically
@@ -30,8 +31,6 @@ from .layout import seconds_text
 from .model import add_model_arguments, load_static, natural, positive
 from .run import inputs_for
 from .step_times import Line, StepTimes, kernel_lines, step_lines, time_steps
-
-_NARROW = {"vpdpbf16ps": "bf16", "vpdpbusd": "u8 by i8"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -113,7 +112,7 @@ def ceilings_text(ceilings: Ceilings) -> str:
         )
     )
     rates = {"f32": ceilings.flops} | {
-        _NARROW.get(name, name): rate for name, rate in ceilings.dots.items()
+        dot_factors(name): rate for name, rate in ceilings.dots.items()
     }
     products = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
     return (

@@ -31,7 +31,7 @@ from ...tile.evaluate import evaluate
 from ...tile.frame import Frame
 from ...tile.nodes import Let
 from ...types import Array, TensorType, f32
-from ..schedule.products.gemm import LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK
+from ..schedule.cost.segments import IN_BLOCKS, Segments
 
 SIDE = 8  # outputs along each side of an image: whole tiles of 2 and of 4
 CHANNELS = 32  # outputs of each pixel
@@ -76,7 +76,7 @@ def strassen_error(matrix: Array) -> float:
 def _strassen(rows: Array, right: Array) -> Array:
     """The three stages in f32."""
     left = _signed_sums(LEFT, quarters_of(rows))
-    products = _product(left, right, LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK)
+    products = _product(left, right, IN_BLOCKS)
     quarters = _signed_sums(RESULT, products)
     _, m, n = quarters.shape
     return quarters.reshape(2, 2, m, n).swapaxes(1, 2).reshape(2 * m, 2 * n)
@@ -122,13 +122,12 @@ def _name(row: int, column: int) -> str:
     return f"x{row}_{column}"
 
 
-def _product(left: Array, right: Array, longest: int = 0, segment: int = 0) -> Array:
+def _product(left: Array, right: Array, cut: Segments | None = None) -> Array:
     """`(.., m, k) x (.., k, n)` summed in f32 one product after the other, as a register tile does
-    it; NumPy's own sums in blocks have smaller errors. Sums of more than `longest` terms, if that
-    is given, are sums of segments."""
-    if longest and left.shape[-1] > longest:
-        starts = range(0, left.shape[-1], segment)
-        parts = [slice(start, start + segment) for start in starts]
+    it, perhaps in segments; NumPy's own sums in blocks have smaller errors."""
+    if cut is not None and left.shape[-1] > cut.longest:
+        starts = range(0, left.shape[-1], cut.terms)
+        parts = [slice(start, start + cut.terms) for start in starts]
         segments = [_product(left[..., part], right[..., part, :]) for part in parts]
         return sum(segments[1:], start=segments[0])
     total: Array = np.zeros((*left.shape[:-1], right.shape[-1]), np.float32)

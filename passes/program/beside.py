@@ -32,6 +32,7 @@ from ...target import Target
 from ...text import fresh_name
 from ...tile.nodes import Kernel
 from ...tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
+from ..schedule.cost.turns import passes_second_cache
 from ..schedule.products.beside import Beside, place_beside
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
 from .variants import Changed
@@ -88,7 +89,7 @@ class _Placing:
         pairs = zip(kernel.params, call.args, strict=True)
         kept = {v.slot for param, v in pairs if not v.strides and param.name not in kernel.outputs}
         read = sum(self.program.slot(name).type.nbytes for name in kept)
-        if 2 * read <= self.target.l2_bytes:
+        if not passes_second_cache(read, self.target):
             return None
         name = fresh_name(f"{call.kernel}_beside", self.names)
         return place_beside(taken.shared, kernel, read, name, self.target)

@@ -25,11 +25,10 @@ from ...tile.nodes import Block, Call, Kernel, Space, Stmt
 from ...tile.program import CallStep, LoopStep, Program, Step
 from ...tile.traverse import map_blocks
 from ...tile.tree import is_dealt
+from ..schedule.cost.turns import passes_second_cache, stays_near, waits_for
 from .variants import Changed, Variants
 
 _FEWEST_TURNS = 4
-_MOST_TIME = 2  # of computing, in terms of reading
-_SHARE = 2  # of the third cache, for what is read again and again
 
 
 def resident(program: Program, target: Target) -> Changed:
@@ -42,8 +41,9 @@ def resident(program: Program, target: Target) -> Changed:
         pairs = zip(kernel.params, call.args, strict=True)
         params = frozenset(param.name for param, view in pairs if view.slot in kept)
         read = sum(sizes[slot] for slot in {view.slot for view in call.args}.intersection(kept))
-        silent = _silent(kernel, params) if _reads_long(kernel, read, target) else kernel
-        call = replace(call, alternating=2 * read > target.l2_bytes and is_dealt(kernel))
+        waits = waits_for(work_of(kernel).operations, read, target)
+        silent = _silent(kernel, params) if waits else kernel
+        call = replace(call, alternating=passes_second_cache(read, target) and is_dealt(kernel))
         return variants.call(call, silent, "near")
 
     def visit(step: Step) -> Step:
@@ -52,20 +52,13 @@ def resident(program: Program, target: Target) -> Changed:
         step = replace(step, body=tuple(map(visit, step.body)))
         calls = [inner for inner in step.body if isinstance(inner, CallStep)]
         kept = {view.slot for call in calls for view in call.args if not view.strides}
-        fits = sum(sizes[slot] for slot in kept) * _SHARE <= target.l3_bytes
-        if step.count < _FEWEST_TURNS or not fits:
+        near_by = stays_near(sum(sizes[slot] for slot in kept), target)
+        if step.count < _FEWEST_TURNS or not near_by:
             return step
         body = [near(inner, kept) if isinstance(inner, CallStep) else inner for inner in step.body]
         return replace(step, body=tuple(body))
 
     return variants.program(program, tuple(map(visit, program.steps)))
-
-
-def _reads_long(kernel: Kernel, read: int, target: Target) -> bool:
-    """Whether to read so many bytes from the last cache takes most of the time that a kernel
-    computes."""
-    seconds = work_of(kernel).operations / target.peak_flops
-    return seconds <= _MOST_TIME * read / target.l3_bandwidth
 
 
 def _silent(kernel: Kernel, params: Collection[str]) -> Kernel:

@@ -177,6 +177,12 @@ _LISTED: Mapping[str, Instruction] = {
 INSTRUCTIONS: Mapping[str, Instruction] = _Instructions()
 
 
+def dot_factors(name: str) -> str:
+    """The types of what a dot instruction multiplies: `bf16`, `u8 by i8`."""
+    left, right = (str(param.dtype) for param in INSTRUCTIONS[name].params[1:])
+    return left if left == right else f"{left} by {right}"
+
+
 def dot_instruction(total: DType, left: DType, right: DType) -> Instruction | None:
     """The instruction that adds sums of products of two such elements to such a total."""
     wanted = [total, left, right]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ....ops.algorithms.strassen import PRODUCTS
 from ....target import Target
 from ....types import f32
-from ..products.gemm import LONGEST_IN_BLOCK, LONGEST_SUM, SEGMENT, SEGMENT_IN_BLOCK
 from .model import cache_cycles, decide, memory_cycles
 from .register_tiles import MOST_VECTORS, ProductSizes, Tile, product_cycles, tiles_by_cycles
+from .segments import ALONE, IN_BLOCKS, Segments
 
 INPUT_CYCLES = 8  # of a vector of each quarter: its loads, sums and stores
 OUTPUT_CYCLES = 10
@@ -82,7 +82,7 @@ def whole_cycles(sizes: ProductSizes, target: Target) -> float:
     tile, step = next(iter(tiles_by_cycles(sizes, target).items()))
     weights = memory_cycles(sizes.depth * sizes.columns * f32.bytes, target)
     tiles = _tiles(sizes.rows, sizes.columns, tile)
-    ends = _ends(sizes.depth, LONGEST_SUM, SEGMENT)
+    ends = _ends(sizes.depth, ALONE)
     return max(step * sizes.depth + tiles * ends, weights)
 
 
@@ -95,7 +95,7 @@ def strassen_cycles(whole: ProductSizes, block: StrassenBlock, target: Target) -
     sizes = ProductSizes(block.height, depth, block.width, f32, PRODUCTS)
     tile = next(iter(tiles_by_cycles(sizes, target)))
     step = product_cycles(block.height, block.width, tile)
-    ends = _ends(depth, LONGEST_IN_BLOCK, SEGMENT_IN_BLOCK)
+    ends = _ends(depth, IN_BLOCKS)
     work = count * (depth * step + _tiles(block.height, block.width, tile) * ends)
     weights = memory_cycles(PRODUCTS * depth * columns * f32.bytes, target)
     points, result = PRODUCTS * rows * depth * f32.bytes, 4 * rows * columns * f32.bytes
@@ -109,9 +109,9 @@ def _tiles(rows: int, columns: int, tile: Tile) -> int:
     return -(-rows // tile.rows) * -(-columns // tile.columns)
 
 
-def _ends(terms: int, longest: int, segment: int) -> float:
+def _ends(terms: int, cut: Segments) -> float:
     """Cycles of a register tile beside those of so many terms of its sums."""
-    return TILE_CYCLES + SEGMENT_CYCLES * (-(-terms // segment) if terms > longest else 1)
+    return TILE_CYCLES + SEGMENT_CYCLES * (-(-terms // cut.terms) if terms > cut.longest else 1)
 
 
 def _cycles_through(count: int, target: Target) -> float:

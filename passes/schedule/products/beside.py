@@ -18,18 +18,19 @@ from ....tile.nodes import Kernel, Space
 from ....tile.steps.interleave import Pieces, interleave, pieces_of
 from ....tile.steps.nests import privatise
 from ....tile.steps.part import Part, part_of
+from ....tile.steps.prefetch import LINE_BYTES
 from ..analysis import Product, as_product, nests_of
 from ..cost.model import PANELS, decide
 from ..cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
+from ..cost.segments import ALONE
+from ..cost.turns import has_time_beside, saves_time_beside
 from ..recipes import prepared, schedule
 from ..single import collapse_nest
-from .gemm import LONGEST_SUM, product_sizes, schedule_in_tiles
+from .gemm import product_sizes, schedule_in_tiles
 
-LINE_BYTES = 64
 BROADCASTS = 2  # registers for an element of a row, of each of the two
 MOST_TURNS = 16  # that take one block
 MOST_ROWS = 8  # of a block: each has a line that more would drive out of the nearest cache
-GAIN = 2  # times as long as reading its operand the product takes alone: then it is worth it
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def shared_product(naive: Kernel, elements: int, length: int) -> SharedProduct |
         return None
     sizes = product_sizes(kernel, nest, product)
     rows, rest = divmod(elements, sizes.columns)
-    if rest or not rows or sizes.rows % rows or sizes.depth > LONGEST_SUM:
+    if rest or not rows or sizes.rows % rows or sizes.depth > ALONE.longest:
         return None  # sums that are longer go in segments
     early = sizes.rows // rows - length
     return SharedProduct(kernel, product, sizes, rows, early, length) if early >= 0 else None
@@ -111,13 +112,16 @@ def place_beside(
     """The product beside a kernel that reads so many bytes in each turn from a cache that is far;
     None where it has no time to spare, or nothing fits."""
     pieces = pieces_of(kernel)
-    if pieces is None or not _has_time(shared, kernel, read, target):
+    if pieces is None:
+        return None
+    operations = 2 * shared.rows * shared.sizes.depth * shared.sizes.columns
+    if not has_time_beside(work_of(kernel).operations + operations, read, target):
         return None
     lines = {share: _lines(share, shared) for share in _shares(shared, kernel, pieces, target)}
     if not lines:
         return None
     share = decide(shared.sizes, "beside what waits", lines, target)
-    if not _saves_time(shared, share.turns, read, target):
+    if not saves_time_beside(operations, shared.sizes, share.turns, read, target):
         return None
     last_turns = share.turns + shared.length % share.turns
     first = shared.part(shared.early + last_turns, shared.sizes.columns)
@@ -139,27 +143,6 @@ def place_beside(
         tuple(rows[param] // share.turns for param in params),
         tuple(columns[param] for param in params),
     )
-
-
-def _has_time(shared: SharedProduct, kernel: Kernel, read: int, target: Target) -> bool:
-    """Whether all that both compute in a turn takes no longer than to read so many bytes from the
-    last cache."""
-    sizes = shared.sizes
-    product = 2 * shared.rows * sizes.depth * sizes.columns
-    seconds = (work_of(kernel).operations + product) / target.peak_flops
-    return seconds <= read / target.l3_bandwidth
-
-
-def _saves_time(shared: SharedProduct, turns: int, read: int, target: Target) -> bool:
-    """Whether the product alone takes much longer than to read what it takes of its operand in a
-    turn, where the way from the last cache is full: with what the kernel reads, unless the second
-    caches of two threads hold that."""
-    sizes = shared.sizes
-    if read <= 2 * target.l2_bytes:
-        return True
-    alone = 2 * shared.rows * sizes.depth * sizes.columns / target.peak_flops
-    bytes_a_turn = sizes.depth * sizes.columns * sizes.dtype.bytes / turns
-    return alone >= GAIN * bytes_a_turn / target.l3_bandwidth
 
 
 def _shares(

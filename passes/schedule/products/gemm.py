@@ -42,13 +42,9 @@ from ..analysis import Nest, Product, operations_after, stride
 from ..cost.depth import depth_block
 from ..cost.model import choose_tile, panels_first, row_chunks, worth_packing, worth_sharing
 from ..cost.register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles, tile_cycles
+from ..cost.segments import ALONE, IN_BLOCKS
 from .ahead import prefetch_after, prefetch_matrices, prefetch_panels, read_once
 
-LONGEST_SUM = 640  # terms that are added one by one: the error of more would be seen
-SEGMENT = 512
-# In blocks: what follows adds up several of these sums, whose errors are those of larger numbers.
-LONGEST_IN_BLOCK = 128
-SEGMENT_IN_BLOCK = 128
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 ASKING_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 
@@ -98,14 +94,13 @@ def schedule_product(
         kernel = prefetch_after(kernel, product, outer[-1], after)
     if nest.around:
         kernel = prefetch_matrices(kernel, nest, product, target)
-    longest = LONGEST_IN_BLOCK if nest.around else LONGEST_SUM
+    segments = IN_BLOCKS if nest.around else ALONE
     if sizes.depth >= ASKING_DEPTH:
         once = read_once(kernel, nest, product)
-        short = sizes.depth <= longest  # others are cut in segments
+        short = sizes.depth <= segments.longest  # others are cut in segments
         kernel = prefetch_epilogue(kernel, product.reduction[0], once, later, cut=short)
     if len(product.reduction) == 1:
-        segment = SEGMENT_IN_BLOCK if nest.around else SEGMENT
-        kernel = sum_in_segments(kernel, product.reduction[0], longest, segment)
+        kernel = sum_in_segments(kernel, product.reduction[0], segments.longest, segments.terms)
     kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")
     return _share(kernel, sharers) if shared else kernel
 
