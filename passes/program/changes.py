@@ -5,7 +5,7 @@
     beside            products computed in the loop that takes their rows, while it waits
     in-blocks         other such products, of too many rows for the caches, a block at a time
     skip-padding      convolutions without the taps that see zeros around an image
-    ask-for-inputs    pads of what is given ask memory for it ahead
+    prefetch-inputs   pads of what is given ask memory for it ahead
     share-moves       moves of what threads have just written are dealt to threads, too
 """
 
@@ -17,9 +17,9 @@ from functools import partial
 from ...target import Target
 from ...tile.nodes import Kernel
 from ...tile.program import Program
-from .ask_for_inputs import ask_for_inputs
 from .beside import beside
 from .in_blocks import in_blocks
+from .prefetch_inputs import prefetch_inputs
 from .previous_rows import previous_rows
 from .resident import resident
 from .share_moves import share_moves
@@ -38,7 +38,7 @@ def change_program(program: Program, naive: Mapping[str, Kernel], target: Target
         partial(beside, naive=naive, target=target),
         partial(in_blocks, naive=naive, target=target),
         partial(skip_padding, naive=naive),
-        partial(ask_for_inputs, target=target),
+        partial(prefetch_inputs, target=target),
         partial(share_moves, target=target),
     )
     originals: dict[str, str] = {}

@@ -21,7 +21,7 @@ from ...tile.nodes import Kernel
 from ...tile.program import CallStep, Program, Step
 from ...tile.tree import is_dealt
 from ..schedule.cost.model import worth_sharing_moves
-from ..schedule.loops import share
+from ..schedule.loops import parallelise
 from ..schedule.ordered import ordered_axes
 from .variants import Changed, Variants
 
@@ -46,7 +46,7 @@ def _shared(kernel: Kernel, target: Target) -> Kernel:
     """A kernel dealt to threads; itself where it is already, or should or can not be."""
     if is_dealt(kernel) or not worth_sharing_moves(_moved(kernel), target):
         return kernel
-    return share(kernel, replace(target, parallel_cycles=0), ordered_axes(kernel))
+    return parallelise(kernel, replace(target, parallel_cycles=0), ordered_axes(kernel))
 
 
 def _moved(kernel: Kernel) -> int:

@@ -11,7 +11,7 @@ from ...target import Target
 from ...tile.nodes import Kernel
 from ...tile.steps.prefetch_blocks import prefetch_for_results
 from .analysis import as_product, nests_of
-from .loops import share
+from .loops import parallelise
 from .single import collapse_nest, schedule_nest
 
 
@@ -31,4 +31,4 @@ def schedule_blocked(kernel: Kernel, ordered: frozenset[str], target: Target) ->
         kernel = collapse_nest(kernel, number)
     for nest in nests_of(kernel):
         kernel = schedule_nest(kernel, nest, target)
-    return share(prefetch_for_results(kernel), target, ordered)
+    return parallelise(prefetch_for_results(kernel), target, ordered)

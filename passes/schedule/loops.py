@@ -55,7 +55,7 @@ def schedule_elementwise(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     axis = best_axis(kernel, nest, nest.axes, lanes)
     kernel = reorder(kernel, [*(other for other in nest.axes if other != axis), axis])
     kernel = cut_conditions(kernel, nest.axes)
-    return share_nest(vectorise(kernel, axis, lanes), nest, target)
+    return parallelise_nest(vectorise(kernel, axis, lanes), nest, target)
 
 
 def collapse_all(kernel: Kernel, number: int | None = None) -> Kernel:
@@ -102,7 +102,7 @@ def cut_conditions(kernel: Kernel, axes: tuple[str, ...]) -> Kernel:
     return kernel
 
 
-def share(
+def parallelise(
     kernel: Kernel, target: Target, ordered: frozenset[str] = frozenset(), saved: float = 0.0
 ) -> Kernel:
     """Deal those outermost loops to the threads whose work is worth it, with the cycles `saved` in
@@ -121,9 +121,9 @@ def share(
     return kernel.with_body(tuple(map(dealt, kernel.body)))
 
 
-def share_nest(kernel: Kernel, nest: Nest, target: Target, saved: float = 0.0) -> Kernel:
+def parallelise_nest(kernel: Kernel, nest: Nest, target: Target, saved: float = 0.0) -> Kernel:
     """Deal the outermost loops of a nest to the threads; one of several is dealt out with them."""
-    return share(kernel, target, saved=saved) if nest.alone else kernel
+    return parallelise(kernel, target, saved=saved) if nest.alone else kernel
 
 
 def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
@@ -142,7 +142,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         axis = best_axis(kernel, nest, nest.axes, lanes)
         by_column = vector_cost(kernel, nest.body, axis, lanes, nest.extent(axis))
         if by_column <= by_row:
-            return share_nest(schedule_columns(kernel, nest, axis, lanes), nest, target)
+            return parallelise_nest(schedule_columns(kernel, nest, axis, lanes), nest, target)
     cycles = work_cycles(kernel)
     one = nest.alone and len(inner) == 1 and worth_threads(cycles, target)
     streams = read_streams(moved_bytes(kernel), cycles, target) if one else 1
@@ -154,7 +154,7 @@ def schedule_reduction(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         kernel = _rows_of_streams(kernel, nest, streams, lanes)
     else:
         kernel = vector_rows(kernel, nest.block, lanes)
-    return share_nest(kernel, nest, target)
+    return parallelise_nest(kernel, nest, target)
 
 
 def _reduction_of_streams(kernel: Kernel, axis: str, streams: int, target: Target) -> Kernel:

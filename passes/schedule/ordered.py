@@ -16,7 +16,7 @@ from ...tile.steps.sink import sink
 from ...tile.traverse import walk
 from ...tile.tree import accesses, extent_of, has_constant_limits
 from .analysis import nests_of, vector_cost
-from .loops import collapse_all, innermost_loops, lanes_of, share
+from .loops import collapse_all, innermost_loops, lanes_of, parallelise
 
 
 def ordered_axes(kernel: Kernel) -> frozenset[str]:
@@ -61,7 +61,7 @@ def schedule_ordered(kernel: Kernel, ordered: frozenset[str], target: Target) ->
             continue
         if _pays(kernel, around, lanes):
             kernel = sink(vectorise(kernel, around.axis, lanes), (f"{around.axis}.i",))
-    return share(kernel, target, ordered)
+    return parallelise(kernel, target, ordered)
 
 
 def _keeps_lanes_apart(kernel: Kernel, loop: Loop) -> bool:

@@ -11,13 +11,13 @@ from ...tile.tree import tidy
 from .analysis import nests_of
 from .blocked import is_blocked, schedule_blocked
 from .external import schedule_external
-from .far import for_memory
+from .fused import is_fusible, schedule_fused
+from .memory_bound import for_memory
 from .ordered import ordered_axes, schedule_ordered
 from .products.dots import use_dots
 from .products.gated import gates_of, schedule_gated
 from .rows import schedule_rows
 from .single import collapse_nest, schedule_nest
-from .together import is_together, schedule_together
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
@@ -45,8 +45,8 @@ def _scheduled(kernel: Kernel, target: Target) -> Kernel:
         return schedule_blocked(kernel, ordered, target)
     if ordered:
         return schedule_ordered(kernel, ordered, target)
-    if is_together(kernel):
-        return for_memory(schedule_together(kernel, target), target)
+    if is_fusible(kernel):
+        return for_memory(schedule_fused(kernel, target), target)
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return schedule_rows(kernel, target)

@@ -16,16 +16,16 @@ from ...tile.steps.stagger import stagger
 from ...tile.steps.sum_where_made import sum_where_made
 from ...tile.tree import chain, extent_of, has_constant_limits
 from .cost.memory import RowSizes, rows_in_flight, staggered_rows
-from .far import rows_for_memory
 from .loops import (
     PIECES,
     collapse_all,
     innermost_loops,
     lanes_of,
     moved_bytes,
-    share,
+    parallelise,
     vector_rows,
 )
+from .memory_bound import rows_for_memory
 
 
 def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
@@ -39,7 +39,7 @@ def schedule_rows(kernel: Kernel, target: Target) -> Kernel:
     kernel = collapse_all(kernel)
     lanes = lanes_of(kernel, target)
     kernel = _cut_parts(kernel, lanes)
-    kernel = share(vector_rows(kernel, kernel.body, lanes), target)
+    kernel = parallelise(vector_rows(kernel, kernel.body, lanes), target)
     return rows_for_memory(kernel, row_bytes, target) if row_bytes else kernel
 
 

@@ -12,7 +12,7 @@ from .products.gemm import schedule_product
 from .products.inner import as_inner, schedule_inner
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import product_of_a_row, schedule_streamed, sums_of_rows
-from .turned import as_turned, schedule_turned
+from .transposed import as_transposed, schedule_transposed
 from .windows import as_windows, schedule_windows
 
 
@@ -29,9 +29,9 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     if is_straight_line(nest):
         return schedule_straight_line(kernel, nest, target)
     if not nest.reductions:
-        turned = as_turned(kernel, nest, target)
+        turned = as_transposed(kernel, nest, target)
         if turned is not None:
-            return schedule_turned(kernel, nest, turned, target)
+            return schedule_transposed(kernel, nest, turned, target)
         return schedule_elementwise(kernel, nest, target)
     windows = as_windows(kernel, nest, target)
     if windows is not None:

@@ -11,7 +11,7 @@ from ...tile.steps.loops import reorder, vectorise
 from ...tile.steps.prefetch import LINE_BYTES
 from ...tile.steps.staging import counted_place, stage_stores
 from .analysis import Nest
-from .loops import best_axis, lanes_of, share_nest
+from .loops import best_axis, lanes_of, parallelise_nest
 
 SET_SPAN = 4096  # addresses that far apart share a set of the nearest cache
 FETCH_CYCLES = 8  # for a line of another core's cache, when many are on their way
@@ -34,7 +34,7 @@ def schedule_straight_line(kernel: Kernel, nest: Nest, target: Target) -> Kernel
         kernel = stage_stores(kernel, axis, padding=lanes)
     if others:
         kernel = split_interior(kernel, others[-1])
-    return share_nest(vectorise(kernel, axis, lanes), nest, target, _fetching(kernel))
+    return parallelise_nest(vectorise(kernel, axis, lanes), nest, target, _fetching(kernel))
 
 
 def _fetching(kernel: Kernel) -> float:

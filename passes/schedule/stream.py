@@ -24,7 +24,7 @@ from ...types import DType
 from .analysis import Nest, Product, stride, updates
 from .cost.memory import STREAMED_ROWS, stream_pieces, worth_adding_rows, worth_streaming
 from .cost.register_tiles import ProductSizes
-from .loops import lanes_of, share_nest
+from .loops import lanes_of, parallelise_nest
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ def schedule_streamed(kernel: Kernel, nest: Nest, sums: ColumnSums, target: Targ
     kernel = vectorise(stream(kernel, inner, STREAMED_ROWS), inner, lanes)
     if sizes.far(target) and target.followed_rows < STREAMED_ROWS:
         kernel = prefetch_rows(kernel, sums.matrix, f"{base(sums.k)}.i")
-    return share_nest(sink(kernel, (f"{inner}.i",)), nest, target)
+    return parallelise_nest(sink(kernel, (f"{inner}.i",)), nest, target)

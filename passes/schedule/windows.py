@@ -26,7 +26,7 @@ from ...tile.traverse import expressions_of, walk
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, updates
 from .cost.windows import MOST_TAPS, WindowSizes, choose_window_tile
-from .loops import best_axis, cut_conditions, lanes_of, share_nest
+from .loops import best_axis, cut_conditions, lanes_of, parallelise_nest
 
 
 @dataclass(frozen=True)
@@ -98,4 +98,4 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
         kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = sink(kernel, (*within, f"{lane}.i"))
     kernel = share_guards(kernel, windows.taps[tile[0]])
-    return share_nest(kernel, nest, target)
+    return parallelise_nest(kernel, nest, target)

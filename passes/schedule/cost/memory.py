@@ -106,14 +106,14 @@ def follows(streams: int, target: Target) -> bool:
     return target.asked_places == 1 and streams <= target.followed_rows
 
 
-def worth_asking(cycles: float, moved: int, target: Target) -> bool:
+def worth_prefetching(cycles: float, moved: int, target: Target) -> bool:
     """Whether data that a kernel reads once, from one end to the other, is asked for ahead: where
     the arithmetic takes about as long as memory does. A core with little to compute looks far
     enough ahead by itself, and requests would only be in its way."""
     return memory_bound(moved, target) and 2 * cycles >= memory_cycles(moved, target)
 
 
-def worth_asking_early(step: float, panel: int, target: Target) -> bool:
+def worth_prefetching_early(step: float, panel: int, target: Target) -> bool:
     """Whether a panel of so many bytes is asked for from the first tile over the one before it on,
     not as late as it can be: where memory hardly delivers a line in a `step` of a tile's sums, and
     the panel in use stays in the second cache all the same."""

@@ -167,7 +167,7 @@ def worth_sharing(sizes: ProductSizes, cycles: float, target: Target) -> bool:
     return decide_rule(sizes, "threads", rule, target)
 
 
-def worth_turning(rows: int, columns: int, lanes: int) -> bool:
+def worth_transposing(rows: int, columns: int, lanes: int) -> bool:
     """Whether a tile is better read in vectors and turned in registers than element by element:
     `lanes * log2(lanes)` shuffles against a load and an insertion each."""
     high, wide = min(rows, lanes), min(columns, lanes)

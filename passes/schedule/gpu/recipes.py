@@ -18,8 +18,8 @@ from ....tile.steps.nests import common_depth, fuse_leading, privatise_in_blocks
 from ....tile.traverse import map_blocks
 from ....tile.tree import tidy, without_aliases, without_unread
 from ..analysis import is_bound
+from ..fused import in_one_nest, is_fusible
 from ..loops import collapse_all
-from ..together import in_one_nest, is_together
 from .block.marked import bind_marked, is_marked
 from .block.recipe import bind_block
 from .block.shared import shared_bytes, spilled
@@ -38,8 +38,8 @@ from .rows.shares import Dealt, deal
 from .running import as_running, bind_running
 from .scatters import as_scatter, bind_scatter
 from .stored_runs import with_stored_runs
-from .turned import as_turned, bind_turned
-from .turned_wide import bind_wide_turned
+from .transposed import as_transposed, bind_transposed
+from .transposed_wide import bind_wide_transposed
 from .window_tiles import by_windows
 from .windows import as_windows
 from .work import are_few, independent_loops, indexes_registers, prefers_blocks
@@ -105,7 +105,7 @@ def _serial(kernel: Kernel) -> Kernel:
 
 def _together(kernel: Kernel, gpu: Gpu) -> Kernel:
     """Nests over the same elements or rows as one, if what they share fits into a block."""
-    if is_together(kernel):
+    if is_fusible(kernel):
         return in_one_nest(kernel)
     if len(kernel.body) < 2:
         return kernel
@@ -201,10 +201,10 @@ def _bound(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffer, 
     running = as_running(kernel, loops)
     if running is not None and (running.is_contiguous or are_few(loops, gpu)):
         return (bind_running(running, gpu),), ()
-    turned = as_turned(kernel, loops)
+    turned = as_transposed(kernel, loops)
     if turned is not None:
-        wide = bind_wide_turned(kernel, turned, gpu.block_threads)
-        return (wide or bind_turned(kernel, turned, gpu.block_threads),), ()
+        wide = bind_wide_transposed(kernel, turned, gpu.block_threads)
+        return (wide or bind_transposed(kernel, turned, gpu.block_threads),), ()
     windows = as_windows(kernel, loops)
     if windows is not None:
         return (bind_grid(*by_windows(windows, gpu), gpu),), ()

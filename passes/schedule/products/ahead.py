@@ -15,7 +15,7 @@ from ....tile.nodes import Kernel, Store
 from ....tile.steps.prefetch import prefetch_next
 from ....tile.tree import extent_of, loops_of
 from ..analysis import Nest, Product
-from ..cost.memory import worth_asking_early
+from ..cost.memory import worth_prefetching_early
 
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 
@@ -36,7 +36,7 @@ def prefetch_panels(
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
     if 2 * panel > target.l2_bytes:
         return kernel
-    spread = worth_asking_early(step, panel, target)
+    spread = worth_prefetching_early(step, panel, target)
     return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
 
 

@@ -38,7 +38,7 @@ from ....tile.traverse import loads_within, map_expressions, substitute_block, w
 from ....tile.tree import Names, extent_of, map_refs, tidy, var
 from ....tile.tree import nest as nested
 from ..analysis import Nest, Product, as_product, nests_of
-from ..loops import schedule_elementwise, share
+from ..loops import parallelise, schedule_elementwise
 from .gemm import product_sizes, schedule_product
 
 LEAST_BLOCKS = 4  # to be dealt to threads; fixed, so that no code depends on how many there are
@@ -104,7 +104,7 @@ def schedule_gated(kernel: Kernel, gates: Gates, target: Target) -> Kernel:
     )
     for other in others:
         kernel = schedule_elementwise(kernel, other, target)
-    return share(kernel, target)
+    return parallelise(kernel, target)
 
 
 def _next_panel(gates: Gates, nest: Nest) -> dict[str, Expr]:

@@ -102,7 +102,7 @@ def schedule_product(
     if len(product.reduction) == 1:
         kernel = sum_in_segments(kernel, product.reduction[0], segments.longest, segments.terms)
     kernel = flatten(kernel, f"{m}.c", f"{product.n}.o")
-    return _share(kernel, sharers) if shared else kernel
+    return _parallelise(kernel, sharers) if shared else kernel
 
 
 def schedule_in_tiles(kernel: Kernel, nest: Nest, product: Product, tile: Tile) -> Kernel:
@@ -116,7 +116,7 @@ def schedule_in_tiles(kernel: Kernel, nest: Nest, product: Product, tile: Tile) 
     kernel = cut_rows(kernel, m, nest.extent(m), tile)
     kernel = _in_registers(kernel, m, columns, tile, (f"{n}.o", f"{columns}.o"))
     kernel = flatten(kernel, f"{n}.o", f"{columns}.o")
-    return _share(kernel, [f"{n}.o.f", f"{n}.o", f"{columns}.o"])
+    return _parallelise(kernel, [f"{n}.o.f", f"{n}.o", f"{columns}.o"])
 
 
 def product_sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
@@ -235,7 +235,7 @@ def cut_columns(
     return split(kernel, n, tile.columns, tail=Tail.CUT)
 
 
-def _share(kernel: Kernel, candidates: list[str]) -> Kernel:
+def _parallelise(kernel: Kernel, candidates: list[str]) -> Kernel:
     """Deal the iterations of the outermost loop to the threads, if it is one of these."""
     tops = {stmt.axis for stmt in kernel.body if isinstance(stmt, Loop)}
     for axis in candidates:

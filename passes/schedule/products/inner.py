@@ -24,7 +24,7 @@ from ....tile.tree import extent_of, has_constant_limits
 from ..analysis import Nest, stride, updates
 from ..cost.model import inner_tile
 from ..cost.register_tiles import ProductSizes, Tile
-from ..loops import lanes_of, share_nest
+from ..loops import lanes_of, parallelise_nest
 from .gemm import cut_columns, cut_rows
 
 
@@ -83,4 +83,4 @@ def schedule_inner(kernel: Kernel, nest: Nest, found: InnerProduct, target: Targ
     for axis in (f"{m}.i", f"{n}.i"):
         kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = split_accumulator(vectorise(kernel, along, lanes), (f"{along}.i",))
-    return share_nest(sink(kernel, (f"{m}.i", f"{n}.i")), nest, target)
+    return parallelise_nest(sink(kernel, (f"{m}.i", f"{n}.i")), nest, target)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mlir_lite.passes.schedule.cost.depth import depth_block
-from mlir_lite.passes.schedule.cost.memory import worth_asking_early
+from mlir_lite.passes.schedule.cost.memory import worth_prefetching_early
 from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, panels_first, row_chunks
 from mlir_lite.passes.schedule.cost.register_tiles import (
     DOT_LATENCY,
@@ -106,9 +106,9 @@ def test_short_sums_of_halves_get_tiles_that_hide_how_long_their_dots_take() -> 
 def test_panels_are_asked_for_early_where_memory_delivers_no_line_in_a_step() -> None:
     """But for those that would drive out the one in use."""
     slow = replace(TARGET, memory_bandwidth=15e9)
-    assert worth_asking_early(12.0, 128 << 10, slow)
-    assert not worth_asking_early(12.0, 128 << 10, TARGET)
-    assert not worth_asking_early(12.0, slow.l2_bytes // 3, slow)
+    assert worth_prefetching_early(12.0, 128 << 10, slow)
+    assert not worth_prefetching_early(12.0, 128 << 10, TARGET)
+    assert not worth_prefetching_early(12.0, slow.l2_bytes // 3, slow)
 
 
 def test_operands_are_far_that_leave_the_second_cache_or_arrive_late() -> None:

@@ -34,7 +34,7 @@ THREADS = 256
 
 
 @dataclass(frozen=True)
-class Turned:
+class Transposed:
     """A nest that stores one value an iteration, along `column`, and loads some along `row`."""
 
     row: Loop
@@ -44,7 +44,7 @@ class Turned:
     store: Store
 
 
-def as_turned(kernel: Kernel, loops: list[Loop]) -> Turned | None:
+def as_transposed(kernel: Kernel, loops: list[Loop]) -> Transposed | None:
     """The transpose that a kernel of independent loops is, if both sides of it fill tiles."""
     match loops[-1].body if loops else ():
         case (Store() as store,) if store.target.buffer in kernel.outputs:
@@ -66,7 +66,7 @@ def as_turned(kernel: Kernel, loops: list[Loop]) -> Turned | None:
             )  # fmt: skip
             if found and min(extent_of(row), extent_of(column)) >= SIDE // 2 and _plain(store):
                 others = tuple(loop for loop in loops if loop not in (row, column))
-                return Turned(row, column, others, found, store)
+                return Transposed(row, column, others, found, store)
     return None
 
 
@@ -77,7 +77,7 @@ def _plain(store: Store) -> bool:
     )
 
 
-def bind_turned(kernel: Kernel, turned: Turned, most: int) -> Kernel:
+def bind_transposed(kernel: Kernel, turned: Transposed, most: int) -> Kernel:
     """The kernel by tiles, with `most` threads a block at most."""
     names = Names(kernel)
     threads = min(THREADS, most)
@@ -128,14 +128,14 @@ def bind_turned(kernel: Kernel, turned: Turned, most: int) -> Kernel:
 
 
 def _kept(
-    turned: Turned, tiles: tuple[Buffer, ...], where: tuple[Expr, Expr]
+    turned: Transposed, tiles: tuple[Buffer, ...], where: tuple[Expr, Expr]
 ) -> Iterator[Store]:
     """What is loaded, into the tiles."""
     for load, tile in zip(turned.loads, tiles, strict=True):
         yield Store(Ref(tile.name, where), load)
 
 
-def _stored(turned: Turned, tiles: tuple[Buffer, ...], where: tuple[Expr, Expr]) -> Store:
+def _stored(turned: Transposed, tiles: tuple[Buffer, ...], where: tuple[Expr, Expr]) -> Store:
     """The store, its turned loads out of the tiles."""
     names = {load: tile.name for load, tile in zip(turned.loads, tiles, strict=True)}
 

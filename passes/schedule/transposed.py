@@ -19,12 +19,12 @@ from ...tile.steps.loops import Tail, chunk, distribute, mark, reorder, split, v
 from ...tile.steps.staging import stage_tiles
 from ...tile.tree import loop_bounds
 from .analysis import Nest, stride
-from .cost.model import TILES_IN_A_RUN, worth_turning
-from .loops import lanes_of, share_nest
+from .cost.model import TILES_IN_A_RUN, worth_transposing
+from .loops import lanes_of, parallelise_nest
 
 
 @dataclass(frozen=True)
-class Turned:
+class Transposed:
     """The axis along which the result lies in memory, the one along which `buffers` do."""
 
     lane: str
@@ -32,7 +32,7 @@ class Turned:
     buffers: frozenset[str]
 
 
-def as_turned(kernel: Kernel, nest: Nest, target: Target) -> Turned | None:
+def as_transposed(kernel: Kernel, nest: Nest, target: Target) -> Transposed | None:
     """Find the two axes, if every operand lies along one of them and turning tiles pays."""
     match nest.body:
         case (Store() as store,):
@@ -67,12 +67,12 @@ def as_turned(kernel: Kernel, nest: Nest, target: Target) -> Turned | None:
     if len(rows) != 1:
         return None
     (row,) = rows
-    if not worth_turning(nest.extent(row), nest.extent(lane), lanes_of(kernel, target)):
+    if not worth_transposing(nest.extent(row), nest.extent(lane), lanes_of(kernel, target)):
         return None
-    return Turned(lane, row, frozenset(buffers))
+    return Transposed(lane, row, frozenset(buffers))
 
 
-def schedule_turned(kernel: Kernel, nest: Nest, turned: Turned, target: Target) -> Kernel:
+def schedule_transposed(kernel: Kernel, nest: Nest, turned: Transposed, target: Target) -> Kernel:
     """Cut both axes in tiles, read those of the turned buffers the way they lie."""
     row, lane = turned.row, turned.lane
     lanes = lanes_of(kernel, target)
@@ -89,4 +89,4 @@ def schedule_turned(kernel: Kernel, nest: Nest, turned: Turned, target: Target) 
     kernel = stage_tiles(kernel, f"{row}.i", f"{lane}.i", turned.buffers, lanes)
     for axis in (f"{row}.i.t", f"{lane}.i"):
         kernel = vectorise(kernel, axis, lanes)
-    return share_nest(mark(kernel, f"{row}.i", Kind.UNROLL), nest, target)
+    return parallelise_nest(mark(kernel, f"{row}.i", Kind.UNROLL), nest, target)

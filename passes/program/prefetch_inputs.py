@@ -1,6 +1,6 @@
 """Pads of what a program is given ask for it ahead: its caller may have written it long ago.
 
-    call @pad(%x, %pad)   ->   call @pad_asking(%x, %pad)
+    call @pad(%x, %pad)   ->   call @pad_prefetching(%x, %pad)
 
 A kernel by itself is scheduled for what the kernel before it has left in a cache. Rows that are
 read a little apart from the lines that they lie in arrive late from memory: an image's pad takes
@@ -19,7 +19,7 @@ from ..schedule.cost.memory import STREAM_AHEAD
 from .variants import Changed, Variants
 
 
-def ask_for_inputs(program: Program, target: Target) -> Changed:
+def prefetch_inputs(program: Program, target: Target) -> Changed:
     """The program with such kernels."""
     variants = Variants.of(program)
     far = {
@@ -28,14 +28,14 @@ def ask_for_inputs(program: Program, target: Target) -> Changed:
         if slot.role is Role.PARAMETER and slot.type.nbytes > target.l2_bytes // 2
     }
 
-    def asking(step: Step) -> Step:
+    def prefetching(step: Step) -> Step:
         if not isinstance(step, CallStep) or step.args[0].slot not in far:
             return step
         kernel = variants.kernels[step.kernel]
         changed = prefetch_streams(kernel, STREAM_AHEAD) if _pads(kernel) else kernel
-        return variants.call(step, changed, "asking")
+        return variants.call(step, changed, "prefetching")
 
-    return variants.program(program, tuple(map(asking, program.steps)))
+    return variants.program(program, tuple(map(prefetching, program.steps)))
 
 
 def _pads(kernel: Kernel) -> bool:

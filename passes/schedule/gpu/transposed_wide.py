@@ -41,7 +41,7 @@ from ....tile.nodes import (
 from ....tile.traverse import substitute_block
 from ....tile.tree import Names, extent_of, tidy, var
 from .grid import axes_at
-from .turned import Turned
+from .transposed import Transposed
 from .wide import Held, Run, computed, is_wide
 from .work import iterations
 
@@ -85,7 +85,7 @@ class _Shape:
         return min(self.readers * self.columns, self.writers * self.rows)
 
 
-def bind_wide_turned(kernel: Kernel, turned: Turned, most: int) -> Kernel | None:
+def bind_wide_transposed(kernel: Kernel, turned: Transposed, most: int) -> Kernel | None:
     """The kernel by tiles, with `most` threads a block at most; None where not all that is read and
     written lies so that sixteen bytes can move at once."""
     run = _run(kernel, turned)
@@ -104,7 +104,7 @@ def bind_wide_turned(kernel: Kernel, turned: Turned, most: int) -> Kernel | None
     return _WideTiles.of(kernel, turned, run, shape, min(most, shape.threads)).kernel()
 
 
-def _run(kernel: Kernel, turned: Turned) -> Run | None:
+def _run(kernel: Kernel, turned: Transposed) -> Run | None:
     """The elements of a row that a thread writes at once, with all else that it reads for them."""
     column, store = turned.column, turned.store
     width = WIDEST // kernel.buffers[store.target.buffer].dtype.bytes
@@ -129,7 +129,7 @@ class _WideTiles:
     """The work of writing the kernel: what threads read into tiles, and write out of them."""
 
     original: Kernel
-    turned: Turned
+    turned: Transposed
     run: Run
     shape: _Shape
     threads: int
@@ -140,7 +140,7 @@ class _WideTiles:
     word: tuple[Buffer, ...]  # and one word of it
 
     @staticmethod
-    def of(kernel: Kernel, turned: Turned, run: Run, shape: _Shape, threads: int) -> _WideTiles:
+    def of(kernel: Kernel, turned: Transposed, run: Run, shape: _Shape, threads: int) -> _WideTiles:
         names = Names(kernel)
 
         def each(label: str, space: Space, *extents: int) -> tuple[Buffer, ...]:

@@ -20,7 +20,7 @@ from .analysis import nests_of
 from .loops import collapse_all, schedule_elementwise
 
 
-def is_together(kernel: Kernel) -> bool:
+def is_fusible(kernel: Kernel) -> bool:
     """Whether a kernel is of several nests, each of which stores one element an iteration, and
     all of which read of one another only what the same iteration gives."""
     chains = [chain(stmt) for stmt in kernel.body if isinstance(stmt, Loop)]
@@ -33,7 +33,7 @@ def is_together(kernel: Kernel) -> bool:
     )
 
 
-def schedule_together(kernel: Kernel, target: Target) -> Kernel:
+def schedule_fused(kernel: Kernel, target: Target) -> Kernel:
     """One nest, in which every value has a name, in vectors."""
     kernel = in_one_nest(kernel)
     (found,) = nests_of(kernel)

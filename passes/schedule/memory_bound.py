@@ -16,14 +16,14 @@ from ...tile.steps.prefetch import prefetch_streams
 from ...tile.traverse import map_blocks
 from ...tile.tree import accesses
 from .analysis import work_cycles
-from .cost.memory import FAR_AHEAD, STREAM_AHEAD, beyond_caches, worth_asking
+from .cost.memory import FAR_AHEAD, STREAM_AHEAD, beyond_caches, worth_prefetching
 from .loops import moved_bytes
 
 
 def for_memory(kernel: Kernel, target: Target) -> Kernel:
     """The kernel with requests and nontemporal stores, where what it moves makes them pay."""
     moved = moved_bytes(kernel)
-    if worth_asking(work_cycles(kernel), moved, target):
+    if worth_prefetching(work_cycles(kernel), moved, target):
         kernel = prefetch_streams(kernel, STREAM_AHEAD)
     return past_caches(kernel) if beyond_caches(moved, target) else kernel
 
@@ -33,7 +33,7 @@ def rows_for_memory(kernel: Kernel, row_bytes: int, target: Target) -> Kernel:
     others compute: so the last that reads it asks for rows to come, if rows are so short that all
     of them are in the nearest cache until then."""
     moved = moved_bytes(kernel)
-    if worth_asking(work_cycles(kernel), moved, target):
+    if worth_prefetching(work_cycles(kernel), moved, target):
         kernel = prefetch_streams(kernel, FAR_AHEAD, last=row_bytes <= FAR_AHEAD)
     return past_caches(kernel) if beyond_caches(moved, target) else kernel
 

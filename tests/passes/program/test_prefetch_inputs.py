@@ -19,13 +19,13 @@ def padded(x: Value) -> Value:
     return ml.pad(x, ((1, 1), (2, 1)))
 
 
-def asking(fn: Function) -> list[bool]:
+def prefetches(fn: Function) -> list[bool]:
     """Whether each pad in order asks ahead."""
     for step in cpu_pipeline(TARGET):
         fn = step.run(fn)
     program = lower(fn, TARGET).program
     return [
-        "prefetch" in str(program.kernel(call.kernel))
+        "call @prefetch" in str(program.kernel(call.kernel))
         for call in program.calls
         if call.label.endswith("pad")
     ]
@@ -33,16 +33,16 @@ def asking(fn: Function) -> list[bool]:
 
 @pytest.mark.parametrize(("rows", "asks"), [(ROWS, True), (50, False)])
 def test_the_pad_of_a_large_input_asks_for_it(rows: int, asks: bool) -> None:
-    assert asking(ml.function(f32[rows, 512])(padded)) == [asks]
+    assert prefetches(ml.function(f32[rows, 512])(padded)) == [asks]
 
 
 def test_the_pad_of_a_converted_input_asks_for_it() -> None:
-    assert asking(ml.function(f32[ROWS, 512])(lambda x: padded(ml.cast(x, bf16)))) == [True]
+    assert prefetches(ml.function(f32[ROWS, 512])(lambda x: padded(ml.cast(x, bf16)))) == [True]
 
 
 def test_the_pad_of_what_was_computed_does_not() -> None:
     fn = ml.function(f32[ROWS, 512], f32[512, 512])(lambda x, w: padded(x @ w))
-    assert asking(fn) == [False]
+    assert prefetches(fn) == [False]
 
 
 def test_the_elements_are_those_of_the_input() -> None:
