@@ -114,9 +114,15 @@ def known(value: Value) -> Array | None:
 
 
 def depends_on_constants(value: Value) -> bool:
-    """Whether no parameter of the function has a part in a value."""
-    op = value.op
-    return op is not None and op.pure and all(map(depends_on_constants, op.operands))
+    """Whether no parameter of the function has a part in a value, however long its history."""
+    pending, seen = [value], {value}
+    while pending:
+        op = pending.pop().op
+        if op is None or not op.pure:
+            return False
+        pending += [operand for operand in op.operands if operand not in seen]
+        seen.update(op.operands)
+    return True
 
 
 def _scaled(wide: Value, scale: Value) -> Quantised | None:

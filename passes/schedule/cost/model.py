@@ -34,6 +34,7 @@ TILES_IN_A_RUN = 4  # cache lines of a row that are written one after the other
 PANELS = 4  # enough to deal to threads; fixed, so that no code depends on how many there are
 ROW_CHUNKS = (8, 4, 16, 2, 32)  # pieces that rows are cut in, the usual number first
 PREFETCHING_TILES = 8  # of rows, over which the next panel comes from the last cache meanwhile
+ASKING_TILES = 4  # the fewest of a chunk of rows over which it is asked for
 PIECES = 8  # of a product at least, where it has them: threads get equal numbers of them
 SHARED_MOVES = 128 << 10  # bytes: half come from another core later than a dispatch takes
 DOUBT = 4  # within this factor a border may be elsewhere
@@ -105,17 +106,26 @@ def panels_first(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
     panels = -(-sizes.columns // tile.columns)
     # Only a packed panel is asked for ahead of time, which pays where each product has its own.
     far = sizes.far(target) if sizes.panel else replace(sizes, count=1).far(target)
+    far = far or asked_anew(sizes, tile, target)
     return decide_rule(sizes, "panels first", far and panels * sizes.count >= PANELS, target)
+
+
+def asked_anew(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
+    """Whether the panels of one product are asked for ahead though they stay in the second cache
+    from one chunk of rows to the next: packed they are a model's weights, and other weights have
+    driven them out since the last call, if they are as large."""
+    enough = sizes.rows >= 2 * ASKING_TILES * tile.rows and sizes.count == sizes.windows == 1
+    return bool(sizes.panel) and enough and right_bytes(sizes) > target.l2_bytes // 4
 
 
 def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
     """Pieces in which rows are dealt to threads, each passing through all panels; 1 where panels
     are dealt instead. The target's threads are not asked for: no result depends on them.
 
-    Where the right operand stays in the second cache, as many as make enough pieces; where it is
-    read from the last cache again for each chunk, only two: threads that then find their rows in
-    their own caches gain more than that, or get equal work where there are few panels. From memory
-    it is read once.
+    Where the right operand stays in the second cache, as many as make enough pieces, each of some
+    tiles if panels are asked for meanwhile; where it is read from the last cache again for each
+    chunk, only two: threads that then find their rows in their own caches gain more than that, or
+    get equal work where there are few panels. From memory it is read once.
     """
     tiles, panels = sizes.rows // tile.rows, -(-sizes.columns // tile.columns)
     counts = [count for count in ROW_CHUNKS if count <= tiles]
@@ -124,7 +134,9 @@ def row_chunks(sizes: ProductSizes, tile: Tile, target: Target) -> int:
     if sizes.far(target) and panels >= PANELS:
         usual = 2 if tiles >= 2 * PREFETCHING_TILES or panels < PIECES else 1
     elif tiles >= ROW_CHUNKS[0]:
-        usual = ROW_CHUNKS[0]
+        asking = asked_anew(sizes, tile, target) and panels >= PANELS
+        least = ASKING_TILES if asking else 1
+        usual = next(count for count in (8, 4, 2) if tiles >= count * least)
     else:
         usual = next((count for count in (2, 4) if count * panels >= PIECES), max(counts))
     cycles = {count: RULE_OF_THUMB ** (count != usual) for count in (*counts, 1)}

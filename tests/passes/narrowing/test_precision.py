@@ -116,6 +116,18 @@ def test_rounding_comes_before_another_shape() -> None:
     assert operations(narrowed(fn))[:4] == ["relu", "flush", "cast", "reshape"]
 
 
+def test_a_net_may_be_deep() -> None:
+    depth, w = 400, random(4, 4)
+
+    @ml.function(f32[2, 4])
+    def fn(x: Value) -> Value:
+        for _ in range(depth):
+            x = ml.tanh(x @ w)
+        return x
+
+    assert operations(narrowed(fn)).count("dot_matmul") == depth
+
+
 STAYS = {
     "of parameters": ml.function(f32[3, 5], f32[5, 4])(lambda x, w: x @ w),
     "in groups": ml.function(f32[1, 6, 6, 4])(

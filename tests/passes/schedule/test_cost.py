@@ -82,6 +82,15 @@ def test_packed_panels_go_first_where_every_product_has_its_own() -> None:
     assert not panels_first(POINTS, tile, TARGET)
 
 
+def test_weights_that_others_drive_out_between_two_calls_are_asked_for() -> None:
+    """They would stay in the second cache alone; a few rows do not hide how they arrive."""
+    tile, large = Tile(8, 3, 16), ProductSizes(128, 256, 384, f32, panel=48)
+    assert not large.far(TARGET) and panels_first(large, tile, TARGET)
+    assert not panels_first(replace(large, panel=None), tile, TARGET)
+    assert not panels_first(replace(large, rows=32), tile, TARGET)
+    assert not panels_first(replace(large, depth=128), tile, TARGET)
+
+
 def test_problems_that_may_be_answered_otherwise_have_other_names() -> None:
     problems = [
         POINTS,

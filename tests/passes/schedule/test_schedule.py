@@ -158,8 +158,9 @@ def test_all_of_a_product_is_dealt_in_pieces_enough(m: int, columns: int) -> Non
 
 
 def test_rows_are_cut_for_the_caches() -> None:
-    """Weights beside them in the second cache: many chunks. From the last cache: two, if rows are
-    many enough to hide that. From memory: none, each weight is read once."""
+    """Weights beside them in the second cache: many chunks, but not so many that the next panel has
+    no time to arrive. From the last cache: two, if rows are many enough to hide that. From memory:
+    none, each weight is read once."""
     target = Target("cpu:test", l2_bytes=1 << 20, l3_bytes=32 << 20)
     tile = Tile(6, 4, 16)
 
@@ -167,6 +168,7 @@ def test_rows_are_cut_for_the_caches() -> None:
         return cost.row_chunks(ProductSizes(rows, depth, columns, f32, panel=64), tile, target)
 
     assert chunks(3136, 64, 256) == 8
+    assert [chunks(rows, 256, 384) for rows in (192, 96, 48)] == [8, 4, 2]
     assert chunks(128, 384, 1536) == 2
     assert chunks(64, 384, 1536) == 1
     assert chunks(128, 768, 3072) == 1
