@@ -35,6 +35,29 @@ OPS: Floors = (
     frozenset({"table"}),
     frozenset({"__init__"}),
 )
+PASSES: Floors = (
+    frozenset({"regions", "schedule"}),
+    frozenset({"autodiff", "decompose", "inline_checkpoints", "loops", "program"}),
+    frozenset({"lowering"}),
+    frozenset({"fusion", "memory", "simplify"}),
+    frozenset({"algorithms", "layouts"}),
+    frozenset({"narrowing"}),
+    frozenset({"pipelines"}),
+    frozenset({"manager"}),
+    frozenset({"__init__", "dump"}),
+)
+SCHEDULE: Floors = (
+    frozenset({"cost"}),
+    frozenset({"analysis"}),
+    frozenset({"loops"}),
+    frozenset({"external", "fused", "memory_bound", "ordered", "products", "straight_line"})
+    | {"stream", "transposed", "windows"},
+    frozenset({"rows", "single"}),
+    frozenset({"blocked"}),
+    frozenset({"recipes", "gpu"}),
+    frozenset({"launches"}),
+    frozenset({"__init__"}),
+)
 LLVM: Floors = (
     frozenset({"machine", "text"}),
     frozenset({"math"}),
@@ -65,6 +88,8 @@ ONNX: Floors = (
 FLOORS: Mapping[str, Floors] = {
     "mlir_lite": ROOMS,
     "mlir_lite.ops": OPS,
+    "mlir_lite.passes": PASSES,
+    "mlir_lite.passes.schedule": SCHEDULE,
     "mlir_lite.frontends.onnx": ONNX,
     "mlir_lite.backends.llvm": LLVM,
     "mlir_lite.backends.cuda": CUDA,

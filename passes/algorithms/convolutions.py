@@ -110,7 +110,7 @@ def _layer(
         return replace(written, algorithm=f"winograd{choice}")
     if conv.algorithm != "direct":
         return written
-    algorithm = choose_algorithm(sizes_of(conv), TILES, target)
+    algorithm = _fastest(conv, TILES, target)
     return _accurate(replace(written, algorithm=algorithm, is_free=True), errors, target)
 
 
@@ -131,7 +131,7 @@ def _may_fall_back(layer: Layer) -> bool:
 def _next(layer: Layer, why: str, errors: Errors, target: Target) -> Layer:
     """The layer with the best of the algorithms of smaller tiles that is accurate."""
     smaller = {name: tile for name, tile in TILES.items() if tile < TILES[layer.algorithm]}
-    algorithm = choose_algorithm(sizes_of(layer.conv), smaller, target)
+    algorithm = _fastest(layer.conv, smaller, target)
     note = "; ".join(filter(None, (layer.note, f"not {layer.algorithm}: {why}")))
     return _accurate(replace(layer, algorithm=algorithm, note=note), errors, target)
 
@@ -150,7 +150,19 @@ def applies(conv: Conv) -> bool:
 
 def cycles_of(conv: Conv, target: Target) -> Mapping[str, float]:
     """The predicted cycles by algorithm; none where there is no choice."""
-    return algorithm_cycles(sizes_of(conv), TILES, target) if applies(conv) else {}
+    return _cycles(conv, TILES, target) if applies(conv) else {}
+
+
+def _fastest(conv: Conv, tiles: Mapping[str, int], target: Target) -> str:
+    return choose_algorithm(sizes_of(conv), tiles, _cycles(conv, tiles, target), target)
+
+
+def _cycles(conv: Conv, tiles: Mapping[str, int], target: Target) -> Mapping[str, float]:
+    if target.gpu is None:
+        return algorithm_cycles(sizes_of(conv), tiles, target)
+    from ..schedule.gpu.products.conv_cost import card_cycles  # lazy: what a CPU never needs
+
+    return card_cycles(sizes_of(conv), tiles, target, target.gpu)
 
 
 def sizes_of(conv: Conv) -> ConvSizes:

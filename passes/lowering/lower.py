@@ -16,8 +16,8 @@ from ...ops.regions.control import ControlOp
 from ...ops.shapes.shape import Reshape
 from ...target import Target
 from ...tile.program import Program, Role, View
-from ..memory.donate import donate
 from ..program.changes import change_program
+from ..program.donate import donate
 from .control import lower_control
 from .state import Lowering, is_computed, root_of
 

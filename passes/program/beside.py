@@ -33,7 +33,7 @@ from ...text import fresh_name
 from ...tile.nodes import Kernel
 from ...tile.program import CallStep, LoopStep, Program, Step, View, with_steps, with_views
 from ..schedule.cost.turns import passes_second_cache
-from ..schedule.products.beside import Beside, place_beside
+from .interleaved_product import Beside, place_beside
 from .rows_taken import RowsTaken, later_turns, names_in, rows_taken, turns_in_blocks
 from .variants import Changed
 

@@ -1,13 +1,4 @@
-"""Which changes a program for a CPU goes through, in which order. This file is the whole story.
-
-    resident          loops find the arrays that they read in every turn in a cache
-    previous-rows     a state that is a copy of the row before is read there
-    beside            products computed in the loop that takes their rows, while it waits
-    in-blocks         other such products, of too many rows for the caches, a block at a time
-    skip-padding      convolutions without the taps that see zeros around an image
-    prefetch-inputs   pads of what is given ask memory for it ahead
-    share-moves       moves of what threads have just written are dealt to threads, too
-"""
+"""Which changes a program for a CPU goes through, in which order. This file is the whole story."""
 
 from __future__ import annotations
 

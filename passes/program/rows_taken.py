@@ -24,7 +24,7 @@ from ...tile.program import (
     calls_of,
     views_of,
 )
-from ..schedule.products.beside import SharedProduct, shared_product
+from .interleaved_product import SharedProduct, shared_product
 
 
 @dataclass(frozen=True)

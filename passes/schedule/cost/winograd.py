@@ -21,11 +21,13 @@ EXPOSED = 0.5  # of the time to read weights that products of few rows do not hi
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
 
 
-def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target) -> str:
-    """How to compute a convolution: "direct", or one of `tiles`, which gives Winograd's tile."""
+def choose_algorithm(
+    sizes: ConvSizes, tiles: Mapping[str, int], cycles: Mapping[str, float], target: Target
+) -> str:
+    """How to compute a convolution whose ways take these cycles: "direct", or one of `tiles`, which
+    gives Winograd's tile."""
     if not tiles:
         return "direct"
-    cycles = algorithm_cycles(sizes, tiles, target)
     worth = {name: cycles[name] / WINOGRAD_WORTH for name in tiles if name in cycles}
     # What is too inaccurate is asked for again, among fewer: that is another question.
     question = f"algorithm, tiles up to {max(tiles.values())}"
@@ -35,11 +37,7 @@ def choose_algorithm(sizes: ConvSizes, tiles: Mapping[str, int], target: Target)
 def algorithm_cycles(
     sizes: ConvSizes, tiles: Mapping[str, int], target: Target
 ) -> Mapping[str, float]:
-    """The cycles of each algorithm there is."""
-    if target.gpu is not None:
-        from ..gpu.products.conv_cost import card_cycles  # lazy: what a CPU never needs
-
-        return card_cycles(sizes, tiles, target, target.gpu)
+    """The cycles of each algorithm there is on a CPU."""
     cycles = {name: winograd_cycles(sizes, tile, target) for name, tile in tiles.items()}
     return {**cycles, "direct": direct_cycles(sizes, target)}
 

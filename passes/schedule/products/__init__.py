@@ -1,1 +1,9 @@
-"""Recipes for matrix products on a CPU, in register tiles."""
+"""Recipes for matrix products on a CPU.
+
+    gemm.py             register tiles, for caches and threads; `ahead.py` prefetches for it
+    dots.py             the same with instructions that sum neighbouring products of narrow numbers
+    matrices.py         narrow numbers in matrix registers, if `matrix_operands.py` finds that the
+                        operands lie as instructions take them
+    inner.py            both operands along what is summed: sums are vectors
+    gated.py            parts of the columns with what becomes of them, a block at a time
+"""

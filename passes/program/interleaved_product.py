@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ....target import Target
-from ....tile.analyses.count import work_of
-from ....tile.nodes import Kernel, Space
-from ....tile.steps.interleave import Pieces, interleave, pieces_of
-from ....tile.steps.nests import privatise
-from ....tile.steps.part import Part, part_of
-from ....tile.steps.prefetch import LINE_BYTES
-from ..analysis import Product, as_product, nests_of
-from ..cost.model import PANELS, decide
-from ..cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
-from ..cost.segments import ALONE
-from ..cost.turns import has_time_beside, saves_time_beside
-from ..recipes import prepared, schedule
-from ..single import collapse_nest
-from .gemm import product_sizes, schedule_in_tiles
+from ...target import Target
+from ...tile.analyses.count import work_of
+from ...tile.nodes import Kernel, Space
+from ...tile.steps.interleave import Pieces, interleave, pieces_of
+from ...tile.steps.nests import privatise
+from ...tile.steps.part import Part, part_of
+from ...tile.steps.prefetch import LINE_BYTES
+from ..schedule.analysis import Product, as_product, nests_of
+from ..schedule.cost.model import PANELS, decide
+from ..schedule.cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
+from ..schedule.cost.segments import ALONE
+from ..schedule.cost.turns import has_time_beside, saves_time_beside
+from ..schedule.products.gemm import product_sizes, schedule_in_tiles
+from ..schedule.recipes import prepared, schedule
+from ..schedule.single import collapse_nest
 
 BROADCASTS = 2  # registers for an element of a row, of each of the two
 MOST_TURNS = 16  # that take one block
