@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from ...target import Target
 from ...tile.analyses.count import work_of
-from ...tile.instructions.table import prefetch_name
+from ...tile.instructions.table import PREFETCHES
 from ...tile.nodes import Block, Call, Kernel, Space, Stmt
 from ...tile.program import CallStep, LoopStep, Program, Step
 from ...tile.traverse import map_blocks
@@ -68,13 +68,12 @@ def _silent(kernel: Kernel, params: Collection[str]) -> Kernel:
         return kernel
 
     def visit(block: Block) -> Block:
-        return tuple(map_blocks(stmt, visit) for stmt in block if not _asks(stmt, kernel, params))
+        return tuple(map_blocks(stmt, visit) for stmt in block if not _asks(stmt, params))
 
     return kernel.with_body(visit(kernel.body))
 
 
-def _asks(stmt: Stmt, kernel: Kernel, params: Collection[str]) -> bool:
-    if not isinstance(stmt, Call):
+def _asks(stmt: Stmt, params: Collection[str]) -> bool:
+    if not isinstance(stmt, Call) or stmt.callee not in PREFETCHES:
         return False
-    asked = [window.buffer for window in stmt.windows if window.buffer in params]
-    return any(stmt.callee == prefetch_name(kernel.buffers[name].dtype) for name in asked)
+    return any(window.buffer in params for window in stmt.windows)

@@ -11,7 +11,7 @@ from .products.dots import schedule_dots
 from .products.gemm import schedule_product
 from .products.inner import as_inner, schedule_inner
 from .straight_line import is_straight_line, schedule_straight_line
-from .stream import product_of_a_row, schedule_streamed, sums_of_rows
+from .stream import product_of_rows, schedule_streamed, sums_of_rows
 from .transposed import as_transposed, schedule_transposed
 from .windows import as_windows, schedule_windows
 
@@ -39,7 +39,7 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     product = as_product(kernel, nest)
     if product is not None and product.dots is not None:
         return schedule_dots(kernel, nest, product, target)
-    sums = product_of_a_row(nest, product, target) if product is not None else None
+    sums = product_of_rows(nest, product, target) if product is not None else None
     if sums is None and product is None:
         sums = sums_of_rows(kernel, nest, target)
     if sums is not None:

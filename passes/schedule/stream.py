@@ -2,7 +2,8 @@
 
     parallel n.c: {for k.o: for n: {acc = total[n];  unroll k.i: acc += a[k] * b[k, n];  ..}}
 
-A product of one row is such a sum, as is the gradient of a bias.
+A product of one row is such a sum, as is the gradient of a bias. A product of a few rows is as many
+of them at once: the matrix is read a single time.
 """
 
 from __future__ import annotations
@@ -11,44 +12,62 @@ from dataclasses import dataclass
 
 from ...expr import Load, loads_of
 from ...target import Target
-from ...tile.nodes import Kernel
-from ...tile.steps.loops import vectorise
+from ...tile.nodes import Kernel, Kind
+from ...tile.steps.loops import distribute, mark, reorder, vectorise
 from ...tile.steps.nests import privatise
 from ...tile.steps.partials import cut_sums
 from ...tile.steps.pieces import split_last
 from ...tile.steps.prefetch import prefetch_rows
 from ...tile.steps.sink import sink
 from ...tile.steps.streams import stream
-from ...tile.tree import base, extent_of, has_constant_limits, loops_of
+from ...tile.tree import base, extent_of, has_constant_limits
 from ...types import DType
 from .analysis import Nest, Product, stride, updates
-from .cost.memory import STREAMED_ROWS, stream_pieces, worth_adding_rows, worth_streaming
+from .cost.memory import (
+    ROW_AHEAD,
+    rows_read,
+    stream_pieces,
+    worth_adding_rows,
+    worth_streaming,
+)
 from .cost.register_tiles import ProductSizes
 from .loops import lanes_of, parallelise_nest
 
 
 @dataclass(frozen=True)
 class ColumnSums:
-    """Sums of type `total` over rows, counted by the axis `k`, for each column `n` of `matrix`."""
+    """Sums of type `total` over rows, counted by the axis `k`, for each column `n` of `matrix`; a
+    row of them for each of the rows `m`, if there are several."""
 
     n: str
     k: str
     matrix: str
     total: DType
+    m: str | None = None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of all sums."""
+        return (self.n,) if self.m is None else (self.m, self.n)
 
     def sizes(self, nest: Nest) -> ProductSizes:
-        """The problem, as the cost model sees it: a product of one row."""
+        """The problem, as the cost model sees it: a product of these rows."""
         (loop,) = nest.reductions[0]
-        return ProductSizes(1, extent_of(loop), nest.extent(self.n), self.total)
+        rows = 1 if self.m is None else nest.extent(self.m)
+        return ProductSizes(rows, extent_of(loop), nest.extent(self.n), self.total)
 
 
-def product_of_a_row(nest: Nest, product: Product, target: Target) -> ColumnSums | None:
-    """A product of one row, if its matrix is better read row by row."""
-    if product.m is not None or product.panel is not None or len(product.reduction) != 1:
+def product_of_rows(nest: Nest, product: Product, target: Target) -> ColumnSums | None:
+    """A product of one row or a few, if its matrix is better read row by row."""
+    if product.panel is not None or len(product.reduction) != 1:
         return None
-    sums = ColumnSums(product.n, product.reduction[0], product.right.buffer, product.total)
-    last = nest.axes[-1:] == (product.n,)
-    return sums if last and worth_streaming(sums.sizes(nest), target) else None
+    (k,) = product.reduction
+    sums = ColumnSums(product.n, k, product.right.buffer, product.total, product.m)
+    if product.m is None:
+        fits = nest.axes[-1:] == sums.axes
+    else:
+        fits = nest.alone and nest.axes == sums.axes
+    return sums if fits and worth_streaming(sums.sizes(nest), target) else None
 
 
 def sums_of_rows(kernel: Kernel, nest: Nest, target: Target) -> ColumnSums | None:
@@ -77,15 +96,25 @@ def sums_of_rows(kernel: Kernel, nest: Nest, target: Target) -> ColumnSums | Non
 
 def schedule_streamed(kernel: Kernel, nest: Nest, sums: ColumnSums, target: Target) -> Kernel:
     """Rows of some columns, a few of them at a time. A matrix that comes from memory is cut between
-    rows, too, and the rows below are asked for if the hardware does not follow so many."""
+    rows, too, and what is read next is asked for where the hardware does not see to it."""
     lanes, n, sizes = lanes_of(kernel, target), sums.n, sums.sizes(nest)
-    pieces = stream_pieces(sizes, target, rows_too=nest.alone and nest.axes == (n,))
+    pieces = stream_pieces(sizes, target, rows_too=nest.alone and nest.axes == sums.axes)
     if pieces.rows > 1:
-        kernel = privatise(cut_sums(kernel, n, pieces.rows))
+        kernel = privatise(cut_sums(kernel, nest.axes[0], pieces.rows))
         kernel = sink(vectorise(kernel, f"{base(n)}.p", lanes), (f"{base(n)}.p.i",))
-    kernel = split_last(kernel, n, pieces.columns)
-    inner = f"{n}.i" if loops_of(kernel, f"{n}.i") else n
-    kernel = vectorise(stream(kernel, inner, STREAMED_ROWS), inner, lanes)
-    if sizes.far(target) and target.followed_rows < STREAMED_ROWS:
-        kernel = prefetch_rows(kernel, sums.matrix, f"{base(sums.k)}.i")
-    return parallelise_nest(sink(kernel, (f"{inner}.i",)), nest, target)
+    if pieces.columns < sizes.columns:
+        kernel = split_last(kernel, n, pieces.columns)
+        n = f"{n}.i"
+    reading = rows_read(sizes, pieces, target)
+    kernel = stream(kernel, sums.m or n, reading.rows, apart=reading.apart)
+    kernel = vectorise(kernel, n, lanes)
+    if sums.m is not None:
+        kernel = distribute(kernel, sums.m, (f"{n}.o", f"{n}.i"))
+        kernel = reorder(kernel, (f"{n}.o", sums.m, f"{n}.i"))
+        kernel = mark(kernel, sums.m, Kind.UNROLL)
+    tile = (*sums.axes[:-1], f"{n}.i")
+    kernel = mark(sink(kernel, tile), f"{base(sums.k)}.i", Kind.UNROLL)
+    if reading.prefetched:
+        ahead = ROW_AHEAD if reading.apart else None
+        kernel = prefetch_rows(kernel, sums.matrix, f"{base(sums.k)}.i", distance=ahead)
+    return parallelise_nest(kernel, nest, target)

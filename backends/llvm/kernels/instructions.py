@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ....expr import INDEX, Load, Var, index
-from ....tile.instructions.table import INSTRUCTIONS, LANES
+from ....tile.instructions.table import INSTRUCTIONS, LANES, PREFETCHES_SOON
 from ....tile.nodes import Proc, Ref
 from ..machine.machine import Machine
 from ..text.scopes import Value, register_type
@@ -77,5 +77,5 @@ def emit_prefetch(callee: Proc, evaluator: Evaluator) -> None:
     pointer = evaluator.memory.address(line.name, (index(0),))
     out = evaluator.frame.out
     out.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    # For reading, to be kept in the second cache: it will not be used at once.
-    out.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 2, i32 1)")
+    nearest = 3 if callee.name in PREFETCHES_SOON else 2  # or the second cache; for reading
+    out.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {nearest}, i32 1)")

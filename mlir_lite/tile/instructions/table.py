@@ -70,17 +70,17 @@ def _dot(name: str, total: DType, left: DType, right: DType, pair_order: Expr, d
     )
 
 
-def prefetch_name(dtype: DType) -> str:
-    """The instruction that asks for the cache line of an element of this type."""
-    return f"prefetch_{dtype}"
+def prefetch_name(dtype: DType, *, soon: bool = False) -> str:
+    """The instruction that asks for the cache line of an element of this type, into the second
+    cache; or, if it is needed `soon`, into the nearest one."""
+    return f"prefetch_soon_{dtype}" if soon else f"prefetch_{dtype}"
 
 
-def _prefetch(dtype: DType) -> Instruction:
+def _prefetch(dtype: DType, soon: bool) -> Instruction:
     """Has no effect on values; its element need not be inside of the buffer."""
     line = Buffer("line", dtype, (1,))
-    return Instruction(
-        Proc(prefetch_name(dtype), (line,), (), ()), (), "Ask for a cache line before it is needed."
-    )
+    doc = f"Ask for a cache line {'that is needed soon' if soon else 'before it is needed'}."
+    return Instruction(Proc(prefetch_name(dtype, soon=soon), (line,), (), ()), (), doc)
 
 
 @cache
@@ -111,7 +111,8 @@ _Q = Var(INDEX, "q")
 
 DOTS = ("vpdpbusd", "vpdpbf16ps")  # of a total, left elements and right ones
 NARROW_PRODUCTS = frozenset((*DOTS, *(made.name for made in PRODUCTS.values())))
-PREFETCHES = frozenset(map(prefetch_name, DTYPES.values()))
+PREFETCHES_SOON = frozenset(prefetch_name(dtype, soon=True) for dtype in DTYPES.values())
+PREFETCHES = PREFETCHES_SOON | frozenset(map(prefetch_name, DTYPES.values()))
 
 _LISTED: Mapping[str, Instruction] = {
     instruction.name: instruction
@@ -130,7 +131,7 @@ _LISTED: Mapping[str, Instruction] = {
             "AVX-512 BF16: bf16 x bf16 products, two to a lane, added to f32; "
             "the same left two for all lanes.",
         ),
-        *map(_prefetch, DTYPES.values()),
+        *(_prefetch(dtype, soon) for dtype in DTYPES.values() for soon in (False, True)),
         *(
             Instruction(proc, (output,), "AMX: matrices in registers of a core.")
             for proc, output in matrix_procs()

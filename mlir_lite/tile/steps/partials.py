@@ -11,10 +11,12 @@ from ..traverse import substitute_block
 from ..tree import (
     Names,
     base,
+    chain,
     copy_block,
     extent_of,
     has_constant_limits,
     map_refs,
+    nest,
     rewrite_loops,
     tidy,
     var,
@@ -78,39 +80,48 @@ def interleave(kernel: Kernel, axis: str, streams: int, run: int) -> Kernel:
 
 
 def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
-    """Reduce each element of the row along the outermost loop `axis` in so many equal pieces, which
-    divide the reduction. They are joined in a fixed order.
+    """Reduce each element of the outermost nest of `axis` in so many equal pieces, and what is left
+    over on its own. They are joined in a fixed order.
 
-    for n: {acc = 0;  for k: acc += b[k, n];  y[n] = f(acc)}
-      ->  for k.c: for n: {acc = 0;  for k: acc += b[k.c * size + k, n];  partial[k.c, n] = acc};
-          for n.p: {acc = 0;  for k.p: acc += partial[k.p, n.p];  y[n.p] = f(acc)}
+    for m: for n: {acc = 0;  for k: acc += b[m, k, n];  y[m, n] = f(acc)}
+      ->  for k.c: for m: for n: {acc = 0;  for k: acc += b[m, k.c * size + k, n];
+                                  partial[k.c, m, n] = acc};
+          for m.p: for n.p: {acc = 0;  for k.p: acc += partial[k.p, m.p, n.p];
+                             for k$1: acc += b[..];  y[m.p, n.p] = f(acc)}
     """
     match kernel.body:
-        case (
-            Loop(
-                body=(Store() as first, Loop(body=(Accumulate(targets=(acc,)),)) as sums, *rest)
-            ) as row,
-        ) if row.axis == axis and first.target == acc:
-            pass
+        case (Loop() as outermost,) if outermost.axis == axis:
+            loops, body = chain(outermost)
         case _:
             return kernel
-    if not (has_constant_limits(row) and has_constant_limits(sums)) or extent_of(sums) % pieces:
+    match body:
+        case (Store() as first, Loop(body=(Accumulate(targets=(acc,)),)) as sums, *rest) if (
+            first.target == acc and all(map(has_constant_limits, (*loops, sums)))
+        ):
+            size, left = divmod(extent_of(sums), pieces)
+        case _:
+            return kernel
+    if not size:
         return kernel
     names = Names(kernel)
-    dtype, size = kernel.buffers[acc.buffer].dtype, extent_of(sums) // pieces
-    partial = Buffer(names.fresh("partial"), dtype, (pieces, extent_of(row)), Space.SHARED)
-    chunk, join, again = (
-        names.copy(f"{base(name)}.{part}")
-        for name, part in ((sums.axis, "c"), (sums.axis, "p"), (axis, "p"))
-    )
-    place = var(chunk), var(axis) - row.start
-    save = Store(Ref(partial.name, place), Load(dtype, acc.buffer, acc.indices))
-    part = replace(row, body=(first, _part(sums, var(chunk) * size, size), save))
-    load = Load(dtype, partial.name, (var(join), var(axis) - row.start))
+    dtype = kernel.buffers[acc.buffer].dtype
+    shape = (pieces, *map(extent_of, loops))
+    partial = Buffer(names.fresh("partial"), dtype, shape, Space.SHARED)
+    chunk, join = (names.copy(f"{base(sums.axis)}.{part}") for part in "cp")
+    again = {loop.axis: names.copy(f"{base(loop.axis)}.p") for loop in loops}
+    at = tuple(var(loop.axis) - loop.start for loop in loops)
+    save = Store(Ref(partial.name, (var(chunk), *at)), Load(dtype, acc.buffer, acc.indices))
+    part = nest(loops, (first, _part(sums, var(chunk) * size, size), save))
+    load = Load(dtype, partial.name, (var(join), *at))
     joined = Loop(join, index(0), index(pieces), (Accumulate("sum", (acc,), (load,)),))
-    finished = substitute_block((first, joined, *rest), {axis: var(again)})
-    finish = replace(row, axis=again, body=finished)
-    body = (Loop(chunk, index(0), index(pieces), (part,)), finish)
+    last: Block = ()
+    if left:
+        last = copy_block((_part(sums, index(pieces * size), left),), names)
+    finished = substitute_block(
+        (first, joined, *last, *rest), {old: var(new) for old, new in again.items()}
+    )
+    finish = nest([replace(loop, axis=again[loop.axis]) for loop in loops], finished)
+    body = (Loop(chunk, index(0), index(pieces), part), *finish)
     return tidy(replace(kernel, body=body, locals=(*kernel.locals, partial)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
@@ -104,36 +104,37 @@ def prefetch_streams(kernel: Kernel, distance: int, *, last: bool = False) -> Ke
     return kernel.with_body(visit(kernel.body))
 
 
-def prefetch_rows(kernel: Kernel, buffer: str, axis: str) -> Kernel:
-    """Where a vector loop goes along some rows of `buffer` side by side, counted by the unrolled
-    loop `axis`, ask for the same place in as many rows below.
+def prefetch_rows(
+    kernel: Kernel, buffer: str, axis: str, *, distance: int | None = None
+) -> Kernel:
+    """Where a loop goes along some rows of `buffer` side by side in vectors, counted by the
+    unrolled loop `axis`, ask for the same place in as many rows below; or, if a `distance` is
+    given, so many bytes further on in each of the rows, which is soon.
 
-    for n.o: vector n.i: unroll k.i in 0..2: acc[n.i] += b[k.o * 2 + k.i, n.o, n.i]
+    for n.o: unroll k.i in 0..2: vector n.i: acc[n.i] += b[k.o * 2 + k.i, n.o, n.i]
       ->  for n.o: {prefetch(b[k.o * 2 + 2, n.o, 0]);  prefetch(b[k.o * 2 + 3, n.o, 0]);
-                    vector n.i: ..}
+                    unroll k.i in 0..2: vector n.i: ..}
     """
 
     def visit(stmt: Stmt) -> Stmt:
-        match stmt:
-            case Loop(body=(Loop(kind=Kind.VECTOR) as lanes,)) if _runs(stmt):
-                rows = [loop for loop in _loops(lanes.body) if base(loop.axis) == axis]
-                requests = [request for loop in rows for request in below(loop, lanes)]
-                return replace(stmt, body=(*requests, lanes))
+        if isinstance(stmt, Loop) and _runs(stmt) and not any(map(_runs, _loops(stmt.body))):
+            rows = next((loop for loop in _loops(stmt.body) if base(loop.axis) == axis), None)
+            requests = () if rows is None else tuple(ahead(stmt, rows))
+            return replace(stmt, body=(*requests, *stmt.body))
         return map_blocks(stmt, lambda block: tuple(map(visit, block)))
 
-    def below(rows: Loop, lanes: Loop) -> list[Stmt]:
-        loads = (load for load in loads_within(rows.body) if load.buffer == buffer)
-        load = next(loads, None)
+    def ahead(along: Loop, rows: Loop) -> Iterator[Stmt]:
+        load = next((load for load in loads_within(rows.body) if load.buffer == buffer), None)
         if load is None:
-            return []
-        count = extent_of(rows)
-        places = ({rows.axis: index(count + row), lanes.axis: lanes.start} for row in range(count))
-        return [
-            Call(prefetch_name(load.dtype), (Window(buffer, tuple(
-                simplify(substitute_vars(part, place), {}) for part in load.indices
-            )),))
-            for place in places
-        ]
+            return
+        first = {loop.axis: loop.start for loop in _loops(along.body)}
+        below = extent_of(rows) if distance is None else 0
+        for row in range(extent_of(rows)):
+            moved = {**first, rows.axis: rows.start + (below + row)}
+            *outer, last = (substitute_vars(part, moved) for part in load.indices)
+            at = last + (distance or 0) // load.dtype.bytes
+            window = Window(buffer, tuple(simplify(part, {}) for part in (*outer, at)))
+            yield Call(prefetch_name(load.dtype, soon=distance is not None), (window,))
 
     return kernel.with_body(tuple(map(visit, kernel.body)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...expr import Bounds, Const, Expr, Load, index
-from ..nodes import Accumulate, Block, Buffer, Kernel, Kind, Loop, Ref, Space, Stmt, Store
+from ..nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..traverse import substitute_block
 from ..tree import (
     Names,
@@ -24,44 +24,52 @@ from ..tree import (
 )
 
 
-def stream(kernel: Kernel, axis: str, rows: int) -> Kernel:
-    """Go through a reduction a few `rows` at a time, for each of them along the whole `axis`; the
-    accumulator is kept in memory between them. The order of additions stays what it was.
+def stream(kernel: Kernel, axis: str, rows: int, *, apart: bool = False) -> Kernel:
+    """Go through a reduction a few `rows` at a time, for each of them along all of the nest of
+    `axis`; the accumulators are kept in memory between them. The order of additions stays what it
+    was, unless the rows of a time lie as far `apart` as they can: then each is followed by the next
+    one in memory, and what is left over comes last.
 
-    for n: {acc = 0;  for k: acc += b[k, n];  y[n] = f(acc)}
-      ->  for n: total[n] = 0;
-          for k.o: for n: {acc = total[n];  unroll k.i: acc += b[k.o * rows + k.i, n];
-                           total[n] = acc};
-          for n: {acc = total[n];  y[n] = f(acc)}
+    for m: for n: {acc = 0;  for k: acc += a[m, k] * b[k, n];  y[m, n] = f(acc)}
+      ->  for m: for n: total[m, n] = 0;
+          for k.o: for m: for n: {acc = total[m, n];
+                                  for k.i: acc += a[m, k.o * rows + k.i] * b[k.o * rows + k.i, n];
+                                  total[m, n] = acc};
+          for m: for n: {acc = total[m, n];  y[m, n] = f(acc)}
+
+    with `k.o + k.i * K // rows` in place of `k.o * rows + k.i` for those apart.
     """
     names = Names(kernel)
     added: list[Buffer] = []
 
     def change(loop: Loop, _: Bounds) -> Block:
-        match loop.body:
+        loops, body = chain(loop)
+        match body:
             case (Store(target=acc) as first, Loop(body=(Accumulate(targets=(place,)),)) as sums,
-                  *rest) if acc == place and has_constant_limits(sums):
+                  *rest) if acc == place and all(map(has_constant_limits, (*loops, sums))):
                 pass
             case _:
                 return (loop,)
         buffer = kernel.buffers[acc.buffer]
-        total = Buffer(names.fresh("total"), buffer.dtype, (extent_of(loop),), Space.SHARED)
+        shape = tuple(map(extent_of, loops))
+        total = Buffer(names.fresh("total"), buffer.dtype, shape, Space.SHARED)
         added.append(total)
-        at = (var(loop.axis) - loop.start,)
+        at = tuple(var(entry.axis) - entry.start for entry in loops)
         load = Store(acc, Load(buffer.dtype, total.name, at))
         save = Store(Ref(total.name, at), Load(buffer.dtype, acc.buffer, acc.indices))
 
         def along(*body: Stmt) -> Block:
-            return copy_block((replace(loop, body=body),), names)
+            return copy_block(nest(loops, body), names)
 
         count, left = divmod(extent_of(sums), rows)
         outer = names.copy(f"{base(sums.axis)}.o")
-        pieces: list[Stmt] = [replace(loop, body=(replace(save, value=first.value),))]
+        pieces = list(nest(loops, (replace(save, value=first.value),)))
         if count:
-            part = _rows(sums, var(outer) * rows, rows)
-            pieces.append(Loop(outer, index(0), index(count), along(load, part, save)))
+            first_row, step = (var(outer), count) if apart else (var(outer) * rows, 1)
+            part = along(load, _rows(sums, first_row, step, rows), save)
+            pieces.append(Loop(outer, index(0), index(count), part))
         if left:
-            pieces += along(load, _rows(sums, index(count * rows), left), save)
+            pieces += along(load, _rows(sums, index(count * rows), 1, left), save)
         return (*pieces, *along(load, *rest))
 
     changed = rewrite_loops(kernel, (axis,), change)
@@ -120,8 +128,8 @@ def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kern
     return tidy(replace(changed, locals=kernel.locals + tuple(added)))
 
 
-def _rows(sums: Loop, first: Expr, count: int) -> Loop:
-    """`count` iterations of a reduction, from the `first` one on, side by side."""
+def _rows(sums: Loop, first: Expr, step: int, count: int) -> Loop:
+    """`count` iterations of a reduction, from the `first` one on, each a `step` further."""
     inner = f"{base(sums.axis)}.i"
-    body = substitute_block(sums.body, {sums.axis: sums.start + first + var(inner)})
-    return Loop(inner, index(0), index(count), body, Kind.UNROLL)
+    body = substitute_block(sums.body, {sums.axis: sums.start + first + var(inner) * step})
+    return Loop(inner, index(0), index(count), body)

@@ -19,6 +19,7 @@ from .model import (
 from .register_tiles import ProductSizes
 
 WRITTEN_BYTES = 32 << 20  # beyond which a large last cache is no better than memory, as measured
+STREAMED_PRODUCTS = 8  # rows multiplied by one matrix that is read once, for sums in caches
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
 STREAMED_LINES = 32  # read one after the other, at least: half a page
 SUMMED_LINES = 4  # of each row, below which its sums are better kept in registers
@@ -34,14 +35,27 @@ STREAM_RUN = 1024  # bytes read of one before the next
 STREAM_AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 HURRY = 1.1  # of what memory delivers at best: then products wait for it
 EARLY_PANELS = 4  # in the second cache: the one in use, the next, and rows
+ROW_AHEAD = 2560  # bytes, of rows that are read side by side, for lines not to meet in a cache
 FAR_AHEAD = 8192  # bytes, where data is read in bursts, or at several places
 
 
 def worth_streaming(sizes: ProductSizes, target: Target) -> bool:
-    """Whether a matrix that one row is multiplied by is read row by row, not in panels: where it
-    comes from far away and its rows are long."""
+    """Whether a matrix that one row or a few are multiplied by is read row by row, not in panels:
+    where it comes from far away and its rows are long. Sums of several rows should fit the second
+    cache, and the last one hold hardly any of the matrix, else panels with sums in registers are
+    faster."""
     long = sizes.columns >= STREAMED_COLUMNS // 4
-    return decide_rule(sizes, "streamed", long and right_bytes(sizes) > target.l1_bytes, target)
+    far = right_bytes(sizes) > target.l1_bytes
+    if sizes.rows > 1:
+        few = sizes.rows <= STREAMED_PRODUCTS and sizes.depth >= PIECES * STREAMED_ROWS
+        far = few and summed_bytes(sizes) <= target.l2_bytes // 4
+        far &= right_bytes(sizes) >= target.l3_bytes // 2
+    return decide_rule(sizes, "streamed", long and far, target)
+
+
+def summed_bytes(sizes: ProductSizes) -> int:
+    """Bytes of the sums of all columns."""
+    return sizes.rows * sizes.columns * sizes.dtype.bytes
 
 
 def worth_adding_rows(sizes: ProductSizes, target: Target) -> bool:
@@ -65,21 +79,54 @@ class StreamPieces:
 
 def stream_pieces(sizes: ProductSizes, target: Target, *, rows_too: bool) -> StreamPieces:
     """The pieces in which one row is multiplied by a matrix, enough for threads; `rows_too` says
-    that the matrix may be cut between its rows.
+    that the matrix may be cut between its rows. Several rows always are.
 
     One that comes from memory is best read as it lies there, in rows as long as their sums stay in
-    the nearest cache.
+    the nearest cache, or in the second one, where reading ahead goes on from one row to the next.
     """
     lanes = target.lanes(sizes.dtype)
     even = StreamPieces(1, streamed_columns(sizes.columns, lanes))
-    beside = -(-sizes.columns * sizes.dtype.bytes // (target.l1_bytes // 2))
+    whole = sizes.rows > 1 or goes_on(sizes, target)
+    room = target.l2_bytes // 4 if whole else target.l1_bytes // 2
+    beside = -(-summed_bytes(sizes) // room)
     columns = -(-sizes.columns // (beside * lanes)) * lanes
-    cuts = [rows for rows in ROW_CUTS if rows == 1 or (rows_too and sizes.depth % rows == 0)]
+    most = sizes.depth // STREAMED_ROWS if rows_too else 1
+    cuts = [rows for rows in ROW_CUTS if rows <= max(1, most)]
     enough = (StreamPieces(rows, columns) for rows in cuts if rows * beside >= PIECES)
     usual = next(enough, even) if sizes.far(target) else even
+    if sizes.rows > 1:
+        return next(enough, usual)
     pieces = even, *(StreamPieces(rows, columns) for rows in cuts)
     cycles = {piece: RULE_OF_THUMB ** (piece != usual) for piece in pieces}
     return decide(sizes, "stream pieces", cycles, target)
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    """How many rows of a matrix are read side by side, as far `apart` as they can be, so that each
+    is followed by the next one in memory, or neighbours; `prefetched` or not."""
+
+    rows: int
+    apart: bool
+    prefetched: bool
+
+
+def rows_read(sizes: ProductSizes, pieces: StreamPieces, target: Target) -> RowsRead:
+    """How a piece of a matrix is read: at as many places as a core reads fastest at, each of them a
+    stream without an end. What comes from memory is prefetched all the same: vectors that lie
+    across two cache lines, as in arrays of NumPy, wait for both."""
+    if goes_on(sizes, target) and pieces.columns >= sizes.columns:
+        prefetched = memory_bound(right_bytes(sizes), target)
+        return RowsRead(target.read_streams, True, prefetched)
+    prefetched = sizes.far(target) and target.followed_rows < STREAMED_ROWS
+    return RowsRead(STREAMED_ROWS, False, prefetched)
+
+
+def goes_on(sizes: ProductSizes, target: Target) -> bool:
+    """Whether rows of a matrix are read at some places, from each of which a core reads on by
+    itself: where it comes from far away."""
+    streams = target.read_streams
+    return sizes.far(target) and streams > 1 and follows(streams, target)
 
 
 def streamed_columns(columns: int, lanes: int) -> int:

@@ -116,16 +116,33 @@ def test_a_row_by_a_matrix_streams_it(lanes: int) -> None:
 
 @LANES
 def test_a_matrix_from_far_is_read_in_whole_rows_with_those_below_asked_for(lanes: int) -> None:
-    far = replace(TARGETS[lanes], l2_bytes=1 << 10, followed_rows=4)
-    for k, n, pieces in ((64, 1024, 8), (60, 1027, 4), (67, 300, 1)):
+    far = replace(TARGETS[lanes], l2_bytes=1 << 10, read_streams=8, followed_rows=4)
+    followed = replace(far, read_streams=1, followed_rows=8)
+    for k, n, pieces in ((64, 1024, 8), (67, 1027, 8), (67, 300, 8), (15, 1024, 1)):
         matmul = ml.function(f32[1, k], f32[k, n])(lambda x, y: ml.relu(ml.matmul(x, y)))
         kernel = check(matmul, lanes, far)
         partial = [local.shape for local in kernel.locals if local.name == "partial"]
-        assert partial == ([(pieces, n)] if pieces == 8 else [])
-        requests = [stmt for stmt in walk(kernel.body) if isinstance(stmt, Call)]
-        assert {call.callee for call in requests} == {"prefetch_f32"}
-        followed = check(matmul, lanes, replace(far, followed_rows=8))
-        assert not any(isinstance(stmt, Call) for stmt in walk(followed.body))
+        assert partial == ([(pieces, n)] if pieces > 1 else [])
+        assert "prefetch_f32(" in str(kernel)
+        assert "prefetch" not in str(check(matmul, lanes, followed))
+
+
+@LANES
+@pytest.mark.parametrize("rows", [1, 2, 3, 8])
+def test_a_matrix_from_memory_is_read_once_at_some_places(lanes: int, rows: int) -> None:
+    small = replace(TARGETS[lanes], l1_bytes=1 << 12, l2_bytes=160 << 10, l3_bytes=256 << 10)
+    for k, n in ((256, 512), (259, 515), (290, 1200)):
+
+        @ml.function(f32[rows, k], f32[k, n], f32[n])
+        def linear(x: Value, y: Value, b: Value) -> Value:
+            return ml.relu(ml.matmul(x, y) + b)
+
+        kernel = check(linear, lanes, small)
+        other = check(linear, lanes, replace(small, asked_places=4))  # rows are neighbours there
+        for locals_ in (kernel.locals, other.locals)[: rows]:
+            (total,) = [local for local in locals_ if local.name == "total"]
+            assert total.shape == ((n,) if rows == 1 else (rows, n))
+        assert f"prefetch_soon_f32(y[k.c * {k // 8} + k.o + {3 * (k // 32)}, " in str(kernel)
 
 
 @LANES

@@ -107,8 +107,47 @@ def test_sums_of_columns_are_cut_between_rows() -> None:
     )
 
 
-def test_pieces_of_columns_divide_the_rows() -> None:
-    assert cut_sums(columns(13), "n", 3) == columns(13)
+def test_what_pieces_of_rows_leave_is_summed_last() -> None:
+    expect_step(
+        lambda kernel: cut_sums(kernel, "m", 2),
+        """
+        kernel @k(%b: f32[4, 7, 5], %y: out f32[4, 5]) {
+          buffer acc: register f32[]
+          for m in 0..4 {
+            for n in 0..5 {
+              acc[] = 0.0
+              for k in 0..7 { acc[] += b[m, k, n] }
+              y[m, n] = acc[] * 2.0
+            }
+          }
+        }""",
+        """
+        kernel @k(%b: f32[4, 7, 5], %y: out f32[4, 5]) {
+          buffer acc: register f32[]
+          buffer partial: shared f32[2, 4, 5]
+          for k.c in 0..2 {
+            for m in 0..4 {
+              for n in 0..5 {
+                acc[] = 0.0
+                for k in 0..3 { acc[] += b[m, k.c * 3 + k, n] }
+                partial[k.c, m, n] = acc[]
+              }
+            }
+          }
+          for m.p in 0..4 {
+            for n.p in 0..5 {
+              acc[] = 0.0
+              for k.p in 0..2 { acc[] += partial[k.p, m.p, n.p] }
+              acc[] += b[m.p, 6, n.p]
+              y[m.p, n.p] = acc[] * 2.0
+            }
+          }
+        }""",
+    )
+
+
+def test_fewer_rows_than_pieces_are_not_cut() -> None:
+    assert cut_sums(columns(2), "n", 3) == columns(2)
 
 
 def test_streams_are_read_in_turn() -> None:

@@ -41,7 +41,7 @@ def test_rows_are_added_to_totals_in_memory() -> None:
         "  for k.o in 0..2 {\n"
         "    for n$1 in 0..3 {\n"
         "      acc[] = total[n$1]\n"
-        "      unroll k.i in 0..4 {\n"
+        "      for k.i in 0..4 {\n"
         "        acc[] += a[k.o * 4 + k.i] * b[k.o * 4 + k.i, n$1]\n"
         "      }\n"
         "      total[n$1] = acc[]\n"
@@ -62,6 +62,25 @@ def test_the_order_of_additions_stays(extent: int) -> None:
     verify_kernel(streamed)
     a, b = normal(extent), normal(extent, 3)
     np.testing.assert_array_equal(both(streamed, a=a, b=b)["y"], both(kernel, a=a, b=b)["y"])
+
+
+@pytest.mark.parametrize("extent", [1, 3, 4, 5, 8, 11])
+def test_rows_of_several_products_are_read_apart(extent: int) -> None:
+    kernel = parse_kernel(f"""
+        kernel @k(%a: f32[2, {extent}], %b: f32[{extent}, 3], %y: out f32[2, 3]) {{
+          buffer acc: register f32[]
+          for m in 0..2 {{ for n in 0..3 {{
+            acc[] = 0.0
+            for k in 0..{extent} {{ acc[] += a[m, k] * b[k, n] }}
+            y[m, n] = acc[] * 2.0
+          }} }}
+        }}""")
+    streamed = stream(kernel, "m", 4, apart=True)
+    verify_kernel(streamed)
+    assert ("b[k.o + k.i * 2, n$1]" in str(streamed)) == (extent in (8, 11))
+    a, b = normal(2, extent), normal(extent, 3)
+    got, want = both(streamed, a=a, b=b)["y"], both(kernel, a=a, b=b)["y"]
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)  # sums of a few terms
 
 
 def test_loops_without_a_sum_stay() -> None:
