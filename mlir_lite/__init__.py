@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from . import train as train
     from .backends.cuda.card.device_array import DeviceArray as DeviceArray
     from .backends.cuda.card.here import to_device as to_device
+    from .drawing.drawing import Drawing as Drawing
+    from .drawing.drawing import draw as draw
     from .driver import Executable as Executable
     from .driver import compile as compile
     from .dsl import checkpoint as checkpoint
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 # Where the names live that load late; any other is looked for among the operations.
 _HOMES = {
     "DeviceArray": ".backends.cuda.card.device_array",
+    "Drawing": ".drawing.drawing",
     "Executable": ".driver",
     "Function": ".ir",
     "Tuning": ".tuning",
@@ -83,6 +86,7 @@ _HOMES = {
     "compile": ".driver",
     "cond": ".dsl",
     "ctc_loss": ".dsl",
+    "draw": ".drawing.drawing",
     "evaluate": ".interpreter",
     "from_onnx": ".frontends.onnx",
     "function": ".dsl",

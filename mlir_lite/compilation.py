@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from . import warm
 from .backends import base
 from .backends.llvm.backend import CpuBackend
 from .backends.llvm.weights import Weights
+from .drawing import FORMS
 from .forks import unforked
 from .ir import Function
 from .memory import return_freed
@@ -145,4 +146,10 @@ def _stages(
 
         return report_for(fn, target, options)
 
-    return {"graph": lambda: str(fn), "report": report, "fused": lambda: str(fused())}
+    def picture(form: str) -> str:
+        from .drawing.forms import picture_text  # lazy, as above
+
+        return picture_text(fused(), form)
+
+    pictures = {form: partial(picture, form) for form in FORMS}
+    return {"graph": lambda: str(fn), "report": report, "fused": lambda: str(fused()), **pictures}

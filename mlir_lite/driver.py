@@ -137,6 +137,12 @@ class Executable:
         compiled = f", compiled for {'; '.join(known)}" if known else ""
         return f"<Executable @{self.function.name} for {self.target}{compiled}>"
 
+    def _repr_html_(self) -> str:
+        """For a notebook: sizes, memory, times and kernels, of the sizes compiled last."""
+        from .summary import summary_of  # lazy: only notebooks ask
+
+        return summary_of(self, compiled=bool(self._made))
+
     def _hold(self, made: dict[Key, base.Executable]) -> None:
         """Take what is compiled."""
         self._made = made

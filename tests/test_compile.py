@@ -17,6 +17,7 @@ from mlir_lite.backends.llvm.backend import cpu_target
 from mlir_lite.backends.llvm.executable import CpuExecutable
 from mlir_lite.demo.assets import load
 from mlir_lite.demo.model import digits
+from mlir_lite.drawing import FORMS
 from mlir_lite.driver import Executable
 from mlir_lite.ir import rewrite, rewrite_all
 from mlir_lite.ops.elementwise.unary import Exp, exp
@@ -307,7 +308,7 @@ def test_lines_of_the_users_file_change_no_kernel() -> None:
 
 def test_every_stage_is_readable() -> None:
     stages = ml.compile(ml.specialise(digits(), {"batch": 2})).stages
-    assert list(stages) == ["graph", "report", "fused", "tile", "llvm", "asm"]
+    assert list(stages) == ["graph", "report", "fused", *FORMS, "tile", "llvm", "asm"]
     assert "batch_norm" in stages["graph"] and "batch_norm" not in stages["fused"]
     assert "group [" in stages["fused"] and "panel_conv" in stages["fused"]
     assert "kernel @" in stages["tile"] and "arena_bytes" in stages["tile"]

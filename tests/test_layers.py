@@ -11,7 +11,8 @@ import mlir_lite
 PACKAGE = Path(mlir_lite.__file__).parent
 Floors: TypeAlias = tuple[frozenset[str], ...]
 ROOMS: Floors = (
-    frozenset({"environment", "errors", "forks", "lexer", "location", "other_names", "text"}),
+    frozenset({"environment", "errors", "forks", "lexer", "location", "markup"})
+    | frozenset({"other_names", "text"}),
     frozenset({"sizes", "types", "type_parser", "memory"}),
     frozenset({"expr", "target", "tuning"}),
     frozenset({"tile"}),
@@ -21,8 +22,9 @@ ROOMS: Floors = (
     frozenset({"passes"}),
     frozenset({"backends"}),
     frozenset(
-        {"__init__", "__main__", "cli", "compilation", "demo", "driver", "exporters", "frontends"}
-        | {"lowering", "options", "report", "train", "tuner", "warm"}
+        {"__init__", "__main__", "cli", "compilation", "demo", "drawing", "driver", "exporters"}
+        | {"frontends"}
+        | {"lowering", "options", "report", "summary", "train", "tuner", "warm"}
     ),
 )
 OPS: Floors = (

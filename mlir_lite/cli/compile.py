@@ -5,7 +5,8 @@
   mlir-lite compile model.onnx --shape x=1x3x48x192 --target cuda:sm_90 --emit cuda -o model.cu
 
 The stages: `graph` as read; `report`, how each convolution is computed and how accurately; `fused`
-after the passes; `tile`, the loops; `plan`, where in the arena every buffer lies. Of a CPU `llvm`;
+after the passes, and as a picture `svg`, `dot` for Graphviz, `mermaid`; `tile`, the loops; `plan`,
+where in the arena every buffer lies, and `plan-svg`, the picture of that. Of a CPU `llvm`;
 `asm`; `object`, the machine code, which needs -o. Of a graphics card `cuda`, the kernels' source;
 `cpp-host`, the same with a host part, and its weights beside it in a file `.bin`; with NVIDIA's
 compiler `ptx`, its assembler, and `resources`, what registers and memory each kernel takes and how
@@ -25,6 +26,9 @@ from ..backends.cuda.source.host import host_source, weights_file
 from ..backends.llvm.backend import CpuBackend
 from ..backends.llvm.machine.jit import compile_objects
 from ..backends.llvm.machine.threads import default_threads
+from ..drawing import FORMS
+from ..drawing.forms import picture_text
+from ..drawing.plan import plan_svg
 from ..environment import dump_folder, verify_level
 from ..errors import InputError, UnsupportedError
 from ..ir import Function
@@ -40,8 +44,8 @@ from .layout import plan_text, seconds_text
 from .model import add_model_arguments, load_static
 
 STAGES = (
-    "graph", "report", "fused", "tile", "plan", "llvm", "asm", "object", "cuda", "cpp-host",
-    "ptx", "sass", "resources",
+    "graph", "report", "fused", *FORMS, "tile", "plan", "plan-svg", "llvm", "asm", "object",
+    "cuda", "cpp-host", "ptx", "sass", "resources",
 )  # fmt: skip
 
 
@@ -116,8 +120,12 @@ def run(args: Namespace) -> int:
     match args.emit or ("cuda" if isinstance(backend, CudaBackend) else "asm"):
         case "fused":
             _emit_function(fused, args.output)
+        case "svg" | "dot" | "mermaid" as form:
+            emit(picture_text(fused, form), args.output)
         case "plan":
             emit(plan_text(program), args.output)
+        case "plan-svg":
+            emit(plan_svg(program), args.output)
         case "object":
             _emit_objects(machine_backend(backend), program, args.output)
         case "cpp-host":

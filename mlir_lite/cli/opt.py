@@ -3,6 +3,7 @@
   mlir-lite opt model.mlir --passes canonicalize,fuse
   mlir-lite opt model.onnx --passes cpu --shape x=1x3x48x192 --timing
   mlir-lite opt model.mlir --passes cpu --print-ir-tree-dir dumps
+  mlir-lite opt model.mlir --passes canonicalize --emit svg -o model.svg
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..backends.llvm.backend import cpu_target
+from ..drawing import FORMS
+from ..drawing.forms import picture_text
 from ..environment import verify_level
 from ..errors import InputError, check
 from ..ir import Function
@@ -43,6 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="check the IR after each pass; each-pass also compares results on sample inputs",
     )  # fmt: skip
     add("--generic", action="store_true", help="print MLIR's generic form")
+    add("--emit", choices=FORMS, help="draw the function after the passes, instead of its text")
     add("--elide", action="store_true", help="leave out the elements of constants, for reading")
     add("--locations", action="store_true", help="print locations so that they are read back")
     add(
@@ -69,7 +73,7 @@ def run(args: Namespace) -> int:
     steps = _steps(args.passes, args.target)
     done = [_optimise(fn, steps, args) for fn in _functions(args)]
     texts = [_text(fn, args) for fn in done]
-    if len(done) == 1 and args.output not in (None, "-"):
+    if len(done) == 1 and args.output not in (None, "-") and args.emit is None:
         write_function(done[0], texts[0], args.output)
     else:
         emit(f"{_SPLIT}\n".join(texts), args.output)
@@ -77,6 +81,8 @@ def run(args: Namespace) -> int:
 
 
 def _text(fn: Function, args: Namespace) -> str:
+    if args.emit is not None:
+        return picture_text(fn, args.emit)
     text = fn.generic() if args.generic else print_function(fn, locations=args.locations)
     return f"{elided(text)}\n" if args.elide else text
 

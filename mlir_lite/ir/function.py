@@ -149,6 +149,12 @@ class Function:
 
         return print_function(self)
 
+    def _repr_html_(self) -> str:
+        """The text for a notebook."""
+        from .html_printer import html_of
+
+        return html_of(self)
+
     def generic(self) -> str:
         """The text in MLIR's generic form, which other MLIR tools parse."""
         from .printer import print_generic

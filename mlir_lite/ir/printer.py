@@ -164,6 +164,23 @@ def name_values(fn: Function) -> dict[Value, str]:
     return names
 
 
+def head_text(node: Node) -> str:
+    """`conv {groups = 4}`: an operation without operands, results, constants and regions."""
+    shown = [
+        f"{entry.name} = {_plain_text(value)}"
+        for entry in schema_of(type(node.op)).attributes
+        if not entry.is_default(value := getattr(node.op, entry.name))
+        and not isinstance(value, (Function, ConstantData))
+    ]
+    return f"{node.op.name} {{{', '.join(shown)}}}" if shown else node.op.name
+
+
+def _plain_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_plain_text, value))}]"
+    return scalar_text(value)
+
+
 def scalar_text(value: object) -> str:
     """An attribute that holds no other: a number, a string, a type, a size or nothing."""
     match value:

@@ -26,6 +26,10 @@ X86_64, AARCH64 = 62, 183
         ("llvm", "define "),
         ("asm", "\tret"),
         ("plan", "lower bound"),
+        ("plan-svg", "@layer: "),
+        ("svg", "group product"),
+        ("dot", "digraph"),
+        ("mermaid", "flowchart"),
     ],
 )
 def test_each_stage_prints(cli: Cli, layer: Path, stage: str, shown: str) -> None:

@@ -201,3 +201,10 @@ def test_elide_leaves_out_elements(cli: Cli, tmp_path: Path) -> None:
     )
     assert "9.0" in cli("opt", path).out
     assert "dense<… as w>" in cli("opt", path, "--elide").out
+
+
+def test_the_function_is_drawn_after_the_passes(cli: Cli, chain: Path, tmp_path: Path) -> None:
+    output = tmp_path / "chain.svg"
+    assert "transpose" in cli("opt", chain, "--emit", "mermaid").out
+    assert cli("opt", chain, "--passes", "canonicalize", "--emit", "svg", "-o", output).code == 0
+    assert "relu" in output.read_text() and "transpose" not in output.read_text()
