@@ -1,7 +1,8 @@
 """Elementary functions as inline LLVM text, for any vector width and any target.
 
-No libm call and no target intrinsic is emitted, only arithmetic, bit operations and selects, so the
-text vectorises as it stands. NaN in gives NaN out; zeros, infinities, subnormals as NumPy has them.
+No libm call is emitted, only arithmetic, bit operations and selects, so the text vectorises as it
+stands; large angles alone take a branch. NaN in gives NaN out; zeros, infinities, subnormals as
+NumPy has them.
 """
 
 from __future__ import annotations

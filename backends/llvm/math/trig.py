@@ -1,9 +1,8 @@
 """Trigonometric functions as inline vector code: sin, cos, tan, asin, acos, atan, atan2.
 
-The argument is reduced by multiples of pi/2 in f64, f32 included. The reduction is accurate for |x|
-up to 2**40 with fused multiply-add; without it up to 2**26 in f32 (tan: 2**20) and 2**20 in f64.
-Beyond, results stay finite and within the function's range but lose their meaning: the reduction
-by Payne and Hanek needs a table look-up for each lane.
+The argument is reduced by multiples of pi/2 in f64, f32 included. That is accurate for |x| up to
+2**40 with fused multiply-add, less without it (`_near_limit`); a vector with a larger one takes the
+way of `far_angles` for it.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import math
 from ..text.vectors import Ints, Mask, Vec
 from .constants import PI_HALF, parts, twofold
 from .exp import rounding_shift
+from .far_angles import with_far_angles
 from .tables import POLYNOMIALS
 
-QUARTER_TURN = 0.8  # a little over pi/4: what a successful reduction leaves
 TAN_PI_8 = math.sqrt(2.0) - 1.0
 TAN_3_PI_8 = math.sqrt(2.0) + 1.0
 
@@ -28,10 +27,15 @@ def _reduce(x: Vec) -> tuple[Vec, Ints]:
     r = wide
     for part in _pi_half_parts(x):
         r = n.fma(-part, r)
-    quadrant = shifted.bits()
-    if x.shape.dtype == "f32":
-        r, quadrant = r.narrowed(), quadrant.truncated()
-    return (r.fabs() > QUARTER_TURN).select(QUARTER_TURN, r), quadrant
+    r, quadrant = with_far_angles(wide, (r, shifted.bits()), _near_limit(x))
+    return (r.narrowed(), quadrant.truncated()) if x.shape.dtype == "f32" else (r, quadrant)
+
+
+def _near_limit(x: Vec) -> float:
+    """Up to which |x| the parts of pi/2 are enough."""
+    if x.shape.out.fma:
+        return 2.0**40
+    return 2.0**26 if x.shape.dtype == "f32" else 2.0**20
 
 
 def _pi_half_parts(x: Vec) -> tuple[float, ...]:

@@ -23,7 +23,9 @@ class LlvmText:
     halves: bool = False
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
+    block: str = "entry"  # the basic block that new lines are in
     _names: int = 0
+    _labels: int = 0
 
     def line(self, text: str) -> None:
         self.lines.append(text)
@@ -37,9 +39,32 @@ class LlvmText:
 
     def define(self, expression: str) -> str:
         """Append `%t = expression` and return its name."""
+        return self.define_anew(expression)
+
+    def define_anew(self, expression: str) -> str:
+        """As `define`, of an instruction that must not be shared: a load, an atomic."""
         name = self.name()
         self.line(f"{name} = {expression}")
         return name
+
+    def label(self, kind: str) -> str:
+        self._labels += 1
+        return f"{kind}{self._labels - 1}"
+
+    def start_block(self, label: str) -> None:
+        self.line(f"{label}:")
+        self.block = label
+
+    def unless_rare(self, rare: str, kind: str, usual: str, call: str) -> str:
+        """The value `usual` of the type `kind`, or that of a pure `call`, which gives the same
+        unless the condition `rare` holds: a branch leads around it."""
+        before, calling, done = self.block, self.label("rare"), self.label("usual")
+        self.line(f"br i1 {rare}, label %{calling}, label %{done}")
+        self.start_block(calling)
+        called = self.define_anew(call)
+        self.line(f"br label %{done}")
+        self.start_block(done)
+        return self.define_anew(f"phi {kind} [ {usual}, %{before} ], [ {called}, %{calling} ]")
 
 
 def float_bits(value: float, dtype: FloatType) -> int:

@@ -84,9 +84,7 @@ class ScopedText(LlvmText):
     """The text of one function. `lines` is the list that new lines go to."""
 
     scopes: list[Scope] = field(default_factory=lambda: [Scope()])
-    block: str = "entry"  # the basic block that the innermost scope's lines are in
     _hoist: int | None = None
-    _labels: int = 0
     _written: set[str] = field(default_factory=set)  # every instruction there was in any scope
 
     def __post_init__(self) -> None:
@@ -137,17 +135,16 @@ class ScopedText(LlvmText):
         target[expression] = name = super().define(expression)
         return name
 
-    def define_anew(self, expression: str) -> str:
-        """The name of an instruction that must not be shared: a load, an atomic."""
-        return super().define(expression)
-
-    def label(self, kind: str) -> str:
-        self._labels += 1
-        return f"{kind}{self._labels - 1}"
-
-    def start_block(self, label: str) -> None:
-        self.line(f"{label}:")
-        self.block = label
+    def unless_rare(self, rare: str, kind: str, usual: str, call: str) -> str:
+        """As that of all texts; written once for each call. A head has no branches: there it is
+        called whatever the condition."""
+        if self._hoist is not None:
+            return self.define(call)
+        known = self._find(call, len(self.scopes))
+        if known is None:
+            known = super().unless_rare(rare, kind, usual, call)
+            self.scopes[-1].names[call] = known
+        return known
 
     def call(self, result: str, function: str, *args: Value | str) -> str:
         """Call a pure function; `args` are values, or texts `type name`."""

@@ -285,6 +285,15 @@ class Mask:
     def __xor__(self, other: Mask) -> Mask:
         return self._binary("xor", other)
 
+    def any(self) -> str:
+        """The name of an i1: whether one lane is true."""
+        if self.shape.width == 1:
+            return self.name
+        out, kind = self.shape.out, self.shape.mask_type
+        function = f"@llvm.vector.reduce.or.v{self.shape.width}i1"
+        out.declare(f"declare i1 {function}({kind})")
+        return out.define(f"call i1 {function}({kind} {self.name})")
+
     def inverted(self) -> Mask:
         ones = splat("true", "i1", self.shape.width)
         return self._binary("xor", Mask(self.shape, ones))

@@ -9,8 +9,7 @@ from .unary import rsqrt
 
 @op
 class Sin(UnaryFunction):
-    """The sine; NaN of ±inf. Compiled for a CPU it has a meaning up to 2**40 with fused
-    multiply-add, else up to 2**26, in f64 2**20: beyond, it is some number of its range."""
+    """The sine; NaN of ±inf."""
 
     function = "sin"
 
@@ -20,7 +19,7 @@ class Sin(UnaryFunction):
 
 @op
 class Cos(UnaryFunction):
-    """The cosine; NaN of ±inf. Of what is as large as `Sin` says, some number of its range."""
+    """The cosine; NaN of ±inf."""
 
     function = "cos"
 
@@ -30,7 +29,7 @@ class Cos(UnaryFunction):
 
 @op
 class Tan(UnaryFunction):
-    """The tangent; NaN of ±inf. As `Sin`, but without fused multiply-add up to 2**20."""
+    """The tangent; NaN of ±inf."""
 
     function = "tan"
 

@@ -71,6 +71,10 @@ def _unary() -> Iterator[Sample]:
             yield Sample("in the domain", cls, (inside,), smooth=True)
             if cls not in _POSITIVE:
                 yield Sample("below zero", cls, (-inside,), smooth=True)
+    for cls in (trigonometry.Sin, trigonometry.Cos, trigonometry.Tan):
+        for dtype in (f32, f64):  # some of a vector's lanes have large angles
+            large = np.where(np.arange(37) % 5, 1.0, 2.0 ** np.arange(10, 121, 3))
+            yield Sample(f"large angles of {dtype}", cls, (large.astype(dtype.numpy),))
 
 
 def _rounded() -> Iterator[Sample]:
