@@ -119,6 +119,11 @@ def named_target(name: str) -> Target | None:
     return _NAMED[model]
 
 
+def named_targets() -> tuple[str, ...]:
+    """The names that `named_target` has figures for."""
+    return (*(f"cpu:{name}" for name in _NAMED), *(f"cuda:{name}" for name in _CARDS))
+
+
 def nearest_card(capability: int) -> str:
     """The target whose code a card runs best, by its capability (90 is 9.0): its own, or that of
     the next lower one known."""

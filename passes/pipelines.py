@@ -35,9 +35,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from .. import plugins
 from ..errors import InputError, check
 from ..ir import Function
+from ..plugins import plug_in, plug_ins
 from ..target import Target
+from ..text import nearest
 from .algorithms.attention import attention
 from .algorithms.conv_gradients import conv_gradients
 from .algorithms.conv_to_gemm import conv_to_gemm
@@ -97,18 +100,32 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
 _WHOLE = frozenset({"autodiff", "strassen"})
 
 
+def pass_named(name: str) -> GraphPass:
+    """A pass of the table, or else one that another package adds; `InputError` for neither."""
+    if name in PASSES:
+        return PASSES[name]
+    found = plug_in(plugins.PASSES, name)
+    if found is None:
+        known = (*PASSES, *(each.name for each in plug_ins(plugins.PASSES)))
+        raise InputError(
+            f"there is no pass '{name}'; there are {', '.join(known)}{nearest(name, known)}"
+        )
+    return found.load()
+
+
 @dataclass(frozen=True)
 class Step:
-    """A pass of the table with its options."""
+    """A pass of the table, or of another package, with its options."""
 
     name: str
     options: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, fn: Function) -> Function:
         """The function after the pass, which has done its work in loops and branches too."""
+        function = pass_named(self.name)
         if self.name in _WHOLE:
-            return PASSES[self.name](fn, **self.options)
-        return in_regions(fn, lambda part: PASSES[self.name](part, **self.options))
+            return function(fn, **self.options)
+        return in_regions(fn, lambda part: function(part, **self.options))
 
     def __str__(self) -> str:
         """As `parse_pipeline` reads it, which supplies the target."""
@@ -190,17 +207,18 @@ _TIDY = (Step("canonicalize"), Step("constant-fold"))
 
 
 def parse_pipeline(text: str, target: Target) -> tuple[Step, ...]:
-    """The steps of `a,b{x=1,y=auto},c`; passes that want a target get this one."""
+    """The steps of `a,b{x=1,y=auto},c`; passes that want a target get this one. `cpu` stands for
+    the whole pipeline."""
     steps: list[Step] = []
     for name, options in _split(text):
-        check(
-            name in PASSES,
-            f"there is no pass '{name}'; there are {', '.join(PASSES)}",
-            InputError,
-        )
-        if "target" in _parameters(PASSES[name]):
+        if name == "cpu":
+            check(not options, "the pipeline 'cpu' has no options", InputError)
+            steps += cpu_pipeline(target)
+            continue
+        parameters = _parameters(pass_named(name))
+        if "target" in parameters:
             options = {"target": target, **options}
-        unknown = set(options) - set(_parameters(PASSES[name]))
+        unknown = set(options) - set(parameters)
         check(not unknown, f"'{name}' has no option {', '.join(sorted(unknown))}", InputError)
         steps.append(Step(name, options))
     return tuple(steps)
@@ -212,7 +230,7 @@ def _parameters(function: GraphPass) -> Sequence[str]:
 
 def _split(text: str) -> list[tuple[str, dict[str, object]]]:
     found: list[tuple[str, dict[str, object]]] = []
-    pattern = re.compile(r"\s*([a-z0-9-]+)\s*(?:\{([^{}]*)\})?\s*(?:,|$)")
+    pattern = re.compile(r"\s*([\w.-]+)\s*(?:\{([^{}]*)\})?\s*(?:,|$)")
     place = 0
     while place < len(text):
         match = pattern.match(text, place)

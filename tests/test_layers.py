@@ -12,7 +12,7 @@ PACKAGE = Path(mlir_lite.__file__).parent
 Floors: TypeAlias = tuple[frozenset[str], ...]
 ROOMS: Floors = (
     frozenset({"environment", "errors", "forks", "lexer", "location", "markup"})
-    | frozenset({"other_names", "text"}),
+    | frozenset({"other_names", "plugins", "text"}),
     frozenset({"sizes", "types", "type_parser", "memory"}),
     frozenset({"expr", "target", "tuning"}),
     frozenset({"tile"}),

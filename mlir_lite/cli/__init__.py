@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "compile a small trained network and watch every step",
         "opt": "run passes on IR text or an ONNX model, print the IR",
-        "compile": "print any stage: graph, fused, tile, llvm, asm, object, plan",
+        "compile": "print any stage: graph, fused, tile, llvm, asm, object, plan, or draw it",
         "run": "compile, run on .npy or random inputs, print or save the results",
         "bench": "time it, alone or against another runtime",
         "profile": "show where the time goes, kernel by kernel, beside what the machine allows",
@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "cache": "list, clear or explain the cache of machine code",
         "ops": "the operations there are",
         "passes": "the passes there are, and the pipeline",
+        "targets": "what can be compiled for, those of other packages too",
         "env": "the environment variables and their values",
     }
 )

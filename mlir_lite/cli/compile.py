@@ -117,7 +117,7 @@ def run(args: Namespace) -> int:
         emit(report_for(fn, args.target, options(args)), args.output)
         return 0
     backend, fused, lowered, program, seconds = lower_for(fn, args.target, options(args))
-    match args.emit or ("cuda" if isinstance(backend, CudaBackend) else "asm"):
+    match args.emit or _last_stage(backend, program):
         case "fused":
             _emit_function(fused, args.output)
         case "svg" | "dot" | "mermaid" as form:
@@ -136,6 +136,11 @@ def run(args: Namespace) -> int:
         times = ", ".join(f"{name} {seconds_text(took)}" for name, took in seconds.items())
         print(f"compiled @{fn.name} up to the plan: {times}", file=sys.stderr)
     return 0
+
+
+def _last_stage(backend: Backend, program: Program) -> str:
+    """What is emitted if nothing is said: machine code as text, of a card its source."""
+    return "cuda" if isinstance(backend, CudaBackend) else list(backend.stage_texts(program))[-1]
 
 
 def _text(backend: Backend, program: Program, stage: str) -> str:

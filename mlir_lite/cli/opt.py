@@ -24,7 +24,7 @@ from ..ir.printer import print_function
 from ..ir.verify import verify
 from ..passes.dump import DumpFolder, new_folder
 from ..passes.manager import Record, run_passes
-from ..passes.pipelines import Step, cpu_pipeline, parse_pipeline
+from ..passes.pipelines import Step, parse_pipeline
 from ..text import table
 from .files import emit, functions_of, read_text, write_function
 from .layout import elided, seconds_text
@@ -89,7 +89,7 @@ def _text(fn: Function, args: Namespace) -> str:
 
 def _steps(text: str, target: str) -> tuple[Step, ...]:
     figures, _ = cpu_target(target)
-    return cpu_pipeline(figures) if text.strip() == "cpu" else parse_pipeline(text, figures)
+    return parse_pipeline(text, figures)
 
 
 def _functions(args: Namespace) -> Iterator[Function]:
