@@ -24,7 +24,8 @@ from ..schedule.cost.model import PANELS, decide
 from ..schedule.cost.register_tiles import MOST_VECTORS, ProductSizes, Tile
 from ..schedule.cost.segments import ALONE
 from ..schedule.cost.turns import has_time_beside, saves_time_beside
-from ..schedule.products.gemm import product_sizes, schedule_in_tiles
+from ..schedule.products.gemm import schedule_in_tiles
+from ..schedule.products.tiling import product_sizes
 from ..schedule.recipes import prepared, schedule
 from ..schedule.single import collapse_nest
 

@@ -1,6 +1,7 @@
 """Recipes for matrix products on a CPU.
 
-    gemm.py             register tiles, for caches and threads; `ahead.py` prefetches for it
+    gemm.py             register tiles (`tiling.py`), ordered for caches and threads; `ahead.py`
+                        prefetches what they read
     dots.py             the same with instructions that sum neighbouring products of narrow numbers
     matrices.py         narrow numbers in matrix registers, if `matrix_operands.py` finds that the
                         operands lie as instructions take them

@@ -13,20 +13,44 @@ from ....expr import Expr, loads_of, vars_of
 from ....target import Target
 from ....tile.nodes import Kernel, Store
 from ....tile.steps.prefetch import prefetch_next
+from ....tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
 from ....tile.tree import extent_of, loops_of
 from ..analysis import Nest, Product
 from ..cost.memory import worth_prefetching_early
+from ..cost.model import panels_first
+from ..cost.register_tiles import tile_cycles
+from .tiling import Surroundings, Tiling
 
+EPILOGUE_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
 
 
-def prefetch_panels(
-    kernel: Kernel, product: Product, rounds: tuple[str, ...], step: float, target: Target
+def prefetch_operands(
+    kernel: Kernel, tiling: Tiling, around: Surroundings, longest: int
 ) -> Kernel:
-    """Ask for the next panel, or part of one, during the `rounds` over this one, whose steps take
-    so many cycles; for a panel that is read only once, a little ahead of where it is read; for none
-    that has no room beside another."""
-    buffer, k = kernel.buffers[product.right.buffer], product.reduction[0]
+    """Ask for all that a tiled product reads and that is worth it; sums that have more terms than
+    the `longest` will be cut in segments."""
+    product, sizes, target, k = tiling.product, tiling.sizes, tiling.target, tiling.k
+    if loops_of(kernel, f"{k}.b"):
+        kernel = prefetch_left(kernel, k, product.left.buffer, f"{tiling.m}.i")
+    if product.panel and panels_first(sizes, tiling.tile, target):
+        kernel = _prefetch_panels(kernel, tiling)
+    if around.after and sizes.far(target) and not loops_of(kernel, f"{tiling.n}.o"):
+        kernel = _prefetch_after(kernel, tiling, around.after)
+    if tiling.nest.around:
+        kernel = _prefetch_matrices(kernel, tiling)
+    if sizes.depth < EPILOGUE_DEPTH:
+        return kernel
+    once = _read_once(kernel, tiling.nest, product)
+    return prefetch_epilogue(kernel, k, once, around.later, cut=sizes.depth <= longest)
+
+
+def _prefetch_panels(kernel: Kernel, tiling: Tiling) -> Kernel:
+    """Ask for the next panel, or part of one, during the rounds over this one; for a panel that is
+    read only once, a little ahead of where it is read; for none that has no room beside another."""
+    product, target, k = tiling.product, tiling.target, tiling.k
+    rounds = (*tiling.windows, f"{tiling.m}.o")
+    buffer = kernel.buffers[product.right.buffer]
     inner = len(product.reduction) + (2 if product.dots else 1)
     panel = prod(buffer.memory_shape[-inner:]) * buffer.dtype.bytes
     parts = loops_of(kernel, f"{k}.b")
@@ -36,36 +60,31 @@ def prefetch_panels(
         return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
     if 2 * panel > target.l2_bytes:
         return kernel
+    step = tile_cycles(tiling.tile.rows, tiling.tile.vectors)
     spread = worth_prefetching_early(step, panel, target)
     return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
 
 
-def prefetch_after(
-    kernel: Kernel, product: Product, part: str, after: Mapping[str, Expr]
-) -> Kernel:
+def _prefetch_after(kernel: Kernel, tiling: Tiling, after: Mapping[str, Expr]) -> Kernel:
     """Ask for the next panel, which is `after` this one, while all rows go through this one; one
     that is read only once comes as fast as it is read."""
-    rows, buffer = f"{product.m}.o", product.right.buffer
+    rows, buffer = f"{tiling.m}.o", tiling.product.right.buffer
     if not loops_of(kernel, rows):
         return kernel
-    return prefetch_next(kernel, buffer, part, product.reduction[0], (rows,), after=after)
+    return prefetch_next(kernel, buffer, tiling.outer[-1], tiling.k, (rows,), after=after)
 
 
-def prefetch_matrices(
-    kernel: Kernel, nest: Nest, product: Product, target: Target
-) -> Kernel:
+def _prefetch_matrices(kernel: Kernel, tiling: Tiling) -> Kernel:
     """Ask for the next of several matrices while all rows of a block go through this one, where
     they are far."""
-    several = [axis for axis in nest.axes if axis in product.right_axes and axis != product.n]
-    if product.panel or not several or not _is_far(kernel, product, target):
+    product, several = tiling.product, tiling.batch
+    if product.panel or not several or not _is_far(kernel, product, tiling.target):
         return kernel
-    rows = (f"{product.m}.o",)
-    return prefetch_next(
-        kernel, product.right.buffer, several[-1], product.reduction[0], rows
-    )
+    rows = (f"{tiling.m}.o",)
+    return prefetch_next(kernel, product.right.buffer, several[-1], tiling.k, rows)
 
 
-def read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:
+def _read_once(kernel: Kernel, nest: Nest, product: Product) -> frozenset[str]:
     """The inputs that the epilogue reads one element of for each result: they may be anywhere."""
     factors = {product.left.buffer, product.right.buffer, *kernel.outputs}
     inputs = {param.name for param in kernel.params} - factors

@@ -39,7 +39,8 @@ from ....tile.tree import Names, extent_of, map_refs, tidy, var
 from ....tile.tree import nest as nested
 from ..analysis import Nest, Product, as_product, nests_of
 from ..loops import parallelise, schedule_elementwise
-from .gemm import product_sizes, schedule_product
+from .gemm import schedule_product
+from .tiling import Surroundings, product_sizes
 
 LEAST_BLOCKS = 4  # to be dealt to threads; fixed, so that no code depends on how many there are
 BLOCK_BYTES = 64 << 10  # of one block's sums: what stays in the nearest caches
@@ -98,10 +99,8 @@ def schedule_gated(kernel: Kernel, gates: Gates, target: Target) -> Kernel:
     later = {gates.buffer: _read_later(kernel, gates, nest, others)}
     # Its sums are as long as those of a product alone: what follows does not add them up.
     own = replace(nest, around=())
-    after = _next_panel(gates, nest)
-    kernel = schedule_product(
-        kernel, own, product, target, whole=sizes, later=later, after=after
-    )
+    around = Surroundings(sizes, later, _next_panel(gates, nest))
+    kernel = schedule_product(kernel, own, product, target, around)
     for other in others:
         kernel = schedule_elementwise(kernel, other, target)
     return parallelise(kernel, target)

@@ -25,7 +25,7 @@ from ..analysis import Nest, stride, updates
 from ..cost.model import inner_tile
 from ..cost.register_tiles import ProductSizes, Tile
 from ..loops import lanes_of, parallelise_nest
-from .gemm import cut_columns, cut_rows
+from .tiling import cut_columns, cut_rows
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ....tile.nodes import Accumulate, Block, Buffer, Kernel, Loop, Space, Store
 from ....tile.tree import chain, extent_of, var
 from ..analysis import Nest, Product
 from ..cost.matrix_tiles import MatrixSizes, MatrixTile, matrix_tile
-from .gemm import product_sizes
+from .tiling import product_sizes
 
 
 @dataclass(frozen=True)
