@@ -52,6 +52,7 @@ SCHEDULE: Floors = (
     frozenset({"cost"}),
     frozenset({"analysis"}),
     frozenset({"loops"}),
+    frozenset({"elementwise", "reductions"}),
     frozenset({"external", "fused", "memory_bound", "ordered", "products", "straight_line"})
     | {"stream", "transposed", "windows"},
     frozenset({"rows", "single"}),

@@ -17,16 +17,17 @@ and `single.py` gives a single nest, alone in its kernel or in a block, the firs
 
     straight_line.py    a body that names values on the way: Winograd's transforms
     transposed.py       elementwise, operands lying the other way round
-    loops.py            elementwise
+    elementwise.py      other nests without sums
     windows.py          windows written out: depthwise convolutions, pools
     products/dots.py    products of narrow numbers, by instructions
     stream.py           sums of columns that memory decides: one row by a matrix
     products/gemm.py    products in register tiles, convolutions among them
     products/inner.py   products whose operands both lie along what is summed
-    loops.py            any other reduction: the general fall-back, with steps that all recipes use
+    reductions.py       any other reduction: the general fall-back
 
-What comes from memory is prefetched and stored past the caches by `memory_bound.py`. `analysis.py`
-answers what recipes ask of a kernel, `cost/` which of several ways takes the fewest cycles.
+What comes from memory is prefetched and stored past the caches by `memory_bound.py`. `loops.py` has
+steps that many recipes take, `analysis.py` answers what they ask of a kernel, `cost/` which of
+several ways takes the fewest cycles.
 `launches.py` is the way in for both kinds of targets; the recipes for cards are in `gpu/`.
 """
 

@@ -17,7 +17,8 @@ from ...tile.steps.nests import common_depth, fuse_leading
 from ...tile.traverse import rewrite_block
 from ...tile.tree import Names, chain, nest
 from .analysis import nests_of
-from .loops import collapse_all, schedule_elementwise
+from .elementwise import schedule_elementwise
+from .loops import collapse_all
 
 
 def is_fusible(kernel: Kernel) -> bool:

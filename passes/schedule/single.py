@@ -6,10 +6,12 @@ from __future__ import annotations
 from ...target import Target
 from ...tile.nodes import Kernel
 from .analysis import Nest, as_product, nests_of
-from .loops import collapse_all, lanes_of, schedule_elementwise, schedule_reduction
+from .elementwise import schedule_elementwise
+from .loops import collapse_all, lanes_of
 from .products.dots import schedule_dots
 from .products.gemm import schedule_product
 from .products.inner import as_inner, schedule_inner
+from .reductions import schedule_reduction
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import product_of_rows, schedule_streamed, sums_of_rows
 from .transposed import as_transposed, schedule_transposed

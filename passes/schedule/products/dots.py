@@ -17,7 +17,7 @@ from ....tile.steps.addends import start_with_addend
 from ....tile.steps.loops import mark
 from ....tile.steps.tensorise import tensorise
 from ..analysis import Nest, Product
-from ..loops import schedule_reduction
+from ..reductions import schedule_reduction
 from .gemm import schedule_product
 from .matrices import schedule_matrices
 from .matrix_operands import as_matrices

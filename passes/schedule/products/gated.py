@@ -38,7 +38,8 @@ from ....tile.traverse import loads_within, map_expressions, substitute_block, w
 from ....tile.tree import Names, extent_of, map_refs, tidy, var
 from ....tile.tree import nest as nested
 from ..analysis import Nest, Product, as_product, nests_of
-from ..loops import parallelise, schedule_elementwise
+from ..elementwise import schedule_elementwise
+from ..loops import parallelise
 from .gemm import schedule_product
 from .tiling import Surroundings, product_sizes
 

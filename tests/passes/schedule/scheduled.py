@@ -13,7 +13,8 @@ from mlir_lite.passes.schedule import schedule
 from mlir_lite.target import Target
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
-from mlir_lite.tile.nodes import Kernel
+from mlir_lite.tile.nodes import Kernel, Kind, Loop
+from mlir_lite.tile.traverse import walk
 from mlir_lite.types import Array
 
 TARGETS = {
@@ -59,3 +60,8 @@ def check(
 
 def around(lanes: int) -> tuple[int, ...]:
     return (1, 2, 7, lanes - 1, lanes, lanes + 1, 4 * lanes + 3)
+
+
+def kinds(kernel: Kernel) -> set[Kind]:
+    """How the loops of a kernel run."""
+    return {stmt.kind for stmt in walk(kernel.body) if isinstance(stmt, Loop)}

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
+from math import prod
 
 import pytest
 
 from mlir_lite.passes.schedule.cost.depth import depth_block
 from mlir_lite.passes.schedule.cost.memory import worth_prefetching_early
-from mlir_lite.passes.schedule.cost.model import choose_tile, panel_width, panels_first, row_chunks
+from mlir_lite.passes.schedule.cost.model import (
+    choose_tile,
+    panel_width,
+    panels_first,
+    row_chunks,
+    worth_threads,
+)
 from mlir_lite.passes.schedule.cost.register_tiles import (
     DOT_LATENCY,
     FMA_LATENCY,
     FMAS_PER_CYCLE,
     ProductSizes,
     Tile,
+    fits_registers,
 )
 from mlir_lite.target import Target
 from mlir_lite.types import bf16, f32, i8, i32
+
+from .scheduled import LANES, TARGETS
 
 TARGET = Target("cpu:test")
 POINTS = ProductSizes(16, 256, 256, f32, count=36)  # of Winograd's algorithm: 16 tiles each
@@ -125,3 +136,58 @@ def test_operands_are_far_that_leave_the_second_cache_or_arrive_late() -> None:
     assert not sizes.far(TARGET)
     assert sizes.far(replace(TARGET, l2_bytes=512 << 10))
     assert sizes.far(replace(TARGET, l2_bytes=2 << 20, l3_bandwidth=26e9))
+
+
+def test_rows_are_cut_for_the_caches() -> None:
+    """Weights beside them in the second cache: many chunks, but not so many that the next panel has
+    no time to arrive. From the last cache: two, if rows are many enough to hide that. From memory:
+    none, each weight is read once."""
+    target = Target("cpu:test", l2_bytes=1 << 20, l3_bytes=32 << 20)
+    tile = Tile(6, 4, 16)
+
+    def chunks(rows: int, depth: int, columns: int) -> int:
+        return row_chunks(ProductSizes(rows, depth, columns, f32, panel=64), tile, target)
+
+    assert chunks(3136, 64, 256) == 8
+    assert [chunks(rows, 256, 384) for rows in (192, 96, 48)] == [8, 4, 2]
+    assert chunks(128, 384, 1536) == 2
+    assert chunks(64, 384, 1536) == 1
+    assert chunks(128, 768, 3072) == 1
+    assert chunks(24, 64, 64) == 4
+    assert chunks(5, 64, 64) == 1
+
+
+def test_among_equal_tiles_a_large_one_that_divides_the_sizes() -> None:
+    target = Target("cpu:test")
+    assert choose_tile(ProductSizes(128, 64, 384, f32), target) == Tile(8, 3, 16)
+
+
+@LANES
+def test_the_register_tile_fits(lanes: int) -> None:
+    target = TARGETS[lanes]
+    for m, n in product((1, 2, 5, 31, 64, 1000), (1, 7, 16, 17, 100, 1000)):
+        tile = choose_tile(ProductSizes(m, 64, n, f32), target)
+        assert tile.rows <= m and tile.lanes == lanes
+        assert tile.rows == 1 or fits_registers(tile.rows, tile.vectors, target)
+        assert prod((tile.vectors - 1, lanes)) < n  # no vector that holds no column
+
+
+def test_deep_panels_are_narrower() -> None:
+    """So that two of them stay in the second cache; a single row reads each only once."""
+    target = Target("cpu:test", l2_bytes=1 << 20)
+    assert panel_width(ProductSizes(64, 1024, 256, f32), target) == 64
+    assert panel_width(ProductSizes(64, 4096, 256, f32), target) == 32
+    assert panel_width(ProductSizes(1, 4096, 256, f32), target) == 64
+
+
+def test_rows_that_meet_in_a_set_of_the_cache_are_few() -> None:
+    """Rows a multiple of a page apart; with a line more between them they lie in other sets."""
+    target = Target("cpu:test", l1_bytes=48 << 10)
+    for depth in (1024, 3072):
+        sizes = ProductSizes(128, depth, 32, f32, panel=32)
+        assert choose_tile(sizes, target).rows <= 8
+        assert choose_tile(replace(sizes, depth=depth + 16), target).rows > 8
+
+
+def test_threads_are_worth_waking_for_a_matter_of_microseconds() -> None:
+    assert worth_threads(1e5, TARGETS[16]) and not worth_threads(1e3, TARGETS[16])

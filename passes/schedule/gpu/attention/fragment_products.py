@@ -47,10 +47,11 @@ def product(
 
 def rows_loaded(own: Fragments, rows: Staged, first: Expr, k: Expr, place: Expr) -> Stmt:
     """`a[place, i] = rows[first + i, k]`."""
+    at, axis = (index(0), first, k * TERMS), own.names.fresh("f", "$")
+    turned = not rows.has_terms_last
     return load_fragments(
-        rows.tiles, own.buffers["a"], "left", first, index(0), k * TERMS,
-        own.names.fresh("f", "$"), turned=not rows.has_terms_last, outer=(place,),
-    )  # fmt: skip
+        rows.tiles, own.buffers["a"], "left", at, axis, turned=turned, outer=(place,)
+    )
 
 
 def narrowed(own: Fragments, dtype: DType) -> Block:
@@ -84,10 +85,8 @@ def _multiplied(
     the right operand are in registers at once."""
 
     def pair(p: Expr) -> Block:
-        loaded = load_fragments(
-            right.tiles, own.buffers["b"], "right", p * (PAIR * COLUMNS), stage, k * TERMS,
-            own.names.fresh("f", "$"), turned=turned,
-        )  # fmt: skip
+        at, axis = (stage, p * (PAIR * COLUMNS), k * TERMS), own.names.fresh("f", "$")
+        loaded = load_fragments(right.tiles, own.buffers["b"], "right", at, axis, turned=turned)
         multiply = mma_name(right.tiles.dtype)
 
         def one(i: Expr, j: Expr) -> Block:

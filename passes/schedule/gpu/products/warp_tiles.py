@@ -58,20 +58,18 @@ def load_fragments(
     tiles: Buffer,
     fragments: Buffer,
     side: str,
-    row: Expr,
-    stage: Expr,
-    term: Expr,
+    place: tuple[Expr, Expr, Expr],
     axis: str,
     *,
     turned: bool,
     outer: tuple[Expr, ...] = (),
-    count: int | None = None,
 ) -> Stmt:
-    """Sixteen terms of a warp's fragments of the `left` or `right` operand, from a row of its tile
-    and a term on; that lies `turned` if its rows are the tile's columns. Two fragments of a right
-    operand come with one instruction. `outer` are the first indices of the fragments, of which
-    there may be a `count`."""
+    """Sixteen terms of a warp's fragments of the `left` or `right` operand, from a `place` in its
+    tiles on: a stage, a row and a term; they lie `turned` if their rows are the tile's columns. Two
+    fragments of a right operand come with one instruction. `outer` are the first indices of the
+    fragments."""
     size, at_once = (ROWS, 1) if side == "left" else (COLUMNS, 2)
+    stage, row, term = place
     first = row + var(axis) * (size * at_once)
     at = (stage, term, first) if turned else (stage, first, term)
     call = Call(
@@ -81,7 +79,7 @@ def load_fragments(
             Window(tiles.name, at),
         ),
     )
-    return unrolled(axis, (count or fragments.shape[-3]) // at_once, call)
+    return unrolled(axis, fragments.shape[-3] // at_once, call)
 
 
 def swizzled(shape: tuple[int, int, int], dtype: DType, together: int = 1) -> Layout:

@@ -201,9 +201,8 @@ class _Tiling:
         turned = not side.has_terms_last
         if self.dtype != f32 or not turned:
             axis, row = self.blocks.axis("f"), self._own(side)
-            return load_fragments(
-                side.tiles, fragment, name, row, stage, first, axis, turned=turned
-            )
+            at = (stage, row, first)
+            return load_fragments(side.tiles, fragment, name, at, axis, turned=turned)
         place = left_place if name == "left" else right_place
 
         def one(lane: Expr, f: Expr, e: Expr) -> Expr:
