@@ -83,9 +83,14 @@ class Stages(Mapping[str, str]):
         self._texts: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
+        if name not in self._makers:
+            raise KeyError(f"no stage '{name}'; there are {', '.join(self._makers)}")
         if name not in self._texts:
             self._texts[name] = self._makers[name]()
         return self._texts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)

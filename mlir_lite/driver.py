@@ -21,7 +21,7 @@ from .dsl.nn.module import Module
 from .environment import Verify, dump_folder, named_level, start_logging, verify_level
 from .errors import InputError, check
 from .ir import Function
-from .options import Options
+from .options import Options, backend_of
 from .passes.narrowing.precisions import named_precision
 from .tile.program import Memory, Program
 from .tuning import Tuning, read_tuning
@@ -44,7 +44,7 @@ def compile(
     winograd: str | int = "auto",
     strassen: str = "off",
     precision: str = "f32",
-    passes: Sequence[Step] | None = None,
+    passes: str | Sequence[Step] | None = None,
     observe: Observer | None = None,
     dump: str | Path | None = None,
     tune: Tuning | str | Path | None = None,
@@ -70,6 +70,9 @@ def compile(
     for half the time and memory. Cards also have "tf32", errors of 2**-11, and "f16", the same for
     factors up to 65504, above which they are infinite, and from 2**-14 on.
 
+    `passes` are the passes instead of the target's own, as a text: "canonicalize,my-pass,cpu",
+    where `cpu` stands for all of a CPU's, the last of which makes the groups.
+
     `donate` gives arrays away: `{"w": 0}` makes the call write result 0 into the array it gets for
     `w`, and return that array (`Function.donating` says so of the function itself).
     What is None is as the environment says (`mlir-lite env`). Raises `UnsupportedError` for what
@@ -82,7 +85,7 @@ def compile(
     if threads is not None:
         check_threads(threads)
     precision = named_precision(precision)
-    steps = None if passes is None else tuple(passes)
+    steps = None if passes is None else _steps(passes, target)
     folder = dump_folder() if dump is None else Path(dump)
     tuning = Tuning() if tune is None else tune if isinstance(tune, Tuning) else read_tuning(tune)
     options = Options(
@@ -97,6 +100,18 @@ def compile(
     )
     fn = fn.donating({**fn.donated, **donate}) if donate else fn
     return Executable(fn, target, threads, options)
+
+
+def _steps(passes: str | Sequence[Step], target: str) -> tuple[Step, ...]:
+    """The steps of a text for a target; steps as they are."""
+    from .passes.pipelines import Step, parse_pipeline  # lazy: it loads every pass
+
+    if isinstance(passes, str):
+        return parse_pipeline(passes, backend_of(target).target)
+    wrong = [entry for entry in passes if not isinstance(entry, Step)]
+    message = f"passes is a text such as 'cpu' or 'a,b{{x=1}},c', not {passes!r}"
+    check(not wrong, message, InputError)
+    return tuple(passes)
 
 
 def _advice_for(given: object) -> str:

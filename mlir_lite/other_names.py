@@ -120,6 +120,11 @@ RENAMED: Mapping[str, str] = {
 
 _DATA = "how much it gives depends on the data, and sizes are known before the data here; "
 _MASK = f"{_DATA}keep all elements and ml.where(mask, x, other), or the first few by ml.topk"
+_WRITE = (
+    "write ml.scatter_nd(x, indices, rows), which is done in place where x is donated, or "
+    "ml.where(mask, new, x)"
+)
+_PIECE = "index by a value, as in x[at], or write ml.gather(x, at + ml.arange(count), axis=0)"
 _COMPLEX = "there are no complex numbers; multiply by matrices of cosines and of sines"
 
 _OTHERS: Mapping[str, str] = MappingProxyType(
@@ -129,6 +134,8 @@ _OTHERS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("nonzero", "argwhere", "unique", "masked_select", "compress"), _MASK),
         **dict.fromkeys(("fft", "rfft", "ifft", "irfft", "stft"), _COMPLEX),
         **dict.fromkeys(("hstack", "vstack"), "it is ml.concat(xs, axis) here"),
+        **dict.fromkeys(("dynamic_update_slice", "index_copy", "index_put"), _WRITE),
+        **dict.fromkeys(("dynamic_slice", "narrow"), _PIECE),
         "addmm": "write x @ w + b; it becomes one kernel",
         "linear": "write x @ w + b, or use ml.nn.Linear",
         "no_grad": "nothing is differentiated unless ml.grad or ml.vjp asks for it",

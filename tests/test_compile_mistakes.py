@@ -22,6 +22,8 @@ from mlir_lite import Value, f32, nn
         ({"winograd": 3}, ml.InputError, "winograd is auto, off, 2 or 4, not 3"),
         ({"strassen": "yes"}, ml.InputError, "strassen is auto or off, not yes"),
         ({"precision": "f16"}, ml.UnsupportedError, "cpu has no precision 'f16'"),
+        ({"passes": "cpu,fuze"}, ml.InputError, "no pass 'fuze'.*did you mean 'fuse'"),
+        ({"passes": ["fuse"]}, ml.InputError, "passes is a text such as 'cpu'"),
         ({"verify": "much"}, ml.InputError, "verify must be off, structure or each-pass"),
     ],
 )
@@ -103,3 +105,32 @@ def test_a_folder_of_dumps_that_cannot_be_is_named(tmp_path: Path) -> None:
     fn = ml.function(f32[2])(lambda x: x + x)
     with pytest.raises(ml.InputError, match=r"no dumps can be written to '.*/file' \("):
         ml.compile(fn, dump=tmp_path / "file")
+
+
+def test_passes_may_be_a_text() -> None:
+    @ml.function(f32[3, 5])
+    def there_and_back(x: Value) -> Value:
+        return ml.exp(x.T.T)
+
+    run = ml.compile(there_and_back, passes="canonicalize,cpu")
+    x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(3, 5)
+    np.testing.assert_allclose(run(x), np.exp(x.astype(np.float64)), rtol=1e-6)
+    assert "transpose" not in run.stages["fused"]
+
+
+def test_a_stage_that_is_not_there_is_told_which_are() -> None:
+    run = ml.compile(ml.function(f32[3])(lambda x: ml.exp(x)))
+    with pytest.raises(KeyError, match="no stage 'ptx'; there are graph, report, fused, "):
+        run.stages["ptx"]
+    assert "ptx" not in run.stages and run.stages.get("ptx", "none") == "none"
+
+
+def test_a_layer_that_is_not_there_is_told_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="no layer 'LeakyRelu'; did you mean 'LeakyReLU'"):
+        getattr(nn, "LeakyRelu")  # noqa: B009 (the type checker knows that it is not there)
+
+
+def test_axes_that_are_called_as_in_torch_are_told_their_name() -> None:
+    with pytest.raises(TypeError) as caught:
+        ml.function(f32[3, 4])(lambda x: x.mean(dim=0))
+    assert caught.value.__notes__ == ["axes are given as axis= here, and keepdims=, as in NumPy"]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ..backends.base import Stages
 from ..driver import Executable
+from ..dsl.nn.module import Module
 from ..errors import InputError, check
 from ..ir import Function
+from ..train.step import Step
 from . import FORMS
 from .forms import picture_text
 from .plan import plan_svg
@@ -48,20 +50,24 @@ class Drawing:
 
 
 def draw(
-    what: Function | Executable, stage: str = "", *, open_groups: bool | None = None
+    what: Function | Executable | Step, stage: str = "", *, open_groups: bool | None = None
 ) -> Drawing:
-    """The picture of a function, or a stage of an executable: `"graph"`, the function as it was
-    written; `"fused"`, after the passes, if nothing is said; `"plan"`, the memory plan.
+    """The picture of a function, of a step of training, or of a stage of an executable: `"graph"`,
+    the function as it was written; `"fused"`, after the passes, if nothing is said; `"plan"`, the
+    memory plan.
 
     Groups show what is inside of them where `open_groups` says so, by default in all but large
     functions. `InputError` for what is neither, and for a stage there is not.
     """
+    if isinstance(what, Step):
+        what = what.function
     if isinstance(what, Function):
         check(not stage, "only what ml.compile gave has stages to draw", InputError)
         return _of_function(what, open_groups)
     if not isinstance(what, Executable):
+        advice = "; write ml.draw(ml.function(module, …))" if isinstance(what, Module) else ""
         kind = type(what).__name__
-        raise InputError(f"ml.draw takes a function or what ml.compile gave, not {kind}")
+        raise InputError(f"ml.draw takes a function or what ml.compile gave, not {kind}{advice}")
     stage = stage or "fused"
     known = ", ".join(_STAGES)
     check(stage in _STAGES, f"no stage '{stage}' to draw; there are {known}", InputError)

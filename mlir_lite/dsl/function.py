@@ -10,6 +10,7 @@ The function runs once, at its definition, on values that know types and no numb
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -249,6 +250,10 @@ def _users_line(origin: Location) -> Iterator[None]:
     """
     try:
         yield
+    except TypeError as error:
+        if re.search(r"unexpected keyword argument '(dims?|keepdim)'", str(error)):
+            error.add_note("axes are given as axis= here, and keepdims=, as in NumPy")
+        raise
     except (TypeRuleError, UnsupportedError) as error:
         if error.where:
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import InputError, f32, nn
+from mlir_lite import InputError, f32, nn, train
 from mlir_lite.drawing import FORMS
 
 from .functions import HOSTILE, MAKERS, classifier, hostile
@@ -25,6 +25,13 @@ def test_a_function_is_drawn_in_three_forms(tmp_path: Path) -> None:
     assert drawing["svg"] in drawing._repr_html_()
 
 
+def test_a_step_of_training_is_drawn_as_its_function() -> None:
+    sgd = train.SGD(0.1)
+    step = train.step(nn.Linear(3, 2), ml.mse_loss, sgd, inputs=f32[4, 3], targets=f32[4, 2])
+    assert ml.draw(step)["svg"] == ml.draw(step.function)["svg"]
+    assert "→ weight" in ml.draw(step)["svg"]
+
+
 def test_an_executable_is_drawn_after_the_passes() -> None:
     run = ml.compile(classifier)
     for form in FORMS:
@@ -35,7 +42,7 @@ def test_an_executable_is_drawn_after_the_passes() -> None:
 
 def test_what_cannot_be_drawn_is_an_error(tmp_path: Path) -> None:
     run = ml.compile(classifier)
-    with pytest.raises(InputError, match=r"takes a function or what ml\.compile gave, not Linear"):
+    with pytest.raises(InputError, match=r"ml\.compile gave, not Linear; write ml\.draw\(ml\.func"):
         ml.draw(nn.Linear(2, 3))  # type: ignore[arg-type]  # what the test is about
     with pytest.raises(InputError, match="no stage 'tile' to draw; there are graph, fused, plan"):
         ml.draw(run, "tile")

@@ -1,5 +1,8 @@
 """Layers and models with torch's names, parameters and weight layouts; arrays stay outside."""
 
+from typing import TYPE_CHECKING
+
+from ...text import nearest as _nearest
 from .activations import (
     ELU,
     GELU,
@@ -124,3 +127,10 @@ __all__ = [
     "uniform",
     "xavier_uniform",
 ]
+
+
+# A type checker would take any name for granted if it saw this function.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        raise AttributeError(f"ml.nn has no layer {name!r}{_nearest(name, __all__)}")

@@ -48,5 +48,7 @@ REFUSALS: Mapping[str, str] = {
 
 def refusal(domain: str, op_type: str) -> str:
     """Why no reader reads an operator."""
+    if domain == "ai.onnx.ml":
+        return "trees, linear models and what prepares tables for them are not read, networks are"
     known = {} if domain else REFUSALS
     return known.get(op_type, "this operator is not supported")
