@@ -14,7 +14,7 @@ from ....expr import Expr, Load, index, vars_of
 from ....tile.nodes import Ref, Space
 from ....types import i32
 from ..scalars.convert import from_memory, to_memory
-from ..scalars.masks import known_mask, masked_store
+from ..scalars.masks import fenced, known_mask, masked_gather, masked_store
 from ..text.builder import vector_type
 from ..text.scopes import Value, literal, memory_type, suffix
 from .address import Access, Addresses
@@ -94,32 +94,33 @@ class Memory:
         name = f"llvm.masked.load.{suffix(kind)}.p0"
         frame.out.declare(f"declare {kind} @{name}(ptr, i32, {mask.type}, {kind})")
         raw = frame.out.define_anew(f"call {kind} @{name}(ptr {pointer}, {align}, {mask}, {rest})")
-        return self._fenced(raw, kind, dtype.bytes * lanes)
-
-    def _fenced(self, raw: str, kind: str, size: int) -> str:
-        """A masked load's result, kept apart from the arithmetic on it.
-
-        LLVM 22 folds a masked load into a masked instruction on memory (whose lanes that are off
-        cannot fault), and may then take the load out again without its mask.
-        """
-        out, is_float = self.frame.out, "float" in kind or "double" in kind
-        if size % 4:
-            return raw
-        fenced = kind if is_float else f"<{size // 4} x float>"
-        value = raw if is_float else out.define(f"bitcast {kind} {raw} to {fenced}")
-        name = f"llvm.arithmetic.fence.{suffix(fenced)}"
-        out.declare(f"declare {fenced} @{name}({fenced})")
-        value = out.define_anew(f"call {fenced} @{name}({fenced} {value})")
-        return value if is_float else out.define(f"bitcast {fenced} {value} to {kind}")
+        return fenced(frame.out, raw, kind, dtype.bytes * lanes)
 
     def _gather(self, load: Load) -> Value:
         axis = self.frame.vector
         assert axis is not None
+        mask = self._mask_of_gather(load)
+        if mask is not None:
+            access, out = self.addresses.access(load.buffer, load.indices), self.frame.out
+            base, dtype = self.frame.pointers[access.buffer.name], access.buffer.dtype
+            places = self.addresses.indices.vector(access.offset)
+            raw = masked_gather(out, base, places, dtype, mask)
+            return from_memory(out, raw, dtype, axis.lanes, native_half=self.frame.scalars.modern)
         lanes = []
         for lane in range(axis.lanes):
             with self.frame.at_lane(lane):
                 lanes.append(self.load(load))
         return gathered(self.frame.out, lanes)
+
+    def _mask_of_gather(self, load: Load) -> Value | None:
+        """The mask of lanes that one instruction reads, wherever they lie; None where it cannot, or
+        all may be read, which takes less time one by one."""
+        access, guard = self.addresses.access(load.buffer, load.indices), self.frame.guard
+        words = self.frame.masked_bytes and access.buffer.dtype.bytes in (4, 8)
+        if guard is None or access.in_range or not (words and access.buffer.elements):
+            return None
+        anywhere = guard.lanes > 1 and access.step is None and not self._in_registers(access)
+        return guard if anywhere else None
 
     def words(self, name: str, at: tuple[Expr, ...], count: int) -> Value | None:
         """The 32-bit words `buffer[*at, 0..count]` of all lanes; None unless the elements of a

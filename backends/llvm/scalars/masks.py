@@ -1,4 +1,5 @@
-"""Masks whose lanes are known when code is written, and stores of the lanes that a mask has."""
+"""Masks whose lanes are known when code is written, and loads and stores of the lanes that a mask
+has."""
 
 from __future__ import annotations
 
@@ -55,3 +56,30 @@ def masked_store(out: ScopedText, raw: str, pointer: str, dtype: DType, mask: Va
     name = f"llvm.masked.store.{suffix(kind)}.p0"
     out.declare(f"declare void @{name}({kind}, ptr, i32, {mask.type})")
     out.line(f"call void @{name}({kind} {raw}, ptr {pointer}, i32 {dtype.bytes}, {mask})")
+
+
+def fenced(out: ScopedText, raw: str, kind: str, size: int) -> str:
+    """A masked load's result, kept apart from the arithmetic on it.
+
+    LLVM 22 folds a masked load into a masked instruction on memory (whose lanes that are off
+    cannot fault), and may then take the load out again without its mask.
+    """
+    is_float = "float" in kind or "double" in kind
+    if size % 4:
+        return raw
+    fence = kind if is_float else f"<{size // 4} x float>"
+    value = raw if is_float else out.define(f"bitcast {kind} {raw} to {fence}")
+    name = f"llvm.arithmetic.fence.{suffix(fence)}"
+    out.declare(f"declare {fence} @{name}({fence})")
+    value = out.define_anew(f"call {fence} @{name}({fence} {value})")
+    return value if is_float else out.define(f"bitcast {fence} {value} to {kind}")
+
+
+def masked_gather(out: ScopedText, base: str, places: Value, dtype: DType, mask: Value) -> str:
+    """The elements at these places from `base` on of the lanes in the mask, zero in the others."""
+    kind = memory_type(dtype, mask.lanes)
+    pointers = out.define(f"getelementptr {memory_type(dtype)}, ptr {base}, {places}")
+    name, addresses = f"llvm.masked.gather.{suffix(kind)}.v{mask.lanes}p0", f"<{mask.lanes} x ptr>"
+    out.declare(f"declare {kind} @{name}({addresses}, i32, {mask.type}, {kind})")
+    given = f"{addresses} {pointers}, i32 {dtype.bytes}, {mask}, {kind} zeroinitializer"
+    return out.define_anew(f"call {kind} @{name}({given})")

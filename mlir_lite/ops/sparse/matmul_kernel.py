@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from ...expr import Expr, Var, apply, cast, index, to_index
 from ...tile.nodes import Block, Buffer, Kernel, Stmt
-from ...types import TensorType
+from ...types import TensorType, f32
 from ..base.body import computing_type
 from ..kernels.lanes import get, put
 from .rows import RowSteps
@@ -21,6 +21,8 @@ TILE_VECTORS = 8  # columns of a row's sums in registers, in vectors
 SUMS = 8  # of a row at least, in vectors: additions that need not wait for one another
 SCALAR_SUMS = 4  # of a row times one column
 LONG = 16  # elements of a row, on average, that are worth several sums
+RAGGED = 32  # fewer take less time than a loop that ends when nobody expects it
+RAGGED_LANES = 8  # of the vectors that such rows are read in: most are no longer
 
 
 def product_kernel(
@@ -52,9 +54,10 @@ class _Product:
         self.out = Buffer("out", self.x.dtype, (self.steps.count, self.width))
 
     def kernel(self, name: str) -> Kernel:
-        work = self.steps.stored * self.width
-        columns = self.columns if self.steps.stored else None
-        return self._kernel(name, self.steps.dealt(work, self._row, columns, self.height))
+        stored, width = self.steps.stored, self.width
+        few = width == 1 and self.height and 0 < stored < RAGGED * self.steps.count
+        ragged = self._ragged if few and self.x.dtype.bytes >= f32.bytes else None
+        return self._kernel(name, self.steps.dealt(stored * width, self._row, ragged))
 
     def plain(self, name: str) -> Kernel:
         steps = self.steps
@@ -177,6 +180,16 @@ class _Product:
                 steps.loop(rest, stop, lambda k: entry(k, sums[0])),
             )
         return *zeros, *each, self._store(row, index(0), tree(list(map(get, sums))))
+
+    def _ragged(self, row: Expr, start: Expr, stop: Expr) -> Block:
+        """A row times one column in vectors: most rows are one, whatever their length."""
+
+        def term(k: Expr, total: Expr) -> Expr:
+            column = to_index(get(self.columns, k))
+            return self._times(self._value(k), column, index(0), total)
+
+        summed, total = self.steps.in_vectors(start, stop, RAGGED_LANES, term)
+        return *summed, self._store(row, index(0), total)
 
     # An element after the other
 

@@ -1,21 +1,23 @@
 """Kernels that go through the stored elements of one row of a sparse matrix after the other.
 
 Blocks of rows are dealt like cards to a fixed number of pieces, which then have about as many
-elements, whether the long rows come first, last or together. A block is looked at in vectors first:
-one with a start or a column that is none, an error that the run will say, is left out, so that
-nothing more needs to be asked of each element.
+elements, whether the long rows come first, last or together. A program ends at a fault, before the
+kernel that it is a fault of: starts and columns are taken at their word.
 
-    parallel piece: for turn: {low, high, falls = of the block's columns and starts;
-      if low >= 0 and high < width and not falls: for row: for k in starts[row]..: ..}
+    parallel piece: for turn: for row: for k in starts[row]..starts[row + 1]: ..
+
+Where most rows of a block are not as long as the one before, which no processor predicts, there may
+be another way to go through one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
-from ...expr import Expr, Var, all_of, apply, const, index, select, to_index
+from ...expr import COMBINERS, Expr, Var, apply, const, index, select, to_index
 from ...tile.nodes import Accumulate, Block, Buffer, If, Kind, Ref, Stmt
 from ..base.body import clamped
 from ..kernels.lanes import VECTOR_BYTES, Lanes, get, put
@@ -41,83 +43,71 @@ class RowSteps(Lanes):
 
     # On CPUs
 
-    def dealt(self, work: int, make: Row, columns: Buffer | None = None, width: int = 0) -> Stmt:
-        """Something for each row, `work` multiplications in all, of elements in `columns`."""
+    def dealt(self, work: int, make: Row, ragged: Row | None = None) -> Stmt:
+        """Something for each row, `work` multiplications in all; by `ragged`, if it is given, in
+        blocks of rows that differ in length."""
         rows = max(1, min(MOST_ROWS, self.count // (PIECES * TURNS)))
         pieces = max(1, min(PIECES, -(-self.count // rows)))
         turns = -(-self.count // (pieces * rows))
+        dealt = work > LITTLE
+        block = partial(self._block, ragged=ragged) if dealt else self._few
 
         def turn(piece: Var, at: Var) -> Block:
             let, first = self.named((at * pieces + piece) * rows)
-            return let, If(first < self.count, self._block(first, rows, make, columns, width))
+            return let, If(first < self.count, block(first, rows, make))
 
         return self.loop_of(
-            Kind.PARALLEL if work > LITTLE else Kind.SERIAL,
+            Kind.PARALLEL if dealt else Kind.SERIAL,
             0,
             pieces,
             lambda piece: (self.loop(0, turns, lambda at: turn(piece, at)),),
         )
 
-    def _block(
-        self, first: Expr, rows: int, make: Row, columns: Buffer | None, width: int
-    ) -> Block:
-        """What is made of each row of a block in which nothing is wrong."""
-        let_last, last = self.named(apply("min", first + rows, index(self.count)))
-        let_begin, begin = self.named(self._start(first))
-        let_end, end = self.named(self._start(last))
-        fallen, falls = self._falls(first, last)
-        ordered = all_of(begin >= 0, begin <= end, end <= self.stored, falls.eq(0))
+    def _few(self, first: Expr, rows: int, make: Row) -> Block:
+        """A block of a kernel that recipes may still change: its limits are constants."""
 
         def row(r: Var) -> Block:
-            number = first + r
-            let_start, start = self.named(self._start(number))
-            let_stop, stop = self.named(self._start(number + 1))
-            return (If(number < self.count, (let_start, let_stop, *make(number, start, stop))),)
+            return (If(first + r < self.count, self._numbered(make, first + r)),)
 
-        each: Block = (self.loop(0, rows, row),)  # not to `last`: pieces must be seen to be apart
-        if columns is not None:
-            looked, within = self._within(columns, begin, end, width)
-            each = (*looked, If(within, each))
-        return let_last, let_begin, let_end, *fallen, If(ordered, each)
+        return (self.loop(0, rows, row),)
+
+    def _block(self, first: Expr, rows: int, make: Row, ragged: Row | None) -> Block:
+        """What is made of each row of a block."""
+        count = apply("min", index(rows), index(self.count) - first)
+
+        def each(make: Row) -> Stmt:
+            return self.loop(0, count, lambda r: self._numbered(make, first + r))
+
+        if ragged is None:
+            return (each(make),)
+        counted, changes = self._changes(first, first + count)
+        return *counted, If(changes * 2 > count, (each(ragged),), (each(make),))
+
+    def _numbered(self, make: Row, row: Expr) -> Block:
+        """What is made of the row of a number."""
+        let_start, start = self.named(self._start(row))
+        let_stop, stop = self.named(self._start(row + 1))
+        return let_start, let_stop, *make(row, start, stop)
 
     def _start(self, row: Expr) -> Expr:
         return to_index(get(self.starts, row))
 
-    def _falls(self, first: Expr, last: Expr) -> tuple[Block, Expr]:
-        """Whether a start of a block is less than the one before: 1, else 0."""
+    def _changes(self, first: Expr, last: Expr) -> tuple[Block, Expr]:
+        """How many rows of a block are not as long as the one before."""
         dtype = self.starts.dtype
-        falls = self.register(VECTOR_BYTES // dtype.bytes, dtype=dtype)
+        changes = self.register(VECTOR_BYTES // dtype.bytes, dtype=dtype)
         zero, one = const(0, dtype), const(1, dtype)
 
-        def looked(row: Expr, v: Var) -> Block:
-            fall = get(self.starts, row + 1) < get(self.starts, row)
-            return (put(falls, v)(apply("max", get(falls, v), select(fall, one, zero))),)
+        def changed(row: Expr, v: Var) -> Block:
+            let_start, start = self.named(get(self.starts, row))
+            before, after = start - get(self.starts, row - 1), get(self.starts, row + 1) - start
+            change = select(apply("ne", before, after), one, zero)
+            return let_start, put(changes, v)(get(changes, v) + change)
 
-        through = self._through(first, last, falls.elements, looked)
-        joined, total = self._joined("max", falls)
-        clear = self.vector(lambda v: (put(falls, v)(zero),), falls.elements)
-        return (clear, *through, *joined), total
-
-    def _within(self, columns: Buffer, begin: Expr, end: Expr, width: int) -> tuple[Block, Expr]:
-        """Whether the columns of a block are those of a matrix so wide."""
-        dtype = columns.dtype
-        low, high = (self.register(VECTOR_BYTES // dtype.bytes, dtype=dtype) for _ in range(2))
-        zero = const(0, dtype)
-
-        def looked(k: Expr, v: Var) -> Block:
-            let, column = self.named(get(columns, k))
-            return (
-                let,
-                put(low, v)(apply("min", get(low, v), column)),
-                put(high, v)(apply("max", get(high, v), column)),
-            )
-
-        through = self._through(begin, end, low.elements, looked)
-        lowest, least = self._joined("min", low)
-        highest, most = self._joined("max", high)
-        clear = self.vector(lambda v: (put(low, v)(zero), put(high, v)(zero)), low.elements)
-        inside = all_of(to_index(least) >= 0, to_index(most) < width)
-        return (clear, *through, *lowest, *highest), inside
+        through = self._through(first + 1, last, changes.elements, changed)
+        joined, total = self._joined("sum", changes)
+        clear = self.vector(lambda v: (put(changes, v)(zero),), changes.elements)
+        return (clear, *through, *joined), to_index(total)
 
     def _through(
         self, start: Expr, stop: Expr, lanes: int, make: Callable[[Expr, Var], Block]
@@ -140,10 +130,27 @@ class RowSteps(Lanes):
         def join(v: Var) -> Block:
             return (Accumulate(combiner, (Ref(total.name, ()),), (get(lanes, v),)),)
 
-        return (
-            put(total)(get(lanes, 0)),
-            self.vector(join, lanes.elements),
-        ), get(total)
+        nothing = const(COMBINERS[combiner].identity[0](lanes.dtype), lanes.dtype)
+        return (put(total)(nothing), self.vector(join, lanes.elements)), get(total)
+
+    def in_vectors(
+        self, start: Expr, stop: Expr, lanes: int, term: Callable[[Expr, Expr], Expr]
+    ) -> tuple[Block, Expr]:
+        """The sum over the elements of a row, `term(k, sum)` with each, in vectors of so many."""
+        total = self.register(lanes)
+        let_turns, turns = self.named((stop - start + (lanes - 1)) // lanes)
+
+        def some(turn: Var) -> Block:
+            k = start + turn * lanes
+
+            def lane(v: Var) -> Block:
+                return (If(k + v < stop, (put(total, v)(term(k + v, get(total, v))),)),)
+
+            return (self.vector(lane, lanes),)
+
+        zero = self.vector(lambda v: (put(total, v)(self.number(0)),), lanes)
+        joined, whole = self._joined("sum", total)
+        return (zero, let_turns, self.loop(0, turns, some), *joined), whole
 
     # On cards
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import RunError, check
-from ...expr import Expr, apply, boolean, index, select, to_index
+from ...expr import Expr, apply, boolean, const, index, select, to_index
 from ...ir import Element, Value
 from ...sizes import Shape, Size
 from ...types import Array
@@ -51,19 +51,21 @@ def structure_shape(columns: Value, starts: Value) -> Shape:
 
 def misplaced(at: Indices, columns: Element, width: int) -> Expr:
     """Whether the column of a stored element lies outside of a matrix so wide."""
-    column = to_index(columns[at])
-    return (column < 0) | (column >= width)
+    column = columns[at]
+    most = min(width - 1, int(np.iinfo(column.dtype.numpy).max))  # in vectors of their own type
+    return (column < const(0, column.dtype)) | (column > const(most, column.dtype))
 
 
 def disordered(at: Indices, starts: Element, stored: int) -> Expr:
     """Whether the start of a row is none: they ascend from 0 to the number of stored elements."""
     (row,) = at
     last = starts.type.static_shape[0] - 1
+    falls = starts[row] < starts[apply("max", row - 1, index(0))]
     start = to_index(starts[row])
-    before = to_index(starts[apply("max", row - 1, index(0))])
-    first = select(row.eq(0), start, index(0))
-    final = select(row.eq(last), start, index(stored))
-    return (start < before) | apply("ne", first, index(0)) | apply("ne", final, index(stored))
+    first, final = row.eq(0) & apply("ne", start, index(0)), row.eq(last) & apply(
+        "ne", start, index(stored)
+    )
+    return falls | first | final
 
 
 def faulty(at: Indices, columns: Element, starts: Element, width: int) -> Expr:

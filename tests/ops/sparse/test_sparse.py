@@ -214,6 +214,26 @@ def test_a_broken_matrix_is_an_error_at_the_users_line(
     assert np.array_equal(found, [[3], [6]])
 
 
+@pytest.mark.parametrize("width", [1, 17])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_matrix_is_not_read_where_it_is_broken(width: int, threads: int) -> None:
+    a = _graph(3001, 700, 40_000)
+
+    @ml.function(ml.sparse.csr_type(f32[3001, 700], 40_000), f32[700, width])
+    def product(a: ml.sparse.Csr, x: Value) -> Value:
+        return a @ x
+
+    run, x = ml.compile(product, threads=threads), _normal(700, width)
+    for field, place in (("columns", 39_000), ("columns", 7), ("starts", 1), ("starts", 2990)):
+        for number in (-(1 << 30), 1 << 30):
+            parts = {name: np.array(getattr(a, name)) for name in ("values", "columns", "starts")}
+            parts[field][place] = number
+            with pytest.raises(RunError, match="a column"):
+                run(*parts.values(), x)
+    limit = 1e-3 * np.abs(_dense(a) @ x).max()
+    assert np.abs(run(*a, x) - _dense(a) @ x).max() < limit
+
+
 def test_the_transpose_of_a_transpose_is_the_matrix() -> None:
     """So that `x @ w.T`, as layers have it, sorts nothing."""
 

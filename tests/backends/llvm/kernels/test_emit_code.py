@@ -163,3 +163,24 @@ def test_aarch64_assembly_is_as_it_was_read(request: pytest.FixtureRequest) -> N
     if not file.exists():
         pytest.skip(f"nobody has read the assembly of LLVM {llvm_version()} yet")
     assert text == file.read_text()
+
+
+LOOKED_UP = """
+kernel @looked_up(%x: f32[100], %at: i32[20], %y: out f32[20]) {
+  for i in 0..2 {
+    vector l in 0..16 {
+      if i * 16 + l < 20 { y[i * 16 + l] = x[i64(at[i * 16 + l])] * 2.0 }
+    }
+  }
+}"""
+
+
+def test_lanes_of_a_mask_are_gathered_by_one_instruction() -> None:
+    kernel = parse_kernel(LOOKED_UP)
+    places = np.random.default_rng(0).integers(0, 100, 20).astype(np.int32)
+    agree(kernel, {"x": normal(100), "at": places})
+    target = named_target("cpu:sapphirerapids")
+    assert target is not None
+    text = emit_kernel(kernel, target)
+    code = assembly(module_text([text]), Machine.named("sapphirerapids"))
+    assert len(re.findall(r"\bvp?gather", code)) == 1
