@@ -13,6 +13,7 @@
     layout            convolutions channels-last, where that pays for the transposes
     conv-gradients    transposed convolutions are convolutions
     conv-to-gemm      pointwise convolutions are matrix products
+    join-products     products of one left factor, where that pays
     precision         f32 products by constants in bf16, if that is allowed
     winograd          3×3 convolutions by fewer multiplications
     strassen          products by large constants by fewer multiplications, if that is allowed
@@ -44,6 +45,7 @@ from ..text import nearest
 from .algorithms.attention import attention
 from .algorithms.conv_gradients import conv_gradients
 from .algorithms.conv_to_gemm import conv_to_gemm
+from .algorithms.join_products import join_products
 from .algorithms.strassen import strassen as strassen_pass
 from .algorithms.winograd import winograd
 from .autodiff import autodiff
@@ -81,6 +83,7 @@ PASSES: Mapping[str, GraphPass] = MappingProxyType(
         "hoist": hoist,
         "inline-checkpoints": inline_checkpoints,
         "integer-products": integer_products,
+        "join-products": join_products,
         "layout": layout,
         "narrow-factors": narrow_factors,
         "orient": orient,
@@ -144,6 +147,7 @@ def cpu_pipeline(
     narrow = Step("precision", {"target": target, "choice": precision, "winograd": winograd})
     return (
         *preparing_steps(target),
+        Step("join-products", {"target": target, "precision": precision}),
         *((narrow,) if precision != "f32" else ()),
         Step("winograd", {"target": target, "choice": winograd}),
         Step("strassen", {"target": target, "choice": strassen}),

@@ -15,6 +15,7 @@ from ...ir import Builder, Constant, Function, Node, Value
 from ...ops.regions.checkpoint import Barrier
 from ...ops.regions.group import Group
 from ...ops.shapes.shape import Reshape
+from ...ops.shapes.slice import Slice
 from ...ops.table import TABLE
 from ...target import Gpu, Target
 from ...tile.steps.lift_guards import lift_guards
@@ -64,7 +65,7 @@ class _Fusion:
             kind = "elementwise" if self._is_pointwise(node) else ""
             self.parts[number] = _Part([node], self._inputs(node), kind)
             self.part_of[node] = number
-            if node in self.bodies:
+            if self._fusible(node):
                 self._merge(node)
         self._merge_gates()
         return self._emit()
@@ -81,11 +82,14 @@ class _Fusion:
         return {self.part_of[v.node] for v in self._sources(node) if v.node is not None}
 
     def _merge(self, node: Node) -> None:
-        """Join the part of a new node with those of its operands, the latest first."""
+        """Join the part of a new node with those of its operands, the latest first; one that brings
+        its kernel, with parts of what lies in memory."""
         producers = {
             self.part_of[value.node]
             for value in self._sources(node)
-            if value.node is not None and self._fusible(value.node)
+            if value.node is not None
+            and self._fusible(value.node)
+            and (node in self.bodies or isinstance(value.op, Slice))
         }
         for producer in sorted(producers, reverse=True):
             mine = self.part_of[node]

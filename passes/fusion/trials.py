@@ -10,6 +10,7 @@ from math import prod
 
 from ...errors import PassError
 from ...ir import Function, Node
+from ...ops.shapes.slice import Slice
 from ...target import Gpu, Target
 from ...tile.nodes import Kernel, Space
 from ...tile.steps.lift_guards import lift_guards
@@ -58,6 +59,8 @@ class Trials:
         except PassError:
             return ""
         handmade = any(brings_kernel(node.op) for node in nodes)
+        if handmade and self.card is not None and any(isinstance(node.op, Slice) for node in nodes):
+            return ""  # a card's kernels are given whole operands
         return kind_of(region, kernel) if handmade or self._runs_well(kernel, nodes) else ""
 
     def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:

@@ -1,8 +1,12 @@
 """The naive kernel of a region, also where one of its operations brings a kernel along: what
-follows that operation element by element is then done where its kernel stores.
+follows that operation element by element is then done where its kernel stores, and operands that
+are parts of something are read where they lie.
 
     for i: {t = f(i);  out[2 * i] = t}, then relu
       ->  for i: {t = f(i);  result[2 * i] = max(t, 0)}
+
+    %y = slice(%x) {starts = [32]}, then for i: out[i] = f(y[i])
+      ->  for i: out[i] = f(x[i + 32])
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from functools import cache
 
 from ...errors import PassError, check
 from ...expr import Expr, Load, Var, loads_of, rewrite_expr, substitute_vars
-from ...ir import Builder, Constant, Function, Node, Op, Value, parameter
+from ...ir import Builder, Constant, Function, Node, Op, Value, parameter, users_of
 from ...ops.nn.attention_gradient import BlockedAttentionGradient
 from ...ops.nn.blocked_attention import BlockedAttention
+from ...ops.shapes.slice import Slice
 from ...ops.table import TABLE
+from ...sizes import static
 from ...target import Gpu
 from ...tile.nodes import Accumulate, Block, Buffer, Kernel, Let, Ref, Stmt, Store
 from ...tile.steps.nests import renamed
@@ -49,7 +55,8 @@ def region_kernel(
     own = [node for node in region.nodes if brings_kernel(node.op)]
     if not own:
         return naive_kernel(region, name)
-    rest = [node for node in region.nodes if node is not own[0]]
+    parts = _parts(own[0], region)
+    rest = [node for node in region.nodes if node is not own[0] and node.results[0] not in parts]
     made = _on_parameters(own[0], region, name, gpu, alignments)
     if all(isinstance(node.op, Constant) for node in rest):
         return made
@@ -78,23 +85,43 @@ def _on_parameters(
             for buffer, bytes_ in zip(made.params, (*read, *written), strict=True)
         )
         made = kernels_on_cards()[type(node.op)](node.op, replace(made, params=aligned), gpu)
-    outside = all(value in region.params for value in node.op.operands)
+    parts = _parts(node, region)
+    outside = all(value in region.params or value in parts for value in node.op.operands)
     check(outside, f"'{node.op.name}' has operands made in its own kernel", PassError)
+    check(not (parts and gpu), "a card's kernels are given whole operands", PassError)
     names = Names(made)
     inputs: dict[Value, Buffer] = {}
     body = made.body
     buffers = [buffer for buffer in made.params if buffer.name not in made.outputs]
     for buffer, value in zip(buffers, node.op.operands, strict=True):
-        if value in inputs:  # given twice: one parameter for both
-            body = renamed(body, buffer.name, inputs[value].name)
-        else:
-            inputs[value] = buffer
+        starts: tuple[int, ...] = ()
+        if value in parts:
+            starts, value = static(parts[value].starts), parts[value].x
+            buffer = replace(buffer, shape=value.type.static_shape)
+        first = inputs.setdefault(value, buffer)  # given twice: one parameter for both
+        if first is not buffer or starts:
+            body = renamed(body, buffer.name, first.name, starts)
     params = [
         inputs.get(value) or Buffer(names.fresh("x"), value.dtype, value.type.static_shape)
         for value in region.params
     ]
     outputs = [buffer for buffer in made.params if buffer.name in made.outputs]
     return replace(made, params=(*params, *outputs), body=body)
+
+
+def _parts(node: Node, region: Function) -> dict[Value, Slice]:
+    """The operands of an operation that are parts of the region's parameters, and of use to it
+    alone."""
+    users = users_of(region)
+    return {
+        value: value.op
+        for value in node.op.operands
+        if isinstance(value.op, Slice)
+        and set(value.op.steps) == {1}
+        and value.op.x in region.params
+        and value not in region.results
+        and users[value] == (node,)
+    }
 
 
 def _with_epilogue(made: Kernel, node: Node, rest: list[Node], region: Function) -> Kernel:

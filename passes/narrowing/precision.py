@@ -31,6 +31,7 @@ from ...ops.nn.blocked_attention import BlockedAttention
 from ...ops.products.matmul import Matmul
 from ...ops.regions.checkpoint import Barrier
 from ...ops.shapes.shape import Reshape, Transpose, reshape, transpose
+from ...ops.shapes.slice import Slice
 from ...ops.table import TABLE
 from ...ops.windows.conv import Conv
 from ...target import Target
@@ -43,6 +44,7 @@ from ..schedule.cost.winograd import WINOGRAD_WORTH, narrow_cycles
 from .precisions import check_precision
 from .quantised import depends_on_constants
 
+MOST_PARTS = 8  # that something is computed together for
 
 def precision(
     fn: Function, *, target: Target, choice: str = "bf16", winograd: str | int = "auto"
@@ -130,7 +132,14 @@ def _narrow(x: Value) -> Value:
             return reshape(_narrow(inner), shape)
         case Transpose(x=inner, perm=perm):
             return transpose(_narrow(inner), perm)
+        case Slice(x=Value(op=Elementwise() | Matmul()) as inner) as part if _is_share(x, inner):
+            return emit(replace(part, x=_narrow(inner)))
     return cast(x if depends_on_constants(x) else flush(x), bf16)
+
+
+def _is_share(part: Value, whole: Value) -> bool:
+    """Whether a part is so much of what is computed that the others are parts like it."""
+    return part.type.is_static and whole.type.elements <= MOST_PARTS * part.type.elements
 
 
 def _kept_narrow(x: Value) -> Value:

@@ -23,6 +23,7 @@ from ...sizes import product
 from ...types import f32
 from .gelu import GELU
 from .join_pads import join_pads
+from .slice_groups import slice_of_groups
 from .uniform import uniform
 
 
@@ -247,6 +248,7 @@ PATTERNS = (
     choice_of_one_or_zero,
     add_negative,
     join_pads,
+    slice_of_groups,
     negative_of_negative,
     one_product_for_a_sum_of_them,
     barrier_of_constant,

@@ -4,7 +4,7 @@ has in registers apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import VerifyError, check
@@ -269,13 +269,19 @@ def _used_by_instruction(stmt: Stmt) -> frozenset[str]:
     return frozenset(window.buffer for window in stmt.windows)
 
 
-def renamed(block: Block, old: str, new: str) -> Block:
-    """Accesses to one buffer, and windows of it, made those of another."""
+def renamed(block: Block, old: str, new: str, starts: Sequence[int] = ()) -> Block:
+    """Accesses to one buffer, and windows of it, made those of another; in which they begin at
+    `starts`, if these are given."""
+
+    def moved(places: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        if not starts:
+            return places
+        return tuple(place + start for place, start in zip(places, starts, strict=True))
 
     def expression(expr: Expr) -> Expr:
         def visit(node: Expr) -> Expr | None:
             if isinstance(node, Load) and node.buffer == old:
-                return Load(node.dtype, new, node.indices)
+                return Load(node.dtype, new, moved(node.indices))
             return None
 
         return rewrite_expr(expr, visit)
@@ -284,12 +290,14 @@ def renamed(block: Block, old: str, new: str) -> Block:
         if not isinstance(stmt, Call):
             return map_blocks(stmt, lambda part: tuple(map(calls, part)))
         windows = tuple(
-            replace(window, buffer=new) if window.buffer == old else window
+            replace(window, buffer=new, offsets=moved(window.offsets))
+            if window.buffer == old
+            else window
             for window in stmt.windows
         )
         return replace(stmt, windows=windows)
 
     return map_refs(
         map_expressions(tuple(map(calls, block)), expression),
-        lambda ref: Ref(new, ref.indices) if ref.buffer == old else ref,
+        lambda ref: Ref(new, moved(ref.indices)) if ref.buffer == old else ref,
     )

@@ -12,6 +12,7 @@ asked of any product, and from which work on threads are worth it.
     windows.py          tiles of small windows; the order of a convolution's axes
     winograd.py         direct or by Winograd's algorithm, in which blocks (`conv_sizes.py`)
     strassen.py         whole or as seven products of halves
+    joined.py           products of one input apart, or as one
     attention.py        blocks of queries and keys
     turns.py            what a loop's turns find in a cache, and compute while they wait
 

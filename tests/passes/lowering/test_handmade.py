@@ -14,6 +14,7 @@ from mlir_lite.ops.table import TABLE
 from mlir_lite.passes.fusion.fuse import fuse
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.manager import sample_inputs
+from mlir_lite.target import named_target
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import Buffer, Kernel, Loop, Ref, Store
@@ -59,6 +60,40 @@ def test_elementwise_operations_join_the_kernel_before_them() -> None:
 
 def test_epilogue_is_computed_where_the_kernel_stores() -> None:
     check_kernel_of(ml.parse(PIXELS))
+
+
+ATTENTION = """
+    func @f(%y: tensor<20x9x8xf32>) -> tensor<20x3x8xf32> {{
+      %0 = slice %y {{starts = [0, 0, 0], sizes = [20, 3, 8], steps = [1, 1, 1]}} \
+: tensor<20x3x8xf32>
+      %1 = slice %y {{starts = [0, 3, 0], sizes = [20, 3, 8], steps = [1, 1, {step}]}} \
+: tensor<20x3x8xf32>
+      %2 = slice %y {{starts = [0, 6, 0], sizes = [20, 3, 8], steps = [1, 1, 1]}} \
+: tensor<20x3x8xf32>
+      %3 = blocked_attention %0, %1, %2, _ {{scale = 0.5, rows = 16, columns = 20, \
+query_axes = [1, 0, 2], key_axes = [1, 0, 2], value_axes = [1, 0, 2], result_axes = [1, 0, 2]}} \
+: tensor<20x3x8xf32>
+      %4 = relu %3 : tensor<20x3x8xf32>
+      return %4
+    }}"""
+IN_PLACE = ATTENTION.format(step=1)
+
+
+def test_operands_that_are_parts_are_read_where_they_lie() -> None:
+    fn = ml.parse(IN_PLACE)
+    check_kernel_of(fn)
+    assert len(region_kernel(fn, "kernel").params) == 2
+    assert operation_kinds(fuse(fn)) == ["group of blocked_attention"]
+
+
+def test_a_part_that_something_else_reads_is_made() -> None:
+    fn = ml.parse(IN_PLACE.replace("relu %3", "add %3, %1"))
+    assert operation_kinds(fuse(fn)) == ["slice", "group of blocked_attention"]
+
+
+def test_parts_are_made_for_a_card() -> None:
+    fused = fuse(ml.parse(IN_PLACE), target=named_target("cuda:sm_80"))
+    assert operation_kinds(fused)[:3] == ["slice"] * 3
 
 
 @op

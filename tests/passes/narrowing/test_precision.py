@@ -116,6 +116,17 @@ def test_rounding_comes_before_another_shape() -> None:
     assert operations(narrowed(fn))[:4] == ["relu", "flush", "cast", "reshape"]
 
 
+def test_what_is_computed_for_several_is_rounded_before_it_is_cut() -> None:
+    @ml.function(f32[6, 48])
+    def fn(x: Value) -> Value:
+        y = ml.relu(x)
+        return y[:, :24] @ random(24, 8) + y[:, 24:] @ random(24, 8)
+
+    assert operations(narrowed(fn))[:4] == ["relu", "flush", "cast", "slice"]
+    small = ml.function(f32[6, 48])(lambda x: ml.relu(x)[:, :4] @ random(4, 8))
+    assert operations(narrowed(small))[:4] == ["relu", "slice", "flush", "cast"]
+
+
 def test_a_net_may_be_deep() -> None:
     depth, w = 400, random(4, 4)
 

@@ -36,6 +36,43 @@ def test_a_reshape_to_the_same_shape_disappears() -> None:
     )
 
 
+def sliced(start: int, width: int, shape: str, seen: str) -> str:
+    return f"""
+        func @f(%x: tensor<9x96xf32>) -> tensor<{seen}xf32> {{
+          %0 = slice %x {{starts = [0, {start}], sizes = [9, {width}], steps = [1, 1]}} \
+: tensor<9x{width}xf32>
+          %1 = reshape %0 {{shape = {shape}}} : tensor<{seen}xf32>
+          return %1
+        }}"""
+
+
+def test_a_part_seen_in_groups_is_a_part_of_the_groups() -> None:
+    expect(
+        canonicalize,
+        before=sliced(32, 48, "[9, 3, 16]", "9x3x16"),
+        after="""
+            func @f(%x: tensor<9x96xf32>) -> tensor<9x3x16xf32> {
+              %0 = reshape %x {shape = [9, 6, 16]} : tensor<9x6x16xf32>
+              %1 = slice %0 {starts = [0, 2, 0], sizes = [9, 3, 16], steps = [1, 1, 1]} \
+: tensor<9x3x16xf32>
+              return %1
+            }""",
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        sliced(24, 48, "[9, 3, 16]", "9x3x16"),
+        sliced(36, 36, "[9, 2, 18]", "9x2x18"),
+        sliced(32, 48, "[27, 16]", "27x16"),
+    ],
+    ids=["begins in a group", "groups do not divide all", "rows and columns"],
+)
+def test_a_part_that_is_not_of_whole_groups_stays(before: str) -> None:
+    expect(canonicalize, before=before)
+
+
 def test_transposes_compose() -> None:
     expect(
         canonicalize,
