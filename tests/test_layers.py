@@ -56,7 +56,7 @@ SCHEDULE: Floors = (
     frozenset({"external", "fused", "memory_bound", "ordered", "products", "straight_line"})
     | {"stream", "transposed", "windows"},
     frozenset({"rows", "single"}),
-    frozenset({"blocked"}),
+    frozenset({"blocked", "separable"}),
     frozenset({"recipes", "gpu"}),
     frozenset({"launches"}),
     frozenset({"__init__"}),

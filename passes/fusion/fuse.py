@@ -2,7 +2,8 @@
 
 A merge is tried by making the naive kernel of what it would give, and kept if that needs no large
 intermediate: either everything is computed in its user's place (elementwise chains, epilogues), or
-all nests run row by row (softmax, norms), or a product's by blocks of its columns (gates).
+all nests run row by row (softmax, norms), or a product's by blocks of its columns (gates), or that
+of windows by a few of their rows (depthwise-separable convolutions).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ...ops.regions.group import Group
 from ...ops.shapes.shape import Reshape
 from ...ops.shapes.slice import Slice
 from ...ops.table import TABLE
-from ...target import Gpu, Target
+from ...target import Target
 from ...tile.steps.lift_guards import lift_guards
 from ..lowering.bodies import Body, reads_of, record_body
 from ..lowering.handmade import brings_kernel, region_kernel
@@ -30,9 +31,9 @@ MOST_INPUTS = 20
 
 
 def fuse(fn: Function, *, target: Target | None = None) -> Function:
-    """Group what one kernel should compute; single operations stay as they are. A target that is a
-    graphics card says what else would be slow there."""
-    return _Fusion(fn, None if target is None else target.gpu).run()
+    """Group what one kernel should compute; single operations stay as they are. A target says what
+    its caches hold; one that is a graphics card, what else would be slow there."""
+    return _Fusion(fn, target).run()
 
 
 @dataclass
@@ -47,14 +48,14 @@ class _Part:
 @dataclass
 class _Fusion:
     fn: Function
-    card: Gpu | None
+    target: Target | None
     parts: dict[int, _Part] = field(default_factory=dict)
     part_of: dict[Node, int] = field(default_factory=dict)
     bodies: dict[Node, Body] = field(default_factory=dict)
 
     def run(self) -> Function:
         self.cutting = Cutting.of(self.fn)
-        self.trials = Trials(self.cutting, self.bodies, self.card)
+        self.trials = Trials(self.cutting, self.bodies, self.target)
         self.order = {node: number for number, node in enumerate(self.fn.nodes)}
         for number, node in enumerate(self.fn.nodes):
             if _fusible(node):
@@ -211,7 +212,10 @@ class _Fusion:
                     values.update(zip(node.results, results, strict=True))
                     return
                 region, inputs, given = self.cutting.region(part.nodes)
-                kind = part.kind or kind_of(region, lift_guards(region_kernel(region, "trial")))
+                kind = part.kind
+                if not kind:
+                    kernel = lift_guards(region_kernel(region, "trial"))
+                    kind = kind_of(region, kernel, self.target)
                 op = Group(tuple(map(value_of, inputs)), kind, region)
                 values.update(zip(given, builder.emit(op), strict=True))
 

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from ...expr import Expr
 from ...ir import Function
+from ...target import Target
 from ...tile.nodes import Kernel, Space, Store
 from ...tile.traverse import walk
 from ...tile.tree import extent_of, var
 from ..lowering.handmade import brings_kernel
 from ..schedule.analysis import Nest, Product, as_product, nests_of, stride
 from ..schedule.products.gated import gates_of
+from ..schedule.separable import separable_of
 
 FOLLOWED_STEP = 2048  # bytes: half a page, which a load's next place is guessed within
 MANY = 256  # terms, and columns
 GATES = "gates"  # of a product and what its columns' parts become (`schedule/products/gated.py`)
 
 
-def kind_of(region: Function, kernel: Kernel) -> str:
-    """What a region with this kernel is, in a word: for people who read the dump."""
+def kind_of(region: Function, kernel: Kernel, target: Target | None) -> str:
+    """What a region with this kernel is on a target, in a word: for people who read the dump."""
     handmade = [node.op.name for node in region.nodes if brings_kernel(node.op)]
     if handmade:
         return handmade[0]
     if gates_of(kernel) is not None:
         return GATES
+    if is_separable(kernel, target):
+        return "separable"
     nests = nests_of(kernel)
     if len(nests) > 1 or any(buffer.space is Space.SHARED for buffer in kernel.locals):
         return "rows"
     if not nests[0].reductions:
         return "elementwise"
     return "product" if as_product(kernel, nests[0]) else "reduction"
+
+
+def is_separable(kernel: Kernel, target: Target | None) -> bool:
+    """Whether a kernel is of windows and their product (`schedule/separable.py`), and that pays."""
+    return target is not None and target.gpu is None and separable_of(kernel, target) is not None
 
 
 def strides_far(kernel: Kernel, nest: Nest, product: Product) -> bool:

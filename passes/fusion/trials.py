@@ -28,20 +28,24 @@ from ..schedule.analysis import (
 )
 from ..schedule.products.gated import gates_of
 from .cutting import Cutting
-from .group_kinds import is_scattered, kind_of, strides_far
+from .group_kinds import is_scattered, is_separable, kind_of, strides_far
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 
 
 @dataclass
 class Trials:
-    """The trials of a function's operations; `bodies` are of those that may be fused, `card` is
-    what they run on, if not a CPU."""
+    """The trials of a function's operations; `bodies` are of those that may be fused, `target` is
+    what they run on, if that is known."""
 
     cutting: Cutting
     bodies: Mapping[Node, Body]
-    card: Gpu | None
+    target: Target | None
     verdicts: dict[object, str] = field(default_factory=dict)  # kinds; "" where it is not worth it
+
+    @property
+    def card(self) -> Gpu | None:
+        return None if self.target is None else self.target.gpu
 
     def kind(self, nodes: list[Node]) -> str:
         """What the kernel of these nodes, in the function's order, is (see `kind_of`); empty where
@@ -61,7 +65,9 @@ class Trials:
         handmade = any(brings_kernel(node.op) for node in nodes)
         if handmade and self.card is not None and any(isinstance(node.op, Slice) for node in nodes):
             return ""  # a card's kernels are given whole operands
-        return kind_of(region, kernel) if handmade or self._runs_well(kernel, nodes) else ""
+        if handmade or self._runs_well(kernel, nodes):
+            return kind_of(region, kernel, self.target)
+        return ""
 
     def _runs_well(self, kernel: Kernel, nodes: list[Node]) -> bool:
         nests = nests_of(kernel)
@@ -74,6 +80,8 @@ class Trials:
                 return False
             return self._still_fast(kernel, heavy[0])
         if self.card is None and gates_of(kernel) is not None:
+            return True
+        if is_separable(kernel, self.target):
             return True
         if heavy:
             return False

@@ -58,6 +58,9 @@ class Lowering:
     expressions: dict[tuple[Value, tuple[Expr, ...]], Expr] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.users = users_of(self.fn)
+
     def kernel(self) -> Kernel:
         """Lower every operation of the group."""
         for node in self.fn.nodes:
@@ -98,7 +101,7 @@ class Lowering:
 
     def _materialised(self) -> Iterator[Node]:
         """The nodes that get a nest, in order; the others are noted as inlined."""
-        users = users_of(self.fn)
+        users = self.users
         results = set(self.fn.results)
         homes: dict[Node, _Home] = {}
         nested: list[Node] = []
@@ -143,12 +146,26 @@ class Lowering:
         if len(nests) == 1 and aligned:
             return _Home(next(iter(nests)), True)
         (body,) = self.bodies[node].results
-        if contains_reduce(body):
+        reread = any(read.reduced and read.count > elements for read in reads)
+        if contains_reduce(body) or (reread and self._finishes_sums(node)):
             return None
         once = len(reads) == 1 and reads[0].count <= elements and len(nests) == 1
         if once or cost_of(body) <= CHEAP:
             return _Home(next(iter(nests)), False)
         return None
+
+    def _finishes_sums(self, node: Node) -> bool:
+        """Whether a value is what becomes of one sum each, which nothing else needs: then it is
+        computed where that is complete."""
+        for value in node.op.operands:
+            made = value.node
+            if made not in self.bodies or len(self.users[value]) > 1 or len(made.results) > 1:
+                continue
+            if all(read.at_own_index for read in self._reads(node, value)):
+                (body,) = self.bodies[made].results
+                if contains_reduce(body) or self._finishes_sums(made):
+                    return True
+        return False
 
     def _reads(self, user: Node, value: Value) -> list[Read]:
         """How the body of `user` reads a value."""

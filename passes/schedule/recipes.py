@@ -17,6 +17,7 @@ from .ordered import ordered_axes, schedule_ordered
 from .products.dots import use_dots
 from .products.gated import gates_of, schedule_gated
 from .rows import schedule_rows
+from .separable import schedule_separable, separable_of
 from .single import collapse_nest, schedule_nest
 
 
@@ -40,6 +41,9 @@ def _scheduled(kernel: Kernel, target: Target) -> Kernel:
     gates = gates_of(kernel)
     if gates is not None:
         return schedule_gated(kernel, gates, target)
+    parts = separable_of(kernel, target)
+    if parts is not None:
+        return schedule_separable(kernel, parts, target)
     ordered = ordered_axes(kernel)
     if is_blocked(kernel, ordered):
         return schedule_blocked(kernel, ordered, target)

@@ -8,7 +8,16 @@ from math import prod
 
 from ....target import Target
 from ....types import DType, TensorType
-from .model import RULE_OF_THUMB, cache_cycles, decide, decide_rule, memory_cycles
+from .model import (
+    PIECES,
+    RULE_OF_THUMB,
+    cache_cycles,
+    decide,
+    decide_rule,
+    memory_bound,
+    memory_cycles,
+    near_cycles,
+)
 from .register_tiles import (
     FMAS_PER_CYCLE,
     SET_PERIOD,
@@ -58,6 +67,42 @@ def window_tile(extents: tuple[int, ...]) -> tuple[int, ...]:
     least = WINDOW_SUMS // WINDOW_ROWS
     divisors = (count for count in range(least, WINDOW_SUMS) if pixels % count == 0)
     return (min(rows[0], WINDOW_ROWS), next(divisors, min(least, pixels)))
+
+
+@dataclass(frozen=True)
+class SeparableSizes:
+    """The problem of windows in `rows`, each of which leaves `row_bytes` for a product by
+    `right_bytes`; all rows of all images leave `all_bytes`."""
+
+    rows: int
+    row_bytes: int
+    all_bytes: int
+    right_bytes: int
+
+    def __str__(self) -> str:
+        left = f"{self.rows} rows of windows that leave {self.row_bytes} of {self.all_bytes} bytes"
+        return f"{left} for a product by {self.right_bytes} bytes"
+
+
+def rows_together(sizes: SeparableSizes, target: Target) -> int:
+    """How many rows of windows are done before what a product makes of them; 0 where that waits for
+    all of them. They stay in half of the second cache, with what they are multiplied by, and are
+    enough blocks to be dealt to threads."""
+    kept = target.l2_bytes // 2 - sizes.right_bytes
+    counts = [
+        count
+        for count in range(WINDOW_ROWS, sizes.rows // PIECES + 1)
+        if sizes.rows % count == 0 and count * sizes.row_bytes <= kept
+    ]
+    moved = 2 * sizes.all_bytes
+    if memory_bound(moved, target):
+        apart = memory_cycles(moved, target)
+    elif moved > target.l2_bytes:
+        apart = cache_cycles(moved, target)
+    else:
+        apart = near_cycles(moved, target)
+    cycles = {**dict.fromkeys(counts, near_cycles(moved, target)), 0: apart}
+    return decide(sizes, "rows together", cycles, target)
 
 
 @dataclass(frozen=True)
