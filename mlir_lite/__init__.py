@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from .dsl import while_loop as while_loop
     from .exporters.torch import to_torch as to_torch
     from .frontends.onnx import from_onnx as from_onnx
+    from .frontends.torch import from_torch as from_torch
     from .interpreter import evaluate as evaluate
     from .ir import Function as Function
     from .ir import Value as Value
@@ -89,6 +90,7 @@ _HOMES = {
     "draw": ".drawing.drawing",
     "evaluate": ".interpreter",
     "from_onnx": ".frontends.onnx",
+    "from_torch": ".frontends.torch",
     "function": ".dsl",
     "grad": ".dsl",
     "jvp": ".dsl",

@@ -25,7 +25,8 @@ _INSIDE = tuple(
 _DEMO = os.path.join(_PACKAGE, "demo", "")  # a user of the package that lies inside it
 
 
-def _is_inside(file: str) -> bool:
+def is_inside(file: str) -> bool:
+    """Whether a source file is of this package, and no user of it."""
     return file.startswith(_INSIDE) and not file.startswith(_DEMO)
 
 
@@ -55,7 +56,7 @@ def caller_location() -> Location:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not _is_inside(file) and not file.startswith("<frozen"):
+        if not is_inside(file) and not file.startswith("<frozen"):
             return Location(file, frame.f_lineno)
         if frame.f_back is None:
             break
@@ -69,7 +70,7 @@ def raised_at(error: BaseException) -> Location:
     step = error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
-        if not _is_inside(file):
+        if not is_inside(file):
             found = Location(file, step.tb_lineno)
         step = step.tb_next
     return found

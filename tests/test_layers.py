@@ -88,12 +88,23 @@ ONNX: Floors = (
     frozenset({"onnx_model"}),
     frozenset({"__init__"}),
 )
+TORCH: Floors = (
+    frozenset({"places", "refusals", "shapes"}),
+    frozenset({"promote", "weights"}),
+    frozenset({"readers"}),
+    frozenset({"table"}),
+    frozenset({"importer"}),
+    frozenset({"program"}),
+    frozenset({"backend"}),
+    frozenset({"__init__"}),
+)
 FLOORS: Mapping[str, Floors] = {
     "mlir_lite": ROOMS,
     "mlir_lite.ops": OPS,
     "mlir_lite.passes": PASSES,
     "mlir_lite.passes.schedule": SCHEDULE,
     "mlir_lite.frontends.onnx": ONNX,
+    "mlir_lite.frontends.torch": TORCH,
     "mlir_lite.backends.llvm": LLVM,
     "mlir_lite.backends.cuda": CUDA,
 }

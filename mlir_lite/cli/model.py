@@ -14,6 +14,7 @@ from ..errors import InputError, UnsupportedError, check
 from ..frontends.onnx.call import ValueNeeded
 from ..frontends.onnx.model import OnnxInput
 from ..frontends.onnx.onnx_model import OnnxModel
+from ..frontends.torch import from_torch
 from ..ir import Function
 from ..types import Array, TensorType
 from .files import functions_of, read_text
@@ -21,7 +22,9 @@ from .files import functions_of, read_text
 
 def add_model_arguments(parser: ArgumentParser) -> None:
     """FILE, `--shape` and `--value`."""
-    parser.add_argument("file", metavar="FILE", help="IR text, an .onnx model, or - for stdin")
+    parser.add_argument(
+        "file", metavar="FILE", help="IR text, an .onnx or .pt2 model, or - for stdin"
+    )
     parser.add_argument(
         "--shape",
         action="append",
@@ -86,6 +89,8 @@ def load_model(
     """The function of a file. `arrays` are the inputs of a run, which decide sizes and values."""
     if file.lower().endswith(".onnx"):
         return _from_onnx(Path(file), sizes, values, arrays or {})
+    if file.lower().endswith(".pt2"):
+        return specialised(from_torch(file), sizes, values, arrays)
     found = functions_of(read_text(file), file)
     check(found, f"{file} holds no function", InputError)
     check(

@@ -6,8 +6,7 @@ error names them all.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import ParseError, TypeRuleError, UnsupportedError, check
@@ -16,6 +15,7 @@ from ...location import Location
 from ...ops.table import TABLE
 from ...sizes import Shape
 from ...types import TensorType
+from ..names import identifier
 from .call import Call, ValueNeeded
 from .fit import Equation, SizesDiffer, aligned, beside
 from .model import OnnxFile, OnnxGraph, OnnxInput, OnnxNode
@@ -23,8 +23,6 @@ from .readers.constant import constant_operand
 from .refusals import refusal
 from .sizes import Operand, as_value
 from .table import READERS
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
 
 
 class _Skipped(Exception):
@@ -217,26 +215,3 @@ def import_graph(
         walk.check_complete()
         found: list[Value] = [as_value(result) for result in results if result is not None]
     return builder.finish(identifier(file.graph.name) or "main", params, found)
-
-
-def identifier(name: str) -> str:
-    """The name as the text form can print it; the name itself where it can."""
-    if _NAME.fullmatch(name):
-        return name
-    text = re.sub(r"[^A-Za-z0-9_.]", "_", name, flags=re.ASCII)
-    return f"_{text}" if text[:1].isdigit() else text
-
-
-def unique(names: Iterable[str]) -> list[str]:
-    """Identifiers for names, all different."""
-    found: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        base = identifier(name) or "_"
-        choice, count = base, 1
-        while choice in taken:
-            count += 1
-            choice = f"{base}_{count}"
-        taken.add(choice)
-        found.append(choice)
-    return found

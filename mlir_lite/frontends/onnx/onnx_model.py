@@ -13,9 +13,10 @@ from ...errors import InputError, UnsupportedError, check
 from ...ir import ConstantData, Function
 from ...sizes import Dim, Shape, Size, size, substitute
 from ...types import Array
+from ..names import identifier, unique
 from .call import ValueNeeded
 from .fit import SizesDiffer
-from .importer import identifier, import_graph, unique
+from .importer import import_graph
 from .model import OnnxFile, OnnxInput, read_model
 from .table import is_read
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from ...errors import ParseError, UnsupportedError, check
 from ...ir import ConstantData, InFile, InMemory
 from ...types import DTYPES, Array, DType, TensorType, dtype_of
+from ..names import constant_name
 
 # Numbers of `TensorProto.DataType` in onnx.proto.
 _DTYPES = {
@@ -121,11 +121,6 @@ def _sizes(dims: Iterable[int], what: str) -> tuple[int, ...]:
     check(len(sizes) <= _MAX_RANK, f"{what} has {len(sizes)} axes", ParseError)
     check(all(size >= 0 for size in sizes), f"{what} has a negative size: {sizes}", ParseError)
     return sizes
-
-
-def constant_name(name: str) -> str:
-    """A name for large data that the text form can print."""
-    return re.sub(r"\W", "_", name, flags=re.ASCII)
 
 
 def _byte_count(type_: TensorType) -> int:
