@@ -95,7 +95,7 @@ TORCH: Floors = (
     frozenset({"table"}),
     frozenset({"importer"}),
     frozenset({"program"}),
-    frozenset({"backend"}),
+    frozenset({"dynamo"}),
     frozenset({"__init__"}),
 )
 FLOORS: Mapping[str, Floors] = {

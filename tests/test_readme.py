@@ -42,7 +42,7 @@ def run_code(code: str, folder: Path) -> str:
     return done.stdout
 
 
-IDS = ["readme", "loops", "training", "torch", "op", "pass"]
+IDS = ["readme", "loops", "training", "torch", "op", "pass", "backend"]
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=IDS)

@@ -4,12 +4,14 @@
     run = ml.compile(fn)
     y = run(images)                                     # tensors or arrays in, arrays out
 
+    fast = torch.compile(model, backend="mlir_lite")    # tensors in and out
+
 The modules of this package load torch, which takes a second, so that this one does not load them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -48,4 +50,16 @@ def from_torch(
     return fn
 
 
-__all__ = ["from_torch"]
+def backend(graph: Any, inputs: Sequence[Any], **options: Any) -> Any:
+    """`torch.compile(model, backend="mlir_lite")`: torch's graphs compiled here.
+
+    `options` are those of `ml.compile`, and `freeze`: while no gradients are asked for, weights are
+    constants, packed once, and packed again when torch has noted that one has changed. A change
+    through `.data` it does not note: `options={"freeze": False}` reads weights at every call. What
+    is not supported torch runs itself, with a warning that names the operators and their lines.
+    """
+    given = {"freeze": True, **options.pop("options", {}), **options}
+    return import_module(".dynamo", __package__).compile_graph(graph, inputs, **given)
+
+
+__all__ = ["backend", "from_torch"]

@@ -351,7 +351,7 @@ CALLS: Mapping[str, Sequence[Call]] = {
         (lambda x, m, s, w, c: F.batch_norm(x, m, s, w, c), (r(2, 3, 4), r(3), p(3), r(3), r(3))),
         (lambda x, m, s: F.batch_norm(x, m, s), (r(2, 3), r(3), p(3))),
         (lambda x: F.local_response_norm(x, 2), (r(2, 4, 5),)),
-        (lambda x, w: torch.ops.aten.native_layer_norm(x, [4], w, None, 1e-5)[0], (r(2, 4), r(4))),
+        (lambda x, w: torch.ops.aten.native_layer_norm(x, [4], w, None, 1e-5), (r(2, 4), r(4))),
         (
             lambda x, w: torch.ops.aten.native_group_norm(x, w, None, 2, 4, 5, 2, 1e-5)[0],
             (r(2, 4, 5), r(4)),

@@ -9,6 +9,7 @@ import numpy as np
 from .... import ops
 from ....errors import UnsupportedError, check
 from ....ir import Value
+from ....ops.base.body import computing_type
 from ....sizes import Size
 from .typed import Reader, Typed
 
@@ -23,6 +24,16 @@ def layer_norm(
 ) -> Value:
     """Over the last axes, which have this shape."""
     return ops.layer_norm(x, weight, bias, axis=-len(shape), epsilon=eps)
+
+
+def native_layer_norm(
+    x: Value, shape: Sequence[Size], weight: Value | None, bias: Value | None, eps: float
+) -> tuple[Value, Value, Value]:
+    """The same, and for the gradient the mean and `1 / sqrt(variance + eps)`, in f32 of halves."""
+    axes = tuple(range(x.rank - len(shape), x.rank))
+    wide = ops.cast(x, computing_type(x.dtype))
+    spread = ops.rsqrt(ops.var(wide, axes, keepdims=True) + eps)
+    return layer_norm(x, shape, weight, bias, eps), ops.mean(wide, axes, keepdims=True), spread
 
 
 def rms_norm(
@@ -92,8 +103,6 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.native_group_norm": lambda x, weight, bias, n, c, hw, groups, eps: (
         group_norm(x, groups, weight, bias, eps),
     ),
-    "aten.native_layer_norm": lambda x, shape, weight, bias, eps: (
-        layer_norm(x, shape, weight, bias, eps),
-    ),
+    "aten.native_layer_norm": native_layer_norm,
     "aten.rms_norm": rms_norm,
 }
