@@ -21,6 +21,7 @@ from .register_tiles import ProductSizes
 WRITTEN_BYTES = 32 << 20  # beyond which a large last cache is no better than memory, as measured
 STREAMED_PRODUCTS = 8  # rows multiplied by one matrix that is read once, for sums in caches
 STREAMED_ROWS = 8  # read side by side: what prefetching in hardware follows, and registers hold
+DEEP_ROWS = 64  # of a piece, beside which its sums' way to the second cache is little
 STREAMED_LINES = 32  # read one after the other, at least: half a page
 SUMMED_LINES = 4  # of each row, below which its sums are better kept in registers
 STREAMED_COLUMNS = 1024  # their sums stay in the nearest cache, one page of each row is read
@@ -82,11 +83,13 @@ def stream_pieces(sizes: ProductSizes, target: Target, *, rows_too: bool) -> Str
     that the matrix may be cut between its rows. Several rows always are.
 
     One that comes from memory is best read as it lies there, in rows as long as their sums stay in
-    the nearest cache, or in the second one, where reading ahead goes on from one row to the next.
+    the nearest cache; or in the second one, where reading ahead goes on from one row to the next
+    and a piece has rows enough to make good for that.
     """
     lanes = target.lanes(sizes.dtype)
     even = StreamPieces(1, streamed_columns(sizes.columns, lanes))
-    whole = sizes.rows > 1 or goes_on(sizes, target)
+    deep = sizes.depth >= PIECES * DEEP_ROWS
+    whole = sizes.rows > 1 or (deep and goes_on(sizes, target))
     room = target.l2_bytes // 4 if whole else target.l1_bytes // 2
     beside = -(-summed_bytes(sizes) // room)
     columns = -(-sizes.columns // (beside * lanes)) * lanes

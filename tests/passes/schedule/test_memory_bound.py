@@ -13,6 +13,7 @@ from mlir_lite.passes.decompose import decompose
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule import schedule
 from mlir_lite.passes.schedule.cost import memory as memory_cost
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Call, Kernel, Kind, Loop
 from mlir_lite.tile.traverse import walk
@@ -130,7 +131,7 @@ def test_a_matrix_from_far_is_read_in_whole_rows_with_those_below_asked_for(lane
 @LANES
 @pytest.mark.parametrize("rows", [1, 2, 3, 8])
 def test_a_matrix_from_memory_is_read_once_at_some_places(lanes: int, rows: int) -> None:
-    small = replace(TARGETS[lanes], l1_bytes=1 << 12, l2_bytes=160 << 10, l3_bytes=256 << 10)
+    small = replace(TARGETS[lanes], l1_bytes=1 << 14, l2_bytes=160 << 10, l3_bytes=256 << 10)
     for k, n in ((256, 512), (259, 515), (290, 1200)):
 
         @ml.function(f32[rows, k], f32[k, n], f32[n])
@@ -175,3 +176,13 @@ def test_a_row_by_a_matrix_is_dealt_in_runs_of_half_a_page() -> None:
     assert [memory_cost.streamed_columns(columns, 16) for columns in (300, 1000, 4096, 25000)] == [
         512, 512, 512, 1024,
     ]
+
+
+def test_sums_of_a_shallow_matrix_stay_in_the_nearest_cache() -> None:
+    host = Target("cpu:test")
+    shallow, deep = (
+        memory_cost.stream_pieces(ProductSizes(1, depth, 50_257, f32), host, rows_too=True)
+        for depth in (64, 768)
+    )
+    assert shallow.columns * f32.bytes <= host.l1_bytes // 2
+    assert deep.columns >= 50_257 and deep.rows == 8
