@@ -171,7 +171,17 @@ def as_contraction(kernel: Kernel) -> Contraction | None:
     if not all(map(has_constant_limits, loops)) or not _independent(kernel, loops):
         return None
     written = {name for name, _, writes in accesses(tuple(finish)) if writes}
-    return _sorted(kernel, loops, found, factors, total, tuple(finish), written)
+    reads = {load.buffer for factor in factors for load in loads_of(factor)}
+    if not all(map(has_loads, factors)) or reads & (written | {total.name}):
+        return None
+    sides = _sides(kernel, loops, found, factors)
+    if sides is None:
+        return None
+    batch, left, right = sides
+    terms = found.loops
+    for side in (right, left):
+        terms = _as_in_memory(kernel, terms, side.value)
+    return Contraction(kernel, batch, left, right, terms, total, tuple(finish))
 
 
 @dataclass(frozen=True)
@@ -214,17 +224,11 @@ def _independent(kernel: Kernel, loops: Sequence[Loop]) -> bool:
     return all(modes[loop.axis] is Mode.INDEPENDENT for loop in loops)
 
 
-def _sorted(
-    kernel: Kernel,
-    loops: list[Loop],
-    found: Reduction,
-    factors: tuple[Expr, Expr],
-    total: Buffer,
-    finish: Block,
-    written: set[str],
-) -> Contraction | None:
-    """The contraction, its columns those of the innermost loop, along which results are written,
-    unless these are too few."""
+def _sides(
+    kernel: Kernel, loops: list[Loop], found: Reduction, factors: tuple[Expr, Expr]
+) -> tuple[tuple[Loop, ...], Operand, Operand] | None:
+    """The loops that both factors depend on, and the factors; that of the columns goes along the
+    innermost loop, along which results are written, unless it has too few."""
     first, second = factors
     if loops[-1].axis in vars_of(first) and loops[-1].axis not in vars_of(second):
         first, second = second, first
@@ -234,34 +238,28 @@ def _sorted(
     batch = tuple(loop for loop in loops if loop.axis in in_left & in_right)
     rows = tuple(loop for loop in loops if loop.axis in in_left - in_right)
     columns = tuple(loop for loop in loops if loop.axis in in_right - in_left)
-    terms = frozenset(loop.axis for loop in found.loops)
-    shared = terms | {loop.axis for loop in batch}
-    left_guards, right_guards = [], []
-    for guard in found.guards:
-        with_columns = vars_of(guard) <= shared | {loop.axis for loop in columns}
-        with_rows = vars_of(guard) <= shared | {loop.axis for loop in rows}
-        if not with_columns and not with_rows:
-            return None
-        # One on terms alone may keep either factor's place inside of what it reads.
-        right_guards += [guard] if with_columns else []
-        left_guards += [guard] if with_rows else []
+    terms = {loop.axis for loop in found.loops}
     whole = len(batch) + len(rows) + len(columns) == len(loops)
-    depends = terms <= in_left and terms <= in_right
-    reads = {load.buffer for factor in factors for load in loads_of(factor)}
-    if not whole or not depends or not reads or reads & (written | {total.name}):
+    if not whole or not terms <= in_left & in_right:
         return None
     if count(columns) < LEAST or count(found.loops) < LEAST:
         return None
     if batch and not rows:  # of which no factor is used twice
         return None
-    if not has_loads(first) or not has_loads(second):
+    shared = terms | {loop.axis for loop in batch}
+    left_guards = _guards_on(found, shared | {loop.axis for loop in rows})
+    right_guards = _guards_on(found, shared | {loop.axis for loop in columns})
+    if {*left_guards, *right_guards} != set(found.guards):
         return None
     left = Operand(first, all_of(*left_guards), _as_in_memory(kernel, rows, first))
     right = Operand(second, all_of(*right_guards), _as_in_memory(kernel, columns, second))
-    ordered = found.loops
-    for factor in (second, first):
-        ordered = _as_in_memory(kernel, ordered, factor)
-    return Contraction(kernel, batch, left, right, ordered, total, finish)
+    return batch, left, right
+
+
+def _guards_on(found: Reduction, axes: set[str]) -> list[Expr]:
+    """The conditions on these axes alone. Both operands have those on terms, which may keep either
+    factor's place inside of what it reads."""
+    return [guard for guard in found.guards if vars_of(guard) <= axes]
 
 
 def _as_in_memory(kernel: Kernel, loops: tuple[Loop, ...], value: Expr) -> tuple[Loop, ...]:
