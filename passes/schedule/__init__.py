@@ -8,6 +8,7 @@ steps of `mlir_lite/tile/steps/` (`schedule_windows`). The file's docstring show
 
     external.py         loops around calls of C functions: LAPACK
     products/gated.py   a product whose parts of columns meet: the gates of a recurrent cell
+    separable.py        windows of each channel, then a product of them: MobileNets' blocks
     blocked.py          nests under common loops, each by its own recipe: attention, Winograd
     ordered.py          iterations that must follow one another: running totals, scatters
     fused.py            elementwise nests over the same elements, in one: an optimiser's step
