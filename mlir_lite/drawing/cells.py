@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -73,9 +74,10 @@ def _crossings(layers: Sequence[Sequence[Cell]]) -> int:
         places = {cell: place for place, cell in enumerate(lower)}
         seen: list[int] = []
         for cell in upper:
-            ends = sorted(places[other] for other, _, _ in cell.down)
-            count += sum(before > end for end in ends for before in seen)
-            seen += ends
+            ends = [places[other] for other, _, _ in cell.down]
+            count += sum(len(seen) - bisect_right(seen, end) for end in ends)
+            for end in ends:
+                insort(seen, end)
     return count
 
 

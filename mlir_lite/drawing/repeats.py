@@ -7,6 +7,8 @@ from collections.abc import Container, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from ..ir import Constant, ConstantData, Function, Node, Op, Value
 from ..ir.op import attribute_key
 from .families import family_of
@@ -72,7 +74,8 @@ class _Search:
             else:
                 self._nodes.append(node)
         numbers: dict[Hashable, int] = {}
-        self._looks = [numbers.setdefault(_look(node), len(numbers)) for node in self._nodes]
+        looks = [numbers.setdefault(_look(node), len(numbers)) for node in self._nodes]
+        self._looks = np.array(looks, np.int64)
         self._places = {
             value: (place, number)
             for place, node in enumerate(self._nodes)
@@ -100,7 +103,10 @@ class _Search:
         yield from self._runs(best.end, end)
 
     def _candidates(self, start: int, end: int) -> Iterator[_Run]:
+        looks = self._looks[start:end]
         for period in range(_LEAST_NODES, min(_MOST_NODES, (end - start) // _LEAST_TIMES) + 1):
+            if np.count_nonzero(looks[period:] == looks[:-period]) < period:
+                continue  # sooner than by looking at operands, too
             first = start
             for place in range(start, end - period + 1):
                 if place < end - period and self._alike(place, place + period):
