@@ -51,9 +51,11 @@ def structure_shape(columns: Value, starts: Value) -> Shape:
 
 def misplaced(at: Indices, columns: Element, width: int) -> Expr:
     """Whether the column of a stored element lies outside of a matrix so wide."""
-    column = columns[at]
-    most = min(width - 1, int(np.iinfo(column.dtype.numpy).max))  # in vectors of their own type
-    return (column < const(0, column.dtype)) | (column > const(most, column.dtype))
+    column = columns[at]  # compared in vectors of its own type
+    dtype = column.dtype
+    negative = column < const(0, dtype)
+    reaches = width <= np.iinfo(dtype.numpy).max
+    return negative | (column >= const(width, dtype)) if reaches else negative
 
 
 def disordered(at: Indices, starts: Element, stored: int) -> Expr:
@@ -62,9 +64,8 @@ def disordered(at: Indices, starts: Element, stored: int) -> Expr:
     last = starts.type.static_shape[0] - 1
     falls = starts[row] < starts[apply("max", row - 1, index(0))]
     start = to_index(starts[row])
-    first, final = row.eq(0) & apply("ne", start, index(0)), row.eq(last) & apply(
-        "ne", start, index(stored)
-    )
+    first = row.eq(0) & apply("ne", start, index(0))
+    final = row.eq(last) & apply("ne", start, index(stored))
     return falls | first | final
 
 
