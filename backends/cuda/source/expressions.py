@@ -95,15 +95,22 @@ class Expressions(FunctionTexts):
             if registers_of_lane(buffer) == 1:
                 return own
             return f"{own}[{self._sum(_own_registers(buffer, indices))}]"
-        at = tuple(indices)
-        if buffer.layout is not None:
-            at = tuple(simplify(part, self.bounds) for part in buffer.layout.apply(at))
-        terms = joined_quotients(linear_sum(zip(at, buffer.strides, strict=True)))
+        terms = self._terms(buffer, indices)
         if buffer.space is Space.GLOBAL:
             own, terms = self._from_one_place(own, terms)
             if from_afar:
                 own, terms = self._from_a_steady_place(own, terms)
         return f"{own}[{self._place(terms)}]"
+
+    def element(self, name: str, indices: Sequence[Expr]) -> str:
+        """The number of an element of a buffer in memory."""
+        return self._place(self._terms(self.buffers[name], indices))
+
+    def _terms(self, buffer: Buffer, indices: Sequence[Expr]) -> Linear:
+        at = tuple(indices)
+        if buffer.layout is not None:
+            at = tuple(simplify(part, self.bounds) for part in buffer.layout.apply(at))
+        return joined_quotients(linear_sum(zip(at, buffer.strides, strict=True)))
 
     def _place(self, terms: Linear) -> str:
         """A sum, of which bits that loops written out flip come last."""

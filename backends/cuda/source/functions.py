@@ -187,11 +187,14 @@ __device__ inline void quad_runs(float* to, const float* from)
 
 // What a warpgroup is told of a matrix in shared memory, in rows of 128 bytes, swizzled eight at a
 // time: where it begins, and how many bytes it is from the rows' first 128 bytes to the next, and
-// from eight rows to the next eight, all in units of sixteen.
-__device__ inline unsigned long long swizzled_matrix(const void* first, int step)
+// from eight rows to the next eight, all in units of sixteen. What is of the array is found once:
+// only how far the matrix is in it changes, in bits whose sum goes no further.
+template <class T>
+__device__ inline unsigned long long swizzled_matrix(const T* array, int first, int step)
 {
-    unsigned long long place = (shared_place(first) & 0x3ffff) >> 4;
-    return place | (unsigned long long)(step >> 4) << 16 | 64ull << 32 | 1ull << 62;
+    const unsigned place = (shared_place(array) & 0x3ffff) >> 4 | (unsigned)(step >> 4) << 16;
+    const int distance = first * (int)sizeof(T) >> 4;
+    return place + distance | 64ull << 32 | 1ull << 62;
 }
 
 // Remainder and quotient of floats with the divisor's sign, as NumPy makes them from fmod.

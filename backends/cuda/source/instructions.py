@@ -111,8 +111,8 @@ def _product(call: Call, write: Expressions) -> str:
             continue
         check_boxes(buffer)
         step = buffer.strides[1] * buffer.dtype.bytes
-        place = write.place(window.buffer, window.offsets)
-        places.append(f"swizzled_matrix(&{place}, {step})")
+        first = write.element(window.buffer, window.offsets)
+        places.append(f"swizzled_matrix({write.names[window.buffer]}, {first}, {step})")
     return f"{call.callee}({', '.join(places)});"
 
 

@@ -33,7 +33,7 @@ from .c_names import (
     scoped_identifiers,
 )
 from .expressions import Expressions
-from .instructions import LANE
+from .instructions import EVERY_LANE, LANE
 from .moves import Moves
 from .shared_memory import SHARED_BYTES, SharedMemory
 from .statements import INDENT, Statements, moving_names, unrolled_axes
@@ -197,12 +197,20 @@ class _Emitter:
                 if loop.axis in used:
                     yield f"const int {self.name(loop.axis)} = {builtin}.{axis};"
         lines = list(self.statements.block(self.body, registers))
-        own = [(loop.axis, "/") for loop in self.warps]
-        for axis, sign in ((LANE, "%"), *own) if self._has_lanes else own:
+        together = _together(self.warps)
+        numbers = {LANE: f"threadIdx.x % {together}"} if self._has_lanes else {}
+        numbers |= {loop.axis: self._number(f"threadIdx.x / {together}") for loop in self.warps}
+        for axis, number in numbers.items():
             name = self.name(axis)
             if any(re.search(rf"\b{name}\b", line) for line in lines):
-                yield f"const int {name} = threadIdx.x {sign} {_together(self.warps)};"
+                yield f"const int {name} = {number};"
         yield from lines
+
+    def _number(self, own: str) -> str:
+        """That of a warp. That of a warpgroup is written so that a compiler knows it to be the same
+        in all lanes: what a warp says of matrices is in registers that its lanes share."""
+        is_group = _together(self.warps) == THREADS
+        return f"__shfl_sync({EVERY_LANE}, {own}, 0)" if is_group else own
 
     def _declared(self, local: Buffer) -> str:
         kind, name = buffer_type(local), self.name(local.name)

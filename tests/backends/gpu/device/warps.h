@@ -15,19 +15,27 @@ SHIM_WRAPPER const shim_given* shim_meet(const shim_given& own, int line)
     return shim_gifts[turn] + shim_current / 32 * 32;
 }
 
-// What the lane has whose number differs in the bits of `step`.
+// What another lane has.
 template <class T>
-SHIM_WRAPPER T __shfl_xor_sync(unsigned mask, T own, int step, int line = __builtin_LINE())
+SHIM_WRAPPER T __shfl_sync(unsigned mask, T own, int other, int line = __builtin_LINE())
 {
     shim_given given = {0, {}, {}, mask};
     memcpy(given.a, &own, sizeof own);
     const shim_given* all = shim_meet(given, line);
-    int lane = shim_current % 32, other = (lane ^ step) & 31;
+    int lane = shim_current % 32;
+    other &= 31;
     if (!(mask >> lane & 1) || !(mask >> other & 1) || all[other].mask != mask)
         shim_fail("thread %d shuffles with a lane outside of its mask", shim_current);
     T found;
     memcpy(&found, all[other].a, sizeof found);
     return found;
+}
+
+// What the lane has whose number differs in the bits of `step`.
+template <class T>
+SHIM_WRAPPER T __shfl_xor_sync(unsigned mask, T own, int step, int line = __builtin_LINE())
+{
+    return __shfl_sync(mask, own, shim_current % 32 ^ step, line);
 }
 
 // Whether any lane of those in the mask says so.

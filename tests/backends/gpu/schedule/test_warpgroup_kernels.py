@@ -126,7 +126,8 @@ def test_right_operands_may_have_their_terms_side_by_side(
 
 
 WRONG = {  # what a descriptor says of a matrix
-    "first": ("(shared_place(first) & 0x3ffff) >> 4", "(shared_place(first) & 0x3ffff) >> 5"),
+    "array": ("(shared_place(array) & 0x3ffff) >> 4", "(shared_place(array) & 0x3ffff) >> 5"),
+    "first": ("(first * (int)sizeof(T)) >> 4", "(first * (int)sizeof(T)) >> 5"),
     "leading offset": ("(step >> 4) << 16", "(step >> 5) << 16"),
     "stride offset": ("64ull << 32", "32ull << 32"),
     "swizzle": ("1ull << 62", "2ull << 62"),
