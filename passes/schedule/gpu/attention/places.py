@@ -127,7 +127,8 @@ class BlockPlaces:
     def stretches(self) -> Sequence[Stretch]:
         """The steps whose scores are as they are come first, then those that are masked."""
         whole = self._whole if isinstance(self._whole, (Const, Var)) else var("whole")
-        return Stretch(index(0), whole, False), Stretch(whole, self.steps, True)
+        both = Stretch(index(0), whole, False), Stretch(whole, self.steps, True)
+        return tuple(stretch for stretch in both if stretch.first != stretch.last)
 
     @property
     def may_be_none(self) -> bool:

@@ -89,11 +89,7 @@ class Steps:
 
     def loops(self, work: Work) -> Block:
         """All steps, with what is done in each with the tiles of a stage, from a key on."""
-        return tuple(
-            self._loop(stretch, work)
-            for stretch in self.blocks.stretches
-            if stretch.first != stretch.last
-        )
+        return tuple(self._loop(stretch, work) for stretch in self.blocks.stretches)
 
     def _loop(self, stretch: Stretch, work: Work) -> Stmt:
         step = self.blocks.names.fresh("step", "$")
