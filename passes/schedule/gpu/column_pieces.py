@@ -30,7 +30,8 @@ from ....tile.traverse import substitute_block
 from ....tile.tree import Names, accesses, extent_of, nest, tidy, var
 from .columns import Columns
 from .grid import axes_at
-from .wide import Held, Run, at_place
+from .held import Held, at_place
+from .wide import Run
 from .work import body_of, iterations
 
 EACH = 4  # rows that a warp has on their way at once

@@ -24,7 +24,8 @@ from ....tile.tree import (
     nest,
     var,
 )
-from .wide import Held, Run, computed, widest_run
+from .held import Held, computed
+from .wide import Run, widest_run
 from .work import independent_loops, iterations
 
 IN_FLIGHT = 4  # elements that a thread loads before it stores any, or

@@ -17,8 +17,9 @@ from ....tile.nodes import Block, Buffer, If, Kernel, Kind, Let, Loop, Space, St
 from ....tile.steps.lift_guards import conjuncts
 from ....tile.traverse import map_blocks, substitute_block
 from ....tile.tree import Names, extent_of, has_constant_limits, var
+from .held import Held, computed
 from .products.blocks import unrolled
-from .wide import Held, computed, widest_run
+from .wide import widest_run
 
 
 def with_stored_runs(kernel: Kernel) -> Kernel:

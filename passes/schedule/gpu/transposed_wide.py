@@ -41,8 +41,9 @@ from ....tile.nodes import (
 from ....tile.traverse import substitute_block
 from ....tile.tree import Names, extent_of, tidy, var
 from .grid import axes_at
+from .held import Held, computed
 from .transposed import Transposed
-from .wide import Held, Run, computed, is_wide
+from .wide import Run, is_wide
 from .work import iterations
 
 BANK = 4  # bytes

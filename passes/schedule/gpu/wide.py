@@ -1,9 +1,7 @@
-"""Runs of neighbouring elements that a thread reads and writes at once: sixteen bytes of the widest
-type among them.
+"""Runs of neighbouring elements that a thread can read and write at once: sixteen bytes of the
+widest type among them.
 
-    for j: y[j] = f(x[j], s)
-      ->  for j.o: {call load(x_[0], x[j.o * 4]);  s_ = s;  unroll e: y_[e] = f(x_[e], s_);
-                    call store(y[j.o * 4], y_[0])}
+    for j: y[j] = f(x[j], s)   ->   runs of four along j, of f32 that begin at multiples of four
 """
 
 from __future__ import annotations
@@ -22,33 +20,22 @@ from ....expr import (
     all_of,
     apply,
     bounds_of,
-    const,
     has_loads,
-    index,
-    substitute_vars,
     vars_of,
 )
-from ....expr.traverse import children, with_children
+from ....expr.traverse import children
 from ....tile.analyses.alignment import WIDEST, alignment_of, place_divisor
 from ....tile.analyses.dependence import static_bounds
-from ....tile.instructions.copies import load_name, store_name
 from ....tile.nodes import (
     Block,
     Buffer,
-    Call,
-    If,
     Kernel,
-    Kind,
     Let,
-    Loop,
-    Ref,
     Space,
-    Stmt,
     Store,
-    Window,
 )
-from ....tile.traverse import expressions_of, map_expressions
-from ....tile.tree import Names, accesses, var
+from ....tile.traverse import expressions_of
+from ....tile.tree import accesses
 from ..analysis import stride
 
 
@@ -199,99 +186,3 @@ def _is_inside(load: Load, buffers: Mapping[str, Buffer], bounds: Bounds) -> boo
     return all(
         low >= 0 and high < extent for (low, high), extent in zip(limits, shape, strict=True)
     )
-
-
-@dataclass(frozen=True)
-class Held:
-    """Registers with what a run reads, those of several runs side by side: a `lead` index or more
-    comes first. What is the same for all of a run is there once."""
-
-    run: Run
-    registers: Mapping[Load, Buffer]
-
-    @staticmethod
-    def of(run: Run, lead: tuple[int, ...], names: Names) -> Held:
-        registers: dict[Load, Buffer] = {}
-        for load in (*run.loads, *run.guarded):
-            shape = (*lead, run.width) if run.moves(load) else lead
-            own = names.fresh(f"{load.buffer}_", "_")
-            registers[load] = Buffer(own, load.dtype, shape, Space.REGISTER)
-        return Held(run, registers)
-
-    def filled(self, first: Expr, at: tuple[Expr, ...]) -> Block:
-        """Read a run from its `first` element on."""
-        found: list[Stmt] = []
-        before: dict[Load, Buffer] = {}
-        for load, register in self.registers.items():
-            known = Held(self.run, dict(before))
-            indices = tuple(known.replaced(part, at, index(0)) for part in load.indices)
-            before[load] = register
-            there = at_place(indices, self.run.axis, first)
-            to = (*at, index(0)) if self.run.moves(load) else at
-            if self.run.width == 1 or not self.run.moves(load):
-                value = Load(load.dtype, load.buffer, there)
-                found.append(Store(Ref(register.name, to), value))
-                continue
-            windows = (Window(register.name, to), Window(load.buffer, there))
-            read = Call(load_name(load.dtype, self.run.width), windows)
-            condition = self.run.guarded.get(load)
-            found.append(read if condition is None else self._guarded(read, condition, to[:-1]))
-        return tuple(found)
-
-    def _guarded(self, read: Call, condition: Expr, at: tuple[Expr, ...]) -> Stmt:
-        """Registers with what is read where a condition holds, else with zeros."""
-        name, dtype = read.windows[0].buffer, self.run.kernel.buffers[read.windows[1].buffer].dtype
-        zeros = (
-            Store(Ref(name, (*at, index(e))), const(0, dtype)) for e in range(self.run.width)
-        )
-        return If(condition, (read,), tuple(zeros))
-
-    def replaced(self, expr: Expr, at: tuple[Expr, ...], element: Expr) -> Expr:
-        """An expression with what was read out of its registers."""
-        register = self.registers.get(expr) if isinstance(expr, Load) else None
-        if register is not None and isinstance(expr, Load):
-            place = (*at, element) if self.run.moves(expr) else at
-            return Load(expr.dtype, register.name, place)
-        parts = children(expr)
-        new = tuple(self.replaced(part, at, element) for part in parts)
-        return with_children(expr, new) if new != parts else expr
-
-
-@dataclass(frozen=True)
-class Computed:
-    """Statements, and the registers that they use."""
-
-    block: Block
-    registers: tuple[Buffer, ...]
-
-
-def computed(run: Run, held: Held, first: Expr, at: tuple[Expr, ...], names: Names) -> Computed:
-    """What a run computes and stores, from its `first` element on, of what is held `at` indices."""
-    element = names.fresh("e", "$")
-    buffers: list[Buffer] = []
-    body: list[Stmt] = []
-    stored: list[Stmt] = []
-    for stmt in run.body:
-        if isinstance(stmt, Store):
-            target = run.kernel.buffers[stmt.target.buffer]
-            own = names.fresh(f"{target.name}_", "_")
-            buffers.append(Buffer(own, target.dtype, (run.width,), Space.REGISTER))
-            to = Window(target.name, at_place(stmt.target.indices, run.axis, first))
-            values = Window(own, (index(0),))
-            stored.append(Call(store_name(target.dtype, run.width), (to, values)))
-            stmt = Store(Ref(own, (var(element),)), stmt.value)
-        body.append(stmt)
-    here = {run.axis: first + var(element)}
-
-    def visit(expr: Expr) -> Expr:
-        return substitute_vars(held.replaced(expr, at, var(element)), here)
-
-    loop = Loop(
-        element, index(0), index(run.width), map_expressions(tuple(body), visit), Kind.UNROLL
-    )
-    return Computed((loop, *stored), tuple(buffers))
-
-
-def at_place(indices: Sequence[Expr], axis: str, place: Expr) -> tuple[Expr, ...]:
-    """Indices with an axis at a place."""
-    return tuple(substitute_vars(part, {axis: place}) for part in indices)

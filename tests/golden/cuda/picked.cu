@@ -42,12 +42,7 @@ gather_kernel(const float* __restrict__ x0, const long long* __restrict__ x1, fl
         long long x1_ = x1[place];
         float x0_[4];
         load_neighbours<4>(&x0_[0], &x0[((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 0 ? 0 : ((x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) < 10 ? (x1_ < 0 ? wrapping_add<long long>(x1_, 10) : x1_) : 9)) * 4]);
-        float result_[4];
-        #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-            result_[e] = x0_[e];
-        }
-        store_neighbours<4>(&result[place * 4], &result_[0]);
+        store_neighbours<4>(&result[place * 4], &x0_[0]);
     }
 }
 

@@ -35,12 +35,7 @@ copy_kernel(const float* __restrict__ x, float* __restrict__ result)
     if (i < 2) {
         float x_[4];
         load_neighbours<4>(&x_[0], &x[i * 4]);
-        float result_[4];
-        #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-            result_[e] = x_[e];
-        }
-        store_neighbours<4>(&result[i * 4], &result_[0]);
+        store_neighbours<4>(&result[i * 4], &x_[0]);
     }
 }
 

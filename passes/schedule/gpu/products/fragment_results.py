@@ -17,7 +17,7 @@ from .....tile.instructions.warps import COLUMNS, LANES, ROWS, runs_name
 from .....tile.nodes import Block, Buffer, Call, Kind, Loop, Space, Window
 from .....tile.tree import var
 from .....types import f32
-from ..wide import Computed
+from ..held import Computed
 from .blocks import Blocks, unrolled
 from .boxes import Boxed
 from .operand import Staged

@@ -13,7 +13,8 @@ from .....expr import Expr, Load, rewrite_expr, substitute_vars
 from .....tile.nodes import Block, Buffer
 from .....tile.traverse import map_expressions
 from .....tile.tree import extent_of, var
-from ..wide import Computed, Held, Run, computed, widest_run
+from ..held import Computed, Held, computed
+from ..wide import Run, widest_run
 from .blocks import Blocks
 from .boxes import Boxed
 from .operand import Staged

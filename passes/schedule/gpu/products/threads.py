@@ -31,7 +31,7 @@ from .....tile.nodes import (
     Wait,
 )
 from .....tile.tree import Names, tidy, var
-from ..wide import Computed
+from ..held import Computed
 from .blocks import Blocks, steps_of, unrolled
 from .contraction import Contraction, Operand
 from .operand import Staged

@@ -42,7 +42,7 @@ from .....tile.nodes import (
 )
 from .....tile.tree import Names, tidy, var
 from .....types import DType, f32
-from ..wide import Computed
+from ..held import Computed
 from .blocks import Blocks, steps_of, unrolled
 from .contraction import Contraction, Operand, narrow_type, narrowed
 from .fragment_results import FragmentSums, finished

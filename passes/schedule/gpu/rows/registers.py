@@ -14,7 +14,7 @@ from .....tile.instructions.warps import LANES
 from .....tile.nodes import Buffer, Call, Ref, Space, Stmt, Store, Window
 from .....tile.tree import Names, var
 from .....types import DType
-from ..wide import at_place
+from ..held import at_place
 from .reductions import ELEMENT, Rows, named
 from .shares import Share
 
