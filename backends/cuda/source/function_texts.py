@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from ....errors import UnsupportedError
-from ....expr import INDEX, Apply, Bounds, Const, Expr, bounds_of
+from ....expr import INDEX, Apply, Bounds, Cast, Const, Expr, bounds_of
 from ....types import DType, i32
 from .c_names import value_type
 from .operators import (
@@ -150,6 +150,8 @@ class FunctionTexts(ABC):
                 return self._narrowed(flipped, dtype)
             case "shr", _:
                 return self._narrowed(self._binary((">>", SHIFT), args, kind), dtype)
+            case "shl", (Const() as bits, by) if self._stays(bits, by):
+                return self._binary(("<<", SHIFT), args, kind)
             case "philox", _:
                 return self._call("philox", args, kind)
             case "fma", (a, b, c):
@@ -165,6 +167,13 @@ class FunctionTexts(ABC):
             if name == "abs":
                 return self.text(args[0])
         return self._call(f"{function}<{kind}>", args, kind)
+
+    def _stays(self, bits: Const, by: Expr) -> bool:
+        """Whether no bit of an `int` moves up to its sign or beyond."""
+        place = by.value if isinstance(by, Cast) and by.value.dtype == INDEX else by
+        low, high = bounds_of(place, self.bounds)
+        is_place = bits.dtype == i32 and 0 <= low <= high < i32.bits
+        return is_place and 0 <= int(bits.value) << high <= INT
 
     def _narrowed(self, text: Text, dtype: DType) -> Text:
         """What C++ computed in `int`, in the type it is of."""
