@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from mlir_lite import Function
@@ -20,6 +20,7 @@ from mlir_lite.target import Gpu
 
 from .compiled import card, planned
 from .templates import FACTORS, USUAL
+from .turns import cycles
 
 ARCHITECTURES = {"sm_80": "sm_80", "sm_90": "sm_90a", "sm_100": "sm_100"}  # by the card's name
 
@@ -49,6 +50,7 @@ class Figures:
     length: int
     usual: int
     instructions: Mapping[str, int]
+    cycles: Mapping[str, float] = field(default_factory=dict, compare=False)  # of a usual turn
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {count}" for name, count in self.instructions.items())
@@ -128,6 +130,7 @@ def measured(binary: Binary, kernels: Kernels, gpu: Gpu) -> Rows:
     for template, kernel in kernels:
         name = f"{template}__{kernel.name}"
         usage, loop = used[name], listed[name].main_loop()
+        turn = listed[name].usual_turn()
         every = counts(loop)
         every[BOX] = counts(listed[name].code)[BOX]
         found[template, architecture, kernel.name] = Figures(
@@ -136,8 +139,9 @@ def measured(binary: Binary, kernels: Kernels, gpu: Gpu) -> Rows:
             usage.spilled_bytes,
             round(occupancy(usage, prod(kernel.block), gpu), 2),
             len(loop),
-            len(listed[name].usual_turn()),
+            len(turn),
             {told: every[told] for told in TOLD if every[told]},
+            cycles(turn, architecture),
         )
     return found
 

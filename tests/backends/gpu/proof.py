@@ -5,9 +5,11 @@
 Of a template's small form, which has the same kernels as the usual one or, where it cannot, others:
 the errors of the schedules in the interpreter, and of the text on the CPU in several orders of
 threads, against float64; what the checker sees. Of the usual form: what NVIDIA's compiler makes of
-it, with warnings and spilled registers as errors, and the least time that a card of published
-figures could take. With `--mutations` also how many barriers and waits are missed where they are
-left out, of all kernels that are tried so.
+it, with warnings and spilled registers as errors; of a turn of the main loop how many instructions
+are products (of attention beside the most that its arithmetic allows), how many cycles a warp keeps
+each unit of the card busy, and so what share of them those of matrices may be; and the least time
+that a card of published figures could take. With `--mutations` also how many barriers and waits are
+missed where they are left out, of all kernels that are tried so.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from .figures import ARCHITECTURES, Figures, Rows, rows_of
 from .templates import FACTORS, TEMPLATES, Template
 from .test_mutations import ALL as SUBJECTS
 from .test_mutations import missed
+from .turns import matrix_share, most_products
 
 # FLOP/s of dense products on tensor cores, from NVIDIA's data sheets of A100, H100 SXM and B200.
 TENSOR_PEAKS: Mapping[str, Mapping[str, float]] = {
@@ -48,7 +51,8 @@ MULTIPLIES = ("HGMMA", "HMMA", "FFMA2", "FFMA")
 
 HEAD = (
     "template", "card", "kernel", "small", "interpreter", "text", "checker", "sectors", "banks",
-    "registers", "spilled", "shared", "occupancy", "products in the loop", "limit, µs", "by",
+    "registers", "spilled", "shared", "occupancy", "products in the loop", "matrices busy",
+    "cycles of a turn", "limit, µs", "by",
 )  # fmt: skip
 
 
@@ -167,16 +171,29 @@ def limits_of(template: Template, model: str) -> Mapping[str, Limit]:
     return found
 
 
-def static_cells(figures: Figures, limit: Limit) -> Sequence[str]:
+def static_cells(figures: Figures, limit: Limit, most: float | None) -> Sequence[str]:
+    """Of the usual form; products are so many of the instructions at `most`."""
     name = next((name for name in MULTIPLIES if name in figures.instructions), "")
     # Those of warpgroups take as long as many others.
     share = "" if name in ("", "HGMMA") else f", {figures.usual_share(name):.0%}"
+    if name == "HMMA" and most is not None:
+        share += f" of at most {most:.0%}"
+    busy = figures.cycles if "matrix" in figures.cycles else {}
     return (
         str(figures.registers), str(figures.spilled_bytes), str(figures.shared_bytes),
         f"{figures.occupancy:.0%}",
         f"{name} {figures.instructions[name]} of {figures.usual}{share}" if name else "",
+        f"{matrix_share(busy):.0%}" if busy else "",
+        ", ".join(f"{unit} {count:.0f}" for unit, count in busy.items()),
         f"{limit.seconds * 1e6:.1f}", limit.by,
     )  # fmt: skip
+
+
+def most_of(template: Template, kernel: str) -> float | None:
+    """The most that products can be of an attention's instructions."""
+    if "blocked_attention" not in kernel:
+        return None
+    return most_products(kernel, template.usual.params[0].type.static_shape[-1])
 
 
 def mutation_score() -> str:
@@ -209,7 +226,8 @@ def table(models: Sequence[str], templates: Sequence[Template]) -> Iterator[str]
             same = "same" if len({*map(tuple, forms)}) == 1 else "others"
             for (name, architecture, kernel), figures in rows.items():
                 if (name, architecture) == (template.name, ARCHITECTURES[model]):
-                    cells = (same, *ran.cells, *static_cells(figures, limits[kernel]))
+                    static = static_cells(figures, limits[kernel], most_of(template, kernel))
+                    cells = (same, *ran.cells, *static)
                     yield f"| {' | '.join((name, model, kernel, *cells))} |"
 
 
@@ -230,7 +248,7 @@ def main(argv: Sequence[str]) -> int:
         print(lines[-1])
     if args.output:
         args.output.write_text("\n".join(lines) + "\n")
-    print(f"{len(templates)} templates in {time.monotonic() - start:.0f} s", file=sys.stderr)
+    print(f"templates: {len(templates)}, in {time.monotonic() - start:.0f} s", file=sys.stderr)
     return int(any("**" in line for line in lines))
 
 
