@@ -18,8 +18,8 @@
 Nests that cannot share a launch are cut apart by `phases.py`, and one long sum by `long_sums.py`.
 Kernels of attention and of its gradients are written by hand in `attention/` and
 `attention_gradients/`; what follows them is stored in runs by `stored_runs.py`. `work.py` answers
-what recipes ask of a kernel, `wide.py` has runs of neighbours that a thread moves at once, `held.py`
-what it reads, computes and stores of them.
+what recipes ask of a kernel, `wide.py` has runs of neighbours that a thread moves at once, and
+`held.py` what it reads, computes and stores of them.
 """
 
 from .recipes import holds_rows, is_as_fast, schedule_launches
