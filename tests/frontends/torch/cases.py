@@ -108,6 +108,24 @@ def _weights(size: int, hidden: int, gates: int) -> list[Tensor]:
     return [r(*shape) for shape in [(rows, size), (rows, hidden), (rows,), (rows,)] * 2]
 
 
+def _encoder_layer(norm_first: bool, gelu: bool) -> Callable[..., Any]:
+    """A layer of a transformer with two heads, as torch has it for inference."""
+
+    def call(x: Tensor, *weights: Tensor) -> Any:
+        attention, rest = weights[:4], weights[4:]
+        options = (gelu, norm_first, 1e-5)
+        run = torch.ops.aten._transformer_encoder_layer_fwd
+        return run(x, x.shape[-1], 2, *attention, *options, *rest)
+
+    return call
+
+
+def _encoder_weights(width: int, wide: int) -> list[Tensor]:
+    """Of attention, of both norms, and of the layers after it, each with its bias."""
+    shapes = [(3 * width, width), (3 * width,), (width, width), (width,), *[(width,)] * 4]
+    return [r(*shape) for shape in [*shapes, (wide, width), (wide,), (width, wide), (width,)]]
+
+
 CALLS: Mapping[str, Sequence[Call]] = {
     "functions of one": list(_unary()),
     "functions of two": list(_binary()),
@@ -339,6 +357,11 @@ CALLS: Mapping[str, Sequence[Call]] = {
             lambda q, k, w: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, w)[0],
             (r(2, 3, 4, 8), r(2, 3, 5, 8), r(2, 3, 5, 8)),
         ),
+    ],
+    "encoder layers": [
+        (_encoder_layer(norm_first, gelu), (r(2, 5, 8), *_encoder_weights(8, 12)))
+        for norm_first in (True, False)
+        for gelu in (True, False)
     ],
     "norms": [
         (lambda x, w, c: F.layer_norm(x, (4,), w, c), (r(2, 3, 4), r(4), r(4))),

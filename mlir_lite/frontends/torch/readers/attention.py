@@ -9,6 +9,7 @@ from .... import ops
 from ....errors import UnsupportedError, check
 from ....ir import Value
 from ....types import bool_
+from .products import linear
 from .typed import Reader, Typed
 
 
@@ -71,7 +72,57 @@ def on_cpu(
     return (attention(queries, keys, values, attn_mask, dropout_p, is_causal, scale=scale),)
 
 
+def encoder_layer(
+    x: Value,
+    width: int,
+    heads: int,
+    qkv_weight: Value,
+    qkv_bias: Value,
+    out_weight: Value,
+    out_bias: Value,
+    use_gelu: bool,
+    norm_first: bool,
+    eps: float,
+    norm1_weight: Value,
+    norm1_bias: Value,
+    norm2_weight: Value,
+    norm2_bias: Value,
+    up_weight: Value,
+    up_bias: Value,
+    down_weight: Value,
+    down_bias: Value,
+    mask: Value | None = None,
+    mask_type: int | None = None,
+) -> Value:
+    """`nn.TransformerEncoderLayer` in evaluation, which torch has as one operator."""
+    check(mask is None, "a mask of a whole encoder layer", UnsupportedError)
+
+    def attended(y: Value) -> Value:
+        qkv = ops.split(linear(y, qkv_weight, qkv_bias), 3, -1)
+        apart = (*y.shape[:-1], heads, width // heads)
+        q, k, v = (ops.swapaxes(ops.reshape(part, apart), -2, -3) for part in qkv)
+        seen = ops.swapaxes(ops.attention(q, k, v), -2, -3)
+        return linear(ops.reshape(seen, y.shape), out_weight, out_bias)
+
+    def fed(y: Value) -> Value:
+        wide = linear(y, up_weight, up_bias)
+        return linear(ops.gelu(wide) if use_gelu else ops.relu(wide), down_weight, down_bias)
+
+    def first(y: Value) -> Value:
+        return ops.layer_norm(y, norm1_weight, norm1_bias, epsilon=eps)
+
+    def second(y: Value) -> Value:
+        return ops.layer_norm(y, norm2_weight, norm2_bias, epsilon=eps)
+
+    if norm_first:
+        x = x + attended(first(x))
+        return x + fed(second(x))
+    x = first(x + attended(x))
+    return second(x + fed(x))
+
+
 READERS: Mapping[str, Reader | Typed] = {
     "aten._scaled_dot_product_flash_attention_for_cpu": on_cpu,
+    "aten._transformer_encoder_layer_fwd": encoder_layer,
     "aten.scaled_dot_product_attention": attention,
 }
