@@ -37,7 +37,7 @@ from ..schedule.cost.windows import ConvShape, order_cycles, transpose_cycles
 
 
 def conv_gradients(fn: Function, *, target: Target) -> Function:
-    """Write out channels-last transposed convolutions of one group, and pad images once."""
+    """Write out channels-last transposed convolutions, and pad images once."""
     return rewrite_all(fn, [pad_image_once, as_convolutions(target)], TABLE, fuel=1)
 
 
@@ -67,7 +67,7 @@ def as_convolutions(target: Target) -> Pattern:
     @rewrite(ConvTranspose)
     def convolve(op: ConvTranspose) -> Value | None:
         """conv_transpose(x, w)  ->  conv(x, flipped w), or one for each remainder of the steps"""
-        plain = op.layout == "nhwc" and op.groups == 1 and set(op.dilations) == {1}
+        plain = op.layout == "nhwc" and set(op.dilations) == {1}
         if not plain or not op.x.type.is_static or not op.infer().elements:
             return None
         sizes = op.infer().static_shape[1:-1]
@@ -76,7 +76,7 @@ def as_convolutions(target: Target) -> Pattern:
             place: [parts[at] for parts, at in zip(along, place, strict=True)]
             for place in product(*map(range, op.strides))
         }
-        if _better_first(op, list(places.values()), target):
+        if op.groups == 1 and _better_first(op, list(places.values()), target):
             x, margins = _channels_first(op, along)
             made = {place: _conv_first(op, x, margins, parts) for place, parts in places.items()}
             y = _between(made, (), op.strides, sizes, 2)
@@ -146,7 +146,7 @@ def _conv(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
     x = pad(op.x, ((0, 0), *cut, (0, 0)))
     padding = tuple((max(0, low), max(0, high)) for low, high in (part.padding for part in parts))
     ones = (1,) * len(parts)
-    return emit(Conv(x, _filters(op, parts), ones, padding, ones, layout="nhwc"))
+    return emit(Conv(x, _filters(op, parts), ones, padding, ones, op.groups, layout="nhwc"))
 
 
 def _channels_first(
@@ -185,8 +185,13 @@ def _conv_first(
 
 def _filters(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
     """The filters of the taps that reach the results of one remainder."""
-    order = (1, 0, *range(2, op.weight.rank))
-    return transpose(_taps(op.weight, [part.taps for part in parts]), order)
+    taps = _taps(op.weight, [part.taps for part in parts])
+    if op.groups == 1:
+        return transpose(taps, (1, 0, *range(2, taps.rank)))
+    inner, per_group, *kernel = taps.type.static_shape
+    grouped = reshape(taps, (op.groups, inner // op.groups, per_group, *kernel))
+    turned = transpose(grouped, (0, 2, 1, *range(3, grouped.rank)))
+    return reshape(turned, (op.groups * per_group, inner // op.groups, *kernel))
 
 
 def _taps(weight: Value, taps: Sequence[range]) -> Value:

@@ -22,6 +22,7 @@ and `single.py` gives a single nest, alone in its kernel or in a block, the firs
     windows.py          windows written out: depthwise convolutions, pools
     products/dots.py    products of narrow numbers, by instructions
     stream.py           sums of columns that memory decides: one row by a matrix
+    products/long_sums.py   few results with long sums: gradients of weights
     products/gemm.py    products in register tiles, convolutions among them
     products/inner.py   products whose operands both lie along what is summed
     reductions.py       any other reduction: the general fall-back

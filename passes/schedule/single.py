@@ -11,6 +11,7 @@ from .loops import collapse_all, lanes_of
 from .products.dots import schedule_dots
 from .products.gemm import schedule_product
 from .products.inner import as_inner, schedule_inner
+from .products.long_sums import as_long_sums, schedule_long_sums
 from .reductions import schedule_reduction
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import product_of_rows, schedule_streamed, sums_of_rows
@@ -46,6 +47,9 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
         sums = sums_of_rows(kernel, nest, target)
     if sums is not None:
         return schedule_streamed(kernel, nest, sums, target)
+    long = as_long_sums(kernel, nest, target)
+    if long is not None:
+        return schedule_long_sums(kernel, nest, long, target)
     if product is not None and (product.panel or 0) % lanes_of(kernel, target) == 0:
         return schedule_product(kernel, nest, product, target)
     inner = as_inner(kernel, nest)

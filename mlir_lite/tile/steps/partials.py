@@ -80,8 +80,8 @@ def interleave(kernel: Kernel, axis: str, streams: int, run: int) -> Kernel:
 
 
 def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
-    """Reduce each element of the outermost nest of `axis` in so many equal pieces, and what is left
-    over on its own. They are joined in a fixed order.
+    """Reduce each element of the outermost nest of `axis` in so many equal pieces of its outermost
+    reduction loop, and what is left over on its own. They are joined in a fixed order.
 
     for m: for n: {acc = 0;  for k: acc += b[m, k, n];  y[m, n] = f(acc)}
       ->  for k.c: for m: for n: {acc = 0;  for k: acc += b[m, k.c * size + k, n];
@@ -95,14 +95,17 @@ def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
         case _:
             return kernel
     match body:
-        case (Store() as first, Loop(body=(Accumulate(targets=(acc,)),)) as sums, *rest) if (
-            first.target == acc and all(map(has_constant_limits, (*loops, sums)))
+        case (Store(target=acc) as first, Loop() as sums, *rest) if all(
+            map(has_constant_limits, (*loops, sums))
         ):
             size, left = divmod(extent_of(sums), pieces)
         case _:
             return kernel
-    if not size:
-        return kernel
+    match chain(sums)[1]:
+        case (Accumulate(targets=(summed,)),) if summed == acc and size:
+            pass
+        case _:
+            return kernel
     names = Names(kernel)
     dtype = kernel.buffers[acc.buffer].dtype
     shape = (pieces, *map(extent_of, loops))

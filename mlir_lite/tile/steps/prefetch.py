@@ -182,7 +182,7 @@ class _Prefetch:
         rounds = [loop for loop in outside if base(loop.axis) in self.repeats]
         pieces = [loop for loop in outside if base(loop.axis) == self.axis]
         known = all(map(has_constant_limits, loops)) and all(map(_longest, rounds))
-        place = self._place(body, first)
+        place = self._place(body, first, rounds)
         if not pieces or not known or place is None:
             return first
         buffer = self.kernel.buffers[self.buffer]
@@ -237,9 +237,9 @@ class _Prefetch:
         used = frozenset().union(*map(vars_of, next(loads).indices))
         return prod(extent_of(loop) for loop in _loops((first,)) if loop.axis in used)
 
-    def _place(self, body: Block, first: Loop) -> tuple[Expr, ...] | None:
-        """Where the piece in use begins: the buffer's index, all loops of the reduction at 0."""
-        axes = {loop.axis for loop in (first, *_loops((first,)))}
+    def _place(self, body: Block, first: Loop, rounds: list[Loop]) -> tuple[Expr, ...] | None:
+        """Where the piece in use begins: the buffer's index, all loops that read it at 0."""
+        axes = {loop.axis for loop in (first, *_loops((first,)), *rounds)}
         start = {axis: index(0) for axis in axes}
         calls = (stmt for stmt in walk(body) if isinstance(stmt, Call))
         windows = ((part.buffer, part.offsets) for call in calls for part in call.windows)

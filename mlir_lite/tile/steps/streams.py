@@ -5,6 +5,7 @@ of many terms in blocks of these.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ...expr import Bounds, Const, Expr, Load, index
@@ -87,42 +88,67 @@ def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kern
           for m: for n: {acc = sums[m, n];  y[m, n] = f(acc)}
     """
     names = Names(kernel)
+
+    def cut(terms: Loop) -> Loop:
+        if base(terms.axis) != reduction or len(chain(terms)[0]) > 1 or extent_of(terms) <= steps:
+            return terms
+        blocks = names.copy(f"{base(terms.axis)}.b")
+        moved = {terms.axis: terms.start + var(blocks) * steps + var(terms.axis)}
+        body = substitute_block(terms.body, moved)
+        inner = replace(terms, start=index(0), stop=index(steps), body=body)
+        return Loop(blocks, index(0), index(extent_of(terms) // steps), (inner,))
+
+    return _around(kernel, axis, reduction, cut, names)
+
+
+def stream_loops(kernel: Kernel, axis: str, inner: str) -> Kernel:
+    """Go through a sum in blocks which are the loops from `inner` on, for each iteration of those
+    around it through all of the nest of `axis`. The blocks' sums are added up.
+
+    for m: for n: {acc = 0;  for p: for q: acc += a[p, q, m] * b[p, q, n];  y[m, n] = f(acc)}
+      ->  for m: for n: sums[m, n] = 0;
+          for p: for m: for n: {acc = 0;  for q: acc += a[p, q, m] * ..;  sums[m, n] += acc};
+          for m: for n: {acc = sums[m, n];  y[m, n] = f(acc)}
+    """
+    return _around(kernel, axis, inner, lambda terms: terms, Names(kernel))
+
+
+def _around(
+    kernel: Kernel, axis: str, inner: str, cut: Callable[[Loop], Loop], names: Names
+) -> Kernel:
+    """The nests of `axis` inside the loops of their sums, once these are `cut`, that are around the
+    loop `inner`, if there are any."""
     added: list[Buffer] = []
 
     def change(loop: Loop, _: Bounds) -> Block:
         loops, body = chain(loop)
         match body:
-            case (Store(target=acc, value=Const(value=0)) as first,
-                  Loop(axis=summed, body=(Accumulate("sum", (place,)),)) as terms, *rest) if (
-                acc == place and base(summed) == reduction
-            ):
+            case (Store(target=acc, value=Const(value=0)) as first, Loop() as summed, *rest):
+                terms, innermost = chain(cut(summed))
+            case _:
+                return (loop,)
+        match innermost:
+            case (Accumulate("sum", (place,)),) if place == acc:
                 pass
             case _:
                 return (loop,)
-        if not all(map(has_constant_limits, (*loops, terms))) or extent_of(terms) <= steps:
+        at = next((at for at, each in enumerate(terms) if base(each.axis) == inner), 0)
+        if not at or not all(map(has_constant_limits, (*loops, *terms))):
             return (loop,)
         buffer = kernel.buffers[acc.buffer]
         shape = tuple(map(extent_of, loops))
         sums = Buffer(names.fresh("sums"), buffer.dtype, shape, Space.SHARED)
         added.append(sums)
-        at = tuple(var(entry.axis) - entry.start for entry in loops)
-        place = Ref(sums.name, at)
-        load = Store(acc, Load(buffer.dtype, sums.name, at))
+        place = Ref(sums.name, tuple(var(entry.axis) - entry.start for entry in loops))
+        load = Store(acc, Load(buffer.dtype, sums.name, place.indices))
         add = Accumulate("sum", (place,), (Load(buffer.dtype, acc.buffer, acc.indices),))
-        blocks = names.copy(f"{base(terms.axis)}.b")
-        moved = {terms.axis: terms.start + var(blocks) * steps + var(terms.axis)}
-        part = replace(
-            terms, start=index(0), stop=index(steps), body=substitute_block(terms.body, moved)
-        )
 
         def along(*body: Stmt) -> Block:
             return copy_block(nest(loops, body), names)
 
-        return (
-            *nest(loops, (replace(first, target=place),)),
-            Loop(blocks, index(0), index(extent_of(terms) // steps), along(first, part, add)),
-            *along(load, *rest),
-        )
+        part = along(first, *nest(terms[at:], innermost), add)
+        before = nest(loops, (replace(first, target=place),))
+        return (*before, *nest(terms[:at], part), *along(load, *rest))
 
     changed = rewrite_loops(kernel, (axis,), change)
     return tidy(replace(changed, locals=kernel.locals + tuple(added)))

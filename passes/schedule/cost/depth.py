@@ -2,15 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
 from ....target import Target
-from .model import RULE_OF_THUMB, cache_cycles, decide
-from .register_tiles import ProductSizes, Tile, product_cycles
+from .model import PIECES, RULE_OF_THUMB, cache_cycles, decide
+from .register_tiles import SET_PERIOD, ProductSizes, Tile, product_cycles
 
 MOST_STEPS = 768  # of a block: its panel, the next one and rows of sums fit in the second cache
 MANY_TILES = 16  # of rows use each part of a panel again, enough to make good for sums put back
 LEAST_STEPS = 128  # in which a tile's sums are worth fetching and putting back
 HIDDEN = 0.2  # of the products' time
 SUMS_SHARE = 2  # of the last cache, for the sums of one thread
+SUMS_OF = 4  # of the second cache, at most, for sums that each block adds to
+FEWEST_TERMS, MOST_TERMS = 12, 128  # of such a block
+BLOCKS_AT_ONCE = 2  # the one in use, and the next one
+FEWEST_PIECES = 4  # for threads
+ADDED = 4  # terms take as long as adding a block's sums to those before
+
+
+@dataclass(frozen=True)
+class SumBlocks:
+    """Sums are cut in so many `pieces`, and these in blocks of so many `terms`."""
+
+    pieces: int
+    terms: int
+
+    def cycles(self, sizes: ProductSizes, tile: Tile) -> float:
+        """Of one step of the inner dimension, with the additions after each block."""
+        step = product_cycles(sizes.rows, sizes.columns, tile, sizes.latency)
+        return step * (1 + ADDED / self.terms)
+
+
+def sum_blocks(
+    sizes: ProductSizes, loops: Sequence[int], step: int, tile: Tile, target: Target, *, along: bool
+) -> SumBlocks | None:
+    """How a product's sums, over `loops` of these extents, are cut where they are so long that a
+    panel of the right operand, whose rows are `step` bytes apart, leaves the second cache before
+    the next tile of rows meets it, and so few that they stay there; or where both operands lie
+    `along` the columns, as those of depthwise convolutions, which no other recipe has tiles for. A
+    block's part of a panel stays in the nearest cache, its rows of both operands in the second."""
+    row = min(tile.columns, sizes.columns) * sizes.dtype.bytes
+    rows = sizes.rows * sizes.windows
+    sums = rows * sizes.columns * sizes.dtype.bytes
+    long = along or (rows > tile.rows and sizes.depth * row > target.l2_bytes)
+    if not long or sums * SUMS_OF > target.l2_bytes:
+        return None
+    apart = max(row, min(step & -step, SET_PERIOD))  # which decides the sets that rows may be in
+    most = min(MOST_TERMS, target.l1_bytes // apart)
+    block = (rows + sizes.columns) * sizes.dtype.bytes * BLOCKS_AT_ONCE
+    room = target.l2_bytes * 3 // 4 - sums
+    found = [
+        SumBlocks(pieces, terms)
+        for pieces, terms in _cuts(loops)
+        if FEWEST_TERMS <= terms <= most and terms * block <= room and pieces >= FEWEST_PIECES
+    ]
+    return max(found, key=lambda cut: (cut.terms, cut.pieces)) if found else None
+
+
+def _cuts(loops: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Equal pieces of the outermost of these loops, and terms of equal blocks of a piece: those of
+    the inner loops, or some of a single one's."""
+    first, *inner = loops
+    if inner:
+        blocks = [(first, prod(inner[at:])) for at in range(len(inner))]
+    else:
+        blocks = [(first // terms, terms) for terms in range(1, first) if first % terms == 0]
+    for count, terms in blocks:
+        yield max(pieces for pieces in range(1, 2 * PIECES) if count % pieces == 0), terms
 
 
 def depth_block(sizes: ProductSizes, tile: Tile, target: Target) -> int:

@@ -22,13 +22,13 @@ from ....tile.steps.segments import sum_in_segments
 from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_blocks
 from ....tile.tree import loops_of
-from ..analysis import Nest, Product, stride
+from ..analysis import Nest, Product
 from ..cost.depth import depth_block
 from ..cost.model import panels_first, row_chunks, worth_packing, worth_sharing
 from ..cost.register_tiles import Tile
 from ..cost.segments import ALONE, IN_BLOCKS
 from .ahead import prefetch_operands
-from .tiling import Surroundings, Tiling, cut_columns, cut_rows, in_registers, tiling_of
+from .tiling import Surroundings, Tiling, cut_columns, cut_rows, in_registers, row_step, tiling_of
 
 COPY_AHEAD = 32  # rows of a panel: more would drive one another out of the second cache
 NO_SURROUNDINGS = Surroundings()
@@ -72,7 +72,7 @@ def _ordered(kernel: Kernel, tiling: Tiling, *, shared: bool) -> tuple[Kernel, l
     """The loops in the best order; and the axes that may be dealt to threads, if it is `shared`."""
     sizes, tile, target = tiling.sizes, tiling.tile, tiling.target
     packed = tiling.product.panel is None and worth_packing(
-        sizes, _row_step(kernel, tiling.product) * sizes.dtype.bytes, tile, target
+        sizes, row_step(kernel, tiling.product) * sizes.dtype.bytes, tile, target
     )
     cut = shared and tiling.m and not (tiling.outer or packed)
     cut = cut and not condition_points(kernel, tiling.m)
@@ -139,12 +139,6 @@ def _rows_outermost(kernel: Kernel, tiling: Tiling) -> tuple[Kernel, list[str]]:
     kernel = cut_columns(kernel, n, nest.extent(n), tile, inside=(f"{m}.i", f"{m}.o"))
     kernel = in_registers(kernel, m, n, tile, (f"{n}.o", f"{m}.o"))
     return kernel, [*tiling.outer[:1], f"{n}.o"]
-
-
-def _row_step(kernel: Kernel, product: Product) -> int:
-    """Elements from one row of the right operand to the next."""
-    buffer, inner = kernel.buffers[product.right.buffer], product.reduction[-1]
-    return stride(buffer, product.right.indices, inner) or 0
 
 
 def _parallelise(kernel: Kernel, candidates: list[str]) -> Kernel:

@@ -13,7 +13,7 @@ from ....tile.nodes import Kernel, Kind
 from ....tile.steps.loops import Tail, distribute, mark, partition, reorder, split
 from ....tile.steps.sink import sink
 from ....tile.tree import extent_of
-from ..analysis import Nest, Product, operations_after
+from ..analysis import Nest, Product, operations_after, stride
 from ..cost.model import choose_tile
 from ..cost.register_tiles import FEW_STEPS, ProductSizes, Tile, product_cycles
 
@@ -76,7 +76,11 @@ class Tiling:
 
 
 def tiling_of(
-    kernel: Kernel, nest: Nest, product: Product, target: Target, whole: ProductSizes | None
+    kernel: Kernel,
+    nest: Nest,
+    product: Product,
+    target: Target,
+    whole: ProductSizes | None = None,
 ) -> Tiling:
     """The product in the tile that suits it, or the `whole` problem that it is a part of."""
     sizes = whole or product_sizes(kernel, nest, product)
@@ -100,6 +104,12 @@ def product_sizes(kernel: Kernel, nest: Nest, product: Product) -> ProductSizes:
         narrow=product.right.dtype if product.dots else None,
         finish=operations_after(nest) if depth <= FEW_STEPS else 0,
     )
+
+
+def row_step(kernel: Kernel, product: Product) -> int:
+    """Elements from one row of the right operand to the next."""
+    buffer, inner = kernel.buffers[product.right.buffer], product.reduction[-1]
+    return stride(buffer, product.right.indices, inner) or 0
 
 
 def cut_rows(kernel: Kernel, m: str, rows: int, tile: Tile) -> Kernel:

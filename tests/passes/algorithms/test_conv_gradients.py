@@ -69,12 +69,12 @@ CASES = {
 }  # fmt: skip
 
 
-def transposed(case: Case, dilations: int = 1) -> Function:
+def transposed(case: Case, dilations: int = 1, groups: int = 1) -> Function:
     @ml.function(f32[case.x], f32[case.weight])
     def spread(x: Value, weight: Value) -> Value:
         return ml.conv_transpose(
             x, weight, strides=case.strides, padding=case.padding, output_padding=case.extra,
-            dilations=dilations, layout="nhwc",
+            dilations=dilations, groups=groups, layout="nhwc",
         )  # fmt: skip
 
     return spread
@@ -112,6 +112,21 @@ def test_an_input_that_lies_channels_first_is_read_so() -> None:
     same_results(spread, found)
     moved = [node.op for node in found.nodes if isinstance(node.op, Transpose)]
     assert all(op.x.shape[:2] == (64, 3) for op in moved)  # of filters alone
+
+
+@pytest.mark.parametrize(("groups", "weight"), [(6, (6, 1)), (6, (6, 2)), (2, (6, 4)), (3, (6, 1))])
+@pytest.mark.parametrize("step", [1, 2])
+def test_those_of_groups_become_convolutions_of_groups(
+    groups: int, weight: tuple[int, int], step: int
+) -> None:
+    case = Case((2, 5, 4, 6), (*weight, 3, 3), (step,) * 2, ((1, 1),) * 2, (step - 1,) * 2)
+    fn = transposed(case, groups=groups)
+    found = conv_gradients(fn)
+    same_results(fn, found)
+    made = [node.op for node in found.nodes if isinstance(node.op, Conv)]
+    assert "conv_transpose" not in operations(found)
+    assert {op.groups for op in made} == {groups}
+    assert {op.layout for op in made} == {"nhwc"}
 
 
 def test_dilated_ones_stay() -> None:

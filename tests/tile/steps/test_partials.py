@@ -146,6 +146,38 @@ def test_what_pieces_of_rows_leave_is_summed_last() -> None:
     )
 
 
+def test_sums_over_several_loops_are_cut_along_the_outermost() -> None:
+    expect_step(
+        lambda kernel: cut_sums(kernel, "n", 2),
+        """
+        kernel @k(%b: f32[4, 3, 5], %y: out f32[5]) {
+          buffer acc: register f32[]
+          for n in 0..5 {
+            acc[] = 0.0
+            for p in 0..4 { for q in 0..3 { acc[] += b[p, q, n] } }
+            y[n] = acc[] * 2.0
+          }
+        }""",
+        """
+        kernel @k(%b: f32[4, 3, 5], %y: out f32[5]) {
+          buffer acc: register f32[]
+          buffer partial: shared f32[2, 5]
+          for p.c in 0..2 {
+            for n in 0..5 {
+              acc[] = 0.0
+              for p in 0..2 { for q in 0..3 { acc[] += b[p.c * 2 + p, q, n] } }
+              partial[p.c, n] = acc[]
+            }
+          }
+          for n.p in 0..5 {
+            acc[] = 0.0
+            for p.p in 0..2 { acc[] += partial[p.p, n.p] }
+            y[n.p] = acc[] * 2.0
+          }
+        }""",
+    )
+
+
 def test_fewer_rows_than_pieces_are_not_cut() -> None:
     assert cut_sums(columns(2), "n", 3) == columns(2)
 

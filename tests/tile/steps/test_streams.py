@@ -9,11 +9,11 @@ from mlir_lite.expr import const
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.nodes import Buffer, Kernel, Space
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.steps.streams import stream, stream_blocks
+from mlir_lite.tile.steps.streams import stream, stream_blocks, stream_loops
 from mlir_lite.types import f32
 
 from ..building import acc, both, ld, loop, normal, st, v
-from .stepping import same_kernel
+from .stepping import expect_step, same_kernel
 
 
 def product(extent: int) -> Kernel:
@@ -139,3 +139,50 @@ def test_blocks_of_any_size_give_the_same(steps: int) -> None:
 def test_all_terms_are_no_block() -> None:
     before, after = blocked(12)
     assert after == before
+
+
+NESTED = """
+kernel @k(%a: f32[3, 4, 5], %b: f32[3, 4, 2], %y: out f32[5, 2]) {
+  buffer acc: register f32[]
+  for m in 0..5 {
+    for n in 0..2 {
+      acc[] = 0.0
+      for p in 0..3 { for q in 0..4 { acc[] += a[p, q, m] * b[p, q, n] } }
+      y[m, n] = acc[] * 2.0
+    }
+  }
+}"""
+
+
+def test_outer_loops_of_a_sum_go_around_its_nest() -> None:
+    expect_step(
+        lambda kernel: stream_loops(kernel, "m", "q"),
+        NESTED,
+        """
+kernel @k(%a: f32[3, 4, 5], %b: f32[3, 4, 2], %y: out f32[5, 2]) {
+  buffer acc: register f32[]
+  buffer sums: shared f32[5, 2]
+  for m in 0..5 { for n in 0..2 { sums[m, n] = 0.0 } }
+  for p in 0..3 {
+    for m$1 in 0..5 {
+      for n$1 in 0..2 {
+        acc[] = 0.0
+        for q$1 in 0..4 { acc[] += a[p, q$1, m$1] * b[p, q$1, n$1] }
+        sums[m$1, n$1] += acc[]
+      }
+    }
+  }
+  for m$2 in 0..5 {
+    for n$2 in 0..2 {
+      acc[] = sums[m$2, n$2]
+      y[m$2, n$2] = acc[] * 2.0
+    }
+  }
+}""",
+    )
+
+
+@pytest.mark.parametrize("inner", ["p", "k"])
+def test_no_loop_is_around_the_first_one(inner: str) -> None:
+    kernel = parse_kernel(NESTED)
+    assert stream_loops(kernel, "m", inner) == kernel

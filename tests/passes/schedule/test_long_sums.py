@@ -1,0 +1,112 @@
+"""The recipe for few results with long sums; small caches have these with small arrays."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+import mlir_lite as ml
+from mlir_lite import Function, Value, f32
+from mlir_lite.ops.base.elements import emit
+from mlir_lite.ops.windows.conv_gradient import ConvWeightGradient
+from mlir_lite.passes.lowering.handmade import region_kernel
+from mlir_lite.passes.schedule import schedule
+from mlir_lite.passes.schedule.cost.depth import SumBlocks, sum_blocks
+from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes, Tile
+from mlir_lite.target import Target
+from mlir_lite.tile.nodes import Kernel
+
+from .scheduled import LANES, TARGETS, check
+
+
+def with_small_caches(lanes: int) -> Target:
+    return replace(TARGETS[lanes], l1_bytes=16 << 10, l2_bytes=24 << 10, parallel_cycles=1)
+
+
+def is_cut(kernel: Kernel) -> bool:
+    """Whether sums are cut in pieces for threads, and these in blocks that go around all tiles."""
+    return "buffer partial" in str(kernel) and "buffer sums" in str(kernel)
+
+
+def product(k: int, m: int, n: int) -> Function:
+    return ml.function(f32[k, m], f32[k, n])(lambda x, y: x.T @ y)
+
+
+@LANES
+@pytest.mark.parametrize(("m", "n"), [(13, 5), (7, 32), (32, 7), (9, 1), (12, 17)])
+def test_products_of_few_rows_and_columns(lanes: int, m: int, n: int) -> None:
+    for k in (1536, 1539, 1541):  # the last has no equal pieces
+        check(product(k, m, n), lanes, with_small_caches(lanes))
+
+
+@LANES
+def test_sums_are_cut_where_few_rows_would_read_a_panel_again(lanes: int) -> None:
+    assert is_cut(check(product(3072, 32, 7), lanes, with_small_caches(lanes)))
+    assert not is_cut(check(product(3072, 32, 7), lanes))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8])
+@pytest.mark.parametrize("step", [1, 2])
+def test_gradients_of_weights(channels: int, step: int) -> None:
+    size = 17 * step + 3 - step
+
+    @ml.function(f32[8, size, size, channels], f32[8, 17, 17, 16])
+    def gradient(x: Value, dy: Value) -> Value:
+        none, ones = ((0, 0),) * 2, (1, 1)
+        return emit(ConvWeightGradient(x, dy, (3, 3), (step, step), none, ones, 1, "nhwc"))
+
+    assert is_cut(check(gradient, 16, with_small_caches(16)))
+
+
+@LANES
+def test_gradients_of_depthwise_weights(lanes: int) -> None:
+    channels = 2 * lanes + 3
+
+    @ml.function(f32[4, 14, 14, channels], f32[4, 12, 12, channels])
+    def gradient(x: Value, dy: Value) -> Value:
+        none, ones = ((0, 0),) * 2, (1, 1)
+        return emit(ConvWeightGradient(x, dy, (3, 3), ones, none, ones, channels, "nhwc"))
+
+    assert is_cut(check(gradient, lanes, TARGETS[lanes]))
+
+
+def test_both_operands_of_the_next_block_are_asked_for() -> None:
+    kernel = check(product(4096, 64, 16), 16, with_small_caches(16))
+    asked = re.findall(r"prefetch_f32\((\w+)\[", str(kernel))
+    assert set(asked) == {"x", "y"}
+
+
+TARGET = Target("cpu", vector_bytes=64, vector_registers=32, l1_bytes=48 << 10, l2_bytes=1 << 20)
+
+
+def test_the_narrower_operand_goes_to_the_right() -> None:
+    """Rows of a panel that lie closer together meet fewer others in the nearest cache."""
+    for m, n in ((64, 256), (256, 64)):
+        kernel = schedule(region_kernel(product(50176, m, n), "kernel"), TARGET)
+        assert "sums: shared f32[256, 64]" in str(kernel)
+
+
+def blocks(rows: int, depth: int, columns: int) -> SumBlocks | None:
+    sizes = ProductSizes(rows, depth, columns, f32)
+    return sum_blocks(sizes, [depth], 4 * columns, Tile(6, 4, 16), TARGET, along=False)
+
+
+def test_sums_are_cut_where_their_panel_leaves_the_second_cache() -> None:
+    assert blocks(256, 50176, 64) == SumBlocks(14, 128)
+    assert blocks(256, 4096, 64) is None  # the panel stays
+    assert blocks(6, 50176, 64) is None  # one tile of rows reads it once
+    assert blocks(1024, 50176, 256) is None  # the sums would not stay
+
+
+def test_blocks_stay_in_the_sets_of_the_nearest_cache() -> None:
+    """Rows of a kilobyte are in a quarter of them."""
+    cut = blocks(64, 50176, 256)
+    assert cut is not None
+    assert cut.terms * 1024 <= TARGET.l1_bytes
+
+
+@pytest.mark.parametrize("depth", [50177, 99991])
+def test_sums_that_have_no_equal_blocks_are_not_cut(depth: int) -> None:
+    assert blocks(256, depth, 64) is None
