@@ -36,6 +36,8 @@ class _Absent:
 
 
 _ABSENT = _Absent()
+# A number taken out of a tensor, which stays a tensor here.
+_NUMBER = torch.ops.aten._local_scalar_dense.default
 # Where and in what order memory holds a tensor is nothing that a value has.
 _OF_MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking"})
 
@@ -93,11 +95,11 @@ class Walk:
         try:
             if isinstance(made, (bool, float)):
                 return made
-            if isinstance(made, (torch.SymInt, int)):
+            if isinstance(made, (torch.SymInt, int)) and node.target is not _NUMBER:
                 return self.symbols.size(made)  # torch has done the arithmetic of sizes
-            wanted = self._types(made)
             reader = _reader(node.target)
             check(reader is not None, refusal(node.target), UnsupportedError)
+            wanted = self._types(made)
             args, kwargs = self._arguments(node, scope)
             if _is_absent((*args, *kwargs.values())):
                 return _ABSENT

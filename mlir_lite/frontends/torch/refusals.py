@@ -32,7 +32,6 @@ REFUSALS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "aten._local_scalar_dense",
             "aten.masked_select",
             "aten.nonzero",
             "aten.unique_consecutive",

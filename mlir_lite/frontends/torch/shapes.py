@@ -7,8 +7,9 @@ from functools import reduce
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
-from ...errors import UnsupportedError
+from ...errors import UnsupportedError, check
 from ...exporters.torch.arrays import TORCH_TYPES
 from ...sizes import Dim, Size
 from ...types import DType, TensorType
@@ -44,7 +45,11 @@ class Symbols:
 
     def size(self, size: Any) -> Size:  # int or torch.SymInt
         """A size of torch's; `UnsupportedError` for one that is no polynomial or floor quotient."""
-        return int(size) if isinstance(size, int) else self._expression(size.node.expr)
+        if isinstance(size, int):
+            return int(size)
+        of_data = "a number or a size is made of data, and sizes are known before the data here"
+        check(not free_unbacked_symbols(size), of_data, UnsupportedError)
+        return self._expression(size.node.expr)
 
     def type_of(self, tensor: torch.Tensor) -> TensorType:
         """The type of a tensor of torch's, or of what stands for one in a trace."""

@@ -333,6 +333,19 @@ CALLS: Mapping[str, Sequence[Call]] = {
         (torch.linalg.inv, (r(3, 3),)),
         (torch.linalg.solve, (r(3, 3), r(3, 2))),
         (lambda a, x: torch.linalg.solve(a, x, left=False), (r(3, 3), r(2, 3))),
+        (lambda x: torch.linalg.slogdet(x), (r(3, 3),)),
+        (lambda x: torch.linalg.eigh(x)[0], (r(3, 3),)),
+        (lambda x: torch.linalg.eigh(x, "U")[1].abs(), (r(3, 3),)),
+        (lambda x: torch.linalg.svd(x, full_matrices=False)[1], (r(4, 3),)),
+        (lambda x: torch.linalg.svdvals(x), (r(4, 3),)),
+        (lambda x: torch.linalg.qr(x)[1].abs(), (r(4, 3),)),
+        (lambda a, x: torch.linalg.solve_triangular(a, x, upper=True), (p(3, 3), r(3, 2))),
+        (
+            lambda a, x: torch.linalg.solve_triangular(
+                a, x, upper=False, left=False, unitriangular=True
+            ),
+            (p(3, 3), r(2, 3)),
+        ),
         (lambda x: torch.linalg.cholesky(x @ x.mT + torch.eye(3, dtype=x.dtype)), (r(3, 3),)),
     ],
     "attention": [
@@ -522,6 +535,8 @@ CALLS: Mapping[str, Sequence[Call]] = {
         (lambda x, n: torch.take_along_dim(x, n, 1), (r(2, 5), i(5, 2, 2))),
         (lambda x, n: x[n], (r(5, 3), i(5, 2, 4, low=-5))),
         (lambda x, n: x[:, n], (r(2, 5, 3), i(5, 4))),
+        (lambda x, n: x[n], (r(5, 3), v(2)[0])),
+        (lambda x, n: x * n.item(), (r(5, 3), v(2)[0])),
         (lambda x, n, k: x[n, k], (r(5, 3, 2), i(5, 4), i(3, 4))),
         (lambda x, n, k: x[:, n, k], (r(2, 5, 3), i(5, 4), i(3, 1))),
         (lambda x, n, k: x[n, :, k], (r(5, 2, 3), i(5, 4), i(3, 4))),

@@ -291,6 +291,7 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.trunc": of_any(ops.trunc),
     "aten.where": where,
     # casts and copies
+    "aten._local_scalar_dense": same,
     "aten._to_copy": convert,
     "aten.alias": same,
     "aten.clone": same,

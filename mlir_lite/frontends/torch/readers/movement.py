@@ -66,9 +66,11 @@ def sliced(
     return slice_axis(x, axis, _start(start, x.shape[axis]), wanted.shape[axis], step)
 
 
-def select(x: Value, dim: int, index: Size) -> Value:
+def select(x: Value, dim: int, index: Size | Value) -> Value:
     """One place of an axis, which goes."""
     axis = dim % x.rank
+    if isinstance(index, Value):
+        return ops.gather(x, index, axis)
     place = index + x.shape[axis] if isinstance(index, int) and index < 0 else index
     return ops.squeeze(slice_axis(x, axis, place, 1), axis)
 
