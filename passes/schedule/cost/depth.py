@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from math import prod
 
 from ....target import Target
-from .model import PIECES, RULE_OF_THUMB, cache_cycles, decide
+from .model import (
+    PACKING_TILES,
+    PAGE_BYTES,
+    PIECES,
+    RULE_OF_THUMB,
+    cache_cycles,
+    decide,
+    right_bytes,
+)
 from .register_tiles import SET_PERIOD, ProductSizes, Tile, product_cycles
 
 MOST_STEPS = 768  # of a block: its panel, the next one and rows of sums fit in the second cache
@@ -19,6 +27,8 @@ SUMS_OF = 4  # of the second cache, at most, for sums that each block adds to
 FEWEST_TERMS, MOST_TERMS = 12, 128  # of such a block
 BLOCKS_AT_ONCE = 2  # the one in use, and the next one
 FEWEST_PIECES = 4  # for threads
+WIDE = 1024  # columns of a piece whose rows are copied together
+FEWEST_COPIED = 32  # rows of it
 ADDED = 4  # terms take as long as adding a block's sums to those before
 
 
@@ -71,6 +81,18 @@ def _cuts(loops: Sequence[int]) -> Iterator[tuple[int, int]]:
         blocks = [(first // terms, terms) for terms in range(1, first) if first % terms == 0]
     for count, terms in blocks:
         yield max(pieces for pieces in range(1, 2 * PIECES) if count % pieces == 0), terms
+
+
+def scattered_block(sizes: ProductSizes, step: int, tile: Tile, target: Target) -> int:
+    """How many terms of `WIDE` columns are copied together for a few tiles of rows, where the right
+    operand comes from far and its rows, `step` bytes apart, lie in a page each: panel by panel
+    nothing would fetch them ahead. 0 where that is no use."""
+    near = right_bytes(sizes) <= target.l3_bytes // 4
+    many = sizes.rows >= PACKING_TILES * tile.rows
+    if sizes.panel or near or many or step < PAGE_BYTES:
+        return 0
+    terms = range(FEWEST_COPIED, min(MOST_TERMS + 1, sizes.depth))
+    return max((count for count in terms if sizes.depth % count == 0), default=0)
 
 
 def depth_block(sizes: ProductSizes, tile: Tile, target: Target) -> int:

@@ -23,7 +23,7 @@ from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_blocks
 from ....tile.tree import loops_of
 from ..analysis import Nest, Product
-from ..cost.depth import depth_block
+from ..cost.depth import WIDE, depth_block, scattered_block
 from ..cost.model import panels_first, row_chunks, worth_packing, worth_sharing
 from ..cost.register_tiles import Tile
 from ..cost.segments import ALONE, IN_BLOCKS
@@ -71,14 +71,17 @@ def schedule_in_tiles(kernel: Kernel, nest: Nest, product: Product, tile: Tile) 
 def _ordered(kernel: Kernel, tiling: Tiling, *, shared: bool) -> tuple[Kernel, list[str]]:
     """The loops in the best order; and the axes that may be dealt to threads, if it is `shared`."""
     sizes, tile, target = tiling.sizes, tiling.tile, tiling.target
-    packed = tiling.product.panel is None and worth_packing(
-        sizes, row_step(kernel, tiling.product) * sizes.dtype.bytes, tile, target
-    )
+    apart = row_step(kernel, tiling.product) * sizes.dtype.bytes
+    packed = tiling.product.panel is None and worth_packing(sizes, apart, tile, target)
     cut = shared and tiling.m and not (tiling.outer or packed)
     cut = cut and not condition_points(kernel, tiling.m)
     chunks = row_chunks(sizes, tile, target) if cut else 1
     if chunks > 1:
         return _chunks_outermost(kernel, tiling, chunks)
+    plain = not (packed or tiling.outer) and len(tiling.product.reduction) == 1
+    terms = scattered_block(sizes, apart, tile, target) if plain else 0
+    if terms:
+        return _wide_pieces_outermost(kernel, tiling, terms)
     if packed or panels_first(sizes, tile, target):
         return _panels_outermost(kernel, tiling, packed=packed)
     return _rows_outermost(kernel, tiling)
@@ -111,6 +114,26 @@ def _panels_outermost(
     if packed and len(tiling.product.reduction) == 1:
         kernel = copy_at_first_use(kernel, around, f"{m}.o", k, distance=COPY_AHEAD)
     return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
+
+
+def _wide_pieces_outermost(
+    kernel: Kernel, tiling: Tiling, terms: int
+) -> tuple[Kernel, list[str]]:
+    """Pieces of several panels, and in them blocks of so many `terms`, whose rows are copied to
+    panels as they lie, in long runs."""
+    m, n, tile = tiling.m, tiling.n, tiling.tile
+    columns = f"{n}.i"
+    kernel = split_last(reorder(kernel, [n, m]), n, WIDE)
+    kernel = stream_blocks(reorder(kernel, [m, columns]), m, tiling.k, terms)
+    kernel = split_last(reorder(kernel, [columns, m]), columns, tile.columns)
+    kernel = reorder(kernel, [f"{columns}.o", m, f"{columns}.i"])
+    block = (f"{columns}.o", tiling.k, f"{columns}.i")
+    kernel = stage_reads(kernel, f"{tiling.k}.b", tiling.product.right.buffer, block)
+    kernel = reorder(kernel, [f"{tiling.k}.p", f"{columns}.o.p", f"{columns}.i.p"])
+    kernel = vectorise(kernel, f"{columns}.i.p", tile.lanes)
+    kernel = mark(kernel, f"{columns}.i.p.o", Kind.UNROLL)
+    kernel = cut_rows(kernel, m, tiling.nest.extent(m), tile)
+    return in_registers(kernel, m, columns, tile), [f"{n}.o"]
 
 
 def _chunks_outermost(
