@@ -9,6 +9,7 @@ from typing import Any
 from .readers import (
     activations,
     attention,
+    casts,
     creation,
     elementwise,
     images,
@@ -27,6 +28,7 @@ from .refusals import REFUSALS
 
 READERS: Mapping[str, Reader | Typed] = {
     **elementwise.READERS,
+    **casts.READERS,
     **activations.READERS,
     **reductions.READERS,
     **products.READERS,

@@ -1,4 +1,4 @@
-"""Operators that work element by element: arithmetic, comparisons, choices, casts."""
+"""Operators that work element by element: arithmetic, comparisons, choices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from .... import ops
 from ....ir import Value
-from ....types import DType, TensorType, bool_
+from ....types import bool_
 from ..promote import (
     Operand,
     converted,
@@ -136,17 +136,6 @@ def _ignoring_nan(function: Callable[[Value, Value], Value]) -> Callable[[Value,
     return read
 
 
-def convert(x: Value, dtype: DType | None = None, *_: object, **named: object) -> Value:
-    """The elements in another type; where memory holds them is not said here."""
-    asked = named.get("dtype", dtype)
-    return ops.cast(x, asked) if isinstance(asked, DType) else x
-
-
-def same(x: Value, *_: object, **__: object) -> Value:
-    """The operand itself."""
-    return x
-
-
 def absolute(x: Value) -> Value:
     """`|x|`, of truth values these."""
     return x if x.dtype in (bool_,) else ops.absolute(x)
@@ -207,11 +196,6 @@ def logit(x: Value, eps: float | None = None) -> Value:
     return ops.log(x / (1 - x))
 
 
-def fill(wanted: TensorType, _x: Value, value: Operand) -> Value:
-    """One number in every place."""
-    return ops.broadcast(converted(value, wanted.dtype), wanted.shape)
-
-
 READERS: Mapping[str, Reader | Typed] = {
     "aten.__lshift__": of_two(ops.left_shift),
     "aten.__rshift__": of_two(ops.right_shift),
@@ -243,7 +227,6 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.exp": of_floats(ops.exp),
     "aten.exp2": of_floats(ops.exp2),
     "aten.expm1": of_floats(ops.expm1),
-    "aten.fill": Typed(fill),
     "aten.floor": of_any(ops.floor),
     "aten.floor_divide": of_two(ops.floor_divide),
     "aten.fmax": of_two(_ignoring_nan(ops.maximum)),
@@ -290,14 +273,4 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.tanh": of_floats(ops.tanh),
     "aten.trunc": of_any(ops.trunc),
     "aten.where": where,
-    # casts and copies
-    "aten._local_scalar_dense": same,
-    "aten._to_copy": convert,
-    "aten.alias": same,
-    "aten.clone": same,
-    "aten.detach": same,
-    "aten.lift_fresh_copy": same,
-    "aten.type_as": lambda x, other: ops.cast(x, other.dtype),
-    "prims.convert_element_type": convert,
-    "prims.device_put": same,
 }
