@@ -85,9 +85,9 @@ def _cuts(loops: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def scattered_block(sizes: ProductSizes, step: int, tile: Tile, target: Target) -> int:
     """How many terms of `WIDE` columns are copied together for a few tiles of rows, where the right
-    operand comes from far and its rows, `step` bytes apart, lie in a page each: panel by panel
+    operand comes from memory and its rows, `step` bytes apart, lie in a page each: panel by panel
     nothing would fetch them ahead. 0 where that is no use."""
-    near = right_bytes(sizes) <= target.l3_bytes // 4
+    near = right_bytes(sizes) <= target.l3_bytes * 3 // 4
     many = sizes.rows >= PACKING_TILES * tile.rows
     if sizes.panel or near or many or step < PAGE_BYTES:
         return 0

@@ -167,7 +167,7 @@ def test_products_of_many_terms_are_summed_in_blocks(rows: int, depth: int, bloc
 @pytest.mark.parametrize("columns", [1024, 1024 + 39, 2048])
 def test_few_rows_meet_a_scattered_matrix_in_copies_of_long_runs(rows: int, columns: int) -> None:
     fn = ml.function(f32[rows, 192], f32[192, columns], f32[columns])(lambda x, w, c: x @ w + c)
-    far = replace(TARGETS[16], l3_bytes=1 << 18)
+    far = replace(TARGETS[16], l3_bytes=1 << 17)
     assert "panel" not in str(check(fn, 16))
     copied = str(check(fn, 16, far))
     assert "panel" in copied and "sums" in copied
