@@ -28,6 +28,7 @@ from mlir_lite.cli.model import positive
 from .cases import prepare
 from .engines import ENGINES, OURS, missing
 from .measure import Row, measure
+from .options import add_rounds
 from .report import json_text, starts_text, table_text
 from .start import Start, import_seconds, measure_starts
 from .workload import Workload
@@ -82,16 +83,13 @@ def arguments(argv: Sequence[str] | None) -> Namespace:
     parser = ArgumentParser(
         prog="benchmark", description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--threads", type=_counts, default=[1, 2], metavar="N,N", help="numbers of threads (1,2)"
-    )
+    add_rounds(parser)
     parser.add_argument(
         "--engines", type=_engines, default=list(ENGINES), metavar="NAME,NAME", help="(all)"
     )
     parser.add_argument(
         "--work", type=_work, default=list(WORKLOADS.values()), metavar="NAME,NAME", help="(all)"
     )
-    parser.add_argument("--repeat", type=positive, default=7, metavar="N", help="rounds (7)")
     parser.add_argument("--passes", type=positive, default=2, metavar="N", help="passes (2)")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there, too")
@@ -100,10 +98,6 @@ def arguments(argv: Sequence[str] | None) -> Namespace:
         metavar="DIR", help="where the cases are kept (the user's cache)",
     )  # fmt: skip
     return parser.parse_args(argv)
-
-
-def _counts(text: str) -> list[int]:
-    return [positive(part) for part in text.split(",")]
 
 
 def _engines(text: str) -> list[str]:

@@ -10,11 +10,9 @@ instead of solving, as `implicit` does by default; the errors tell the differenc
 
 from __future__ import annotations
 
-import statistics
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -26,12 +24,13 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Value, f32, i32
 from mlir_lite.cli.layout import seconds_text
-from mlir_lite.cli.runners import Apart, Call, Runner, in_turn
+from mlir_lite.cli.runners import Call
 from mlir_lite.ir import results_of
 from mlir_lite.text import table
 from mlir_lite.types import Array
 
-from .measure import processors
+from .measure import Timing, measure_apart
+from .options import add_rounds
 
 RIDGE = 0.05
 OURS = "mlir-lite"
@@ -174,44 +173,30 @@ def make_call(name: str, ratings: Ratings, rank: int, threads: int) -> Call:
 
 def measured(
     ratings: Ratings, rank: int, threads: int, names: Sequence[str], repeat: int
-) -> dict[str, tuple[float, float]]:
-    """Seconds of an iteration and the error against float64, by engine."""
+) -> dict[str, Timing]:
+    """An iteration, by engine."""
     wanted = numpy_rows(ratings, rank, 1, np.float64)()
-    with ExitStack() as ended:
-        runners: dict[str, Runner] = {}
-        for name in names:
-            make = partial(make_call, name, ratings, rank, threads)
-            runners[name] = runner = Apart(name, make, processors(threads))
-            ended.callback(runner.close)
-        errors = {
-            name: max(
-                float(np.abs(have - want).max() / np.abs(want).max())
-                for have, want in zip(runner.results(), wanted, strict=True)
-            )
-            for name, runner in runners.items()
-        }
-        times = in_turn(runners, repeat)
-    return {name: (statistics.median(times[name]), errors[name]) for name in names}
+    makes = {name: partial(make_call, name, ratings, rank, threads) for name in names}
+    return measure_apart(makes, wanted, threads, repeat)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="benchmark.factorisation", description=__doc__)
-    parser.add_argument("--threads", default="1,2", help="numbers of threads (1,2)")
+    add_rounds(parser)
     parser.add_argument("--rank", default="32,64", help="numbers of factors (32,64)")
-    parser.add_argument("--repeat", type=int, default=7, help="rounds (7)")
     args = parser.parse_args(argv)
     ratings = movielens()
     names = [name for name in ENGINES if "implicit" not in name or find_spec("implicit")]
     print(f"{len(ratings.user)} ratings of {ratings.films} films by {ratings.users} users")
     cells = [["rank", "threads", *names, "ratio", *(f"error of {name}" for name in names)]]
     for rank in map(int, args.rank.split(",")):
-        for threads in map(int, args.threads.split(",")):
+        for threads in args.threads:
             print(f"rank {rank}, {threads}t …", file=sys.stderr, flush=True)
             found = measured(ratings, rank, threads, names, args.repeat)
-            rivals = min(found[name][0] for name in names if name != OURS)
-            row = [str(rank), str(threads), *(seconds_text(found[name][0]) for name in names)]
-            row += [f"{rivals / found[OURS][0]:.2f}"]
-            cells.append(row + [f"{found[name][1]:.1e}" for name in names])
+            rivals = min(found[name].seconds for name in names if name != OURS)
+            row = [str(rank), str(threads), *(seconds_text(found[name].seconds) for name in names)]
+            row += [f"{rivals / found[OURS].seconds:.2f}"]
+            cells.append(row + [f"{found[name].error:.1e}" for name in names])
     print(table(cells))
     return 0
 

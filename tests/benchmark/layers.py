@@ -60,7 +60,7 @@ def linear(m: int, k: int, n: int) -> Workload:
 
 @dataclass(frozen=True)
 class Convolution:
-    """Sizes of a convolution of a square image, batch 1, padded by half a window."""
+    """Sizes of a convolution of a square image, padded by half a window."""
 
     inputs: int
     outputs: int
@@ -71,16 +71,23 @@ class Convolution:
 
     @property
     def name(self) -> str:
-        if self.depthwise:
-            return f"depthwise{self.window}x{self.window}_{self.inputs}_{self.size}"
         steps = f"s{self.stride}" if self.stride > 1 else ""
-        kind = f"conv{self.window}x{self.window}{steps}"
-        return f"{kind}_{self.inputs}_{self.outputs}_{self.size}"
+        sizes = f"{self.window}x{self.window}{steps}_{self.inputs}"
+        if self.depthwise:
+            return f"depthwise{sizes}_{self.size}"
+        return f"conv{sizes}_{self.outputs}_{self.size}"
 
     def weights(self) -> tuple[Array, Array]:
         per_group = 1 if self.depthwise else self.inputs
         shape = (self.outputs, per_group, self.window, self.window)
         return scaled(*shape, seed=1), normal(self.outputs, seed=2)
+
+    def of(self, x: Value, weight: Value, bias: Value | None = None) -> Value:
+        """The convolution of images whose channels are last."""
+        return ml.conv(
+            x, weight, bias, strides=self.stride, padding=self.window // 2, groups=self._groups,
+            layout="nhwc",
+        )  # fmt: skip
 
     def channels_first(self) -> Workload:
         """As an ONNX file has it."""
@@ -125,10 +132,7 @@ class Convolution:
             f32[1, self.size, self.size, self.inputs], f32[weight.shape], f32[bias.shape]
         )
         def convolution(x: Value, weight: Value, bias: Value) -> Value:
-            return ml.conv(
-                x, weight, bias, strides=self.stride, padding=self.window // 2,
-                groups=self._groups, layout="nhwc",
-            )  # fmt: skip
+            return self.of(x, weight, bias)
 
         return convolution.bind({"weight": weight, "bias": bias})
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 from mlir_lite.backends.llvm.ceilings import Ceilings
-from mlir_lite.cli.runners import Apart, Runner, in_turn
+from mlir_lite.cli.runners import Apart, Call, Runner, in_turn, relative_error
+from mlir_lite.types import Array
 
 from .cases import Case
 from .engines import ENGINES, OURS, make_call
@@ -92,12 +93,31 @@ def measure(
                 row.timings[name] = Timing(failure=f"{type(error).__name__}: {error}")
         medians: dict[str, list[float]] = {name: [] for name in runners}
         for _ in range(passes):
-            for name, times in in_turn(runners, repeat).items():
-                medians[name].append(statistics.median(times))
+            for name, seconds in median_seconds(runners, repeat).items():
+                medians[name].append(seconds)
     row.timings.update(
         {name: Timing(min(found), errors[name]) for name, found in medians.items()}
     )
     return row
+
+
+def measure_apart(
+    makes: Mapping[str, Callable[[], Call]], wanted: Sequence[Array], threads: int, repeat: int
+) -> dict[str, Timing]:
+    """Calls by name, each in a process of its own, and compared with the results of float64."""
+    runners: dict[str, Runner] = {}
+    with ExitStack() as ended:
+        for name, make in makes.items():
+            runners[name] = runner = Apart(name, make, processors(threads))
+            ended.callback(runner.close)
+        errors = {name: relative_error(each.results(), wanted) for name, each in runners.items()}
+        seconds = median_seconds(runners, repeat)
+    return {name: Timing(seconds[name], errors[name]) for name in makes}
+
+
+def median_seconds(runners: Mapping[str, Runner], repeat: int) -> dict[str, float]:
+    """Seconds a call of each, the median of rounds in turn."""
+    return {name: statistics.median(times) for name, times in in_turn(runners, repeat).items()}
 
 
 def processors(threads: int) -> tuple[int, ...]:

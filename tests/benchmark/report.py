@@ -53,8 +53,8 @@ def table_text(
     ]
     parts += [f"not installed, left out: {', '.join(absent)}"] if absent else []
     means = _means(rows, list(ceilings))
-    shown = [_beside(cells), means] if markdown else [cells, means]
-    render = _markdown if markdown else _aligned
+    shown = [beside(cells), means] if markdown else [cells, means]
+    render = markdown_table if markdown else _aligned
     for lines in shown:
         parts += ["", render(lines)] if len(lines) > 1 else []
     parts += ["", *failures] if (failures := _failures(rows)) else []
@@ -84,12 +84,13 @@ def _aligned(cells: Cells) -> str:
     return table(cells, right=range(1, len(cells[0])), indent="")
 
 
-def _markdown(cells: Cells) -> str:
+def markdown_table(cells: Cells) -> str:
+    """A table in Markdown, the first line its head, numbers to the right."""
     head, *rows = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([head, f"|---|{'---:|' * (len(cells[0]) - 1)}", *rows])
 
 
-def _beside(cells: Cells) -> Cells:
+def beside(cells: Cells) -> Cells:
     """A line for each workload, what differs by the number of threads beside each other; without
     engines that take none of them."""
     head, *lines = cells
@@ -149,7 +150,7 @@ def starts_text(
         for start in starts
         if start.failure
     ]
-    shown = (_markdown if markdown else _aligned)([head, *cells])
+    shown = (markdown_table if markdown else _aligned)([head, *cells])
     return "\n".join([shown, "", f"imports, not counted: {took}", *failures])
 
 

@@ -9,11 +9,9 @@ thread.
 
 from __future__ import annotations
 
-import statistics
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -23,12 +21,13 @@ import numpy as np
 import mlir_lite as ml
 from mlir_lite import Value, f32
 from mlir_lite.cli.layout import seconds_text
-from mlir_lite.cli.runners import Apart, Call, Runner, in_turn, relative_error
+from mlir_lite.cli.runners import Call
 from mlir_lite.ir import results_of
 from mlir_lite.text import table
 from mlir_lite.types import Array
 
-from .measure import processors
+from .measure import measure_apart
+from .options import add_rounds
 from .workload import normal
 
 BANDWIDTH = 50e9  # bytes a second
@@ -119,15 +118,10 @@ def measured(name: str, columns: int, threads: int, repeat: int) -> dict[str, fl
     """Seconds of a product by engine, each of which gives what float64 does."""
     a = matrix(name)
     wanted = [a.astype(np.float64) @ dense(a, columns)]
-    with ExitStack() as ended:
-        runners: dict[str, Runner] = {}
-        for engine in ENGINES:
-            make = partial(make_call, engine, name, columns, threads)
-            runners[engine] = runner = Apart(engine, make, processors(threads))
-            ended.callback(runner.close)
-            assert relative_error(runner.results(), wanted) < 1e-5, engine
-        times = in_turn(runners, repeat)
-    return {engine: statistics.median(times[engine]) for engine in ENGINES}
+    makes = {engine: partial(make_call, engine, name, columns, threads) for engine in ENGINES}
+    timings = measure_apart(makes, wanted, threads, repeat)
+    assert all(timing.error < 1e-5 for timing in timings.values()), timings
+    return {engine: timing.seconds for engine, timing in timings.items()}
 
 
 def floor(a: Any, columns: int) -> float:
@@ -138,15 +132,14 @@ def floor(a: Any, columns: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="benchmark.sparse", description=__doc__)
-    parser.add_argument("--threads", default="1,2", help="numbers of threads (1,2)")
+    add_rounds(parser)
     parser.add_argument("--matrices", default=",".join(MATRICES), help="which of them")
-    parser.add_argument("--repeat", type=int, default=7, help="rounds (7)")
     args = parser.parse_args(argv)
     cells = [["matrix", "stored", "columns", "threads", "floor", *ENGINES, "ratio"]]
     for name in args.matrices.split(","):
         a = matrix(name)
         for columns in (1, 64):
-            for threads in map(int, args.threads.split(",")):
+            for threads in args.threads:
                 print(f"{name}, {columns}, {threads}t …", file=sys.stderr, flush=True)
                 found = measured(name, columns, threads, args.repeat)
                 best = min(found[engine] for engine in ENGINES if engine != OURS)
