@@ -27,6 +27,7 @@ SUMS_OF = 4  # of the second cache, at most, for sums that each block adds to
 FEWEST_TERMS, MOST_TERMS = 12, 128  # of such a block
 BLOCKS_AT_ONCE = 2  # the one in use, and the next one
 FEWEST_PIECES = 4  # for threads
+COPIED = 0.05  # of the products' time, for copying that to the nearest cache together
 WIDE = 1024  # columns of a piece whose rows are copied together
 FEWEST_COPIED = 32  # rows of it
 ADDED = 4  # terms take as long as adding a block's sums to those before
@@ -34,15 +35,23 @@ ADDED = 4  # terms take as long as adding a block's sums to those before
 
 @dataclass(frozen=True)
 class SumBlocks:
-    """Sums are cut in so many `pieces`, and these in blocks of so many `terms`."""
+    """Sums are cut in so many `pieces`, and these in blocks of so many `terms`. All are added to by
+    each block; or those of one window and so many `columns` by all blocks, before the next ones."""
 
     pieces: int
     terms: int
+    columns: int | None = None
+    copied: bool = False  # its parts of panels, which would leave the nearest cache
 
     def cycles(self, sizes: ProductSizes, tile: Tile) -> float:
         """Of one step of the inner dimension, with the additions after each block."""
         step = product_cycles(sizes.rows, sizes.columns, tile, sizes.latency)
-        return step * (1 + ADDED / self.terms)
+        return step * self.waits
+
+    @property
+    def waits(self) -> float:
+        """How many times as long it takes as the products alone."""
+        return 1 + ADDED / self.terms + (COPIED if self.copied else 0)
 
 
 def sum_blocks(
@@ -50,25 +59,38 @@ def sum_blocks(
 ) -> SumBlocks | None:
     """How a product's sums, over `loops` of these extents, are cut where they are so long that a
     panel of the right operand, whose rows are `step` bytes apart, leaves the second cache before
-    the next tile of rows meets it, and so few that they stay there; or where both operands lie
-    `along` the columns, as those of depthwise convolutions, which no other recipe has tiles for. A
-    block's part of a panel stays in the nearest cache, its rows of both operands in the second."""
+    the next tile of rows meets it; or where windows or columns that both operands lie `along` leave
+    other recipes no tiles. The sums that blocks are added to stay in the second cache, beside a
+    block's rows of both operands, and if possible its part of a panel in the nearest."""
     row = min(tile.columns, sizes.columns) * sizes.dtype.bytes
-    rows = sizes.rows * sizes.windows
-    sums = rows * sizes.columns * sizes.dtype.bytes
-    long = along or (rows > tile.rows and sizes.depth * row > target.l2_bytes)
-    if not long or sums * SUMS_OF > target.l2_bytes:
+    long = sizes.rows > tile.rows and sizes.depth * row > target.l2_bytes
+    if not (along or sizes.windows > 1 or long):
         return None
     apart = max(row, min(step & -step, SET_PERIOD))  # which decides the sets that rows may be in
-    most = min(MOST_TERMS, target.l1_bytes // apart)
-    block = (rows + sizes.columns) * sizes.dtype.bytes * BLOCKS_AT_ONCE
-    room = target.l2_bytes * 3 // 4 - sums
-    found = [
+    most = target.l1_bytes // apart
+    width = sizes.dtype.bytes
+
+    def room(rows: int, columns: int, terms: int) -> bool:
+        sums = rows * columns * width
+        block = terms * (rows + columns) * width * BLOCKS_AT_ONCE
+        return sums * SUMS_OF <= target.l2_bytes and sums + block <= target.l2_bytes * 3 // 4
+
+    cuts = [cut for cut in _cuts(loops) if FEWEST_TERMS <= cut[1] <= MOST_TERMS]
+    whole = [
         SumBlocks(pieces, terms)
-        for pieces, terms in _cuts(loops)
-        if FEWEST_TERMS <= terms <= most and terms * block <= room and pieces >= FEWEST_PIECES
+        for pieces, terms in cuts
+        if terms <= most and pieces >= FEWEST_PIECES
+        and room(sizes.rows * sizes.windows, sizes.columns, terms)
     ]
-    return max(found, key=lambda cut: (cut.terms, cut.pieces)) if found else None
+    parts = [
+        SumBlocks(1, terms, columns, copied=terms > most)
+        for _, terms in cuts
+        for columns in range(tile.columns, sizes.columns + 1, tile.columns)
+        if sizes.columns % columns == 0 and room(sizes.rows, columns, terms)
+        and sizes.columns // columns * sizes.windows >= FEWEST_PIECES
+    ]
+    found = whole or parts
+    return min(found, key=lambda cut: (cut.waits, -(cut.columns or 0), -cut.pieces), default=None)
 
 
 def _cuts(loops: Sequence[int]) -> Iterator[tuple[int, int]]:

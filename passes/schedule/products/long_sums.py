@@ -20,12 +20,14 @@ from math import prod
 from ....expr import Apply, Load, vars_of
 from ....target import Target
 from ....tile.nodes import Kernel
-from ....tile.steps.loops import reorder, split
+from ....tile.steps.loops import reorder, split, vectorise
 from ....tile.steps.nests import privatise_in_blocks
 from ....tile.steps.partials import cut_sums
+from ....tile.steps.pieces import flatten
 from ....tile.steps.prefetch import prefetch_next
+from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_loops
-from ....tile.tree import extent_of, has_constant_limits
+from ....tile.tree import extent_of, has_constant_limits, loops_of
 from ..analysis import Nest, Product, nests_of, stride, updates
 from ..cost.depth import SumBlocks, sum_blocks
 from ..loops import parallelise
@@ -85,23 +87,68 @@ def _way(kernel: Kernel, nest: Nest, left: Load, right: Load) -> Product | None:
 
 def schedule_long_sums(kernel: Kernel, nest: Nest, sums: LongSums, target: Target) -> Kernel:
     """Tile a product for registers, its sums cut in pieces for threads and in blocks for caches."""
-    tiling, product = sums.tiling, sums.tiling.product
-    m, n, windows, tile = tiling.m, tiling.n, tiling.windows, tiling.tile
+    if sums.blocks.columns is not None:
+        return _in_parts(kernel, nest, sums, sums.blocks.columns, target)
+    tiling = sums.tiling
+    m, n, windows = tiling.m, tiling.n, tiling.windows
     kernel = reorder(kernel, [*windows, m, n])
     kernel, block, inner = _cut(kernel, nest, sums.blocks.terms)
     first = (*windows, m)[0]
     kernel = privatise_in_blocks(cut_sums(kernel, first, sums.blocks.pieces))
     kernel = stream_loops(kernel, first, inner)
     kernel = reorder(kernel, [*windows, n, m])
-    kernel = cut_columns(kernel, n, nest.extent(n), tile, inside=(m,))
-    kernel = reorder(kernel, [f"{n}.o", m, f"{n}.i"])
-    kernel = cut_rows(kernel, m, nest.extent(m), tile)
-    kernel = in_registers(kernel, m, n, tile)
+    kernel = cut_columns(kernel, n, nest.extent(n), tiling.tile, inside=(m,))
+    kernel = _in_tiles(kernel, tiling, n)
+    product = tiling.product
     for operand in (product.right,) if windows else (product.left, product.right):
         around = (*windows, f"{n}.o", f"{m}.o")
         kernel = prefetch_next(kernel, operand.buffer, block, inner, around)
     kernel = schedule_reduction(kernel, nests_of(kernel)[-1], target)
     return parallelise(kernel, target)
+
+
+def _in_parts(
+    kernel: Kernel, nest: Nest, sums: LongSums, columns: int, target: Target
+) -> Kernel:
+    """The sums of one window and some columns after those of another, each by all blocks:
+
+    parallel window, n.o: {sums[m, n.i] = 0;  for k.o: for n.i.o: for m.o: {..};  out = sums}
+
+    Where rows of panels would meet in the nearest cache, each block copies its own first.
+    """
+    tiling = sums.tiling
+    m, n, windows = tiling.m, tiling.n, tiling.windows
+    kernel = reorder(kernel, [*windows, n, m])
+    kernel, block, inner = _cut(kernel, nest, sums.blocks.terms)
+    part = n
+    if columns < nest.extent(n):
+        kernel, part = split(kernel, n, columns), f"{n}.i"
+    kernel = stream_loops(reorder(kernel, [m, part]), m, inner)
+    kernel = split(reorder(kernel, [part, m]), part, tiling.tile.columns)
+    right = tiling.product.right.buffer
+    if sums.blocks.copied:
+        axes = [loop.axis for loop in nest.reductions[0]]
+        terms = axes[axes.index(inner) :] if inner in axes else [inner]
+        kernel = reorder(kernel, [f"{part}.o", m, f"{part}.i"])
+        panels = [at for at in (f"{part}.o", *terms, f"{part}.i") if loops_of(kernel, at)]
+        kernel = stage_reads(kernel, block, right, panels)
+        kernel = vectorise(kernel, f"{part}.i.p", tiling.tile.lanes)
+    kernel = _in_tiles(kernel, tiling, part)
+    if not sums.blocks.copied:
+        kernel = prefetch_next(kernel, right, block, inner, (f"{part}.o", f"{m}.o"))
+    outer = [*windows, f"{n}.o"] if part != n else windows
+    for axis in outer[1:]:
+        kernel = flatten(kernel, outer[0], axis)
+        outer[0] = f"{outer[0]}.f"
+    return parallelise(kernel, target)
+
+
+def _in_tiles(kernel: Kernel, tiling: Tiling, columns: str) -> Kernel:
+    """Register tiles of panels of the `columns`, which are cut already."""
+    m = tiling.m
+    kernel = reorder(kernel, [f"{columns}.o", m, f"{columns}.i"])
+    kernel = cut_rows(kernel, m, tiling.nest.extent(m), tiling.tile)
+    return in_registers(kernel, m, columns, tiling.tile)
 
 
 def _cut(kernel: Kernel, nest: Nest, terms: int) -> tuple[Kernel, str, str]:

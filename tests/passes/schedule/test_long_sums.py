@@ -60,6 +60,23 @@ def test_gradients_of_weights(channels: int, step: int) -> None:
     assert is_cut(check(gradient, 16, with_small_caches(16)))
 
 
+@pytest.mark.parametrize(("size", "copied"), [(12, False), (6, True)])
+def test_sums_of_one_window_after_those_of_another(size: int, copied: bool) -> None:
+    """Which stay in the second cache where those of all windows would not."""
+    batch = 2 if size == 12 else 3
+    images = f32[batch, size + 2, size + 2, 48], f32[batch, size, size, 32]
+
+    @ml.function(*images)
+    def gradient(x: Value, dy: Value) -> Value:
+        none, ones = ((0, 0),) * 2, (1, 1)
+        return emit(ConvWeightGradient(x, dy, (3, 3), ones, none, ones, 1, "nhwc"))
+
+    target = replace(TARGETS[16], l1_bytes=2 << 10, l2_bytes=64 << 10, parallel_cycles=1)
+    text = str(check(gradient, 16, target))
+    assert "sums: shared f32[48, 32]" in text or "sums: shared f32[48, 16]" in text
+    assert ("panel" in text) == copied
+
+
 @LANES
 def test_gradients_of_depthwise_weights(lanes: int) -> None:
     channels = 2 * lanes + 3
@@ -97,7 +114,9 @@ def test_sums_are_cut_where_their_panel_leaves_the_second_cache() -> None:
     assert blocks(256, 50176, 64) == SumBlocks(14, 128)
     assert blocks(256, 4096, 64) is None  # the panel stays
     assert blocks(6, 50176, 64) is None  # one tile of rows reads it once
-    assert blocks(1024, 50176, 256) is None  # the sums would not stay
+    parts = blocks(1024, 50176, 256)
+    assert parts is not None and parts.columns == 64  # all sums at once would not stay
+    assert blocks(8192, 50176, 256) is None  # nor those of one panel
 
 
 def test_blocks_stay_in_the_sets_of_the_nearest_cache() -> None:
