@@ -1,6 +1,8 @@
 """conv-to-gemm: a channels-last convolution with 1×1 filters is a matrix product.
 
 conv(x, w[o, c, 1, 1])  ->  matmul(x, w[c, o]) over all pixels
+
+So is the gradient of these filters, a product that sums over the pixels.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from ...ops.products.matmul import matmul
 from ...ops.shapes.shape import reshape, transpose
 from ...ops.table import TABLE
 from ...ops.windows.conv import Conv
+from ...ops.windows.conv_gradient import ConvWeightGradient
 from ...ops.windows.conv_transpose import ConvTranspose
 
 
@@ -47,6 +50,22 @@ def spreading_conv_to_matmul(op: ConvTranspose) -> Value | None:
     return reshape(spread, op.infer().shape)
 
 
+@rewrite(ConvWeightGradient)
+def pointwise_gradient_to_matmul(op: ConvWeightGradient) -> Value | None:
+    """conv_weight_gradient(x, dy) of 1×1 filters, unit strides, one group  ->  matmul(dyᵀ, x)"""
+    plain = all(extent == 1 for extent in (*op.kernel_size, *op.strides, op.groups))
+    padded = any(low or high for low, high in op.padding)
+    if op.layout != "nhwc" or not plain or padded:
+        return None
+    out, inner = op.dy.type.static_shape[-1], op.x.type.static_shape[-1]
+    arrived = reshape(op.dy, (op.dy.type.elements // max(1, out), out))
+    seen = reshape(op.x, (op.x.type.elements // max(1, inner), inner))
+    return reshape(matmul(transpose(arrived, (1, 0)), seen), op.infer().shape)
+
+
 def conv_to_gemm(fn: Function) -> Function:
     """Turn convolutions that look at one pixel at a time into matrix products."""
-    return rewrite_all(fn, [pointwise_conv_to_matmul, spreading_conv_to_matmul], TABLE, fuel=1)
+    patterns = [
+        pointwise_conv_to_matmul, spreading_conv_to_matmul, pointwise_gradient_to_matmul
+    ]
+    return rewrite_all(fn, patterns, TABLE, fuel=1)

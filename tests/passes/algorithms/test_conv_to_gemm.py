@@ -49,6 +49,47 @@ def test_other_convolutions_stay(before: str) -> None:
     expect(conv_to_gemm, before=before)
 
 
+def gradient(attributes: str, size: int = 4, kernel: str = "1x1", inner: int = 3) -> str:
+    return f"""
+        func @f(%x: tensor<2x4x4x3xf32>, %d: tensor<2x{size}x4x6xf32>)
+            -> tensor<6x{inner}x{kernel}xf32> {{
+          %0 = conv_weight_gradient %x, %d
+            {{kernel_size = [{kernel.replace("x", ", ")}], {attributes}}}
+            : tensor<6x{inner}x{kernel}xf32>
+          return %0
+        }}"""
+
+
+def test_the_gradient_of_pointwise_filters_is_a_product_of_pixels() -> None:
+    expect(
+        conv_to_gemm,
+        before=gradient(f'{PLAIN}, layout = "nhwc"'),
+        after="""
+            func @f(%x: tensor<2x4x4x3xf32>, %d: tensor<2x4x4x6xf32>) -> tensor<6x3x1x1xf32> {
+              %0 = reshape %d {shape = [32, 6]} : tensor<32x6xf32>
+              %1 = reshape %x {shape = [32, 3]} : tensor<32x3xf32>
+              %2 = transpose %0 {perm = [1, 0]} : tensor<6x32xf32>
+              %3 = matmul %2, %1 : tensor<6x3xf32>
+              %4 = reshape %3 {shape = [6, 3, 1, 1]} : tensor<6x3x1x1xf32>
+              return %4
+            }""",
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        gradient(PLAIN.replace("[1, 1], p", "[2, 1], p") + ', layout = "nhwc"', size=2),
+        gradient(PLAIN.replace("[[0, 0]", "[[1, 0]") + ', layout = "nhwc"', size=5),
+        gradient(f'{PLAIN}, groups = 3, layout = "nhwc"', inner=1),
+        gradient(f'{PLAIN}, layout = "nhwc"', size=3, kernel="2x1"),
+    ],
+    ids=["strides", "padding", "groups", "kernel"],
+)
+def test_gradients_of_other_filters_stay(before: str) -> None:
+    expect(conv_to_gemm, before=before)
+
+
 def spreading(attributes: str, result: str) -> str:
     return f"""
         func @f(%x: tensor<1x2x3x5xf32>, %w: tensor<5x4x2x2xf32>) -> tensor<{result}> {{
