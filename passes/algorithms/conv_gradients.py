@@ -24,7 +24,7 @@ from ...ops.base.elements import emit
 from ...ops.regions.checkpoint import Barrier
 from ...ops.shapes.creation import zeros
 from ...ops.shapes.join import concat
-from ...ops.shapes.shape import Transpose, expand_dims, reshape, transpose
+from ...ops.shapes.shape import Transpose, reshape, transpose
 from ...ops.shapes.slice import flip, pad, slice_axes
 from ...ops.table import TABLE
 from ...ops.windows.conv import Conv
@@ -79,10 +79,10 @@ def as_convolutions(target: Target) -> Pattern:
         if op.groups == 1 and _better_first(op, list(places.values()), target):
             x, margins = _channels_first(op, along)
             made = {place: _conv_first(op, x, margins, parts) for place, parts in places.items()}
-            y = _between(made, (), op.strides, sizes, 2)
+            y = _between(made, op.strides, sizes, 2)
             return transpose(y, order_of("nhwc", y.rank))
         made = {place: _conv(op, parts) for place, parts in places.items()}
-        return _between(made, (), op.strides, sizes, 1)
+        return _between(made, op.strides, sizes, 1)
 
     return convolve
 
@@ -206,30 +206,31 @@ def _taps(weight: Value, taps: Sequence[range]) -> Value:
 
 
 def _between(
-    made: dict[tuple[int, ...], Value],
-    place: tuple[int, ...],
-    strides: Sequence[int],
-    sizes: Sequence[int],
-    first: int,
+    made: dict[tuple[int, ...], Value], strides: Sequence[int], sizes: Sequence[int], first: int
 ) -> Value:
-    """Results of all remainders in their places, the first axes being at `place`; `first` is the
-    first of the axes of images."""
-    axis = len(place)
-    if axis == len(strides):
-        return made[place]
-    step, size = strides[axis], sizes[axis]
-    rows = [_between(made, (*place, at), strides, sizes, first) for at in range(step)]
-    if step == 1:
-        return rows[0]
-    longest = rows[0].type.static_shape[first + axis]
-    widths = [(0, 0)] * rows[0].rank
-    even = []
-    for row in rows:
-        widths[first + axis] = (0, longest - row.type.static_shape[first + axis])
-        even.append(expand_dims(pad(row, widths), first + axis + 1))
-    joined = concat(even, first + axis + 1)
-    shape = list(rows[0].shape)
-    shape[first + axis] = longest * step
-    whole = reshape(joined, shape)
-    widths[first + axis] = (0, size - longest * step)
-    return pad(whole, widths)
+    """Results of all remainders in their places, in one pass over them; `first` is the first of
+    the axes of images."""
+    most = made[(0,) * len(strides)]
+    if len(made) == 1:
+        return most
+    shape = list(most.type.static_shape)
+    counts = shape[first : first + len(strides)]
+    apart = [part for count in counts for part in (count, 1)]
+
+    def joined(place: tuple[int, ...]) -> Value:
+        axis = len(place)
+        if axis < len(strides):
+            parts = [joined((*place, at)) for at in range(strides[axis])]
+            return concat(parts, first + 2 * axis + 1)
+        whole = pad(made[place], [
+            (0, longest - own)
+            for longest, own in zip(shape, made[place].type.static_shape, strict=True)
+        ])
+        return reshape(whole, (*shape[:first], *apart, *shape[first + len(strides) :]))
+
+    spread = joined(())
+    widths = [(0, 0)] * len(shape)
+    for axis, (step, size) in enumerate(zip(strides, sizes, strict=True), first):
+        shape[axis] *= step
+        widths[axis] = (0, size - shape[axis])
+    return pad(reshape(spread, shape), widths)

@@ -17,6 +17,7 @@ from mlir_lite.passes.algorithms.conv_gradients import conv_gradients as conv_gr
 from mlir_lite.passes.layouts.pack_constants import pack_constants
 from mlir_lite.passes.simplify.canonicalize import canonicalize
 from mlir_lite.target import Target
+from mlir_lite.tile.program import calls_of
 
 from ..expect import expect, operations, same_results
 
@@ -158,6 +159,16 @@ def test_one_convolution_has_no_more_work_than_its_gradient() -> None:
         node.op.operands[1].type.static_shape[2:] for node in found.nodes if node.op.name == "conv"
     ]
     assert sorted(map(prod, kernels)) == [1, 2, 2, 4]
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("extra", [0, 1])
+def test_results_of_all_remainders_are_put_in_their_places_in_one_pass(
+    channels: int, extra: int
+) -> None:
+    case = Case((1, 3, 3, 8), (8, channels, 3, 3), (2, 2), ((1, 1), (1, 1)), (extra, extra))
+    run = ml.compile(transposed(case))
+    assert sum("concat" in call.label for call in calls_of(run.program.steps)) == 1
 
 
 def test_an_image_is_padded_once_for_the_gradient_of_a_weight() -> None:
