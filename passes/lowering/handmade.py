@@ -59,6 +59,8 @@ def region_kernel(
     rest = [node for node in region.nodes if node is not own[0] and node.results[0] not in parts]
     made = _on_parameters(own[0], region, name, gpu, alignments)
     if all(isinstance(node.op, Constant) for node in rest):
+        whole = region.results == own[0].results
+        check(whole, f"'{own[0].op.name}' has results that its region leaves out", PassError)
         return made
     check(len(own) == 1, "a region has one handmade kernel at most", PassError)
     return _with_epilogue(made, own[0], rest, region)

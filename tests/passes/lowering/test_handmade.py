@@ -194,6 +194,17 @@ def test_operand_given_twice_is_one_parameter() -> None:
             }""",
         ),
         (
+            "results that its region leaves out",
+            """
+            func @f(%x: tensor<1x4x4xf64>) -> tensor<1x2xf64> {
+              %0 = slice %x {starts = [0, 0, 0], sizes = [1, 4, 2], steps = [1, 1, 1]}
+                : tensor<1x4x2xf64>
+              %1, %2, %3, %4 = svd_factor %0
+                : tensor<1x4x2xf64>, tensor<1x2xf64>, tensor<1x2x2xf64>, tensor<1xi32>
+              return %2
+            }""",
+        ),
+        (
             "operands made in its own kernel",
             """
             func @f(%x: tensor<1x2x2x3xf32>) -> tensor<16x1x3xf32> {
