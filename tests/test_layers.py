@@ -94,7 +94,7 @@ TORCH: Floors = (
     frozenset({"readers"}),
     frozenset({"table"}),
     frozenset({"importer"}),
-    frozenset({"program"}),
+    frozenset({"partition", "program"}),
     frozenset({"dynamo"}),
     frozenset({"__init__"}),
 )

@@ -20,12 +20,16 @@ from ...ir import Function
 from ...sizes import Size, substitute
 from ...types import Array, bf16
 from .importer import import_graph
+from .partition import partitioned
 from .program import decompositions
 from .shapes import Symbols
 from .weights import Weights
 
 # How often weights may be found changed before they are taken for inputs like others.
 _MOST_CHANGES = 3
+# How many seeds there are; torch's own generator draws one, so that `torch.manual_seed` decides.
+_SEEDS = 2**63 - 1
+
 
 def compile_graph(
     graph: fx.GraphModule, inputs: Sequence[Any], *, freeze: bool, **options: Any
@@ -51,6 +55,7 @@ def compile_graph(
         fw_compiler=training,
         bw_compiler=training,
         inference_compiler=inference,
+        partition_fn=partitioned,
         decompositions=dict(decompositions()),
         keep_inference_input_mutations=False,
     )
@@ -79,6 +84,7 @@ class _Graph:
     frozen: Sequence[int]
     sizes: Mapping[int, str]  # names of sizes that are arguments themselves
     results: Sequence[_Result]
+    draws: bool  # random numbers, from a seed that is the last parameter
     options: Mapping[str, Any]
     _run: Executable | None = None
     _seen: list[tuple[int, int]] = field(default_factory=list)
@@ -97,10 +103,13 @@ class _Graph:
             and node.op == "call_function"
             and isinstance(node.meta["val"], torch.Tensor)
         ]
-        fn = import_graph("graph", traced, placeholders, {}, symbols, Weights(), made)
+        fn = import_graph(
+            "graph", traced, placeholders, {}, symbols, Weights(), made, draws=True
+        )
         kinds = [(place, node, node.meta.get("val")) for place, node in enumerate(placeholders)]
         tensors = [place for place, _, val in kinds if isinstance(val, torch.Tensor)]
-        names = dict(zip(tensors, (param.name for param in fn.params), strict=True))
+        names = dict(zip(tensors, (param.name for param in fn.params), strict=False))
+        draws = len(fn.params) > len(tensors)
         symbolic = [(place, val) for place, _, val in kinds if isinstance(val, torch.SymInt)]
         sizes = {place: str(symbols.size(val)) for place, val in symbolic}
         of_user = [getattr(node.meta.get("desc"), "idx", place) for place, node, _ in kinds]
@@ -110,11 +119,13 @@ class _Graph:
         results = [
             _result(node, at.get(place), arguments, symbols) for place, node in enumerate(outputs)
         ]
-        return _Graph(fn, names, frozen, sizes, results, options)
+        return _Graph(fn, names, frozen, sizes, results, draws, options)
 
     def __call__(self, *given: Any) -> list[Any]:
         run = self._executable(given)
         arrays = [_array(given[place]) for place in self.tensors if place not in self.frozen]
+        if self.draws:
+            arrays.append(array_of(torch.randint(_SEEDS, ())))
         found = run(*arrays)
         many = found if isinstance(found, tuple) else (found,)
         known = {name: given[place] for place, name in self.sizes.items()}

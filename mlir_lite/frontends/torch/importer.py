@@ -6,23 +6,26 @@ Every operator that cannot be read is collected, so that one error names them al
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx
 
+from ... import ops
 from ...errors import PassError, TypeRuleError, UnsupportedError, check
 from ...ir import Builder, ConstantData, Function, Value, current_builder, parameter
 from ...location import UNKNOWN, Location
 from ...ops.base.constant import constant
 from ...ops.table import TABLE
 from ...sizes import Dim
-from ...types import TensorType
+from ...types import TensorType, f64, i64
 from ..names import identifier, unique
 from .places import place_of
-from .readers.typed import Reader, Typed
+from .promote import Operand, Ratio, converted
+from .readers.typed import AnyReader, Drawing, Source, Typed
 from .shapes import Symbols, element_type
 from .table import name_of, reader_of, refusal
 from .weights import Weights
@@ -58,7 +61,9 @@ class Walk:
     name: str
     symbols: Symbols
     weights: Weights
+    seed: Value | None = None
     problems: list[Problem] = field(default_factory=list)
+    _streams: Iterator[int] = field(default_factory=count)
 
     def graph(
         self, module: fx.GraphModule, given: Sequence[Given], wanted: Sequence[int] | None = None
@@ -97,15 +102,21 @@ class Walk:
                 return made
             if isinstance(made, (torch.SymInt, int)) and node.target is not _NUMBER:
                 return self.symbols.size(made)  # torch has done the arithmetic of sizes
+            if isinstance(made, torch.SymFloat):
+                return _ratio(node.target, self._arguments(node, scope)[0])
             reader = _reader(node.target)
-            check(reader is not None, refusal(node.target), UnsupportedError)
+            read = reader is not None and not (isinstance(reader, Drawing) and self.seed is None)
+            check(read, refusal(node.target), UnsupportedError)
             wanted = self._types(made)
             args, kwargs = self._arguments(node, scope)
             if _is_absent((*args, *kwargs.values())):
                 return _ABSENT
             if isinstance(reader, Typed):
-                check(isinstance(wanted, TensorType), "its result is no tensor", UnsupportedError)
+                check(wanted is not None, "its result is no tensor", UnsupportedError)
                 result = reader.function(wanted, *args, **kwargs)
+            elif isinstance(reader, Drawing):
+                assert self.seed is not None
+                result = reader.function(Source(self.seed, next(self._streams)), *args, **kwargs)
             else:
                 assert reader is not None
                 result = reader(*args, **kwargs)
@@ -166,9 +177,25 @@ def _reason(error: UnsupportedError | TypeRuleError) -> str:
     return str(error).removeprefix(f"{error.where}: ")
 
 
-def _reader(target: Any) -> Reader | Typed | None:
+def _reader(target: Any) -> AnyReader | None:
     """What reads a node: those that take one of several results have no operator."""
     return _part if target is operator.getitem else reader_of(target)
+
+
+# Floats that torch makes of sizes, whose arithmetic is done at the call.
+_RATIOS: Mapping[object, Callable[..., Value]] = {
+    operator.truediv: ops.divide,
+    operator.mul: ops.multiply,
+    operator.add: ops.add,
+    operator.sub: ops.subtract,
+    torch.sym_float: lambda x: x,
+}
+
+
+def _ratio(function: Any, operands: Sequence[Operand]) -> Ratio:
+    """A float of sizes and of other such floats."""
+    check(function in _RATIOS, "it makes a float of sizes", UnsupportedError)
+    return Ratio(_RATIOS[function](*(converted(operand, f64) for operand in operands)))
 
 
 def _part(results: Sequence[Given], place: int) -> Given:
@@ -213,20 +240,25 @@ def import_graph(
     symbols: Symbols,
     weights: Weights,
     wanted: Sequence[int] | None = None,
+    *,
+    draws: bool = False,
 ) -> Function:
     """The function of a graph: the placeholders `inputs` are its parameters as far as they are
     tensors, `known` has the data of others by their names. Its results are those tensors that the
-    graph gives, or that it gives at the places `wanted`.
+    graph gives, or that it gives at the places `wanted`. If it may draw random numbers (`draws`), a
+    function that does has one more parameter, the last: their seed.
 
     Raises `UnsupportedError` with every operator that cannot be read.
     """
-    walk = Walk(name, symbols, weights)
     builder = Builder(TABLE)
     tensors = [node for node in inputs if isinstance(node.meta.get("val"), torch.Tensor)]
+    names = unique([*(node.name for node in tensors), *(["seed"] if draws else [])])
+    seed = parameter(names.pop(), i64[()]) if draws else None
     params = {
         node: parameter(own, symbols.type_of(node.meta["val"]))
-        for node, own in zip(tensors, unique(node.name for node in tensors), strict=True)
+        for node, own in zip(tensors, names, strict=True)
     }
+    walk = Walk(name, symbols, weights, seed)
     with builder.active():
         given: list[Given] = []
         for node in module.graph.nodes:
@@ -236,9 +268,13 @@ def import_graph(
                     given.append(constant(known[node.name]))
                 elif isinstance(made, torch.SymInt):
                     given.append(symbols.size(made))
+                elif isinstance(made, torch.SymFloat):
+                    raise UnsupportedError(f"{name} is given a float of sizes")
                 else:
                     given.append(params.get(node))
         results = walk.graph(module, given, wanted)
         walk.check_complete()
         found = [result for result in results if isinstance(result, Value)]
-    return builder.finish(identifier(name) or "main", tuple(params.values()), found)
+    fn = builder.finish(identifier(name) or "main", tuple(params.values()), found)
+    drawn = seed is not None and any(seed in node.op.operands for node in fn.nodes)
+    return replace(fn, params=(*fn.params, seed)) if seed is not None and drawn else fn

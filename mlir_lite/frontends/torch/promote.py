@@ -7,6 +7,7 @@ earlier only by being of a higher kind (bool < integer < float), as `torch.resul
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import TypeAlias
 
@@ -20,7 +21,15 @@ from ...sizes import Dim
 from ...types import DType, bool_, f32, i64
 from .shapes import element_type
 
-Number: TypeAlias = bool | int | float | Dim
+
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """A float that torch makes of sizes, in f64: a number, which widens no tensor."""
+
+    value: Value
+
+
+Number: TypeAlias = bool | int | float | Dim | Ratio
 Operand: TypeAlias = Value | Number
 
 _KINDS = "buif"  # of a `DType`, unsigned integers beside the others
@@ -57,7 +66,7 @@ def result_type(*operands: Operand) -> DType:
 def _number_type(number: Number) -> DType:
     if isinstance(number, bool):
         return bool_
-    return default_float() if isinstance(number, float) else i64
+    return default_float() if isinstance(number, (float, Ratio)) else i64
 
 
 def _kind(dtype: DType) -> int:
@@ -70,6 +79,7 @@ def _wider(first: DType, second: DType) -> DType:
 
 def converted(operand: Operand, dtype: DType) -> Value:
     """The operand as a tensor of this type."""
+    operand = operand.value if isinstance(operand, Ratio) else operand
     return ops.cast(operand, dtype) if isinstance(operand, Value) else as_value(operand, dtype)
 
 

@@ -12,21 +12,23 @@ from .readers import (
     casts,
     creation,
     elementwise,
+    gradients,
     images,
     indexing,
     linear_algebra,
     movement,
     norms,
     products,
+    random,
     recurrent,
     reductions,
     sorting,
     windows,
 )
-from .readers.typed import Reader, Typed
+from .readers.typed import AnyReader
 from .refusals import REFUSALS
 
-READERS: Mapping[str, Reader | Typed] = {
+READERS: Mapping[str, AnyReader] = {
     **elementwise.READERS,
     **casts.READERS,
     **activations.READERS,
@@ -34,6 +36,7 @@ READERS: Mapping[str, Reader | Typed] = {
     **products.READERS,
     **attention.READERS,
     **norms.READERS,
+    **gradients.READERS,
     **windows.READERS,
     **images.READERS,
     **recurrent.READERS,
@@ -41,6 +44,7 @@ READERS: Mapping[str, Reader | Typed] = {
     **indexing.READERS,
     **sorting.READERS,
     **creation.READERS,
+    **random.READERS,
     **linear_algebra.READERS,
 }
 
@@ -50,7 +54,7 @@ def name_of(target: Any) -> str:
     return str(target) if hasattr(target, "_schema") else getattr(target, "__name__", str(target))
 
 
-def reader_of(target: Any) -> Reader | Typed | None:
+def reader_of(target: Any) -> AnyReader | None:
     """The reader of an operator, of all its overloads or of this one."""
     name = name_of(target)
     return READERS.get(name) or READERS.get(name.rpartition(".")[0])

@@ -18,6 +18,7 @@ else:
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
 
+A = torch.ops.aten
 Tensor = Any  # torch has no static types here
 
 
@@ -124,6 +125,28 @@ def _encoder_weights(width: int, wide: int) -> list[Tensor]:
     """Of attention, of both norms, and of the layers after it, each with its bias."""
     shapes = [(3 * width, width), (3 * width,), (width, width), (width,), *[(width,)] * 4]
     return [r(*shape) for shape in [*shapes, (wide, width), (wide,), (width, wide), (width,)]]
+
+
+def _of_convolution(
+    stride: list[int], padding: list[int], dilation: list[int], groups: int, back: Any = None
+) -> Callable[..., Any]:
+    """The three gradients; `back` is the padding of the result of a transposed one."""
+    steps = stride, padding, dilation, back is not None, back or [0, 0], groups, [True] * 3
+    return lambda dy, x, w: A.convolution_backward(dy, x, w, [dy.shape[1]], *steps)
+
+
+def _of_max_pool(*window: Any) -> Callable[..., Any]:
+    """The gradient of the largest in windows: of two axes, or of three."""
+    name = f"max_pool{len(window[0])}d_with_indices"
+    forward, backward = getattr(A, name), getattr(A, f"{name}_backward")
+    return lambda dy, x: backward(dy, x, *window, forward(x, *window)[1])
+
+
+def _batch_norm(training: bool) -> Callable[..., Any]:
+    """With all that there is for the gradient, and the running statistics."""
+    return lambda x, w, c, m, s: A._native_batch_norm_legit_functional(
+        x, w, c, m, s, training, 0.1, 1e-5
+    )
 
 
 CALLS: Mapping[str, Sequence[Call]] = {
@@ -388,9 +411,21 @@ CALLS: Mapping[str, Sequence[Call]] = {
         (lambda x, m, s: F.batch_norm(x, m, s), (r(2, 3), r(3), p(3))),
         (lambda x: F.local_response_norm(x, 2), (r(2, 4, 5),)),
         (lambda x, w: torch.ops.aten.native_layer_norm(x, [4], w, None, 1e-5), (r(2, 4), r(4))),
+        (lambda x, w: A.native_group_norm(x, w, None, 2, 4, 5, 2, 1e-5), (r(2, 4, 5), r(4))),
+        (_batch_norm(True), (r(2, 3, 4), r(3), r(3), r(3), p(3))),
+        (_batch_norm(False), (r(2, 3, 4), r(3), r(3), r(3), p(3))),
+        # Of halves torch's kernels and its tracing give statistics of different types.
         (
-            lambda x, w: torch.ops.aten.native_group_norm(x, w, None, 2, 4, 5, 2, 1e-5)[0],
-            (r(2, 4, 5), r(4)),
+            lambda x, w, c, m, s: _batch_norm(True)(x, w, c, m, s)[0],
+            (r(2, 3, 4, dtype=HALF), r(3), r(3), r(3), p(3)),
+        ),
+        (
+            lambda x, w: A.native_layer_norm(x, [4], w, None, 1e-5)[0],
+            (r(2, 4, dtype=HALF), r(4, dtype=HALF)),
+        ),
+        (
+            lambda x, w: A.native_group_norm(x, w, None, 2, 4, 5, 2, 1e-5)[0],
+            (r(2, 4, 5, dtype=HALF), r(4)),
         ),
         (lambda x, w: torch.ops.aten._fused_rms_norm(x, [4], w, 1e-5)[0], (r(2, 4), r(4))),
     ],
@@ -434,6 +469,43 @@ CALLS: Mapping[str, Sequence[Call]] = {
         (lambda x: F.unfold(x, (2, 3), dilation=2, padding=1, stride=2), (r(2, 3, 7, 8),)),
         (lambda x: F.fold(x, (4, 5), (2, 2)), (r(2, 12, 12),)),
         (lambda x: x.unfold(1, 3, 2), (r(2, 9, 3),)),
+    ],
+    "pools with indices": [
+        (lambda x: A.max_pool2d_with_indices(x, [3, 2], [2], [1], [1, 2], True), (r(2, 3, 8, 7),)),
+        (lambda x: A.max_pool2d_with_indices(x, [2, 2]), (r(2, 4, 5),)),
+        (lambda x: A.max_pool3d_with_indices(x, [2]), (r(1, 2, 4, 4, 5),)),
+    ],
+    "gradients of windows": [
+        (_of_convolution([2, 1], [1, 0], [1, 2], 2), (r(2, 4, 4, 3), r(2, 6, 7, 7), r(4, 3, 3, 3))),
+        (
+            _of_convolution([2, 2], [1, 1], [1, 1], 1, back=[1, 1]),
+            (r(2, 4, 8, 6), r(2, 3, 4, 3), r(3, 4, 3, 3)),
+        ),
+        (
+            lambda dy, x, w: A.convolution_backward(
+                dy, x, w, [3], [1], [0], [1], False, [0], 1, [False, True, False]
+            )[1],
+            (r(2, 3, 5), r(2, 2, 7), r(3, 2, 3)),
+        ),
+        (_of_max_pool([3, 2], [2, 2], [1, 1], [1, 2], True), (r(2, 3, 5, 4), r(2, 3, 8, 7))),
+        (_of_max_pool([2, 2], [], [0, 0], [1, 1], False), (r(3, 2, 3), r(3, 4, 7))),
+        (_of_max_pool([2, 3, 2], [1, 2, 2], [0, 1, 0], [1] * 3, False),
+         (r(1, 2, 3, 2, 2), r(1, 2, 4, 4, 5))),
+        (
+            lambda dy, x: A.avg_pool2d_backward(dy, x, [3, 3], [2, 2], [1, 1], True, False, None),
+            (r(2, 3, 5, 4), r(2, 3, 8, 7)),
+        ),
+        (
+            lambda dy, x: A.avg_pool2d_backward(dy, x, [2, 2], [], [0, 0], False, True, 3),
+            (r(3, 2, 3), r(3, 4, 7)),
+        ),
+        (
+            lambda dy, x: A.avg_pool3d_backward(dy, x, [2], [2], [0], False, True, None),
+            (r(1, 2, 2, 2, 2), r(1, 2, 4, 4, 5)),
+        ),
+        (A._adaptive_avg_pool2d_backward, (r(2, 3, 2, 3), r(2, 3, 5, 6))),
+        (A._adaptive_avg_pool2d_backward, (r(2, 3, 1, 1), r(2, 3, 5, 6))),
+        (A._adaptive_avg_pool3d_backward, (r(1, 2, 2, 2, 1), r(1, 2, 4, 5, 3))),
     ],
     "images": [
         (lambda x: F.interpolate(x, scale_factor=2), (r(1, 2, 3, 4),)),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-import warnings
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +19,7 @@ else:
 from frontends.torch.modules import module
 from mlir_lite.frontends.torch import backend
 
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """What torch has compiled for one test is nothing to the next; what it warns of itself, too."""
-    torch.compiler.reset()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "torch runs this graph itself", RuntimeWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def compiled(model: Any, **options: Any) -> Any:

@@ -52,10 +52,13 @@ def _attended(
     scale: float | None,
 ) -> Value:
     y = ops.attention(queries, keys, values, mask, scale=scale, causal=causal)
-    if mask is None:
-        return y
+    return y if mask is None else ops.where(sees_something(mask), y, 0)
+
+
+def sees_something(mask: Value) -> Value:
+    """Whether a row sees any column, `(.., s, 1)`."""
     seen = mask if mask.dtype == bool_ else ops.greater(mask, -math.inf)
-    return ops.where(ops.any(seen, -1, keepdims=True), y, 0)
+    return ops.any(seen, -1, keepdims=True)
 
 
 def on_cpu(

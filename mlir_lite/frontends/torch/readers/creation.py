@@ -8,7 +8,7 @@ from .... import ops
 from ....ir import Value
 from ....sizes import Dim
 from ....types import TensorType
-from ..promote import Number, converted
+from ..promote import Number, Ratio, converted
 from .typed import Reader, Typed
 
 
@@ -37,7 +37,7 @@ def _full(wanted: TensorType, number: Number) -> Value:
 
 def _of_kind(number: Number, wanted: TensorType) -> Number:
     """A number as the type holds it: torch cuts fractions off for integers."""
-    if isinstance(number, Dim) or wanted.dtype.is_float:
+    if isinstance(number, (Dim, Ratio)) or wanted.dtype.is_float:
         return number
     return bool(number) if wanted.dtype.kind == "b" else int(number)
 

@@ -13,7 +13,9 @@ from ....errors import UnsupportedError, check
 from ....ir import ConstantData, Value
 from ....ops.base.constant import constant
 from ....ops.shapes.slice import slice_axis
-from ....types import Array, TensorType
+from ....ops.windows.window_taps import window_taps
+from ....ops.windows.windows import padding_pairs
+from ....types import Array, TensorType, i64
 from .typed import Reader, Typed
 
 Sizes = int | Sequence[int]
@@ -125,9 +127,55 @@ def max_pool(rank: int) -> Reader:
     return read
 
 
-def _alone(reader: Reader) -> Reader:
-    """The reader of an operator whose first result alone is read."""
-    return lambda *args, **kwargs: (reader(*args, **kwargs),)
+def max_pool_with_indices(rank: int) -> Reader:
+    """The reader of the largest in windows, and where it is in the image, counted row by row."""
+
+    def read(
+        x: Value,
+        kernel: Sizes,
+        stride: Sizes = (),
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+    ) -> tuple[Value, ...]:
+        y = max_pool(rank)(x, kernel, stride, padding, dilation, ceil_mode)
+        # Indices of named sizes are left out, and of integers, which have no gradients.
+        if not all(isinstance(size, int) for size in x.shape[-rank:]) or not x.dtype.is_float:
+            return (y,)
+        if x.rank == rank + 1:
+            found = read(ops.expand_dims(x, 0), kernel, stride, padding, dilation, ceil_mode)
+            return tuple(ops.squeeze(part, 0) for part in found)
+        window, pads, dilations = (spread(given, rank) for given in (kernel, padding, dilation))
+        strides = spread(stride or window, rank)
+        pairs = padding_pairs(pads, rank)
+        taps = window_taps(x, y, window, strides, pairs, dilations, ceil_mode, "nchw")
+        rest, place = ops.cast(taps, i64), ops.zeros((), i64)
+        axes = zip(
+            first_elements(y, strides, pads), linear_steps(x, rank), window, dilations,
+            strict=True,
+        )  # fmt: skip
+        for start, step, extent, by in reversed(list(axes)):
+            place = place + (start + rest % extent * by) * step
+            rest = ops.floor_divide(rest, extent)
+        return y, place
+
+    return read
+
+
+def first_elements(y: Value, strides: Sequence[int], pads: Sequence[int]) -> list[Value]:
+    """Where each window of an image begins, along each axis; shaped to broadcast with `y`."""
+    rank = len(strides)
+    starts = []
+    for axis, (stride, pad) in enumerate(zip(strides, pads, strict=True), 2):
+        along = ops.iota(y.shape[axis], i64) * stride - pad
+        starts.append(ops.reshape(along, (y.shape[axis], *(1,) * (rank + 1 - axis))))
+    return starts
+
+
+def linear_steps(x: Value, rank: int) -> list[int]:
+    """How many elements of an image lie between neighbours along each axis."""
+    sizes = _numbers(x, rank)
+    return [math.prod(sizes[axis + 1 :]) for axis in range(rank)]
 
 
 def adaptive_average_pool(rank: int) -> Reader:
@@ -235,8 +283,8 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.im2col": im2col,
     "aten.max_pool1d": max_pool(1),
     "aten.max_pool2d": max_pool(2),
-    "aten.max_pool2d_with_indices": _alone(max_pool(2)),
+    "aten.max_pool2d_with_indices": max_pool_with_indices(2),
     "aten.max_pool3d": max_pool(3),
-    "aten.max_pool3d_with_indices": _alone(max_pool(3)),
+    "aten.max_pool3d_with_indices": max_pool_with_indices(3),
     "aten.unfold": Typed(unfold),
 }
