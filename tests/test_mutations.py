@@ -29,8 +29,15 @@ from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.manager import difference, run_passes, sample_inputs
 from mlir_lite.passes.memory import plan_memory
 from mlir_lite.passes.pipelines import cpu_pipeline
-from mlir_lite.passes.schedule import loops, recipes, schedule, windows
-from mlir_lite.passes.schedule.products import gemm
+from mlir_lite.passes.schedule import (
+    elementwise,
+    loops,
+    recipes,
+    reductions,
+    schedule,
+    windows,
+)
+from mlir_lite.passes.schedule.products import tiling
 from mlir_lite.passes.simplify import canonicalize as canonicalize_module
 from mlir_lite.passes.simplify import constant_fold, fold_norm
 from mlir_lite.passes.simplify.computed import computed
@@ -233,22 +240,22 @@ WINDOWS = ml.function(f32[1, 9, 9, 12])(
 )
 COLUMNS = ml.function(f32[9, 5, 37])(lambda x: ml.sum(x, (1,)))
 STEPS: tuple[tuple[object, str, Mutation, Function], ...] = (
-    (loops, "vectorise", without_conditions, VECTOR),
-    (loops, "vectorise", without_last, VECTOR),
-    (loops, "reorder", started_late, MATRIX),
+    (elementwise, "vectorise", without_conditions, VECTOR),
+    (elementwise, "vectorise", without_last, VECTOR),
+    (elementwise, "reorder", started_late, MATRIX),
     (loops, "split_accumulator", without_first_store, REDUCTION),
-    (loops, "sink", without_first_store, COLUMNS),
-    (loops, "split", started_late, COLUMNS),
+    (reductions, "sink", without_first_store, COLUMNS),
+    (reductions, "split", started_late, COLUMNS),
     (loops, "partition", without_last, WINDOWS),
     (recipes, "lift_guards", without_conditions, WINDOWS),
     (windows, "share_guards", without_conditions, WINDOWS),
     (windows, "sink", without_first_store, WINDOWS),
     (windows, "split", started_late, WINDOWS),
-    (gemm, "split", without_last, PRODUCT),
-    (gemm, "partition", started_late, PRODUCT),
-    (gemm, "distribute", without_last, PRODUCT),
-    (gemm, "sink", without_first_store, PRODUCT),
-    (gemm, "mark", started_late, PRODUCT),
+    (tiling, "split", without_last, PRODUCT),
+    (tiling, "partition", started_late, PRODUCT),
+    (tiling, "distribute", without_last, PRODUCT),
+    (tiling, "sink", without_first_store, PRODUCT),
+    (tiling, "mark", started_late, PRODUCT),
 )
 
 
