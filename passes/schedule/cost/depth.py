@@ -27,6 +27,7 @@ SUMS_OF = 4  # of the second cache, at most, for sums that each block adds to
 FEWEST_TERMS, MOST_TERMS = 12, 128  # of such a block
 BLOCKS_AT_ONCE = 2  # the one in use, and the next one
 FEWEST_PIECES = 4  # for threads
+TALL = 128  # rows, of what is summed
 COPIED = 0.05  # of the products' time, for copying that to the nearest cache together
 WIDE = 1024  # columns of a piece whose rows are copied together
 FEWEST_COPIED = 32  # rows of it
@@ -55,16 +56,16 @@ class SumBlocks:
 
 
 def sum_blocks(
-    sizes: ProductSizes, loops: Sequence[int], step: int, tile: Tile, target: Target, *, along: bool
+    sizes: ProductSizes, loops: Sequence[int], step: int, tile: Tile, target: Target, *, tall: bool
 ) -> SumBlocks | None:
     """How a product's sums, over `loops` of these extents, are cut where they are so long that a
     panel of the right operand, whose rows are `step` bytes apart, leaves the second cache before
-    the next tile of rows meets it; or where windows or columns that both operands lie `along` leave
-    other recipes no tiles. The sums that blocks are added to stay in the second cache, beside a
-    block's rows of both operands, and if possible its part of a panel in the nearest."""
+    the next tile of rows meets it; or where other recipes have no tiles for them, as both operands
+    are `tall`. The sums that blocks are added to stay in the second cache, beside a block's rows of
+    both operands, and if possible its part of a panel in the nearest."""
     row = min(tile.columns, sizes.columns) * sizes.dtype.bytes
     long = sizes.rows > tile.rows and sizes.depth * row > target.l2_bytes
-    if not (along or sizes.windows > 1 or long):
+    if not (tall or long):
         return None
     apart = max(row, min(step & -step, SET_PERIOD))  # which decides the sets that rows may be in
     most = target.l1_bytes // apart

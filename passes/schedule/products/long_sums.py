@@ -29,7 +29,7 @@ from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_loops
 from ....tile.tree import extent_of, has_constant_limits, loops_of
 from ..analysis import Nest, Product, nests_of, stride, updates
-from ..cost.depth import SumBlocks, sum_blocks
+from ..cost.depth import TALL, SumBlocks, sum_blocks
 from ..loops import parallelise
 from ..reductions import schedule_reduction
 from .tiling import Tiling, cut_columns, cut_rows, in_registers, row_step, tiling_of
@@ -62,12 +62,27 @@ def as_long_sums(kernel: Kernel, nest: Nest, target: Target) -> LongSums | None:
             continue
         tiling = tiling_of(kernel, nest, way, target)
         apart = row_step(kernel, way) * tiling.sizes.dtype.bytes
-        along = stride(kernel.buffers[left.buffer], left.indices, way.n) == 1
-        blocks = sum_blocks(tiling.sizes, extents, apart, tiling.tile, target, along=along)
+        tall = _are_tall(kernel, tiling)
+        blocks = sum_blocks(tiling.sizes, extents, apart, tiling.tile, target, tall=tall)
         if blocks is not None:
             cycles = blocks.cycles(tiling.sizes, tiling.tile)
             found.append((cycles, LongSums(tiling, blocks)))
     return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _are_tall(kernel: Kernel, tiling: Tiling) -> bool:
+    """Whether the operands are tall matrices, as those of a weight's gradient are: both lie along
+    the columns, and are summed over more rows than there are windows; or there are windows, and
+    each operand lies along an axis of the result of its own."""
+    left, sizes, nest = tiling.product.left, tiling.sizes, tiling.nest
+
+    def lies_along(axis: str) -> bool:
+        return stride(kernel.buffers[left.buffer], left.indices, axis) == 1
+
+    if lies_along(tiling.n):
+        return sizes.depth >= sizes.rows * sizes.windows
+    own = any(lies_along(axis) for axis in nest.axes if axis != tiling.n)
+    return own and sizes.windows > 1 and sizes.depth >= TALL
 
 
 def _way(kernel: Kernel, nest: Nest, left: Load, right: Load) -> Product | None:

@@ -63,7 +63,7 @@ def test_gradients_of_weights(channels: int, step: int) -> None:
 @pytest.mark.parametrize(("size", "copied"), [(12, False), (6, True)])
 def test_sums_of_one_window_after_those_of_another(size: int, copied: bool) -> None:
     """Which stay in the second cache where those of all windows would not."""
-    batch = 2 if size == 12 else 3
+    batch = 2 if size == 12 else 4
     images = f32[batch, size + 2, size + 2, 48], f32[batch, size, size, 32]
 
     @ml.function(*images)
@@ -89,6 +89,19 @@ def test_gradients_of_depthwise_weights(lanes: int) -> None:
     assert is_cut(check(gradient, lanes, TARGETS[lanes]))
 
 
+def test_convolutions_themselves_are_no_long_sums() -> None:
+    """Whose windows are pixels, and whose sums are over taps."""
+    for filters in (f32[3, 3, 16, 32], f32[3, 3, 1, 32]):
+        inner = filters.static_shape[2]
+
+        @ml.function(f32[1, 10, 10, inner], filters)
+        def convolution(x: Value, w: Value) -> Value:
+            return ml.conv(x, ml.transpose(w, (3, 2, 0, 1)), layout="nhwc")
+
+        kernel = schedule(region_kernel(convolution, "kernel"), with_small_caches(16))
+        assert not is_cut(kernel) and "sums" not in str(kernel)
+
+
 def test_both_operands_of_the_next_block_are_asked_for() -> None:
     kernel = check(product(4096, 64, 16), 16, with_small_caches(16))
     asked = re.findall(r"prefetch_f32\((\w+)\[", str(kernel))
@@ -107,7 +120,7 @@ def test_the_narrower_operand_goes_to_the_right() -> None:
 
 def blocks(rows: int, depth: int, columns: int) -> SumBlocks | None:
     sizes = ProductSizes(rows, depth, columns, f32)
-    return sum_blocks(sizes, [depth], 4 * columns, Tile(6, 4, 16), TARGET, along=False)
+    return sum_blocks(sizes, [depth], 4 * columns, Tile(6, 4, 16), TARGET, tall=False)
 
 
 def test_sums_are_cut_where_their_panel_leaves_the_second_cache() -> None:
