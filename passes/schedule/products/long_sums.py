@@ -14,12 +14,13 @@ for meanwhile, as it lies in memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from ....expr import Apply, Load, vars_of
 from ....target import Target
-from ....tile.nodes import Kernel
+from ....tile.nodes import Accumulate, Kernel
 from ....tile.steps.loops import reorder, split, vectorise
 from ....tile.steps.nests import privatise_in_blocks
 from ....tile.steps.partials import cut_sums
@@ -27,8 +28,8 @@ from ....tile.steps.pieces import flatten
 from ....tile.steps.prefetch import prefetch_next
 from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_loops
-from ....tile.tree import extent_of, has_constant_limits, loops_of
-from ..analysis import Nest, Product, nests_of, stride, updates
+from ....tile.tree import chain, extent_of, has_constant_limits, loops_of
+from ..analysis import Nest, Product, nests_of, stride
 from ..cost.depth import TALL, SumBlocks, sum_blocks
 from ..loops import parallelise
 from ..reductions import schedule_reduction
@@ -46,13 +47,16 @@ class LongSums:
 def as_long_sums(kernel: Kernel, nest: Nest, target: Target) -> LongSums | None:
     """A product whose sums are so long that this recipe is the better one, with whichever operand
     on the right costs less."""
-    match [update.values[0] for update in updates(nest.body) if update.combiner == "sum"]:
-        case [Apply(function="mul", args=(Load() as first, Load() as second))] if nest.alone:
+    loops = nest.reductions[0]
+    plain = len(nest.reductions) == 1 and all(map(has_constant_limits, loops))
+    if not (nest.alone and plain):
+        return None
+    match chain(loops[0])[1]:  # under no condition: the steps would leave it as it is
+        case (Accumulate("sum", values=(Apply(function="mul", args=(first, second)),)),):
             pass
         case _:
             return None
-    loops = nest.reductions[0]
-    if len(nest.reductions) > 1 or not all(map(has_constant_limits, loops)):
+    if not (isinstance(first, Load) and isinstance(second, Load)):
         return None
     extents = [extent_of(loop) for loop in loops]
     found: list[tuple[float, LongSums]] = []
@@ -107,7 +111,7 @@ def schedule_long_sums(kernel: Kernel, nest: Nest, sums: LongSums, target: Targe
     tiling = sums.tiling
     m, n, windows = tiling.m, tiling.n, tiling.windows
     kernel = reorder(kernel, [*windows, m, n])
-    kernel, block, inner = _cut(kernel, nest, sums.blocks.terms)
+    kernel, block, (inner, *_) = _cut(kernel, nest, sums.blocks.terms)
     first = (*windows, m)[0]
     kernel = privatise_in_blocks(cut_sums(kernel, first, sums.blocks.pieces))
     kernel = stream_loops(kernel, first, inner)
@@ -134,23 +138,21 @@ def _in_parts(
     tiling = sums.tiling
     m, n, windows = tiling.m, tiling.n, tiling.windows
     kernel = reorder(kernel, [*windows, n, m])
-    kernel, block, inner = _cut(kernel, nest, sums.blocks.terms)
+    kernel, block, terms = _cut(kernel, nest, sums.blocks.terms)
     part = n
     if columns < nest.extent(n):
         kernel, part = split(kernel, n, columns), f"{n}.i"
-    kernel = stream_loops(reorder(kernel, [m, part]), m, inner)
+    kernel = stream_loops(reorder(kernel, [m, part]), m, terms[0])
     kernel = split(reorder(kernel, [part, m]), part, tiling.tile.columns)
     right = tiling.product.right.buffer
     if sums.blocks.copied:
-        axes = [loop.axis for loop in nest.reductions[0]]
-        terms = axes[axes.index(inner) :] if inner in axes else [inner]
         kernel = reorder(kernel, [f"{part}.o", m, f"{part}.i"])
         panels = [at for at in (f"{part}.o", *terms, f"{part}.i") if loops_of(kernel, at)]
         kernel = stage_reads(kernel, block, right, panels)
         kernel = vectorise(kernel, f"{part}.i.p", tiling.tile.lanes)
     kernel = _in_tiles(kernel, tiling, part)
     if not sums.blocks.copied:
-        kernel = prefetch_next(kernel, right, block, inner, (f"{part}.o", f"{m}.o"))
+        kernel = prefetch_next(kernel, right, block, terms[0], (f"{part}.o", f"{m}.o"))
     outer = [*windows, f"{n}.o"] if part != n else windows
     for axis in outer[1:]:
         kernel = flatten(kernel, outer[0], axis)
@@ -166,11 +168,11 @@ def _in_tiles(kernel: Kernel, tiling: Tiling, columns: str) -> Kernel:
     return in_registers(kernel, m, columns, tiling.tile)
 
 
-def _cut(kernel: Kernel, nest: Nest, terms: int) -> tuple[Kernel, str, str]:
-    """The sums in blocks of so many terms: the axis that counts these, and the first inside."""
+def _cut(kernel: Kernel, nest: Nest, terms: int) -> tuple[Kernel, str, Sequence[str]]:
+    """The sums in blocks of so many terms: the axis that counts these, and those inside."""
     axes = [loop.axis for loop in nest.reductions[0]]
     if len(axes) == 1:
-        return split(kernel, axes[0], terms), f"{axes[0]}.o", f"{axes[0]}.i"
+        return split(kernel, axes[0], terms), f"{axes[0]}.o", (f"{axes[0]}.i",)
     extents = [extent_of(loop) for loop in nest.reductions[0]]
     at = next(at for at in range(1, len(axes)) if prod(extents[at:]) == terms)
-    return kernel, axes[at - 1], axes[at]
+    return kernel, axes[at - 1], axes[at:]

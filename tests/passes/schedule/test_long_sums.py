@@ -13,8 +13,11 @@ from mlir_lite.ops.base.elements import emit
 from mlir_lite.ops.windows.conv_gradient import ConvWeightGradient
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule import schedule
+from mlir_lite.passes.schedule.analysis import nests_of
 from mlir_lite.passes.schedule.cost.depth import SumBlocks, sum_blocks
 from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes, Tile
+from mlir_lite.passes.schedule.products.long_sums import as_long_sums
+from mlir_lite.passes.schedule.recipes import prepared
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Kernel
 
@@ -142,3 +145,17 @@ def test_blocks_stay_in_the_sets_of_the_nearest_cache() -> None:
 @pytest.mark.parametrize("depth", [50177, 99991])
 def test_sums_that_have_no_equal_blocks_are_not_cut(depth: int) -> None:
     assert blocks(256, depth, 64) is None
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+def test_sums_under_conditions_are_not_cut(groups: int) -> None:
+    """As those of images that are not padded before."""
+    @ml.function(f32[8, 12, 12, 16], f32[8, 12, 12, 16])
+    def gradient(x: Value, dy: Value) -> Value:
+        pads, ones = ((1, 1),) * 2, (1, 1)
+        return emit(ConvWeightGradient(x, dy, (3, 3), ones, pads, ones, groups, "nhwc"))
+
+    kernel = prepared(region_kernel(gradient, "kernel"))
+    (nest,) = nests_of(kernel)
+    assert as_long_sums(kernel, nest, with_small_caches(16)) is None
+    check(gradient, 16, with_small_caches(16))
