@@ -1,0 +1,80 @@
+"""Elements laid out anew, parts of tensors, and parts put together."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from frontends.torch.cases.tensors import Calls, i, r
+
+A = torch.ops.aten
+
+CALLS: Calls = {
+    "shapes": [
+        (lambda x: x.view(3, -1), (r(2, 3, 4),)),
+        (lambda x: x.reshape(4, 6), (r(2, 3, 4),)),
+        (lambda x: x.flatten(1), (r(2, 3, 4),)),
+        (lambda x: x.unflatten(1, (1, 3)), (r(2, 3),)),
+        (lambda x: x.permute(2, 0, -2), (r(2, 3, 4),)),
+        (lambda x: x.transpose(0, -1), (r(2, 3, 4),)),
+        (lambda x: x.t(), (r(2, 3),)),
+        (lambda x: x.mT, (r(2, 3, 4),)),
+        (lambda x: x.movedim(0, -1), (r(2, 3, 4),)),
+        (lambda x: x.unsqueeze(-1).squeeze(0), (r(1, 3),)),
+        (lambda x: x.squeeze(), (r(1, 3, 1),)),
+        (lambda x: x.squeeze((0, 2)), (r(1, 3, 1),)),
+        (lambda x: x.expand(4, -1, 3), (r(2, 1),)),
+        (lambda x, y: x.expand_as(y), (r(3), r(2, 3))),
+        (lambda x: x.repeat(2, 1, 3), (r(2, 3),)),
+        (lambda x: x.tile(2), (r(2, 3),)),
+        (lambda x: x.repeat_interleave(2, 1), (r(2, 3),)),
+        (lambda x: x.repeat_interleave(2), (r(2, 3),)),
+        (lambda x: x.flip(0, -1), (r(2, 3, 4),)),
+        (lambda x: x.roll((1, -1), (0, 1)), (r(2, 3),)),
+        (lambda x: x.roll(2), (r(2, 3),)),
+        (lambda x: torch.rot90(x), (r(2, 3),)),
+        (lambda x: torch.diagonal(x, 1, -1, 0), (r(3, 2, 4),)),
+        (lambda x: torch.diag_embed(x), (r(2, 3),)),
+        (lambda x: torch.block_diag(x, x), (r(2, 3),)),
+        (lambda x: torch.as_strided(x, (2, 2), (1, 3), 1), (r(3, 3),)),
+        (lambda x: A._unsafe_view(x, [6]), (r(2, 3),)),
+        (lambda x: A._reshape_alias(x, [6], [1]), (r(2, 3),)),
+        (lambda x: A.alias(x), (r(2, 3),)),
+    ],
+    "parts": [
+        (lambda x: x[1:, ::2], (r(3, 5),)),
+        (lambda x: x[-2:, :-1], (r(3, 5),)),
+        (lambda x: x[5:], (r(3, 5),)),
+        (lambda x: x[1], (r(3, 5),)),
+        (lambda x: x[..., -1], (r(3, 5),)),
+        (lambda x: x.split(2, 1), (r(3, 5),)),
+        (lambda x: x.split([1, 4], 1), (r(3, 5),)),
+        (lambda x: x.chunk(3, 1), (r(3, 5),)),
+        (lambda x: x.unbind(0), (r(3, 5),)),
+        (lambda x: torch.tensor_split(x, 2, 1), (r(3, 5),)),
+        (lambda x: x.narrow(1, 1, 3), (r(3, 5),)),
+        (lambda x, y: torch.cat([x, y], 1), (r(2, 3), r(2, 1))),
+        (lambda x, y: torch.cat([x, y]), (i(3, 2), r(2))),
+        (lambda x, y: torch.cat([x, y]), (r(0), r(2, 3))),
+        (lambda x, y: torch.stack([x, y], -1), (r(2, 3), r(2, 3))),
+        (lambda x, y: torch.hstack([x, y]), (r(2, 3), r(2, 1))),
+        (lambda x: torch.meshgrid(x, x, indexing="ij"), (r(3),)),
+        (lambda x: F.pad(x, (1, 2)), (r(2, 3),)),
+        (lambda x: F.pad(x, (1, -1, -1, 2), value=0.5), (r(3, 3),)),
+        (lambda x: F.pad(x, (1, 2), value=7), (i(4, 3),)),
+        (lambda x: F.pad(x, (1, 2), mode="reflect"), (r(2, 3, 4),)),
+        (lambda x: F.pad(x, (1, 2, 0, 1), mode="replicate"), (r(1, 2, 3, 4),)),
+        (lambda x: F.pad(x, (1, 2), mode="circular"), (r(2, 3, 4),)),
+        (lambda x: A.reflection_pad1d(x, [1, 2]), (r(2, 4),)),
+        (lambda x: A.reflection_pad2d(x, [1, 2, 0, 1]), (r(2, 3, 4),)),
+        (lambda x: A.reflection_pad3d(x, [1, 0, 0, 1, 1, 1]), (r(2, 3, 4, 2),)),
+        (lambda x: A.replication_pad1d(x, [1, 2]), (r(2, 4),)),
+        (lambda x: A.replication_pad2d(x, [1, 2, 0, 1]), (r(2, 3, 4),)),
+        (lambda x: A.replication_pad3d(x, [1, 0, 0, 1, 1, 1]), (r(2, 3, 4, 2),)),
+        (lambda x: torch.tril(x), (r(3, 4),)),
+        (lambda x: torch.triu(x, 1), (r(2, 3, 4),)),
+        (lambda x, y: torch.slice_scatter(x, y, 1, 1, 3), (r(2, 5), r(2, 2))),
+        (lambda x, y: torch.slice_scatter(x, y, 1, 0, 5, 2), (r(2, 5), r(2, 3))),
+        (lambda x, y: torch.select_scatter(x, y, 1, 2), (r(2, 5), r(2))),
+    ],
+}
