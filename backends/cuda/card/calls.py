@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...arrays import ArraySpec, Facts, check_overlap, specs_of, wrong_count
-from ...results import Allocator, allocator
+from ...results import allocators
 from .device import Event, Memory, Stream
 from .device_array import DeviceArray
 from .given import Border, Given, stream_handle
@@ -54,7 +54,7 @@ class Caller:
         self._runner = Runner(loaded, self.stream)
         self._parameters, self._results = specs_of(loaded.program)
         self._border = Border(loaded.device, loaded.source.alignments)
-        self._allocators: list[Allocator] = [allocator(spec) for spec in self._results]
+        self._allocators = allocators(self._results)
         self._staging: dict[str, Memory] = {}  # where arrays of the host lie on the card
         self._last = self.stream.record()
         # Arrays that work still to be done reads: their memory must not go to others.

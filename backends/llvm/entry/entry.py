@@ -25,7 +25,7 @@ from ...arrays import (
     plain_result,
     wrong_count,
 )
-from ...results import allocator
+from ...results import allocators
 from ..machine.jit import Library
 from ..program.state import State
 from .numpy_header import ArrayHeader
@@ -71,7 +71,7 @@ class Entry:
         state.status = ctypes.addressof(self._status)
         state.types = ctypes.addressof(self._types)
         self._state_address = ctypes.addressof(state)
-        self._allocators = [allocator(spec) for spec in results if spec.donor is None]
+        self._allocators = allocators([spec for spec in results if spec.donor is None])
         self._donates = len(self._allocators) < len(self._results)
         self.gives_one = len(self._allocators) == len(self._results) == 1
         signature = ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
