@@ -57,7 +57,8 @@ class _Product:
         stored, width = self.steps.stored, self.width
         few = width == 1 and self.height and 0 < stored < RAGGED * self.steps.count
         ragged = self._ragged if few and self.x.dtype.bytes >= f32.bytes else None
-        return self._kernel(name, self.steps.dealt(stored * width, self._row, ragged))
+        read = (self.values, self.columns) if few else ()
+        return self._kernel(name, self.steps.dealt(stored * width, self._row, ragged, read))
 
     def plain(self, name: str) -> Kernel:
         steps = self.steps

@@ -7,18 +7,22 @@ kernel that it is a fault of: starts and columns are taken at their word.
     parallel piece: for turn: for row: for k in starts[row]..starts[row + 1]: ..
 
 Where most rows of a block are not as long as the one before, which no processor predicts, there may
-be another way to go through one.
+be another way to go through one. What comes from memory in the order of short rows is asked for
+some rows ahead, and what the next block begins with at the beginning of this one: processors follow
+an array from one end to the other, but not from block to block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from ...expr import COMBINERS, Expr, Var, apply, const, index, select, to_index
-from ...tile.nodes import Accumulate, Block, Buffer, If, Kind, Ref, Stmt
+from ...tile.instructions.table import prefetch_name
+from ...tile.nodes import Accumulate, Block, Buffer, Call, If, Kind, Ref, Stmt, Window
+from ...tile.steps.prefetch import LINE_BYTES
 from ..base.body import clamped
 from ..kernels.lanes import VECTOR_BYTES, Lanes, get, put
 
@@ -26,6 +30,8 @@ PIECES = 64  # whatever the number of threads
 MOST_ROWS = 1024  # of a block
 TURNS = 4  # that a piece gets, if there are enough rows
 LITTLE = 30_000  # multiplications that are not worth waking threads for
+STREAMED_BYTES = 1 << 20  # an array of so many is not in a core's own caches in the next call
+AHEAD_BYTES = 2048  # how far ahead of a row elements are asked for
 
 Row: TypeAlias = Callable[[Expr, Expr, Expr], Block]  # of a row, its first element, and the next's
 
@@ -43,18 +49,23 @@ class RowSteps(Lanes):
 
     # On CPUs
 
-    def dealt(self, work: int, make: Row, ragged: Row | None = None) -> Stmt:
+    def dealt(
+        self, work: int, make: Row, ragged: Row | None = None, read: Sequence[Buffer] = ()
+    ) -> Stmt:
         """Something for each row, `work` multiplications in all; by `ragged`, if it is given, in
-        blocks of rows that differ in length."""
+        blocks of rows that differ in length. What is `read` in order is asked for ahead."""
         rows = max(1, min(MOST_ROWS, self.count // (PIECES * TURNS)))
         pieces = max(1, min(PIECES, -(-self.count // rows)))
         turns = -(-self.count // (pieces * rows))
         dealt = work > LITTLE
-        block = partial(self._block, ragged=ragged) if dealt else self._few
+        streams = [b for b in read if b.elements * b.dtype.bytes >= STREAMED_BYTES]
+        block = partial(self._block, ragged=ragged, streams=streams) if dealt else self._few
 
         def turn(piece: Var, at: Var) -> Block:
             let, first = self.named((at * pieces + piece) * rows)
-            return let, If(first < self.count, block(first, rows, make))
+            after = select(at + 1 < turns, first + pieces * rows, (piece + 1) * rows)
+            asked = self._heads(after, rows, streams) if dealt else ()
+            return let, *asked, If(first < self.count, block(first, rows, make))
 
         return self.loop_of(
             Kind.PARALLEL if dealt else Kind.SERIAL,
@@ -71,12 +82,33 @@ class RowSteps(Lanes):
 
         return (self.loop(0, rows, row),)
 
-    def _block(self, first: Expr, rows: int, make: Row, ragged: Row | None) -> Block:
+    def _heads(self, row: Expr, rows: int, streams: Sequence[Buffer]) -> Block:
+        """Requests for what the block of rows that begins with one has in front, and for where
+        its rows start, which are looked at before all else."""
+        if not streams:
+            return ()
+        let_row, row = self.named(row)
+        let_start, start = self.named(self._start(apply("min", row, index(self.count))))
+
+        def lines(buffer: Buffer, at: Expr, size: int) -> Stmt:
+            line = LINE_BYTES // buffer.dtype.bytes
+            return self.loop(0, -(-size // line), lambda n: (_asked(buffer, at + n * line),))
+
+        heads = (lines(buffer, start, AHEAD_BYTES // buffer.dtype.bytes) for buffer in streams)
+        return let_row, lines(self.starts, row, rows), let_start, *heads
+
+    def _block(
+        self, first: Expr, rows: int, make: Row, ragged: Row | None, streams: Sequence[Buffer]
+    ) -> Block:
         """What is made of each row of a block."""
         count = apply("min", index(rows), index(self.count) - first)
 
+        def asking(make: Row, row: Expr, start: Expr, stop: Expr) -> Block:
+            ahead = (_asked(b, start + AHEAD_BYTES // b.dtype.bytes) for b in streams)
+            return *ahead, *make(row, start, stop)
+
         def each(make: Row) -> Stmt:
-            return self.loop(0, count, lambda r: self._numbered(make, first + r))
+            return self.loop(0, count, lambda r: self._numbered(partial(asking, make), first + r))
 
         if ragged is None:
             return (each(make),)
@@ -171,3 +203,8 @@ class RowSteps(Lanes):
         let_given, given = self.named(to_index(get(columns, k)))
         let_column, column = self.named(clamped(given, width))
         return (let_given, let_column), column
+
+
+def _asked(buffer: Buffer, at: Expr) -> Stmt:
+    """A request for the cache line of an element."""
+    return Call(prefetch_name(buffer.dtype, soon=True), (Window(buffer.name, (at,)),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -73,6 +74,27 @@ def test_what_follows_a_product_is_computed_in_its_kernel(target: str, width: in
     assert run.stages["fused"].count("group") <= 2  # its name and its region's
     expected = np.maximum(_dense(a) @ x + bias, 0)
     np.testing.assert_allclose(run(*a, x, bias), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", ["equal", "different"])
+def test_short_rows_of_a_large_matrix_are_asked_for_ahead(lengths: str) -> None:
+    rows, stored = 60_001, 300_005
+    cuts = np.random.default_rng(2).integers(0, stored + 1, rows - 1)
+    starts = np.arange(rows + 1) * 5 if lengths == "equal" else [0, *np.sort(cuts), stored]
+    picked = np.random.default_rng(3).integers(0, 1000, stored).astype(np.int32)
+    starts = np.asarray(starts, np.int32)
+    a = scipy.sparse.csr_array((_normal(stored), picked, starts), (rows, 1000))
+    given = ml.sparse.csr(a)
+
+    @ml.function(ml.sparse.csr_type(f32[a.shape], stored), f32[1000])
+    def product(a: ml.sparse.Csr, x: Value) -> Value:
+        return a @ x
+
+    run, x = ml.compile(product), _normal(1000)
+    expected = a.astype(np.float64) @ x
+    assert np.abs(np.asarray(run(*given, x)) - expected).max() < 1e-5 * np.abs(expected).max()
+    asked = {"values", "columns", "starts"}
+    assert set(re.findall(r"prefetch_soon_\w+\((\w+)\[", run.stages["tile"])) == asked
 
 
 def test_rows_are_summed_on_several_threads() -> None:
