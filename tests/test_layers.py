@@ -54,7 +54,7 @@ SCHEDULE: Floors = (
     frozenset({"loops"}),
     frozenset({"elementwise", "reductions"}),
     frozenset({"external", "fused", "memory_bound", "ordered", "products", "straight_line"})
-    | {"stream", "transposed", "windows"},
+    | {"stream", "taps", "transposed", "windows"},
     frozenset({"rows", "single"}),
     frozenset({"blocked", "separable"}),
     frozenset({"recipes", "gpu"}),

@@ -6,7 +6,7 @@ In steps of `s`, each remainder of a result's place has taps of its own: one con
 whose results lie between one another. Where the result has few channels, as the image that a
 network sees, they are channels-first: vectors are along rows of pixels, not half empty.
 
-The weight's gradient reads an image padded before.
+The weight's gradient reads an image padded before, unless each sum sees one channel.
 
     conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)
 """
@@ -33,22 +33,31 @@ from ...ops.windows.conv_transpose import ConvTranspose
 from ...ops.windows.windows import order_of
 from ...target import Target
 from ..schedule.cost.model import decide
+from ..schedule.cost.taps import taps_fit
 from ..schedule.cost.windows import ConvShape, order_cycles, transpose_cycles
 
 
 def conv_gradients(fn: Function, *, target: Target) -> Function:
     """Write out channels-last transposed convolutions, and pad images once."""
-    return rewrite_all(fn, [pad_image_once, as_convolutions(target)], TABLE, fuel=1)
+    return rewrite_all(fn, [pad_images_once(target), as_convolutions(target)], TABLE, fuel=1)
 
 
-@rewrite(ConvWeightGradient)
-def pad_image_once(op: ConvWeightGradient) -> Value | None:
-    """conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)"""
-    if op.layout == "nchw" or not any(low or high for low, high in op.padding):
-        return None
-    widths = ((0, 0), (0, 0), *op.padding)
-    padded = pad(op.x, [widths[axis] for axis in order_of(op.layout, op.x.rank)])
-    return emit(replace(op, x=padded, padding=((0, 0),) * len(op.padding)))
+def pad_images_once(target: Target) -> Pattern:
+    """The pattern that pads what gradients of weights see, but for those of one channel each whose
+    sums stay in registers: their recipe leaves out what is not there."""
+    @rewrite(ConvWeightGradient)
+    def pad_image(op: ConvWeightGradient) -> Value | None:
+        """conv_weight_gradient(x, dy) {padding}  ->  conv_weight_gradient(pad(x), dy)"""
+        if op.layout == "nchw" or not any(low or high for low, high in op.padding):
+            return None
+        alone = op.groups == op.x.shape[-1] == op.dy.shape[-1]
+        if alone and taps_fit(prod(op.kernel_size), target):
+            return None
+        widths = ((0, 0), (0, 0), *op.padding)
+        padded = pad(op.x, [widths[axis] for axis in order_of(op.layout, op.x.rank)])
+        return emit(replace(op, x=padded, padding=((0, 0),) * len(op.padding)))
+
+    return pad_image
 
 
 @dataclass(frozen=True)

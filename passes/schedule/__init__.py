@@ -20,6 +20,7 @@ and `single.py` gives a single nest, alone in its kernel or in a block, the firs
     transposed.py       elementwise, operands lying the other way round
     elementwise.py      other nests without sums
     windows.py          windows written out: depthwise convolutions, pools
+    taps.py             sums for each tap of a window: gradients of depthwise filters
     products/dots.py    products of narrow numbers, by instructions
     stream.py           sums of columns that memory decides: one row by a matrix
     products/long_sums.py   few results with long sums: gradients of weights

@@ -15,6 +15,7 @@ from .products.long_sums import as_long_sums, schedule_long_sums
 from .reductions import schedule_reduction
 from .straight_line import is_straight_line, schedule_straight_line
 from .stream import product_of_rows, schedule_streamed, sums_of_rows
+from .taps import as_taps, schedule_taps
 from .transposed import as_transposed, schedule_transposed
 from .windows import as_windows, schedule_windows
 
@@ -39,6 +40,9 @@ def schedule_nest(kernel: Kernel, nest: Nest, target: Target) -> Kernel:
     windows = as_windows(kernel, nest, target)
     if windows is not None:
         return schedule_windows(kernel, nest, windows, target)
+    taps = as_taps(kernel, nest, target)
+    if taps is not None:
+        return schedule_taps(kernel, nest, taps, target)
     product = as_product(kernel, nest)
     if product is not None and product.dots is not None:
         return schedule_dots(kernel, nest, product, target)

@@ -21,12 +21,20 @@ from ...target import Target
 from ...tile.nodes import Kernel, Kind
 from ...tile.steps.guards import share_guards
 from ...tile.steps.loops import Tail, distribute, mark, reorder, split, vectorise
+from ...tile.steps.prefetch_windows import prefetch_below
 from ...tile.steps.sink import sink
 from ...tile.traverse import expressions_of, walk
 from ...tile.tree import extent_of, has_constant_limits
 from .analysis import Nest, updates
-from .cost.windows import MOST_TAPS, WindowSizes, choose_window_tile
-from .loops import best_axis, cut_conditions, lanes_of, parallelise_nest
+from .cost.memory import beyond_caches
+from .cost.windows import (
+    MOST_TAPS,
+    WindowSizes,
+    choose_window_tile,
+    worth_prefetching_windows,
+)
+from .loops import best_axis, cut_conditions, lanes_of, moved_bytes, parallelise_nest
+from .memory_bound import past_caches
 
 
 @dataclass(frozen=True)
@@ -98,4 +106,9 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
         kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = sink(kernel, (*within, f"{lane}.i"))
     kernel = share_guards(kernel, windows.taps[tile[0]])
+    moved = moved_bytes(kernel)
+    if worth_prefetching_windows(moved, target):
+        kernel = prefetch_below(kernel, f"{tile[0]}.o")
+    if beyond_caches(moved, target):
+        kernel = past_caches(kernel)
     return parallelise_nest(kernel, nest, target)

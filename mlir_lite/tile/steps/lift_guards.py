@@ -1,5 +1,5 @@
-"""A schedule step: a guarded term of a reduction becomes a condition around it, as far out as the
-loops allow, so that padding is left out rather than added as zeros.
+"""Schedule steps: a guarded term of a reduction becomes a condition around it, as far out as the
+loops allow, so that padding is left out rather than added as zeros; and the way back.
 """
 
 from __future__ import annotations
@@ -60,6 +60,33 @@ def _lifted(loop: Loop, condition: Expr, then: Block) -> Block:
         return (loop,)
     body = (If(all_of(*inside), then),) if inside else then
     return (If(all_of(*outside), (replace(loop, body=body),)),)
+
+
+def lower_guards(kernel: Kernel) -> Kernel:
+    """The way back: a condition around a reduction's loops becomes one of each of its terms, so
+    that pieces of the loops decide it.
+
+    if c: for k: acc += f   ->   for k: if c: acc += f
+    """
+
+    def visit(block: Block) -> Block:
+        return tuple(part for stmt in block for part in one(stmt))
+
+    def one(stmt: Stmt) -> Block:
+        match stmt:
+            case If(condition=condition, then=then, otherwise=()) if only_accumulates(then):
+                return tuple(part for inner in then for part in under(condition, inner))
+        return (map_blocks(stmt, visit),)
+
+    def under(condition: Expr, stmt: Stmt) -> Block:
+        match stmt:
+            case Loop(body=body):
+                return (replace(stmt, body=visit((If(condition, body),))),)
+            case If(condition=inner, then=then, otherwise=()):
+                return one(If(all_of(condition, inner), then))
+        return (If(condition, (stmt,)),)
+
+    return kernel.with_body(visit(kernel.body))
 
 
 def conjuncts(condition: Expr) -> list[Expr]:

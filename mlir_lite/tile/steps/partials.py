@@ -21,6 +21,7 @@ from ..tree import (
     tidy,
     var,
 )
+from .reductions import only_adds_to
 
 
 def cut_reduction(kernel: Kernel, axis: str, pieces: int, *, multiple: int = 1) -> Kernel:
@@ -101,11 +102,8 @@ def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
             size, left = divmod(extent_of(sums), pieces)
         case _:
             return kernel
-    match chain(sums)[1]:
-        case (Accumulate(targets=(summed,)),) if summed == acc and size:
-            pass
-        case _:
-            return kernel
+    if not size or not only_adds_to(sums.body, acc):
+        return kernel
     names = Names(kernel)
     dtype = kernel.buffers[acc.buffer].dtype
     shape = (pieces, *map(extent_of, loops))

@@ -121,3 +121,10 @@ def _replace_update(block: Block, update: Accumulate) -> Block:
 def only_accumulates(block: Block) -> bool:
     """Whether a block does nothing but add to what it accumulates."""
     return all(isinstance(stmt, (Accumulate, Loop, If)) for stmt in walk(block))
+
+
+def only_adds_to(block: Block, target: Ref) -> bool:
+    """Whether a block does nothing but add to one sum."""
+    updates = [stmt for stmt in walk(block) if isinstance(stmt, Accumulate)]
+    sums = all(stmt.combiner == "sum" and stmt.targets == (target,) for stmt in updates)
+    return only_accumulates(block) and sums

@@ -23,6 +23,7 @@ from ..tree import (
     tidy,
     var,
 )
+from .reductions import only_adds_to
 
 
 def stream(kernel: Kernel, axis: str, rows: int, *, apart: bool = False) -> Kernel:
@@ -127,11 +128,8 @@ def _around(
                 terms, innermost = chain(cut(summed))
             case _:
                 return (loop,)
-        match innermost:
-            case (Accumulate("sum", (place,)),) if place == acc:
-                pass
-            case _:
-                return (loop,)
+        if not only_adds_to(innermost, acc):
+            return (loop,)
         at = next((at for at, each in enumerate(terms) if base(each.axis) == inner), 0)
         if not at or not all(map(has_constant_limits, (*loops, *terms))):
             return (loop,)

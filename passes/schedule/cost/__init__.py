@@ -10,6 +10,7 @@ asked of any product, and from which work on threads are worth it.
     segments.py         how long sums grow before they are cut, for their errors' sake
     memory.py           what memory decides: streams, rows in flight, prefetches, stores past caches
     windows.py          tiles of small windows; the order of a convolution's axes
+    taps.py             sums for each tap of a window: their pieces and blocks
     winograd.py         direct or by Winograd's algorithm, in which blocks (`conv_sizes.py`)
     strassen.py         whole or as seven products of halves
     joined.py           products of one input apart, or as one

@@ -69,6 +69,12 @@ def window_tile(extents: tuple[int, ...]) -> tuple[int, ...]:
     return (min(rows[0], WINDOW_ROWS), next(divisors, min(least, pixels)))
 
 
+def worth_prefetching_windows(moved: int, target: Target) -> bool:
+    """Whether windows ask for the rows below while they slide along some: where the last cache has
+    little of them from the call before. Those that it holds arrive as fast unasked."""
+    return moved > target.l3_bytes // 2
+
+
 @dataclass(frozen=True)
 class SeparableSizes:
     """The problem of windows in `rows`, each of which leaves `row_bytes` for a product by

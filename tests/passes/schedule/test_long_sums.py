@@ -81,13 +81,14 @@ def test_sums_of_one_window_after_those_of_another(size: int, copied: bool) -> N
 
 
 @LANES
-def test_gradients_of_depthwise_weights(lanes: int) -> None:
+def test_gradients_of_wide_depthwise_weights(lanes: int) -> None:
+    """Of more taps than there are registers for their sums (see `test_taps.py`)."""
     channels = 2 * lanes + 3
 
-    @ml.function(f32[4, 14, 14, channels], f32[4, 12, 12, channels])
+    @ml.function(f32[4, 18, 18, channels], f32[4, 12, 12, channels])
     def gradient(x: Value, dy: Value) -> Value:
         none, ones = ((0, 0),) * 2, (1, 1)
-        return emit(ConvWeightGradient(x, dy, (3, 3), ones, none, ones, channels, "nhwc"))
+        return emit(ConvWeightGradient(x, dy, (7, 7), ones, none, ones, channels, "nhwc"))
 
     assert is_cut(check(gradient, lanes, TARGETS[lanes]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -150,6 +152,20 @@ def test_long_rows_are_as_good_as_many_channels() -> None:
     assert transpose_cycles(turned, target) > 0.2 * order_cycles(
         wide, target, channels_first=True
     )
+
+
+def test_images_that_come_from_memory_are_asked_for_and_results_go_past_the_caches() -> None:
+    fn = depthwise((14, 14), 32, strides=(2, 2))
+    near, far = (
+        str(check(fn, 16, replace(TARGETS[16], l3_bytes=size))) for size in (1 << 20, 1 << 14)
+    )
+    assert "prefetch" not in near and "nontemporal" not in near
+    assert "nontemporal result" in far and "prefetch_f32(w" not in far
+    # The rows below the tile, but not the one that this tile and the next both see.
+    (row,) = set(re.findall(r"prefetch_f32\(x\[i0, (.*?),", far)) - {
+        "i1.o * 4 + 4", "i1.o * 4 + 5", "i1.o * 4 + 6"
+    }
+    assert row == "i1.o * 4 + 7"
 
 
 def test_code_does_not_depend_on_the_number_of_threads() -> None:
