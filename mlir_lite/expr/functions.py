@@ -206,6 +206,7 @@ FUNCTIONS: Mapping[str, ScalarFunction] = _table(
     _f("atanh", 1, np.arctanh, "Inverse hyperbolic tangent; of ±1: ±inf.", 20),
     _f("erf", 1, _erf, "The error function.", 20),
     _f("gelu", 1, _gelu, "x times the normal distribution at x, precise to x; of -inf: 0.", 16),
+    _f("gelu_bf16", 1, _gelu, "As `gelu`, to 2**-12 of it or of 2**-9 x: for bf16.", 10),
     _f("sigmoid", 1, _sigmoid, "1 / (1 + exp(-x)), without overflow.", 16),
     _f("and", 2, np.bitwise_and, "Logical and; of integers bit by bit."),
     _f("or", 2, np.bitwise_or, "Logical or; of integers bit by bit."),

@@ -8,12 +8,11 @@ caches of all of them.
 A kernel by itself is dealt to threads where its arithmetic pays for waking them. Here they are
 awake, and the arithmetic is not what takes the time: a lone thread would fetch from the others'
 caches what they have written, and they would fetch from its cache what they read next, each line
-when it is needed.
+when it is needed. Of several loops those that move little, such as the zeros around an image, stay
+with one thread: to wait for the others once more takes longer.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from ...target import Target
 from ...tile.analyses.count import work_of
@@ -21,9 +20,11 @@ from ...tile.nodes import Kernel
 from ...tile.program import CallStep, Program, Step
 from ...tile.tree import is_dealt
 from ..schedule.cost.model import worth_sharing_moves
-from ..schedule.loops import parallelise
+from ..schedule.loops import deal
 from ..schedule.ordered import ordered_axes
 from .variants import Changed, Variants
+
+LEAST_SHARE = 8  # a part of what a kernel moves, for which threads wait for one another
 
 
 def share_moves(program: Program, target: Target) -> Changed:
@@ -44,9 +45,10 @@ def share_moves(program: Program, target: Target) -> Changed:
 
 def _shared(kernel: Kernel, target: Target) -> Kernel:
     """A kernel dealt to threads; itself where it is already, or should or can not be."""
-    if is_dealt(kernel) or not worth_sharing_moves(_moved(kernel), target):
+    moved = _moved(kernel)
+    if is_dealt(kernel) or not worth_sharing_moves(moved, target):
         return kernel
-    return parallelise(kernel, replace(target, parallel_cycles=0), ordered_axes(kernel))
+    return deal(kernel, lambda part: _moved(part) * LEAST_SHARE >= moved, ordered_axes(kernel))
 
 
 def _moved(kernel: Kernel) -> int:

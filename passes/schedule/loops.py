@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
@@ -77,6 +78,11 @@ def parallelise(
 ) -> Kernel:
     """Deal those outermost loops to the threads whose work is worth it, with the cycles `saved` in
     kernels that follow; iterations of the axes `ordered` must follow one another."""
+    return deal(kernel, lambda part: worth_threads(work_cycles(part) + saved, target), ordered)
+
+
+def deal(kernel: Kernel, worth: Callable[[Kernel], bool], ordered: frozenset[str]) -> Kernel:
+    """Deal those outermost loops to the threads that by themselves, as a kernel, are `worth` it."""
 
     def dealt(stmt: Stmt) -> Stmt:
         if not isinstance(stmt, Loop) or stmt.kind is not Kind.SERIAL:
@@ -85,8 +91,7 @@ def parallelise(
             return stmt
         if stmt.axis in ordered or not iterations_are_private(kernel, stmt):
             return stmt
-        worth = worth_threads(work_cycles(kernel.with_body((stmt,))) + saved, target)
-        return replace(stmt, kind=Kind.PARALLEL) if worth else stmt
+        return replace(stmt, kind=Kind.PARALLEL) if worth(kernel.with_body((stmt,))) else stmt
 
     return kernel.with_body(tuple(map(dealt, kernel.body)))
 

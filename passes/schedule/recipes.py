@@ -6,6 +6,7 @@ from ...target import Target
 from ...tile.nodes import Kernel, Kind, Loop, Space
 from ...tile.steps.lift_guards import lift_guards
 from ...tile.steps.nests import privatise, privatise_in_blocks
+from ...tile.steps.round_once import round_once
 from ...tile.traverse import walk
 from ...tile.tree import tidy
 from .analysis import nests_of
@@ -27,7 +28,7 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
         return kernel  # written as it is to run
     if kernel.externs:
         return schedule_external(kernel, target)
-    return use_dots(privatise(_scheduled(prepared(kernel), target)), target)
+    return use_dots(privatise(_scheduled(prepared(round_once(kernel)), target)), target)
 
 
 def prepared(kernel: Kernel) -> Kernel:

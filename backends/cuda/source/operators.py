@@ -73,6 +73,7 @@ FLOAT_CALLS: Mapping[str, str] = {
     "floordiv": "floored_quotient",
     "sigmoid": "sigmoid",
     "gelu": "gelu",
+    "gelu_bf16": "gelu",
     "flush": "flushed",
     "tf32": "to_tf32",
     "tf32_even": "to_tf32_even",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ....errors import UnsupportedError, check
 from ..text.builder import FloatType, LlvmText
 from ..text.vectors import Shape, Vec
-from .erf import erf, erfc, gelu
+from .erf import erf, erfc, gelu, gelu_bf16
 from .exp import cosh, exp, exp2, expm1, sigmoid, sinh, tanh
 from .log import acosh, asinh, atanh, log, log1p, log2, log10
 from .pow import power
@@ -33,6 +33,7 @@ UNARY: Mapping[str, Callable[[Vec], Vec]] = {
     "exp2": exp2,
     "expm1": expm1,
     "gelu": gelu,
+    "gelu_bf16": gelu_bf16,
     "log": log,
     "log10": log10,
     "log1p": log1p,

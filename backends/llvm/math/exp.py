@@ -119,30 +119,31 @@ def exp2(x: Vec) -> Vec:
     return _scaled(significand, shifted, x, limits)
 
 
-def exp2_bounded(x: Vec) -> Vec:
-    """2**x for arguments known to be far from overflow and underflow; of NaN: anything."""
+def exp2_bounded(x: Vec, table: str = "exp2") -> Vec:
+    """2**x for arguments known to be far from overflow and underflow; of NaN: anything. The
+    polynomial is that of a `table`, "exp2_bf16" where the result will be rounded to bf16."""
     if has_avx512(x.shape):
-        return _exp2_by_scaling(x)
-    shifted, significand = _reduce_by_one(x)
+        return _exp2_by_scaling(x, table)
+    shifted, significand = _reduce_by_one(x, table)
     return (significand.bits() + (shifted.bits() << x.shape.mantissa_bits)).as_float()
 
 
-def _exp2_by_scaling(x: Vec) -> Vec:
+def _exp2_by_scaling(x: Vec, table: str = "exp2") -> Vec:
     """2**x by two instructions that take infinities and NaN as they come."""
     r = fraction(x)
-    return scaled(_exp2_polynomial(r), x - r)
+    return scaled(_exp2_polynomial(r, table), x - r)
 
 
-def _reduce_by_one(x: Vec) -> tuple[Vec, Vec]:
+def _reduce_by_one(x: Vec, table: str = "exp2") -> tuple[Vec, Vec]:
     """(n + rounding shift, 2**(x - n)) with n = round(x)."""
     shifted = x + rounding_shift(x)
     r = x - (shifted - rounding_shift(x))
-    return shifted, _exp2_polynomial(r)
+    return shifted, _exp2_polynomial(r, table)
 
 
-def _exp2_polynomial(r: Vec) -> Vec:
+def _exp2_polynomial(r: Vec, table: str) -> Vec:
     """2**r for |r| <= 1/2."""
-    return r.polynomial(POLYNOMIALS["exp2"][r.shape.dtype]).fma(r, 1.0)
+    return r.polynomial(POLYNOMIALS[table][r.shape.dtype]).fma(r, 1.0)
 
 
 def expm1(x: Vec) -> Vec:

@@ -87,6 +87,12 @@ def normal_distribution(v: Real) -> Real:
     return mpmath.erfc(v / mpmath.sqrt(2)) / 2
 
 
+def normal_or_small(v: Real) -> Real:
+    """The share of a normal distribution below -v, over itself or 2**-9, if that is larger."""
+    share = normal_distribution(v)
+    return share / max(share, mpmath.mpf(2) ** -9)
+
+
 HALF_LN2 = 0.3467  # all limits are rounded outwards a little
 QUARTER_PI_SQUARED = 0.6173
 LARGEST_RATIO_SQUARED = 0.02945  # ((sqrt(2) - 1)/(sqrt(2) + 1))**2
@@ -106,6 +112,14 @@ FITS = (
         identity,
         Interval(-0.5001, 0.5001, 6),
         Interval(-0.5001, 0.5001, 11),
+    ),
+    Fit(
+        "exp2_bf16",
+        "exp2(v) = 1 + v*p(v), for results in bf16",
+        lambda v: (mpmath.power(2, v) - 1) / v,
+        identity,
+        Interval(-0.5001, 0.5001, 3),
+        None,
     ),
     Fit(
         "log",
@@ -175,6 +189,14 @@ FITS = (
         lambda v: mpmath.log(normal_distribution(v), 2),
         normal_distribution,
         Interval(0.0, 7.0, 9),
+        None,
+    ),
+    Fit(
+        "log_normal_bf16",
+        "normal distribution up to -v = 2**p(v), for results in bf16",
+        lambda v: mpmath.log(normal_distribution(v), 2),
+        normal_or_small,
+        Interval(0.0, 9.5, 6),
         None,
     ),
 )

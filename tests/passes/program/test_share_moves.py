@@ -11,7 +11,9 @@ from mlir_lite.backends.llvm.backend import cpu_target
 from mlir_lite.passes.lowering.lower import lower
 from mlir_lite.passes.pipelines import cpu_pipeline
 from mlir_lite.tile.checks.verify import verify_kernel
+from mlir_lite.tile.nodes import Kind, Loop
 from mlir_lite.tile.program import Program
+from mlir_lite.tile.tree import is_dealt
 
 TARGET = cpu_target("cpu:avx512", 1)[0]
 
@@ -55,6 +57,19 @@ def test_a_pad_of_an_input_is_not_shared() -> None:
 def test_a_pad_after_what_one_thread_computed_is_not_shared() -> None:
     fn = ml.function(f32[200, 256], f32[256, 1])(lambda x, w: (x @ w, padded(x))[::-1])
     assert shared(fn) == [False]
+
+
+def test_zeros_around_an_image_stay_with_one_thread() -> None:
+    """Of the loops of a pad only that over its rows is worth that threads wait for one another."""
+    image = f32[1, 1, 40, 40, 64]
+    fn = ml.function(image, f32[64, 64])(
+        lambda x, w: ml.pad(x @ w, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+    )
+    program = lowered(fn)
+    product, pad = (program.kernel(call.kernel) for call in program.calls)
+    assert is_dealt(product)
+    kinds = [stmt.kind for stmt in pad.body if isinstance(stmt, Loop)]
+    assert kinds.count(Kind.PARALLEL) == 1 < len(kinds)
 
 
 def test_the_elements_are_the_same_at_any_number_of_threads() -> None:

@@ -29,7 +29,7 @@ EXACT = frozenset(
         *("sign", "round", "floor", "ceil", "trunc", "sqrt", "select"),
     )
 )
-ABSOLUTE = ("gelu",)  # precise to the argument, of which it may be a small part
+ABSOLUTE = ("gelu", "gelu_bf16")  # precise to the argument, of which it may be a small part
 MODULAR = ("sin", "cos", "tan")  # of arguments whose reduction means something
 
 
@@ -126,7 +126,7 @@ def cases() -> list[tuple[str, DType]]:
             except (TypeError, ValueError):
                 continue
             wanted = bool_ if entry.gives_bool else dtype
-            floats_only = function in ("erf", "gelu", "sigmoid") and not dtype.is_float
+            floats_only = function in ("erf", *ABSOLUTE, "sigmoid") and not dtype.is_float
             integers_only = function == "truncdiv" and not dtype.is_integer
             odd = dtype is bool_ and not entry.gives_bool and function not in BOOLEAN
             if result.dtype == wanted.numpy and not (floats_only or integers_only or odd):
@@ -168,6 +168,8 @@ def test_function(function: str, lanes: str, where: str) -> None:
             tolerance = 0.0
         if function == "fma":  # rounded once or twice, after what may cancel
             tolerance *= 10
+        if function == "gelu_bf16":  # as its documentation says
+            tolerance = max(tolerance, 2.0**-12)
         wanted = expected(function, dtype, arrays)
         least = 1.0 if function in ABSOLUTE else 0.0
         assert_equal(found, wanted, tolerance, f"{function} of {dtype}, {count} lanes", least)
