@@ -29,9 +29,11 @@ def lanes_of(kernel: Kernel, target: Target) -> int:
     return max(1, target.vector_bytes // narrow)
 
 
-def collapse_all(kernel: Kernel, number: int | None = None) -> Kernel:
+def collapse_all(
+    kernel: Kernel, number: int | None = None, *, alone: bool = False
+) -> Kernel:
     """Make one loop of as many adjacent ones as every access allows; of the nest of this `number`
-    only, if one is given."""
+    only, if one is given, whatever others access if `alone`."""
     changed = True
     while changed:
         changed = False
@@ -42,7 +44,7 @@ def collapse_all(kernel: Kernel, number: int | None = None) -> Kernel:
             if isinstance(stmt, Loop) and len(stmt.body) == 1 and isinstance(stmt.body[0], Loop)
         ]
         for outer, inner in pairs:
-            merged = collapse(kernel, outer, inner)
+            merged = collapse(kernel, outer, inner, alone=alone)
             if merged is not None:
                 kernel, changed = merged, True
                 break

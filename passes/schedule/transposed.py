@@ -6,6 +6,9 @@
 Tiles are as high and as wide as a vector has lanes: memory is read and written in whole vectors,
 and a tile is turned in registers. A few tiles side by side are done before those below them: each
 row is written in runs of some cache lines, and those of all rows being read stay in the caches.
+Where rows are no wider than a tile, those of a tile that lie one after another are a run:
+
+    for r.o: for s: {..;  for r.i: y[r, s, l] = f(tile[l, r.i])}
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from ...tile.steps.loops import Tail, chunk, distribute, mark, reorder, split, v
 from ...tile.steps.staging import stage_tiles
 from ...tile.tree import loop_bounds
 from .analysis import Nest, stride
-from .cost.model import TILES_IN_A_RUN, worth_transposing
+from .cost.model import TILES_IN_A_RUN, worth_long_runs, worth_transposing
 from .loops import lanes_of, parallelise_nest
 
 
@@ -76,17 +79,34 @@ def schedule_transposed(kernel: Kernel, nest: Nest, turned: Transposed, target: 
     """Cut both axes in tiles, read those of the turned buffers the way they lie."""
     row, lane = turned.row, turned.lane
     lanes = lanes_of(kernel, target)
-    others = [other for other in nest.axes if other not in (row, lane)]
-    kernel = reorder(kernel, [*others, row, lane])
+    beside = _beside(kernel, nest, turned, lanes)
+    others = [other for other in nest.axes if other not in (row, lane, *beside)]
+    kernel = reorder(kernel, [*others, row, *beside, lane])
     for axis in (row, lane):
         kernel = split(kernel, axis, lanes, tail=Tail.CUT)
     for axis in (f"{row}.i", f"{row}.o"):
         kernel = distribute(kernel, axis, (f"{lane}.o", f"{lane}.i", f"{row}.i"))
     kernel = chunk(kernel, f"{lane}.o", TILES_IN_A_RUN)
     kernel = reorder(
-        kernel, [f"{lane}.o.c", f"{row}.o", f"{lane}.o", f"{row}.i", f"{lane}.i"]
+        kernel, [f"{lane}.o.c", f"{row}.o", *beside, f"{lane}.o", f"{row}.i", f"{lane}.i"]
     )
     kernel = stage_tiles(kernel, f"{row}.i", f"{lane}.i", turned.buffers, lanes)
     for axis in (f"{row}.i.t", f"{lane}.i"):
         kernel = vectorise(kernel, axis, lanes)
     return parallelise_nest(mark(kernel, f"{row}.i", Kind.UNROLL), nest, target)
+
+
+def _beside(kernel: Kernel, nest: Nest, turned: Transposed, lanes: int) -> list[str]:
+    """The axis along which tiles that are as wide as the result's rows follow one another in
+    memory, if that makes long runs of it."""
+    width = nest.extent(turned.lane)
+    if width > lanes or not worth_long_runs(nest.extent(turned.row), lanes):
+        return []
+    (store,) = nest.body
+    assert isinstance(store, Store)
+    output, at = kernel.buffers[store.target.buffer], store.target.indices
+    return [
+        axis
+        for axis in nest.axes
+        if axis != turned.row and nest.extent(axis) > 1 and stride(output, at, axis) == width
+    ]

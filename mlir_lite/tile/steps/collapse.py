@@ -14,10 +14,15 @@ from ..tree import accesses, base, extent_of, map_refs, tidy, var
 from .loops import extent_limits
 
 
-def collapse(kernel: Kernel, outer: str, inner: str) -> Kernel | None:
+def collapse(
+    kernel: Kernel, outer: str, inner: str, *, alone: bool = False
+) -> Kernel | None:
     """Make one loop of two adjacent ones where every access takes them as one; None elsewhere.
 
     for i in 0..m: for j in 0..n: s[x[i, j]]   ->   for i in 0..m*n: s[x'[i]]   (x' is x flattened)
+
+    If they are to be one `alone`, other loops may go on taking them apart: `x[k, l]` in these is
+    `x'[k * n + l]`.
     """
     found = [
         loop
@@ -32,7 +37,7 @@ def collapse(kernel: Kernel, outer: str, inner: str) -> Kernel | None:
     if extent_limits(first)[0] != 0 or extent_limits(second)[0] != 0:
         return None
     axes = {first.axis: second.axis}
-    return _Merge(kernel, axes, extent_of(first), extent_of(second)).apply()
+    return _Merge(kernel, axes, extent_of(first), extent_of(second), alone=alone).apply()
 
 
 def collapse_alike(kernel: Kernel) -> Kernel:
@@ -61,18 +66,31 @@ def collapse_alike(kernel: Kernel) -> Kernel:
 class _Merge:
     """The work of `collapse`: which dimensions of which buffers merge."""
 
-    def __init__(self, kernel: Kernel, axes: Mapping[str, str], count: int, width: int) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        axes: Mapping[str, str],
+        count: int,
+        width: int,
+        *,
+        alone: bool = False,
+    ) -> None:
         self.kernel = kernel
         self.axes = axes  # of outer loops, with those of inner ones
         self.every = {*axes, *axes.values()}
         self.count, self.width = count, width
+        self.alone = alone
         self.dims: dict[str, tuple[int, ...]] = {}  # buffer -> the two dimensions that merge
 
     def apply(self) -> Kernel | None:
         for name, indices, _ in accesses(self.kernel.body):
             places = self._place(self.kernel.buffers[name], indices)
-            if places is None or self.dims.setdefault(name, places) != places:
+            if places is None:
                 return None
+            if places or not self.alone:
+                found = self.dims.setdefault(name, places)
+                if found != places:
+                    return None
         if any(self._elsewhere(stmt) for stmt in walk(self.kernel.body)):
             return None
         buffers = {name: self._merged(buffer) for name, buffer in self.kernel.buffers.items()}
@@ -130,7 +148,9 @@ class _Merge:
         if not self.dims.get(name):
             return indices
         first, second = self.dims[name]
-        return (*indices[: first + 1], *indices[second + 1 :])
+        row, column = indices[first], indices[second]
+        merged = row if vars_of(row) & self.every else row * self.width + column
+        return (*indices[:first], merged, *indices[second + 1 :])
 
     def _merged_loops(self, block: Block) -> Block:
         def expression(expr: Expr) -> Expr:

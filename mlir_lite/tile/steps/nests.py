@@ -241,10 +241,13 @@ def _apart(block: Block, buffer: Buffer, names: Names) -> tuple[Block, list[Buff
 
 def iterations_are_private(kernel: Kernel, loop: Loop) -> bool:
     """Whether every iteration writes the local buffers it uses before it reads them, or an
-    instruction adds to them."""
-    local = {buffer.name for buffer in kernel.locals}
+    instruction adds to them; or reads only what is in memory before."""
     called = {name for stmt in walk(loop.body) for name in _used_by_instruction(stmt)}
-    used = called | {name for name, _, _ in accesses(loop.body)}
+    found = list(accesses(loop.body))
+    used = called | {name for name, _, _ in found}
+    changed = called | {name for name, _, writes in found if writes}
+    memory = {buffer.name for buffer in kernel.locals if buffer.space is Space.SHARED}
+    local = {buffer.name for buffer in kernel.locals} - (memory - changed)
     return all(
         written_first(loop.body, name) and not (name in called and _called_first(loop.body, name))
         for name in used & local

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...expr import Bounds, Expr, Load, index
 from ..nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Store
-from ..traverse import substitute_block
+from ..traverse import rewrite_block, substitute_block
 from ..tree import (
     Names,
     base,
@@ -124,6 +124,44 @@ def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
     finish = nest([replace(loop, axis=again[loop.axis]) for loop in loops], finished)
     body = (Loop(chunk, index(0), index(pieces), part), *finish)
     return tidy(replace(kernel, body=body, locals=(*kernel.locals, partial)))
+
+
+def finish_apart(kernel: Kernel, axis: str) -> Kernel:
+    """Keep the sums of the outermost nest of `axis` as they are, and make its results of them in a
+    nest of their own, whose loops have `.p` in their names.
+
+    for m: for n: {acc = 0;  for k: acc += b[m, k, n];  y[n, m] = f(acc)}
+      ->  for m: for n: {acc = 0;  for k: acc += b[m, k, n];  total[m, n] = acc};
+          for m.p: for n.p: y[n.p, m.p] = f(total[m.p, n.p])
+    """
+    match kernel.body:
+        case (Loop() as outermost,) if outermost.axis == axis:
+            loops, body = chain(outermost)
+        case _:
+            return kernel
+    match body:
+        case (Store(target=acc) as first, Loop() as sums, *rest) if (
+            all(map(has_constant_limits, loops))
+            and all(isinstance(stmt, Store) and stmt.target != acc for stmt in rest)
+        ):
+            pass
+        case _:
+            return kernel
+    names = Names(kernel)
+    dtype = kernel.buffers[acc.buffer].dtype
+    shape = tuple(map(extent_of, loops))
+    total = Buffer(names.fresh("total"), dtype, shape, Space.SHARED)
+    at = tuple(var(loop.axis) - loop.start for loop in loops)
+    summed, kept = Load(dtype, acc.buffer, acc.indices), Load(dtype, total.name, at)
+    save = Store(Ref(total.name, at), summed)
+    again = {loop.axis: names.copy(f"{base(loop.axis)}.p") for loop in loops}
+    finished = substitute_block(
+        rewrite_block(tuple(rest), lambda node: kept if node == summed else None),
+        {old: var(new) for old, new in again.items()},
+    )
+    finish = nest([replace(loop, axis=again[loop.axis]) for loop in loops], finished)
+    body = (*nest(loops, (first, sums, save)), *finish)
+    return tidy(replace(kernel, body=body, locals=(*kernel.locals, total)))
 
 
 def _part(loop: Loop, first: Expr, count: int, axis: str = "") -> Loop:

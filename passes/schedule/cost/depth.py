@@ -14,6 +14,8 @@ from .model import (
     RULE_OF_THUMB,
     cache_cycles,
     decide,
+    idle,
+    near_cycles,
     right_bytes,
 )
 from .register_tiles import SET_PERIOD, ProductSizes, Tile, product_cycles
@@ -31,17 +33,20 @@ TALL = 128  # rows, of what is summed
 COPIED = 0.05  # of the products' time, for copying that to the nearest cache together
 WIDE = 1024  # columns of a piece whose rows are copied together
 FEWEST_COPIED = 32  # rows of it
+MOST_IDLE = 0.25  # of eight threads' time, in the last round of pieces
 ADDED = 4  # terms take as long as adding a block's sums to those before
+TURNED = 0.25  # cycles for an element of a tile that is turned in registers
 
 
 @dataclass(frozen=True)
 class SumBlocks:
     """Sums are cut in so many `pieces`, and these in blocks of so many `terms`. All are added to by
-    each block; or those of one window and so many `columns` by all blocks, before the next ones."""
+    each block; or those of a `part`, so many rows and columns of one window, by all blocks, before
+    the next ones."""
 
     pieces: int
     terms: int
-    columns: int | None = None
+    part: tuple[int, int] | None = None
     copied: bool = False  # its parts of panels, which would leave the nearest cache
 
     def cycles(self, sizes: ProductSizes, tile: Tile) -> float:
@@ -83,15 +88,51 @@ def sum_blocks(
         if terms <= most and pieces >= FEWEST_PIECES
         and room(sizes.rows * sizes.windows, sizes.columns, terms)
     ]
+    fewest = PACKING_TILES * tile.rows if sizes.windows > 1 else sizes.rows
     parts = [
-        SumBlocks(1, terms, columns, copied=terms > most)
+        SumBlocks(1, terms, (rows, columns), copied=terms > most)
         for _, terms in cuts
-        for columns in range(tile.columns, sizes.columns + 1, tile.columns)
-        if sizes.columns % columns == 0 and room(sizes.rows, columns, terms)
-        and sizes.columns // columns * sizes.windows >= FEWEST_PIECES
+        for rows in _parts(sizes.rows, fewest, 1)
+        for columns in _parts(sizes.columns, tile.columns, tile.columns)
+        if room(rows, columns, terms) and _dealt(sizes, rows, columns) >= FEWEST_PIECES
     ]
     found = whole or parts
-    return min(found, key=lambda cut: (cut.waits, -(cut.columns or 0), -cut.pieces), default=None)
+
+    def rank(cut: SumBlocks) -> tuple[float, ...]:
+        """Among equals that with pieces for all threads, then that which reads least again."""
+        if cut.part is None:
+            return cut.waits, -cut.pieces
+        rows, columns = cut.part
+        uneven = idle(_dealt(sizes, rows, columns)) > MOST_IDLE
+        read = sizes.rows // rows * sizes.columns + sizes.columns // columns * sizes.rows
+        return cut.waits, uneven, read, -columns
+
+    return min(found, key=rank, default=None)
+
+
+def _parts(extent: int, least: int, multiple: int) -> list[int]:
+    """The whole of an axis, and equal parts of it that have so many elements at least."""
+    parts = range(min(extent, least), extent + 1)
+    return [each for each in parts if extent % each == 0 and each % multiple == 0]
+
+
+def _dealt(sizes: ProductSizes, rows: int, columns: int) -> int:
+    """The pieces that threads are dealt."""
+    return sizes.rows // rows * (sizes.columns // columns) * sizes.windows
+
+
+def worth_finishing_apart(sizes: ProductSizes, target: Target) -> bool:
+    """Whether sums whose columns lie apart in the result are stored as they are first, and turned
+    once all are there. In place each is stored on its own, in a line that has results of all
+    windows and comes again for each; threads take it from one another."""
+    count = sizes.rows * sizes.columns * sizes.windows
+    size = count * sizes.dtype.bytes
+    pass_over = (near_cycles if size <= target.l2_bytes else cache_cycles)(size, target)
+    cycles = {
+        "apart": 3 * pass_over + TURNED * count,
+        "in place": 2 * sizes.windows * pass_over + count,
+    }
+    return decide(sizes, "results", cycles, target) == "apart"
 
 
 def _cuts(loops: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -166,6 +166,12 @@ def worth_threads(cycles: float, target: Target) -> bool:
     return cycles >= target.parallel_cycles
 
 
+def idle(pieces: int) -> float:
+    """The share of their time for which `PIECES` threads have none of so many equal pieces; that
+    of fewer threads is less."""
+    return 1 - pieces / round_up(pieces, PIECES)
+
+
 def worth_sharing_moves(moved: int, target: Target) -> bool:
     """Whether threads that are awake share what moves so many bytes between their caches."""
     return decide_rule(f"{moved} bytes moved", "moves shared", moved >= SHARED_MOVES, target)
@@ -184,6 +190,13 @@ def worth_transposing(rows: int, columns: int, lanes: int) -> bool:
     `lanes * log2(lanes)` shuffles against a load and an insertion each."""
     high, wide = min(rows, lanes), min(columns, lanes)
     return wide + lanes * (lanes.bit_length() - 1) < 2 * high * wide
+
+
+def worth_long_runs(rows: int, lanes: int) -> bool:
+    """Whether results as narrow as a tile are written one after the other for a tile's rows before
+    the next ones: where so many rows at once would drive out lines that are begun, and there are
+    enough tiles of them to deal to threads."""
+    return rows >= PIECES * lanes
 
 
 def memory_cycles(count: int, target: Target) -> float:

@@ -20,19 +20,22 @@ from math import prod
 
 from ....expr import Apply, Load, vars_of
 from ....target import Target
-from ....tile.nodes import Accumulate, Kernel
+from ....tile.nodes import Accumulate, Kernel, Store
 from ....tile.steps.loops import reorder, split, vectorise
 from ....tile.steps.nests import privatise_in_blocks
-from ....tile.steps.partials import cut_sums
+from ....tile.steps.partials import cut_sums, finish_apart
 from ....tile.steps.pieces import flatten
 from ....tile.steps.prefetch import prefetch_next
 from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_loops
 from ....tile.tree import chain, extent_of, has_constant_limits, loops_of
 from ..analysis import Nest, Product, nests_of, stride
-from ..cost.depth import TALL, SumBlocks, sum_blocks
-from ..loops import parallelise
+from ..cost.depth import TALL, SumBlocks, sum_blocks, worth_finishing_apart
+from ..cost.register_tiles import Tile
+from ..elementwise import schedule_elementwise
+from ..loops import collapse_all, parallelise
 from ..reductions import schedule_reduction
+from ..transposed import as_transposed, schedule_transposed
 from .tiling import Tiling, cut_columns, cut_rows, in_registers, row_step, tiling_of
 
 
@@ -106,8 +109,8 @@ def _way(kernel: Kernel, nest: Nest, left: Load, right: Load) -> Product | None:
 
 def schedule_long_sums(kernel: Kernel, nest: Nest, sums: LongSums, target: Target) -> Kernel:
     """Tile a product for registers, its sums cut in pieces for threads and in blocks for caches."""
-    if sums.blocks.columns is not None:
-        return _in_parts(kernel, nest, sums, sums.blocks.columns, target)
+    if sums.blocks.part is not None:
+        return _in_parts(kernel, nest, sums, sums.blocks.part, target)
     tiling = sums.tiling
     m, n, windows = tiling.m, tiling.n, tiling.windows
     kernel = reorder(kernel, [*windows, m, n])
@@ -117,7 +120,7 @@ def schedule_long_sums(kernel: Kernel, nest: Nest, sums: LongSums, target: Targe
     kernel = stream_loops(kernel, first, inner)
     kernel = reorder(kernel, [*windows, n, m])
     kernel = cut_columns(kernel, n, nest.extent(n), tiling.tile, inside=(m,))
-    kernel = _in_tiles(kernel, tiling, n)
+    kernel = _in_tiles(kernel, tiling.tile, m, nest.extent(m), n)
     product = tiling.product
     for operand in (product.right,) if windows else (product.left, product.right):
         around = (*windows, f"{n}.o", f"{m}.o")
@@ -127,45 +130,75 @@ def schedule_long_sums(kernel: Kernel, nest: Nest, sums: LongSums, target: Targe
 
 
 def _in_parts(
-    kernel: Kernel, nest: Nest, sums: LongSums, columns: int, target: Target
+    kernel: Kernel, nest: Nest, sums: LongSums, part: tuple[int, int], target: Target
 ) -> Kernel:
-    """The sums of one window and some columns after those of another, each by all blocks:
+    """The sums of a part of one window after those of another, each by all blocks:
 
-    parallel window, n.o: {sums[m, n.i] = 0;  for k.o: for n.i.o: for m.o: {..};  out = sums}
+    parallel window, m.o, n.o:
+      {sums[m.i, n.i] = 0;  for k.o: for n.i.o: for m.i.o: {..};  total[window, m, n] = sums}
+    parallel n.p: for m.p: for window.p: out[n.p, m.p, window.p] = f(total[window.p, m.p, n.p])
 
-    Where rows of panels would meet in the nearest cache, each block copies its own first.
+    Where rows of panels would meet in the nearest cache, each block copies its own first. Columns
+    that lie together in the result need no turning.
     """
-    tiling = sums.tiling
+    tiling, blocks = sums.tiling, sums.blocks
     m, n, windows = tiling.m, tiling.n, tiling.windows
-    kernel = reorder(kernel, [*windows, n, m])
-    kernel, block, terms = _cut(kernel, nest, sums.blocks.terms)
-    part = n
-    if columns < nest.extent(n):
-        kernel, part = split(kernel, n, columns), f"{n}.i"
-    kernel = stream_loops(reorder(kernel, [m, part]), m, terms[0])
-    kernel = split(reorder(kernel, [part, m]), part, tiling.tile.columns)
+    kernel = reorder(kernel, [*windows, m, n])
+    if _lie_apart(kernel, nest, n) and worth_finishing_apart(tiling.sizes, target):
+        kernel = _finish_apart(kernel, (*windows, m)[0], target)
+    kernel, block, terms = _cut(kernel, nest, blocks.terms)
+    outer, inner = [*windows], [m, n]
+    for at, (axis, size) in enumerate(zip((m, n), part, strict=True)):
+        if size < nest.extent(axis):
+            kernel, inner[at] = split(kernel, axis, size), f"{axis}.i"
+            outer.append(f"{axis}.o")
+    rows, columns = inner
+    kernel = reorder(kernel, [*outer, rows, columns])
+    kernel = reorder(stream_loops(kernel, rows, terms[0]), [columns, rows])
+    kernel = split(kernel, columns, tiling.tile.columns)
     right = tiling.product.right.buffer
-    if sums.blocks.copied:
-        kernel = reorder(kernel, [f"{part}.o", m, f"{part}.i"])
-        panels = [at for at in (f"{part}.o", *terms, f"{part}.i") if loops_of(kernel, at)]
+    if blocks.copied:
+        kernel = reorder(kernel, [f"{columns}.o", rows, f"{columns}.i"])
+        axes = (f"{columns}.o", *terms, f"{columns}.i")
+        panels = [axis for axis in axes if loops_of(kernel, axis)]
         kernel = stage_reads(kernel, block, right, panels)
-        kernel = vectorise(kernel, f"{part}.i.p", tiling.tile.lanes)
-    kernel = _in_tiles(kernel, tiling, part)
-    if not sums.blocks.copied:
-        kernel = prefetch_next(kernel, right, block, terms[0], (f"{part}.o", f"{m}.o"))
-    outer = [*windows, f"{n}.o"] if part != n else windows
-    for axis in outer[1:]:
-        kernel = flatten(kernel, outer[0], axis)
-        outer[0] = f"{outer[0]}.f"
+        kernel = vectorise(kernel, f"{columns}.i.p", tiling.tile.lanes)
+    kernel = _in_tiles(kernel, tiling.tile, rows, part[0], columns)
+    if not blocks.copied:
+        kernel = prefetch_next(kernel, right, block, terms[0], (f"{columns}.o", f"{rows}.o"))
+    *outer, inmost = outer
+    for axis in reversed(outer):
+        kernel, inmost = flatten(kernel, axis, inmost), f"{axis}.f"
     return parallelise(kernel, target)
 
 
-def _in_tiles(kernel: Kernel, tiling: Tiling, columns: str) -> Kernel:
-    """Register tiles of panels of the `columns`, which are cut already."""
-    m = tiling.m
-    kernel = reorder(kernel, [f"{columns}.o", m, f"{columns}.i"])
-    kernel = cut_rows(kernel, m, tiling.nest.extent(m), tiling.tile)
-    return in_registers(kernel, m, columns, tiling.tile)
+def _lie_apart(kernel: Kernel, nest: Nest, axis: str) -> bool:
+    """Whether results next to one another along an axis are not in memory."""
+    return any(
+        stride(kernel.buffers[stmt.target.buffer], stmt.target.indices, axis) != 1
+        for stmt in nest.body
+        if isinstance(stmt, Store) and stmt.target.buffer in kernel.outputs
+    )
+
+
+def _finish_apart(kernel: Kernel, axis: str, target: Target) -> Kernel:
+    """Turn the sums in a nest of their own, once all are there."""
+    cut = finish_apart(kernel, axis)
+    if cut is kernel:
+        return kernel
+    kernel = collapse_all(cut, -1, alone=True)
+    finish = nests_of(kernel)[-1]
+    turned = as_transposed(kernel, finish, target)
+    if turned is not None:
+        return schedule_transposed(kernel, finish, turned, target)
+    return schedule_elementwise(kernel, finish, target)
+
+
+def _in_tiles(kernel: Kernel, tile: Tile, rows: str, count: int, columns: str) -> Kernel:
+    """Register tiles of so many `rows` by panels of the `columns`, which are cut already."""
+    kernel = reorder(kernel, [f"{columns}.o", rows, f"{columns}.i"])
+    kernel = cut_rows(kernel, rows, count, tile)
+    return in_registers(kernel, rows, columns, tile)
 
 
 def _cut(kernel: Kernel, nest: Nest, terms: int) -> tuple[Kernel, str, Sequence[str]]:

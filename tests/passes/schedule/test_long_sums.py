@@ -19,7 +19,7 @@ from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes, Tile
 from mlir_lite.passes.schedule.products.long_sums import as_long_sums
 from mlir_lite.passes.schedule.recipes import prepared
 from mlir_lite.target import Target
-from mlir_lite.tile.nodes import Kernel
+from mlir_lite.tile.nodes import Kernel, Kind, Loop
 
 from .scheduled import LANES, TARGETS, check
 
@@ -63,21 +63,32 @@ def test_gradients_of_weights(channels: int, step: int) -> None:
     assert is_cut(check(gradient, 16, with_small_caches(16)))
 
 
+@pytest.mark.parametrize("inner", [48, 96])
 @pytest.mark.parametrize(("size", "copied"), [(12, False), (6, True)])
-def test_sums_of_one_window_after_those_of_another(size: int, copied: bool) -> None:
-    """Which stay in the second cache where those of all windows would not."""
+@pytest.mark.parametrize("scaled", [False, True])
+def test_sums_of_one_window_after_those_of_another(
+    size: int, copied: bool, inner: int, scaled: bool
+) -> None:
+    """Which stay in the second cache where those of all windows would not. Results are made of them
+    once all are there."""
     batch = 2 if size == 12 else 4
-    images = f32[batch, size + 2, size + 2, 48], f32[batch, size, size, 32]
+    images = f32[batch, size + 2, size + 2, inner], f32[batch, size, size, 32]
 
     @ml.function(*images)
     def gradient(x: Value, dy: Value) -> Value:
         none, ones = ((0, 0),) * 2, (1, 1)
-        return emit(ConvWeightGradient(x, dy, (3, 3), ones, none, ones, 1, "nhwc"))
+        dw = emit(ConvWeightGradient(x, dy, (3, 3), ones, none, ones, 1, "nhwc"))
+        return dw * 0.5 if scaled else dw
 
     target = replace(TARGETS[16], l1_bytes=2 << 10, l2_bytes=64 << 10, parallel_cycles=1)
-    text = str(check(gradient, 16, target))
-    assert "sums: shared f32[48, 32]" in text or "sums: shared f32[48, 16]" in text
+    kernel = check(gradient, 16, target)
+    text = str(kernel)
+    assert re.search(r"sums: shared f32\[(48|96), (16|32)\]", text)
     assert ("panel" in text) == copied
+    assert f"total: shared f32[9, {inner}, 32]" in text
+    sums, finish = kernel.body
+    assert isinstance(sums, Loop) and isinstance(finish, Loop)
+    assert sums.kind is finish.kind is Kind.PARALLEL
 
 
 @LANES
@@ -132,8 +143,21 @@ def test_sums_are_cut_where_their_panel_leaves_the_second_cache() -> None:
     assert blocks(256, 4096, 64) is None  # the panel stays
     assert blocks(6, 50176, 64) is None  # one tile of rows reads it once
     parts = blocks(1024, 50176, 256)
-    assert parts is not None and parts.columns == 64  # all sums at once would not stay
+    assert parts is not None and parts.part == (1024, 64)  # all sums at once would not stay
     assert blocks(8192, 50176, 256) is None  # nor those of one panel
+
+
+@pytest.mark.parametrize(
+    ("channels", "part"), [(128, (64, 128)), (256, (128, 256)), (512, (256, 256))]
+)
+def test_pieces_of_windows_are_enough_for_all_threads(
+    channels: int, part: tuple[int, int]
+) -> None:
+    """Nine would keep one of two threads waiting for a tenth of the time, three of eight for half
+    of it."""
+    sizes = ProductSizes(channels, 784, channels, f32, windows=9)
+    cut = sum_blocks(sizes, [16, 7, 7], 4 * channels, Tile(6, 4, 16), TARGET, tall=True)
+    assert cut is not None and cut.part == part
 
 
 def test_blocks_stay_in_the_sets_of_the_nearest_cache() -> None:

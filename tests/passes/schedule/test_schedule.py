@@ -9,7 +9,8 @@ import pytest
 import mlir_lite as ml
 from mlir_lite import Value, f32
 from mlir_lite.passes.decompose import decompose
-from mlir_lite.tile.nodes import Kind
+from mlir_lite.tile.nodes import Kind, Loop
+from mlir_lite.tile.tree import extent_of
 
 from .scheduled import LANES, around, check, kinds
 
@@ -26,6 +27,16 @@ def test_elementwise_of_every_length(lanes: int) -> None:
 def test_blocks_of_rows(lanes: int) -> None:
     for shape in ((1, 12, 9), (1, 2, 6, 4 * lanes + 1), (8, 1, 20)):
         check(decompose(ml.function(f32[shape])(lambda x: ml.softmax(x, -1))), lanes)
+
+
+@LANES
+@pytest.mark.parametrize("channels", [8, 9])
+def test_rows_narrower_than_a_vector_are_written_in_long_runs(lanes: int, channels: int) -> None:
+    """All of a tile's rows before those of the next one, which there are more of than lanes."""
+    rows = channels * lanes + channels - 8
+    kernel = check(ml.function(f32[3, 5, rows])(lambda x: ml.transpose(x, (2, 1, 0))), lanes)
+    outer = kernel.body[0]
+    assert isinstance(outer, Loop) and extent_of(outer) == channels
 
 
 @LANES

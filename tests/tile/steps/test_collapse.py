@@ -81,6 +81,19 @@ def test_what_takes_them_apart_stays(text: str) -> None:
     assert collapse(parse_kernel(text), "i", "j") is None
 
 
+def test_other_loops_may_take_a_matrix_apart() -> None:
+    text = """
+        kernel @k(%x: f32[2, 3], %z: f32[3], %y: out f32[2, 3]) {
+          for k in 0..2 { for l in 0..3 { y[k, l] = z[l] } }
+          for i in 0..2 { for j in 0..3 { y[i, j] = x[i, j] + y[i, j] } }
+        }"""
+    given = parse_kernel(text)
+    assert collapse(given, "i", "j") is None
+    got = collapse(given, "i", "j", alone=True)
+    assert got is not None and "y[k * 3 + l] = z[l]" in str(got)
+    same_kernel(given, got)
+
+
 def test_loops_over_one_matrix_become_one_wherever_they_stand() -> None:
     text = """
         kernel @k(%x: f32[2, 3], %y: out f32[2, 3]) {

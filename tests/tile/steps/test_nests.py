@@ -271,6 +271,19 @@ def test_iterations_are_private_if_they_write_first(body: str, private: bool) ->
     assert iterations_are_private(kernel, loop) == private
 
 
+@pytest.mark.parametrize(("space", "private"), [("shared", True), ("register", False)])
+def test_iterations_may_read_what_is_in_memory_before(space: str, private: bool) -> None:
+    kernel = parse_kernel(f"""
+        kernel @k(%x: f32[4], %y: out f32[4]) {{
+          buffer t: {space} f32[4]
+          for j in 0..4 {{ t[j] = x[j] }}
+          for i in 0..4 {{ y[i] = t[3 - i] }}
+        }}""")
+    loop = kernel.body[-1]
+    assert isinstance(loop, Loop)
+    assert iterations_are_private(kernel, loop) == private
+
+
 CALL = "call @vpdpbf16ps(t[0], x[i, 0], w[0, 0])"
 
 

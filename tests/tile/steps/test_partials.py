@@ -1,4 +1,4 @@
-"""cut_reduction, cut_sums and interleave: long sums in pieces."""
+"""cut_reduction, cut_sums, interleave and finish_apart: long sums in pieces, and what follows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from mlir_lite.tile.checks.verify import verify_kernel
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.steps.partials import cut_reduction, cut_sums, interleave
+from mlir_lite.tile.steps.partials import cut_reduction, cut_sums, finish_apart, interleave
 
 from ..building import both
 from .stepping import expect_step
@@ -105,6 +105,56 @@ def test_sums_of_columns_are_cut_between_rows() -> None:
           }
         }""",
     )
+
+
+def test_results_are_made_once_all_sums_are_there() -> None:
+    expect_step(
+        lambda kernel: finish_apart(kernel, "m"),
+        """
+        kernel @k(%b: f32[4, 7, 5], %c: f32[5], %y: out f32[5, 4], %z: out f32[4, 5]) {
+          buffer acc: register f32[]
+          for m in 0..4 {
+            for n in 0..5 {
+              acc[] = 0.0
+              for k in 0..7 { acc[] += b[m, k, n] }
+              y[n, m] = acc[] * c[n]
+              z[m, n] = acc[]
+            }
+          }
+        }""",
+        """
+        kernel @k(%b: f32[4, 7, 5], %c: f32[5], %y: out f32[5, 4], %z: out f32[4, 5]) {
+          buffer acc: register f32[]
+          buffer total: shared f32[4, 5]
+          for m in 0..4 {
+            for n in 0..5 {
+              acc[] = 0.0
+              for k in 0..7 { acc[] += b[m, k, n] }
+              total[m, n] = acc[]
+            }
+          }
+          for m.p in 0..4 {
+            for n.p in 0..5 {
+              y[n.p, m.p] = total[m.p, n.p] * c[n.p]
+              z[m.p, n.p] = total[m.p, n.p]
+            }
+          }
+        }""",
+    )
+
+
+def test_sums_that_are_more_than_stored_are_not_finished_apart() -> None:
+    text = """
+        kernel @k(%b: f32[4, 7], %y: out f32[4, 7]) {
+          buffer acc: register f32[]
+          for m in 0..4 {
+            acc[] = 0.0
+            for k in 0..7 { acc[] += b[m, k] }
+            for n in 0..7 { y[m, n] = b[m, n] - acc[] }
+          }
+        }"""
+    kernel = parse_kernel(text)
+    assert finish_apart(kernel, "m") == kernel
 
 
 def test_what_pieces_of_rows_leave_is_summed_last() -> None:
