@@ -33,6 +33,7 @@ class CacheFolder:
         self.path = path
         self.capacity = capacity
         self._warned = False
+        self._size: int | None = None  # bytes at most, as far as this process knows
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, or None; it counts as used from `touch` on."""
@@ -53,7 +54,10 @@ class CacheFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._write(self.path / name, data)
-            self._evict()
+            known = self._size  # to look at thousands of files takes longer than to write one
+            self._size = None if known is None else known + len(data)
+            if self._size is None or self._size > self.capacity:
+                self._size = self._evict()
         except OSError as error:
             if not self._warned:
                 self._warned = True
@@ -62,13 +66,14 @@ class CacheFolder:
     def files(self, suffix: str) -> Iterator[tuple[Path, os.stat_result]]:
         """The files with their status; one that another process deletes is skipped."""
         try:
-            names = sorted(os.listdir(self.path))
+            with os.scandir(self.path) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError:
             return
-        for name in names:
-            if name.endswith(suffix):
+        for entry in entries:
+            if entry.name.endswith(suffix):
                 try:
-                    yield self.path / name, (self.path / name).stat()
+                    yield Path(entry.path), entry.stat()
                 except OSError:
                     continue
 
@@ -90,17 +95,23 @@ class CacheFolder:
             Path(name).unlink(missing_ok=True)
             raise
 
-    def _evict(self) -> None:
+    def _evict(self) -> int:
+        """Delete what has been unused for longest beyond the capacity; the bytes that stay."""
+        entries = []
         for path, status in self.files(""):
             abandoned = time.time() - status.st_mtime > _ABANDONED_SECONDS
             if path.name.startswith(_TEMPORARY_PREFIX) and abandoned:
                 path.unlink(missing_ok=True)
-        entries = [entry for suffix in SUFFIXES for entry in self.files(suffix)]
-        total = 0
+            elif path.suffix in SUFFIXES:
+                entries.append((path, status))
+        total = kept = 0
         for path, status in sorted(entries, key=lambda item: -item[1].st_mtime_ns):
             total += status.st_size
             if total > self.capacity:
                 path.unlink(missing_ok=True)
+            else:
+                kept = total
+        return kept
 
 
 def default_cache_folder() -> CacheFolder:

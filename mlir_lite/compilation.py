@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from . import warm
 from .backends import base
 from .backends.llvm.backend import CpuBackend
+from .backends.llvm.machine.jit import Objects
 from .backends.llvm.weights import Weights
 from .drawing import FORMS
 from .forks import unforked
@@ -87,10 +88,6 @@ def _kept_or_made(
     name = warm.entry_name(fn, backend.target, backend.machine, options.deciding)
     kept = warm.find(name, fn)
     seconds = {"find": time.perf_counter() - start}
-    if kept is None:
-        kept = _made(fn, backend, target, options, name, seconds)
-        gc.collect(1)  # the nodes of all stages, before the weights are made
-        return_freed()
 
     # What only a reader wants is made anew: it is the same, and a start need not wait for it.
     @cache
@@ -98,15 +95,21 @@ def _kept_or_made(
         _, fused, _, program, _ = _lowered(fn, target, options)
         return fused, program
 
-    return backend.load(
-        kept.image,
-        kept.constants,
-        lambda: again()[1],
-        threads=threads,
-        stages=_stages(fn, target, options, lambda: again()[0]),
-        seconds=seconds,
-        weights=weights,
-    )
+    with backend.objects() as objects:
+        if kept is None:
+            kept = _made(fn, backend, target, options, name, seconds, objects)
+            gc.collect(1)  # the nodes of all stages, before the weights are made
+            return_freed()
+        return backend.load(
+            kept.image,
+            kept.constants,
+            lambda: again()[1],
+            objects,
+            threads=threads,
+            stages=_stages(fn, target, options, lambda: again()[0]),
+            seconds=seconds,
+            weights=weights,
+        )
 
 
 def _made(
@@ -116,12 +119,13 @@ def _made(
     options: Options,
     name: str,
     seconds: dict[str, float],
+    objects: Objects,
 ) -> warm.Kept:
     """Compile up to the texts of machine code, and keep what that gave under a `name`."""
     watch = warm.Watch.on(fn)
     _, _, lowered, program, taken = _lowered(watch.function, target, options)
     seconds |= taken
-    kept = warm.Kept(backend.image(program, seconds), lowered.constants)
+    kept = warm.Kept(backend.image(program, seconds, objects), lowered.constants)
     with base.timed_as(seconds, "keep"):
         warm.keep(name, watch, kept)
     return kept

@@ -20,7 +20,7 @@ from .executable import Code, CpuExecutable
 from .host import host_figures
 from .image import Image
 from .kernels.matrices import ask_for_matrices
-from .machine.jit import Library, assembly, compile_objects
+from .machine.jit import Library, Objects, assembly
 from .machine.machine import Machine
 from .machine.routines import routine_symbols
 from .machine.threads import default_threads
@@ -62,26 +62,35 @@ class CpuBackend:
         stages, `seconds` the times they took. `timed` code notes when each step ends, for
         `CpuExecutable.step_ticks`."""
         report = dict(seconds)
-        return self.load(
-            self.image(program, report, timed=timed),
-            constants,
-            lambda: program,
-            threads=threads,
-            stages=stages,
-            seconds=report,
-            timed=timed,
-        )
+        with self.objects() as objects:
+            return self.load(
+                self.image(program, report, objects, timed=timed),
+                constants,
+                lambda: program,
+                objects,
+                threads=threads,
+                stages=stages,
+                seconds=report,
+                timed=timed,
+            )
 
-    def image(self, program: Program, report: dict[str, float], *, timed: bool = False) -> Image:
+    def objects(self) -> Objects:
+        """What compiles the modules of an image, beginning while it is made."""
+        return Objects(self.machine, cache=default_cache(), workers=default_threads())
+
+    def image(
+        self, program: Program, report: dict[str, float], objects: Objects, *, timed: bool = False
+    ) -> Image:
         """What of a program is needed to run it; the seconds of that are noted in `report`."""
         with timed_as(report, "emit"):
-            return Image.of(program, self.emit(program, timed=timed))
+            return Image.of(program, self.emit(program, timed=timed, written=objects.begin))
 
     def load(
         self,
         image: Image,
         constants: Mapping[str, ConstantData],
         program: Callable[[], Program],
+        objects: Objects,
         *,
         threads: int | None,
         stages: Texts,
@@ -103,17 +112,12 @@ class CpuBackend:
         header = array_header()
         entry = entry_text(image.parameters, image.results, BODY, header, self.machine)
         with timed_as(report, "codegen"):
-            objects = compile_objects(
-                (*image.text.modules, entry),
-                self.machine,
-                cache=default_cache(),
-                workers=default_threads(),
-            )
+            codes = objects.of((*image.text.modules, entry))
         with timed_as(report, "link"):
             interpreter = {} if header is None else python_symbols()
             routines = routine_symbols(image.text.routines)
             library = Library(
-                objects,
+                codes,
                 exports=(*entry_exports(header), *((TICKS,) if timed else ())),
                 symbols={**pool_code().symbols, **interpreter, **routines},
             )
@@ -125,13 +129,21 @@ class CpuBackend:
         code = Code(image, library, data, Stages(texts), program, timed, report)
         return CpuExecutable(code, threads)
 
-    def emit(self, program: Program, *, timed: bool = False) -> ProgramText:
-        """The LLVM texts of a program, with the instructions that the target has."""
+    def emit(
+        self,
+        program: Program,
+        *,
+        timed: bool = False,
+        written: Callable[[str], None] = lambda _: None,
+    ) -> ProgramText:
+        """The LLVM texts of a program, with the instructions that the target has; `written` is told
+        each of most as soon as it is."""
         return emit_program(
             program,
             self.target,
             instructions=self.target.instructions,
             counter=self.machine.counter if timed else None,
+            written=written,
         )
 
     def stage_texts(self, program: Program) -> Texts:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -138,6 +139,21 @@ def test_an_object_beyond_the_capacity_evicts_nothing(cache: CodeCache) -> None:
     CodeCache(cache.folder, capacity=capacity).put(OTHER, MACHINE, CODE)
     assert cache.get(TEXT, MACHINE) == b"small"
     assert cache.get(OTHER, MACHINE) is None
+
+
+def test_all_files_are_looked_at_only_where_they_may_be_too_many(
+    cache: CodeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put(TEXT, MACHINE, CODE)
+    small = CodeCache(cache.folder, capacity=4 * cache.list()[0].size + 50)
+    looks = mock.Mock(wraps=os.scandir)
+    monkeypatch.setattr(os, "scandir", looks)
+    counts = []
+    for number in range(6):
+        small.put(f"; {number}\n", MACHINE, CODE)
+        counts.append(looks.call_count)
+    assert counts == [1, 1, 1, 2, 3, 4]  # what others have, then at the capacity
+    assert len(small.list()) == 4
 
 
 def test_what_a_dead_writer_left_is_swept(cache: CodeCache) -> None:

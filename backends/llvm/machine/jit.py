@@ -1,6 +1,6 @@
 """From LLVM text to running machine code.
 
-`compile_objects` turns module texts into objects, several at a time and through the object cache;
+`Objects` turns module texts into objects, several at a time and through the object cache;
 `Library` links objects into this process; `assembly` shows what a text becomes.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from types import MappingProxyType
 from typing import Any
 
@@ -26,29 +28,90 @@ _CODEGEN_LEVEL = 2
 _OBJECT, _ASSEMBLY = 1, 0  # the kinds of LLVMPY_TargetMachineEmitToMemory
 
 
+class Objects:
+    """Object files of LLVM modules, compiled while others are still being written.
+
+    A context manager: leaving it waits for what is being kept. A text found in `cache` is not
+    compiled, one that occurs twice is compiled once, and the rest is shared among `workers`
+    threads; where that is one, the caller itself compiles what it asks for.
+
+    Threads do nothing but generate code: for each of the short calls that come before and after, a
+    thread would wait until the caller's, busy in Python, lets go of the interpreter's lock.
+    """
+
+    def __init__(self, machine: Machine, *, cache: CodeCache | None, workers: int) -> None:
+        check(workers >= 1, f"workers must be at least 1, got {workers}", ValueError)
+        self._machine, self._cache, self._workers = machine, cache, workers
+        self._made: dict[str, bytes] = {}
+        self._waiting: deque[str] = deque()
+        self._running: dict[str, tuple[_Module, Future[bytes]]] = {}
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Objects:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=kind is not None)
+        for module, _ in self._running.values():
+            module.close()
+
+    def begin(self, text: str) -> None:
+        """Compile a module beside what the caller does next."""
+        begun = text in self._running or text in self._waiting
+        if self._workers > 1 and not begun and not self._is_made(text):
+            self._waiting.append(text)
+            self._advance()
+
+    def of(self, texts: Sequence[str]) -> list[bytes]:
+        """The objects of modules, in their order. Raises `VerifyError` where a text is not valid
+        LLVM and `PassError` where the code generator refuses it."""
+        for text in dict.fromkeys(texts):
+            self.begin(text)
+        while self._running:
+            wait([code for _, code in self._running.values()], return_when=FIRST_COMPLETED)
+            self._advance()
+        for text in texts:
+            if not self._is_made(text):
+                self._take(text, _emit(text, self._machine, _OBJECT))
+        return [self._made[text] for text in texts]
+
+    def _advance(self) -> None:
+        """Take what is compiled, and begin what waits: no more than keeps the threads busy."""
+        for text, (module, code) in tuple(self._running.items()):
+            if code.done():
+                del self._running[text]
+                module.close()
+                self._take(text, code.result())
+        while self._waiting and len(self._running) < 2 * self._workers:
+            text = self._waiting.popleft()
+            module = _Module(text, self._machine)
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self._workers)
+            self._running[text] = module, self._executor.submit(module.code, _OBJECT)
+
+    def _take(self, text: str, code: bytes) -> None:
+        self._made[text] = code
+        if self._cache is not None:
+            self._cache.put(text, self._machine, code)
+        if not self._running and not self._waiting:
+            return_freed()  # what LLVM took, in each thread's own part of the heap
+
+    def _is_made(self, text: str) -> bool:
+        """Whether there is the object of a text, from the cache perhaps."""
+        if text not in self._made and self._cache is not None:
+            stored = self._cache.get(text, self._machine)
+            if stored is not None:
+                self._made[text] = stored
+        return text in self._made
+
+
 def compile_objects(
     texts: Sequence[str], machine: Machine, *, cache: CodeCache | None, workers: int
 ) -> list[bytes]:
-    """Compile whole LLVM modules to object files, in the order of `texts`.
-
-    A text found in `cache` is not compiled, one that occurs twice is compiled once, and the rest
-    is shared among `workers` threads. Raises `VerifyError` where a text is not valid LLVM and
-    `PassError` where the code generator refuses it.
-    """
-    check(workers >= 1, f"workers must be at least 1, got {workers}", ValueError)
-    objects: dict[str, bytes] = {}
-    for text in dict.fromkeys(texts):
-        stored = cache.get(text, machine) if cache is not None else None
-        if stored is not None:
-            objects[text] = stored
-    missing = [text for text in dict.fromkeys(texts) if text not in objects]
-    for text, code in zip(missing, _compile_all(missing, machine, workers), strict=True):
-        objects[text] = code
-        if cache is not None:
-            cache.put(text, machine, code)
-    if missing:
-        return_freed()  # what LLVM took, in each thread's own part of the heap
-    return [objects[text] for text in texts]
+    """Compile whole LLVM modules to object files, in the order of `texts`, as `Objects` do."""
+    with Objects(machine, cache=cache, workers=workers) as objects:
+        return objects.of(texts)
 
 
 def assembly(text: str, machine: Machine) -> str:
@@ -57,28 +120,35 @@ def assembly(text: str, machine: Machine) -> str:
         return _emit(text, machine, _ASSEMBLY).decode()
 
 
-def _compile_all(texts: Sequence[str], machine: Machine, workers: int) -> list[bytes]:
-    if workers == 1 or len(texts) <= 1:
-        return [_emit(text, machine, _OBJECT) for text in texts]
-    llvm()  # initialise before threads do it at once
-    with ThreadPoolExecutor(min(workers, len(texts))) as executor:
-        return list(executor.map(lambda text: _emit(text, machine, _OBJECT), texts))
+class _Module:
+    """A text that LLVM has read and verified, in a context of its own."""
+
+    def __init__(self, text: str, machine: Machine) -> None:
+        binding = llvm()
+        with ExitStack() as stack:
+            context = stack.enter_context(binding.create_context())
+            try:
+                self._module = stack.enter_context(binding.parse_assembly(text, context))
+            except RuntimeError as error:
+                raise VerifyError(f"the emitted LLVM text does not parse: {error}") from error
+            self._target_machine = stack.enter_context(_target_machine(machine))
+            try:
+                self._module.verify()
+            except RuntimeError as error:
+                raise VerifyError(_verifier_message(str(error), text)) from error
+            self._held = stack.pop_all()
+
+    def code(self, kind: int) -> bytes:
+        """The code generated for it, once."""
+        return _emit_unlocked(self._target_machine, self._module, kind)
+
+    def close(self) -> None:
+        self._held.close()
 
 
 def _emit(text: str, machine: Machine, kind: int) -> bytes:
-    """Parse and verify `text` in a context of its own, then generate code."""
-    binding = llvm()
-    with binding.create_context() as context:
-        try:
-            module = binding.parse_assembly(text, context)
-        except RuntimeError as error:
-            raise VerifyError(f"the emitted LLVM text does not parse: {error}") from error
-        with module, _target_machine(machine) as target_machine:
-            try:
-                module.verify()
-            except RuntimeError as error:
-                raise VerifyError(_verifier_message(str(error), text)) from error
-            return _emit_unlocked(target_machine, module, kind)
+    with closing(_Module(text, machine)) as module:
+        return module.code(kind)
 
 
 # The parameter and result types are Any because llvmlite has no type information.

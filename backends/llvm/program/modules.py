@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ....errors import VerifyError
@@ -18,8 +18,9 @@ from ..kernels.kernel import KernelText, emit_kernel
 from .body import body_text
 from .step_rows import table_of
 
-_MODULES = 4  # at most; each is compiled by a thread of its own
-_MODULE_SIZE = 20_000  # characters of text below which another module is not worth a thread
+# Characters of text from which on a module is compiled while the next one is written. Each takes
+# another millisecond, and the last one is waited for.
+_MODULE_SIZE = 48_000
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,27 @@ def emit_program(
     *,
     instructions: frozenset[str] = frozenset(),
     counter: str | None = None,
+    written: Callable[[str], None] = lambda _: None,
 ) -> ProgramText:
     """The texts of a program's modules; equal programs give equal texts.
 
     `instructions` says what the machine has of `tile/instructions`; `counter` is the intrinsic
-    that a timed program reads into `@ml_ticks`.
+    that a timed program reads into `@ml_ticks`; `written` is told each module as soon as it is.
     """
     aliased = _aliased(program)
-    kernels = {
-        kernel.name: emit_kernel(
+    kernels: dict[str, KernelText] = {}
+    modules: list[str] = []
+    part: list[KernelText] = []
+    for kernel in program.kernels:
+        text = emit_kernel(
             kernel, target, aliased=aliased[kernel.name], instructions=instructions
         )
-        for kernel in program.kernels
-    }
+        kernels[kernel.name] = text
+        part.append(text)
+        if sum(len(text.text) for text in part) >= _MODULE_SIZE or kernel is program.kernels[-1]:
+            modules.append(module_text(part))
+            written(modules[-1])
+            part.clear()
     ends = [
         slot.offset + slot.type.nbytes
         for slot in program.slots
@@ -71,9 +80,9 @@ def emit_program(
     common = max((kernel.common_bytes for kernel in kernels.values()), default=0)
     thread = max((kernel.thread_bytes for kernel in kernels.values()), default=0)
     table = table_of(program, kernels, planned, planned + common)
-    modules = (*_modules(kernels.values()), body_text(table, counter))
+    modules.append(body_text(table, counter))
     routines = sorted({name for kernel in kernels.values() for name in kernel.routines})
-    return ProgramText(modules, planned, common, thread, table.call_rows, tuple(routines))
+    return ProgramText(tuple(modules), planned, common, thread, table.call_rows, tuple(routines))
 
 
 def module_text(kernels: Iterable[KernelText]) -> str:
@@ -81,20 +90,6 @@ def module_text(kernels: Iterable[KernelText]) -> str:
     texts = list(kernels)
     declarations = sorted(frozenset().union(*(kernel.declarations for kernel in texts)))
     return "\n\n".join(["\n".join(declarations), *(kernel.text for kernel in texts)]) + "\n"
-
-
-def _modules(kernels: Iterable[KernelText]) -> list[str]:
-    """Kernels dealt to modules of about the same size, the largest first."""
-    ordered = sorted(kernels, key=lambda kernel: (-len(kernel.text), kernel.name))
-    total = sum(len(kernel.text) for kernel in ordered)
-    count = max(1, min(_MODULES, total // _MODULE_SIZE, len(ordered)))
-    bins: list[list[KernelText]] = [[] for _ in range(count)]
-    sizes = [0] * count
-    for kernel in ordered:
-        smallest = sizes.index(min(sizes))
-        bins[smallest].append(kernel)
-        sizes[smallest] += len(kernel.text)
-    return [module_text(part) for part in bins if part]
 
 
 def _aliased(program: Program) -> dict[str, frozenset[str]]:

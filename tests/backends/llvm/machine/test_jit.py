@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlir_lite.backends.code_cache import CodeCache
-from mlir_lite.backends.llvm.machine.jit import Library, assembly, compile_objects
+from mlir_lite.backends.llvm.machine.jit import Library, Objects, assembly, compile_objects
 from mlir_lite.backends.llvm.machine.machine import Machine
 from mlir_lite.errors import PassError, RunError, UnsupportedError, VerifyError
 
@@ -116,6 +116,23 @@ def test_workers_do_not_change_a_byte() -> None:
     alone = compiled(*texts)
     for _ in range(3):
         assert compiled(*texts, workers=4) == alone
+
+
+def test_what_was_begun_is_the_same_as_what_is_asked_for_at_once() -> None:
+    texts = [chain(f"f{index}", 40 + index) for index in range(12)]
+    with Objects(Machine.host(), cache=None, workers=2) as objects:
+        for text in [*texts[:9], texts[0]]:
+            objects.begin(text)
+        assert objects.of(texts[6:]) == compiled(*texts[6:])
+        assert objects.of(texts) == compiled(*texts)
+
+
+def test_what_was_begun_is_left_where_an_error_comes_first() -> None:
+    with pytest.raises(VerifyError), Objects(Machine.host(), cache=None, workers=2) as objects:
+        for index in range(12):
+            objects.begin(chain(f"f{index}", 40))
+        objects.begin("define i64 @f() {\n  ret i33 0\n}\n")
+        objects.of([CALLEE])
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from mlir_lite.backends.llvm.executable import CpuExecutable
 from mlir_lite.backends.llvm.machine.jit import Library, compile_objects
 from mlir_lite.backends.llvm.machine.machine import Machine
 from mlir_lite.backends.llvm.pool.pool import ThreadPool, pool_code
+from mlir_lite.backends.llvm.program import modules
 from mlir_lite.backends.llvm.program.body import TICKS
 from mlir_lite.backends.llvm.program.modules import ProgramText, emit_program
 from mlir_lite.backends.llvm.program.state import State
@@ -162,6 +163,16 @@ def test_equal_programs_give_equal_texts() -> None:
     assert first == second
 
 
+def test_modules_of_kernels_are_told_as_they_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(modules, "_MODULE_SIZE", 1)
+    written: list[str] = []
+    text = emit_program(parse_program(CHAIN), HOST, written=written.append)
+    assert len(written) == len(parse_program(CHAIN).kernels) > 1
+    assert text.modules[:-1] == tuple(written)
+
+
 def test_scratch_memory_follows_the_plan() -> None:
     text = emit_program(parse_program(CHAIN), HOST)
     assert text.planned_bytes == 64 + 64 * 100 * 4
@@ -170,9 +181,9 @@ def test_scratch_memory_follows_the_plan() -> None:
 
 
 def test_parameters_in_one_place_are_not_called_distinct() -> None:
-    modules = "\n".join(emit_program(parse_program(CHAIN), HOST).modules)
-    assert "@scale(ptr %p0, ptr noalias %p1, ptr %p2, i64 %lo, i64 %hi)" in modules
-    assert "@mirror(ptr noalias %p0, ptr noalias %p1, ptr noalias %p2" in modules
+    text = "\n".join(emit_program(parse_program(CHAIN), HOST).modules)
+    assert "@scale(ptr %p0, ptr noalias %p1, ptr %p2, i64 %lo, i64 %hi)" in text
+    assert "@mirror(ptr noalias %p0, ptr noalias %p1, ptr noalias %p2" in text
 
 
 def test_only_timed_programs_read_the_counter() -> None:
