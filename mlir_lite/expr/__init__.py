@@ -6,6 +6,7 @@ The same nodes say an operation's meaning (`Op.body`) and stand in Tile IR state
 from .combiners import COMBINERS, Combiner
 from .functions import FUNCTIONS, ScalarFunction, cast_array
 from .nodes import (
+    FALSE,
     INDEX,
     TRUE,
     Apply,
@@ -39,6 +40,7 @@ __all__ = [
     "COMBINERS",
     "FUNCTIONS",
     "INDEX",
+    "FALSE",
     "TRUE",
     "Apply",
     "Bounds",

@@ -3,7 +3,10 @@
     conv_transpose(x, w)  ->  conv(x, flipped w)
 
 In steps of `s`, each remainder of a result's place has taps of its own: one convolution for each,
-whose results lie between one another. Where the result has few channels, as the image that a
+whose results lie between one another. Those of one channel each are computed where they lie.
+
+    conv_transpose(x, w)  ->  depthwise_conv_transpose(x, taps of w)
+ Where the result has few channels, as the image that a
 network sees, they are channels-first: vectors are along rows of pixels, not half empty.
 
 The weight's gradient reads an image padded before, unless each sum sees one channel.
@@ -20,6 +23,7 @@ from math import prod
 
 from ...ir import Function, Value, rewrite, rewrite_all
 from ...ir.rewrite import Pattern
+from ...ops.algorithms.depthwise import by_tap, depthwise_conv_transpose
 from ...ops.base.elements import emit
 from ...ops.regions.checkpoint import Barrier
 from ...ops.shapes.creation import zeros
@@ -34,7 +38,7 @@ from ...ops.windows.windows import order_of
 from ...target import Target
 from ..schedule.cost.model import decide
 from ..schedule.cost.taps import taps_fit
-from ..schedule.cost.windows import ConvShape, order_cycles, transpose_cycles
+from ..schedule.cost.windows import ConvShape, order_cycles, steps_fit, transpose_cycles
 
 
 def conv_gradients(fn: Function, *, target: Target) -> Function:
@@ -79,6 +83,10 @@ def as_convolutions(target: Target) -> Pattern:
         plain = op.layout == "nhwc" and set(op.dilations) == {1}
         if not plain or not op.x.type.is_static or not op.infer().elements:
             return None
+        if _are_written_between(op, target):
+            return depthwise_conv_transpose(
+                op.x, by_tap(op.weight), op.strides, op.padding, op.output_padding
+            )
         sizes = op.infer().static_shape[1:-1]
         along = [_parts(op, axis, size) for axis, size in enumerate(sizes)]
         places = {
@@ -124,6 +132,15 @@ def _better_first(
     problem = f"transposed conv {op.x.type} by {filters} in steps of {steps}"
     order = decide(problem, "order", {"channels last": last, "channels first": first}, target)
     return order == "channels first"
+
+
+def _are_written_between(op: ConvTranspose, target: Target) -> bool:
+    """Whether results of all remainders are computed together, and so written where they lie: those
+    of one channel each, in steps that a tile of windows has whole."""
+    inner, per_group, *kernel = op.weight.type.static_shape
+    alone = op.groups == inner and per_group == 1
+    steps = op.strides
+    return alone and prod(steps) > 1 and steps_fit(steps, prod(kernel), target)
 
 
 def _parts(op: ConvTranspose, axis: int, size: int) -> list[_Part]:

@@ -24,7 +24,7 @@ from math import prod
 
 from ...ir import Constant, Function, Value, current_builder, rewrite, rewrite_all
 from ...ir.rewrite import Pattern
-from ...ops.algorithms.depthwise import depthwise_conv
+from ...ops.algorithms.depthwise import by_tap, depthwise_conv
 from ...ops.algorithms.panels import pack_columns, pack_filters, panel_conv, panel_matmul
 from ...ops.products.matmul import Matmul
 from ...ops.regions.checkpoint import Barrier
@@ -92,8 +92,7 @@ def pack_conv(target: Target) -> Pattern:
             return None
         out, per_group, *kernel = op.weight.type.static_shape
         if per_group == 1 and out == op.groups:
-            taps = reshape(transpose(op.weight, (*range(2, op.x.rank), 0, 1)), (*kernel, out))
-            return depthwise_conv(op.x, taps, op.strides, op.padding, op.dilations)
+            return depthwise_conv(op.x, by_tap(op.weight), op.strides, op.padding, op.dilations)
         if op.groups != 1 or op.x.dtype != op.weight.dtype:
             return None
         result = static(op.infer().shape)

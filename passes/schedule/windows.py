@@ -8,15 +8,17 @@
 
 with `i.i`, `j.i` and the taps written out: a row of the input is tested once and loaded once for
 all results of the tile that see it. Columns beyond the edge are cut out of the loop over tiles.
+Windows that move by parts of an element, as transposed convolutions in steps, have tiles of whole
+elements: which taps each result sees is decided when they are written out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import lcm, prod
 
-from ...expr import loads_of, vars_of
+from ...expr import Apply, Const, loads_of, vars_of, walk_expr
 from ...target import Target
 from ...tile.nodes import Kernel, Kind
 from ...tile.steps.guards import share_guards
@@ -86,6 +88,7 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
         tiled=tuple(nest.extent(axis) for axis in tile),
         taps=tuple(map(extent_of, nest.reductions[0])),
         dtype=updates(nest.body)[0].values[0].dtype,
+        steps=tuple(_step(nest, axis) for axis in tile),
     )
     sizes = choose_window_tile(problem, target)
     within = tuple(f"{axis}.i" for axis in tile)
@@ -112,3 +115,15 @@ def schedule_windows(kernel: Kernel, nest: Nest, windows: Windows, target: Targe
     if beyond_caches(moved, target):
         kernel = past_caches(kernel)
     return parallelise_nest(kernel, nest, target)
+
+
+def _step(nest: Nest, axis: str) -> int:
+    """After how many iterations of an axis conditions on its remainder are the same again."""
+    divisors = (
+        node.args[1]
+        for stmt in walk(nest.body)
+        for expr in expressions_of(stmt)
+        for node in walk_expr(expr)
+        if isinstance(node, Apply) and node.function == "mod" and axis in vars_of(node.args[0])
+    )
+    return lcm(*(int(each.value) for each in divisors if isinstance(each, Const)))

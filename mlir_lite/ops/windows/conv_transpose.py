@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 
 from ...errors import check
-from ...expr import Expr, cast, index
+from ...expr import Expr, all_of, cast, const, index, select
 from ...ir import Element, Op, Operand, Value, op
 from ...sizes import Size, static
 from ...types import Array, TensorType
-from ..base.body import Indices, computing_type, guarded, reduce_over
+from ..base.body import Indices, computing_type, reduce_over
 from ..base.elements import Gradients, emit
 from ..base.promote import as_values, check_kind, check_same_dtype
 from ..reductions.reduce import widened
@@ -128,29 +128,19 @@ class ConvTranspose(LaidOut):
 
         def element(*along: Expr) -> Expr:
             *taps, c = along
-            source, exact = self._sources(position, taps)
-            seen = guarded(
-                x, join_index(batch, first + c, source, self.layout), 0, also=exact
-            )
+            source, there = self._sources(position, taps)
+            place = join_index(batch, first + c, source, self.layout)
+            seen = select(there, x[place], const(0, x.type.dtype))
             return cast(seen, wide) * cast(weight[(first + c, channel % per_group, *taps)], wide)
 
         axes = {f"k{axis}": extent for axis, extent in enumerate(kernel)} | {"c": each}
         return cast(reduce_over("sum", axes, element), self.x.dtype)
 
-    def _sources(
-        self, position: Indices, taps: Sequence[Expr]
-    ) -> tuple[list[Expr], list[Expr]]:
-        """Which element reaches `position` by each tap, and the conditions that there is one."""
-        found: list[Expr] = []
-        exact: list[Expr] = []
-        for at, tap, stride, dilation, (low, _) in zip(
-            position, taps, self.strides, self.dilations, self.padding, strict=True
-        ):
-            distance = at + low - tap * dilation
-            found.append(distance // stride)
-            if stride > 1:
-                exact.append((distance % stride).eq(0))
-        return found, exact
+    def _sources(self, position: Indices, taps: Sequence[Expr]) -> tuple[list[Expr], Expr]:
+        """Which element reaches `position` by each tap, and the condition that there is one."""
+        sizes = static(spatial_of(self.x.shape, self.layout))
+        lows = [low for low, _ in self.padding]
+        return spread_sources(position, taps, sizes, self.strides, self.dilations, lows)
 
     def gradient(self, y: Value, dy: Value) -> Gradients:
         unseen, geometry = self._reached()
@@ -184,6 +174,29 @@ class ConvTranspose(LaidOut):
         batch, left = batch_of(y.shape, self.layout), [size - less for size, less in sizes]
         kept = shape_in(batch, channels, left, self.layout)
         return slice_axes(y, (0,) * y.rank, kept)
+
+
+def spread_sources(
+    position: Indices,
+    taps: Sequence[Expr],
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    lows: Sequence[int],
+) -> tuple[list[Expr], Expr]:
+    """Which element of an input of these `sizes` reaches `position` by each tap of a transposed
+    convolution, and the condition that there is one."""
+    found: list[Expr] = []
+    there: list[Expr] = []
+    for at, tap, size, stride, dilation, low in zip(
+        position, taps, sizes, strides, dilations, lows, strict=True
+    ):
+        distance = at + low - tap * dilation
+        found.append(distance // stride)
+        there += [distance >= 0, distance < size * stride]
+        if stride > 1:
+            there.append((distance % stride).eq(0))
+    return found, all_of(*there)
 
 
 def conv_transpose(

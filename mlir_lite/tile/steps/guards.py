@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import combinations, product
 
 from ...expr import (
+    FALSE,
     TRUE,
     Bounds,
     Const,
@@ -64,7 +65,8 @@ def share_guards(kernel: Kernel, axis: str) -> Kernel:
         groups: dict[Expr, list[Mapping[str, Expr]]] = {}
         for place in _places(decided):
             guard = simplify(substitute_vars(condition, place), limits)
-            groups.setdefault(guard, []).append(place)
+            if guard != FALSE:  # there is nothing
+                groups.setdefault(guard, []).append(place)
         if not _keeps_order(then, list(groups.values())):
             return (loop,)
         result: list[Stmt] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -34,21 +35,26 @@ WINDOW_SUMS = 8  # neighbouring sums that hide the latency of an FMA
 @dataclass(frozen=True)
 class WindowSizes:
     """The problem of windows of `taps` that slide over a result of `extents`, along those of its
-    axes that are in `tiled`."""
+    axes that are in `tiled`; only after so many `steps` along each they see the same taps again.
+    """
 
     extents: tuple[int, ...]
     tiled: tuple[int, ...]
     taps: tuple[int, ...]
     dtype: DType
+    steps: tuple[int, ...]
 
     def __str__(self) -> str:
-        counts = self.taps, self.tiled, self.extents
-        taps, tiled, extents = ("x".join(map(str, count)) for count in counts)
-        return f"windows {taps} over {tiled} of {extents} {self.dtype}"
+        counts = self.taps, self.tiled, self.extents, self.steps
+        taps, tiled, extents, steps = ("x".join(map(str, count)) for count in counts)
+        between = f" in steps of 1/{steps}" if prod(self.steps) > 1 else ""
+        return f"windows {taps}{between} over {tiled} of {extents} {self.dtype}"
 
 
 def choose_window_tile(sizes: WindowSizes, target: Target) -> tuple[int, ...]:
     """As `window_tile`, unless another tile was measured to be faster."""
+    if prod(sizes.steps) > 1:
+        return stepped_tile(sizes.tiled, sizes.steps, target)
     best = window_tile(sizes.tiled)
     *rows, pixels = (range(1, min(extent, WINDOW_SUMS) + 1) for extent in sizes.tiled)
     others = (tile for tile in product(*rows, pixels) if prod(tile) <= 2 * WINDOW_SUMS)
@@ -67,6 +73,32 @@ def window_tile(extents: tuple[int, ...]) -> tuple[int, ...]:
     least = WINDOW_SUMS // WINDOW_ROWS
     divisors = (count for count in range(least, WINDOW_SUMS) if pixels % count == 0)
     return (min(rows[0], WINDOW_ROWS), next(divisors, min(least, pixels)))
+
+
+def stepped_tile(
+    extents: tuple[int, ...], steps: tuple[int, ...], target: Target
+) -> tuple[int, ...]:
+    """As `window_tile`, of whole `steps`, so that all tiles see the same taps: one of each row, and
+    of those along it as many as there is room for, or a divisor."""
+    pixels = extents[-1]
+    most = max(1, _room(target) // prod(steps))
+    whole = max(1, pixels // steps[-1])
+    divisors = [count for count in range(-(-most // 2), most + 1) if whole % count == 0]
+    count = max(divisors, default=min(most, whole))
+    tile = (*steps[:-1], count * steps[-1])
+    return tuple(map(min, extents, tile))
+
+
+def steps_fit(steps: Sequence[int], taps: int, target: Target) -> bool:
+    """Whether windows of so many taps that move by parts of an element, `1 / steps` of it, have
+    tiles of whole elements in registers."""
+    tiled = len(steps) <= 2 and prod(steps) <= _room(target)
+    return target.gpu is None and tiled and taps <= MOST_TAPS
+
+
+def _room(target: Target) -> int:
+    """How many sums stay in registers, beside what they are made of."""
+    return target.vector_registers // 2
 
 
 def worth_prefetching_windows(moved: int, target: Target) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlir_lite.ops.algorithms.depthwise import DepthwiseConv
+from mlir_lite.ops.algorithms.depthwise import DepthwiseConv, DepthwiseConvTranspose
 from mlir_lite.ops.algorithms.panels import PackFilters, PanelConv
 from mlir_lite.ops.images.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
 from mlir_lite.ops.images.sampling import COORDINATES
@@ -160,6 +160,25 @@ def _depthwise_sample(case: Case, left: DType, right: DType) -> Sample:
     )
 
 
+def _depthwise_transposed() -> Iterator[Sample]:
+    for case, extra in TRANSPOSED:
+        if set(case.dilations) == {1}:
+            yield _depthwise_transposed_sample(case, extra, f32)
+    for dtype in (f64, f16, bf16, i8, i32):
+        yield _depthwise_transposed_sample(*TRANSPOSED[7], dtype)
+
+
+def _depthwise_transposed_sample(case: Case, extra: tuple[int, ...], dtype: DType) -> Sample:
+    return Sample(
+        f"{case.comment}, {dtype}",
+        lambda x, taps: DepthwiseConvTranspose(x, taps, case.strides, case.padding, extra),
+        (
+            channels_last(normal(case.x, dtype)),
+            normal((*case.weight[2:], case.x[1]), dtype, 1),
+        ),
+    )
+
+
 def _panels() -> Iterator[Sample]:
     for case in CONVOLUTIONS:
         if case.groups > 1:
@@ -289,6 +308,7 @@ WINDOWS: tuple[Sample, ...] = (
     *map(smooth, _convolutions()),
     *map(smooth, _transposed_convolutions()),
     *map(smooth, _depthwise()),
+    *map(smooth, _depthwise_transposed()),
     *_panels(),
     *map(smooth, _poolings()),
     *map(smooth, _resized()),

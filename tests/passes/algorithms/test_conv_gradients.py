@@ -124,10 +124,31 @@ def test_those_of_groups_become_convolutions_of_groups(
     fn = transposed(case, groups=groups)
     found = conv_gradients(fn)
     same_results(fn, found)
+    if step > 1 and weight[1] == 1 and groups == 6:  # of one channel each
+        assert "depthwise_conv_transpose" in operations(found)
+        return
     made = [node.op for node in found.nodes if isinstance(node.op, Conv)]
     assert "conv_transpose" not in operations(found)
     assert {op.groups for op in made} == {groups}
     assert {op.layout for op in made} == {"nhwc"}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "steps", "together"),
+    [(3, (2, 2), True), (2, (4, 4), True), (5, (1, 2), True), (3, (8, 4), False),
+     (7, (2, 2), False)],
+)  # fmt: skip
+def test_those_of_one_channel_each_are_written_where_they_lie(
+    kernel: int, steps: tuple[int, int], *, together: bool
+) -> None:
+    """Where registers hold results of all remainders, and all taps can be written out."""
+    case = Case((1, 5, 6, 16), (16, 1, kernel, kernel), steps, ((1, 0),) * 2, (0, 1))
+    fn = transposed(case, groups=16)
+    found = conv_gradients(fn)
+    same_results(fn, found)
+    assert ("depthwise_conv_transpose" in operations(found)) == together
+    labels = [call.label for call in calls_of(ml.compile(fn).program.steps)]
+    assert any("concat" in label for label in labels) != together
 
 
 def test_dilated_ones_stay() -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
-from mlir_lite.ops.algorithms.depthwise import depthwise_conv
+from mlir_lite.ops.algorithms.depthwise import depthwise_conv, depthwise_conv_transpose
 from mlir_lite.ops.windows.windows import Padding
 from mlir_lite.passes.lowering.handmade import region_kernel
 from mlir_lite.passes.schedule.cost.windows import (
     WINDOW_SUMS,
     ConvShape,
     order_cycles,
+    stepped_tile,
+    steps_fit,
     transpose_cycles,
     window_tile,
 )
@@ -128,6 +131,37 @@ def test_large_windows_are_not_written_out() -> None:
     )
     kernel = check(fn, 16)
     assert any(isinstance(stmt, Loop) and stmt.axis == "k0" for stmt in walk(kernel.body))
+
+
+@LANES
+@pytest.mark.parametrize("steps", [(2, 2), (1, 2), (2, 1), (3, 2), (4, 4)], ids=str)
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 1))], ids=str)
+def test_windows_that_move_by_parts_of_an_element(
+    lanes: int, steps: tuple[int, int], padding: Padding
+) -> None:
+    for size in ((2, 3), (3, 9), (4, 8)):
+        fn = ml.function(f32[2, *size, lanes + 3], f32[3, 3, lanes + 3])(
+            lambda x, w: depthwise_conv_transpose(x, w, steps, padding, (0, steps[1] - 1))
+        )
+        kernel = check(fn, lanes)
+        at_run_time = {
+            base(stmt.axis)
+            for stmt in walk(kernel.body)
+            if isinstance(stmt, Loop) and stmt.kind in (Kind.SERIAL, Kind.PARALLEL)
+        }
+        remainders = re.findall(r"\(([^()]*)\) mod", str(kernel))
+        used = {name for each in remainders for name in re.findall(r"[ik][\w.]*", each)}
+        assert used.isdisjoint(at_run_time)
+
+
+@pytest.mark.parametrize("registers", [16, 32])
+@pytest.mark.parametrize("steps", [(2, 2), (1, 3), (4, 2), (2,), (4, 4)])
+def test_a_tile_has_whole_steps(registers: int, steps: tuple[int, ...]) -> None:
+    target = replace(TARGETS[16], vector_registers=registers)
+    tile = stepped_tile(tuple(56 * step for step in steps), steps, target)
+    assert all(size % step == 0 for size, step in zip(tile, steps, strict=True))
+    assert prod(tile) <= max(registers // 2, prod(steps))
+    assert steps_fit(steps, 9, target) == (prod(steps) <= registers // 2)
 
 
 @pytest.mark.parametrize("extents", [(1,), (7,), (8,), (9,), (56,), (7, 7), (1, 13), (56, 56)])

@@ -74,6 +74,37 @@ def test_a_row_is_tested_once_for_all_that_read_it() -> None:
     )
 
 
+def test_what_is_never_there_vanishes() -> None:
+    """Of every other row, a tap each; the others would stand in the way of the order."""
+    expect_step(
+        shared,
+        blur(f"""
+            for k in 0..3 {{
+              unroll r$2 in 0..2 {{
+                unroll q$2 in 0..4 {{
+                  if i + k - 2 >= 0 and (r$2 - k) mod 2 == 0 {{
+                    {term("r$2, q$2", "i + k, q$2", "k")}
+                  }}
+                }}
+              }}
+            }}"""),
+        blur(f"""
+            if i - 2 >= 0 {{
+              unroll q$3 in 0..4 {{
+                {term("0, q$3", "i, q$3", "0")}
+              }}
+            }}
+            if i - 1 >= 0 {{
+              unroll q$4 in 0..4 {{
+                {term("1, q$4", "i + 1, q$4", "1")}
+              }}
+            }}
+            unroll q$5 in 0..4 {{
+              {term("0, q$5", "i + 2, q$5", "2")}
+            }}"""),
+    )
+
+
 def test_a_loop_without_a_guard_is_unrolled() -> None:
     loop = f"""
         {{kind}} k in 0..2 {{{{
