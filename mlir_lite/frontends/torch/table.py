@@ -8,8 +8,10 @@ from typing import Any
 
 from .readers import (
     activations,
+    adaptive_pools,
     attention,
     casts,
+    convolutions,
     creation,
     elementwise,
     gradients,
@@ -18,12 +20,12 @@ from .readers import (
     linear_algebra,
     movement,
     norms,
+    pools,
     products,
     random,
     recurrent,
     reductions,
     sorting,
-    windows,
 )
 from .readers.typed import AnyReader
 from .refusals import REFUSALS
@@ -37,7 +39,9 @@ READERS: Mapping[str, AnyReader] = {
     **attention.READERS,
     **norms.READERS,
     **gradients.READERS,
-    **windows.READERS,
+    **convolutions.READERS,
+    **pools.READERS,
+    **adaptive_pools.READERS,
     **images.READERS,
     **recurrent.READERS,
     **movement.READERS,

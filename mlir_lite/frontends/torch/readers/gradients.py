@@ -6,24 +6,23 @@ Those that torch makes of others, as that of a layer norm, have no reader: it do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from .... import ops
 from ....ir import Builder, Value, current_builder, parameter, vjp
 from ....ops.nn.attention import Attention
 from ....ops.windows.window_sum import window_spread
-from ....ops.windows.windows import padding_pairs
+from ....sizes import Size
 from ....types import bool_, i32
+from .adaptive_pools import adaptive_average_pool
 from .attention import sees_something
+from .convolutions import convolution
+from .images import EXACT, FLOOR, smooth
+from .movement import pad
+from .pools import average_pool, taps_of
 from .typed import Reader, Typed
-from .windows import (
-    Sizes,
-    adaptive_average_pool,
-    average_pool,
-    convolution,
-    first_elements,
-    linear_steps,
-    spread,
-)
+from .windows import Sizes, Steps, batched, columns
 
 
 def pulled_back(
@@ -87,40 +86,49 @@ def of_adaptive_average_pool(rank: int) -> Reader:
 def of_max_pool(rank: int) -> Reader:
     """The reader of the gradient of the largest in windows: to where each was found."""
 
-    def read(
-        arrived: Value,
-        x: Value,
-        kernel: Sizes,
-        stride: Sizes,
-        padding: Sizes,
-        dilation: Sizes,
-        ceil_mode: bool,
-        indices: Value,
-    ) -> Value:
-        if x.rank == rank + 1:
-            arrived, x, indices = (ops.expand_dims(value, 0) for value in (arrived, x, indices))
-            one = read(arrived, x, kernel, stride, padding, dilation, ceil_mode, indices)
-            return ops.squeeze(one, 0)
-        window, pads, dilations = (spread(given, rank) for given in (kernel, padding, dilation))
-        strides = spread(stride or window, rank)
-        starts = first_elements(arrived, strides, pads)
-        taps = ops.zeros(indices.shape, indices.dtype)
-        for start, step, size, extent, by in zip(
-            starts, linear_steps(x, rank), x.shape[2:], window, dilations, strict=True
-        ):
-            along = ops.floor_divide(indices, step) % size - start
-            taps = taps * extent + ops.floor_divide(along, by)
-        return window_spread(
-            arrived,
-            ops.cast(taps, i32),
-            x.shape[2:],
-            window,
-            strides,
-            padding_pairs(pads, rank),
-            dilations,
-            ceil_mode,
-            "nchw",
-        )
+    def read(arrived: Value, x: Value, *given: Any) -> Value:
+        *sizes, indices = given
+        steps = Steps.of(rank, *sizes)
+
+        def spread(arrived: Value, images: Value, indices: Value) -> Value:
+            taps = ops.cast(taps_of(images, arrived, indices, steps), i32)
+            return window_spread(
+                arrived, taps, images.shape[2:], steps.window, steps.strides, steps.padding,
+                steps.dilations, steps.ceil_mode, "nchw",
+            )  # fmt: skip
+
+        return batched(rank, spread)(arrived, x, indices)
+
+    return read
+
+
+def of_adaptive_max_pool(rank: int) -> Reader:
+    """The reader of the gradient of the largest in windows that may overlap."""
+
+    def read(arrived: Value, x: Value, indices: Value) -> Value:
+        image, places, updates = (columns(value, rank) for value in (x, indices, arrived))
+        zeros = ops.zeros(image.shape, x.dtype)
+        return ops.reshape(ops.scatter_elements(zeros, places, updates, -1, "add"), x.shape)
+
+    return read
+
+
+def of_padding(mode: str) -> Reader:
+    """The reader of the gradient of a border of what is inside."""
+
+    def read(arrived: Value, x: Value, pads: Sequence[Size]) -> Value | None:
+        return pulled_back(lambda x: pad(x, pads, mode), (x,), arrived, (0,))[0]
+
+    return read
+
+
+def of_resampling(forward: Reader) -> Reader:
+    """The reader of the gradient of what `forward` reads, which needs no image: but its sizes."""
+
+    def read(arrived: Value, size: object, sizes: Sequence[Size], *rest: object) -> Value | None:
+        x = ops.zeros(sizes, arrived.dtype)
+        again = partial(forward, arrived.type)
+        return pulled_back(lambda x: again(x, size, *rest), (x,), arrived, (0,))[0]
 
     return read
 
@@ -156,10 +164,17 @@ def of_attention(
 READERS: Mapping[str, Reader | Typed] = {
     "aten._adaptive_avg_pool2d_backward": of_adaptive_average_pool(2),
     "aten._adaptive_avg_pool3d_backward": of_adaptive_average_pool(3),
-    "aten.avg_pool2d_backward": of_average_pool(2),
-    "aten.avg_pool3d_backward": of_average_pool(3),
+    **{f"aten._upsample_nearest_exact{n}d_backward": of_resampling(EXACT) for n in (1, 2, 3)},
+    **{f"aten.adaptive_max_pool{n}d_backward": of_adaptive_max_pool(n) for n in (2, 3)},
+    **{f"aten.avg_pool{n}d_backward": of_average_pool(n) for n in (2, 3)},
     "aten.convolution_backward": of_convolution,
-    "aten.max_pool2d_with_indices_backward": of_max_pool(2),
-    "aten.max_pool3d_with_indices_backward": of_max_pool(3),
+    **{f"aten.max_pool{n}d_with_indices_backward": of_max_pool(n) for n in (2, 3)},
+    **{f"aten.reflection_pad{n}d_backward": of_padding("reflect") for n in (1, 2, 3)},
+    **{f"aten.replication_pad{n}d_backward": of_padding("replicate") for n in (1, 2, 3)},
+    **{f"aten.upsample_nearest{n}d_backward": of_resampling(FLOOR) for n in (1, 2, 3)},
+    "aten.upsample_bicubic2d_backward": of_resampling(smooth("cubic")),
+    "aten.upsample_bilinear2d_backward": of_resampling(smooth("linear")),
+    "aten.upsample_linear1d_backward": of_resampling(smooth("linear")),
+    "aten.upsample_trilinear3d_backward": of_resampling(smooth("linear")),
     "attention_gradient": of_attention,
 }

@@ -25,7 +25,7 @@ def _nearest(coordinates: str, rounding: str) -> Reader:
     return read
 
 
-def _smooth(mode: str) -> Reader:
+def smooth(mode: str) -> Reader:
     """The reader of interpolation between elements."""
 
     def read(
@@ -57,16 +57,16 @@ def grid_sample(x: Value, grid: Value, mode: int, padding: int, align: bool) -> 
     )
 
 
-_EXACT = _nearest("half_pixel", "round_prefer_ceil")
-_FLOOR = _nearest("asymmetric", "floor")
+EXACT = _nearest("half_pixel", "round_prefer_ceil")
+FLOOR = _nearest("asymmetric", "floor")
 
 READERS: Mapping[str, Reader | Typed] = {
-    **{f"aten._upsample_nearest_exact{n}d": Typed(_EXACT) for n in (1, 2, 3)},
-    **{f"aten.upsample_nearest{n}d": Typed(_FLOOR) for n in (1, 2, 3)},
+    **{f"aten._upsample_nearest_exact{n}d": Typed(EXACT) for n in (1, 2, 3)},
+    **{f"aten.upsample_nearest{n}d": Typed(FLOOR) for n in (1, 2, 3)},
     "aten.grid_sampler_2d": grid_sample,
     "aten.grid_sampler_3d": grid_sample,
-    "aten.upsample_bicubic2d": Typed(_smooth("cubic")),
-    "aten.upsample_bilinear2d": Typed(_smooth("linear")),
-    "aten.upsample_linear1d": Typed(_smooth("linear")),
-    "aten.upsample_trilinear3d": Typed(_smooth("linear")),
+    "aten.upsample_bicubic2d": Typed(smooth("cubic")),
+    "aten.upsample_bilinear2d": Typed(smooth("linear")),
+    "aten.upsample_linear1d": Typed(smooth("linear")),
+    "aten.upsample_trilinear3d": Typed(smooth("linear")),
 }

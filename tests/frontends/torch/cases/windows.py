@@ -52,6 +52,9 @@ CALLS: Calls = {
         (lambda x: x.unfold(1, 3, 2), (r(2, 9, 3),)),
     ],
     "pools with indices": [
+        (lambda x: A.adaptive_max_pool2d(x, [2, 3]), (r(2, 3, 5, 7),)),
+        (lambda x: A.adaptive_max_pool2d(x, [1, 1]), (r(3, 5, 7),)),
+        (lambda x: A.adaptive_max_pool3d(x, [1, 2, 3]), (r(1, 2, 4, 5, 3),)),
         (lambda x: A.max_pool2d_with_indices(x, [3, 2], [2], [1], [1, 2], True), (r(2, 3, 8, 7),)),
         (lambda x: A.max_pool2d_with_indices(x, [2, 2]), (r(2, 4, 5),)),
         (lambda x: A.max_pool3d_with_indices(x, [2]), (r(1, 2, 4, 4, 5),)),
