@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,52 @@ def compile_graph(
 def _compiled(traced: fx.GraphModule, static: Sequence[int], options: Mapping[str, Any]) -> Any:
     """The graph compiled; torch's own way of running it where something is not supported."""
     try:
-        graph = _Graph.of(traced, static, options)
+        return make_boxed_func(_Graph.of(traced, static, options))
     except UnsupportedError as error:
-        warnings.warn(f"torch runs this graph itself: {error}", RuntimeWarning, stacklevel=2)
-        return make_boxed_func(traced)
-    return make_boxed_func(graph)
+        if _has_symbols(traced):
+            return make_boxed_func(_OfSizes(traced, static, options))
+        return make_boxed_func(_itself(traced, error))
+
+
+def _itself(traced: fx.GraphModule, error: UnsupportedError) -> fx.GraphModule:
+    """Torch's own way of running a graph, with a warning that says why."""
+    warnings.warn(f"torch runs this graph itself: {error}", RuntimeWarning, stacklevel=2)
+    return traced
+
+
+def _has_symbols(traced: fx.GraphModule) -> bool:
+    """Whether sizes that are not numbers come in."""
+    found = (node.meta.get("val") for node in traced.graph.find_nodes(op="placeholder"))
+    return any(isinstance(val, torch.SymInt) for val in found)
+
+
+@dataclass(eq=False)
+class _OfSizes:
+    """A graph that cannot be read while its sizes have names only: read anew for every sizes."""
+
+    traced: fx.GraphModule
+    static: Sequence[int]
+    options: Mapping[str, Any]
+    _known: dict[tuple[int, ...], Any] = field(default_factory=dict)
+
+    def __call__(self, *given: Any) -> Any:
+        placeholders = self.traced.graph.find_nodes(op="placeholder")
+        vals = [node.meta.get("val") for node in placeholders]
+        sizes = {
+            val.node.expr: value
+            for val, value in zip(vals, given, strict=True)
+            if isinstance(val, torch.SymInt)
+        }
+        key = tuple(sizes.values())
+        if key not in self._known:
+            self._known[key] = self._read(sizes)
+        return self._known[key](*given)
+
+    def _read(self, sizes: Mapping[Any, int]) -> Any:
+        try:
+            return _Graph.of(self.traced, self.static, self.options, sizes)
+        except UnsupportedError as error:
+            return _itself(self.traced, error)
 
 
 @dataclass(eq=False)
@@ -91,10 +133,18 @@ class _Graph:
     _changes: int = 0
 
     @staticmethod
-    def of(traced: fx.GraphModule, static: Sequence[int], options: Mapping[str, Any]) -> _Graph:
-        """Raises `UnsupportedError` with every operator that cannot be read."""
+    def of(
+        traced: fx.GraphModule,
+        static: Sequence[int],
+        options: Mapping[str, Any],
+        values: Mapping[Any, int] = MappingProxyType({}),
+    ) -> _Graph:
+        """For sizes that have names, or, of torch's symbols, these values.
+
+        Raises `UnsupportedError` with every operator that cannot be read.
+        """
         placeholders = traced.graph.find_nodes(op="placeholder")
-        symbols = Symbols({})
+        symbols = Symbols({}, values)
         outputs = traced.graph.output_node().args[0]
         made = [
             place

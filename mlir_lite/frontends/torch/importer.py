@@ -103,6 +103,9 @@ class Walk:
             if isinstance(made, (torch.SymInt, int)) and node.target is not _NUMBER:
                 return self.symbols.size(made)  # torch has done the arithmetic of sizes
             if isinstance(made, torch.SymFloat):
+                number = self.symbols.number(made)
+                if number is not None:
+                    return number
                 return _ratio(node.target, self._arguments(node, scope)[0])
             reader = _reader(node.target)
             read = reader is not None and not (isinstance(reader, Drawing) and self.seed is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,11 +38,15 @@ def element_type(dtype: torch.dtype) -> DType:
 class Symbols:
     """What sizes that torch knows by symbols are called here.
 
-    `given` names symbols; others are called `d0`, `d1`, … as they are met.
+    `given` names symbols; others are called `d0`, `d1`, … as they are met. `values` are those of
+    SymPy's symbols, where sizes are numbers.
     """
 
-    def __init__(self, given: Mapping[str, str]) -> None:
+    def __init__(
+        self, given: Mapping[str, str], values: Mapping[Any, int] = MappingProxyType({})
+    ) -> None:
         self._names = dict(given)
+        self._values = values
 
     def size(self, size: Any) -> Size:  # int or torch.SymInt
         """A size of torch's; `UnsupportedError` for one that is no polynomial or floor quotient."""
@@ -49,7 +54,12 @@ class Symbols:
             return int(size)
         of_data = "a number or a size is made of data, and sizes are known before the data here"
         check(not free_unbacked_symbols(size), of_data, UnsupportedError)
-        return self._expression(size.node.expr)
+        return self._expression(size.node.expr.subs(self._values))
+
+    def number(self, number: Any) -> float | None:  # torch.SymFloat
+        """A float that torch makes of sizes, if they are numbers."""
+        found = number.node.expr.subs(self._values)
+        return float(found) if found.is_number else None
 
     def type_of(self, tensor: torch.Tensor) -> TensorType:
         """The type of a tensor of torch's, or of what stands for one in a trace."""

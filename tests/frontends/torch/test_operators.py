@@ -79,9 +79,9 @@ def _check(what: str, have: Array, own: Array, best: Array, given: Sequence[Any]
 
 # What `torch.compile` makes of others; `test_compile.py` and `test_training.py` have those.
 OF_COMPILE = {
-    "aten.bernoulli.p", "aten.lift_fresh_copy", "aten.native_dropout", "aten.rand",
-    "aten.rand_like", "aten.randn", "aten.randn_like", "attention_gradient",
-    "prims.convert_element_type", "prims.device_put",
+    "aten.bernoulli.p", "aten.lift_fresh_copy", "aten.native_dropout", "aten.new_empty_strided",
+    "aten.rand", "aten.rand_like", "aten.randn", "aten.randn_like", "aten.true_divide",
+    "attention_gradient", "prims.convert_element_type", "prims.device_put",
 }  # fmt: skip
 
 

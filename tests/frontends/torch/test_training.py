@@ -78,7 +78,7 @@ def transformer() -> Any:
 
 
 def separable() -> Any:
-    """Depthwise and transposed convolutions, pools of means, and norms of groups."""
+    """Depthwise and transposed convolutions, borders of the other side, and norms of groups."""
 
     def forward(self: Any, x: Any, _: Any) -> Any:
         y = F.avg_pool2d(F.leaky_relu(self.depthwise(x)), 3, 2, 1, count_include_pad=False)
@@ -89,15 +89,41 @@ def separable() -> Any:
     return module(
         "Separable",
         forward,
-        depthwise=nn.Conv2d(3, 6, 3, padding=1, groups=3),
+        depthwise=nn.Conv2d(3, 6, 3, padding=1, groups=3, padding_mode="circular"),
         back=nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1),
         norm=nn.GroupNorm(2, 4),
         slope=nn.PReLU(),
     )
 
 
+def segmenter() -> Any:
+    """A U-Net of one step down and up, with borders of what is inside, and a mask and a score."""
+
+    def forward(self: Any, x: Any, target: Any) -> Any:
+        fine = F.relu(self.norm(self.fine(x)))
+        deep = self.deep(F.max_pool2d(fine, 2))
+        up = F.interpolate(deep, scale_factor=2, mode="bilinear")
+        mask = self.mask(torch.cat([up, F.interpolate(deep, scale_factor=2), fine], 1))
+        score = F.adaptive_max_pool2d(deep, (2, 1)).flatten(1)
+        return mask.square().mean() + F.cross_entropy(score, target)
+
+    return module(
+        "Segmenter",
+        forward,
+        fine=nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        norm=nn.InstanceNorm2d(4, affine=True),
+        deep=nn.Conv2d(4, 6, 3, padding=1, padding_mode="replicate"),
+        mask=nn.utils.parametrizations.weight_norm(nn.Conv2d(16, 2, 1)),
+    )
+
+
 def images(rows: int, dtype: Any) -> tuple[Any, ...]:
     return torch.randn(rows, 3, 9, 8, dtype=dtype), torch.randint(5, (rows,))
+
+
+def pictures(rows: int, dtype: Any) -> tuple[Any, ...]:
+    """Of another size with every number of them."""
+    return torch.randn(rows, 3, 2 * rows, 2 * rows + 2, dtype=dtype), torch.randint(5, (rows,))
 
 
 def tokens(rows: int, _: Any) -> tuple[Any, ...]:
@@ -111,6 +137,8 @@ def tokens(rows: int, _: Any) -> tuple[Any, ...]:
         (residual, images, torch.float32),
         (transformer, tokens, torch.float64),
         (separable, images, torch.float64),
+        (separable, pictures, torch.float64),
+        (segmenter, pictures, torch.float64),
     ],
 )
 def test_steps_of_training_are_those_of_torch(made: Any, data: Any, dtype: Any) -> None:

@@ -22,6 +22,11 @@ def same(x: Value, *_: object, **__: object) -> Value:
     return x
 
 
+def copy(wanted: TensorType, _x: Value, source: Value, _non_blocking: bool = False) -> Value:
+    """The source in the place of the operand, in its type and shape."""
+    return ops.broadcast(ops.cast(source, wanted.dtype), wanted.shape)
+
+
 def fill(wanted: TensorType, _x: Value, value: Operand) -> Value:
     """One number in every place."""
     return ops.broadcast(converted(value, wanted.dtype), wanted.shape)
@@ -32,6 +37,7 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten._to_copy": convert,
     "aten.alias": same,
     "aten.clone": same,
+    "aten.copy": Typed(copy),
     "aten.detach": same,
     "aten.fill": Typed(fill),
     "aten.lift_fresh_copy": same,

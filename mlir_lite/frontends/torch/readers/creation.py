@@ -80,6 +80,7 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.full": Typed(full),
     "aten.full_like": Typed(full),
     "aten.linspace": Typed(linspace),
+    "aten.new_empty_strided": _filled(0),
     "aten.new_full": Typed(new_full),
     "aten.new_ones": _filled(1),
     "aten.new_zeros": _filled(0),

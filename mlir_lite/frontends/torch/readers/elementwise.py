@@ -271,6 +271,7 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten.sub": subtract,
     "aten.tan": of_floats(ops.tan),
     "aten.tanh": of_floats(ops.tanh),
+    "aten.true_divide": divide,
     "aten.trunc": of_any(ops.trunc),
     "aten.where": where,
 }

@@ -14,7 +14,7 @@ from ....ir import Builder, Value, current_builder, parameter, vjp
 from ....ops.nn.attention import Attention
 from ....ops.windows.window_sum import window_spread
 from ....sizes import Size
-from ....types import bool_, i32
+from ....types import TensorType, bool_, i32
 from .adaptive_pools import adaptive_average_pool
 from .attention import sees_something
 from .convolutions import convolution
@@ -133,6 +133,26 @@ def of_resampling(forward: Reader) -> Reader:
     return read
 
 
+def of_weight_norm(
+    wanted: Sequence[TensorType],
+    arrived: Value,
+    direction: Value,
+    length: Value,
+    norms: Value,
+    dim: int,
+) -> tuple[Value, ...]:
+    """Of `direction * (length / norms)`, with norms over all axes but one, to both."""
+    wide = (ops.cast(value, norms.dtype) for value in (arrived, direction, length))
+    arrived, direction, length = wide
+    axes = tuple(axis for axis in range(direction.rank) if axis != dim % direction.rank)
+    along = ops.sum(arrived * direction, axes, keepdims=True) / norms
+    of_direction = (length / norms) * (arrived - direction * (along / norms))
+    return tuple(
+        ops.cast(value, type_.dtype)
+        for value, type_ in zip((of_direction, along), wanted, strict=True)
+    )
+
+
 def of_attention(
     arrived: Value,
     queries: Value,
@@ -165,6 +185,7 @@ READERS: Mapping[str, Reader | Typed] = {
     "aten._adaptive_avg_pool2d_backward": of_adaptive_average_pool(2),
     "aten._adaptive_avg_pool3d_backward": of_adaptive_average_pool(3),
     **{f"aten._upsample_nearest_exact{n}d_backward": of_resampling(EXACT) for n in (1, 2, 3)},
+    "aten._weight_norm_interface_backward": Typed(of_weight_norm),
     **{f"aten.adaptive_max_pool{n}d_backward": of_adaptive_max_pool(n) for n in (2, 3)},
     **{f"aten.avg_pool{n}d_backward": of_average_pool(n) for n in (2, 3)},
     "aten.convolution_backward": of_convolution,

@@ -137,6 +137,22 @@ def batch_norm_functional(
     return _in_types(wanted, y, own_mean, ops.rsqrt(own_variance + eps), *running)
 
 
+def batch_norm_alone(
+    wanted: Sequence[TensorType],
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    _training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Value, ...]:
+    """By the batch's own statistics, without running ones, as instance norms have it."""
+    channels = (x.shape[1],)
+    none = ops.zeros(channels, x.dtype), ops.ones(channels, x.dtype)
+    types = (*wanted, *(value.type for value in none))
+    return batch_norm_functional(types, x, weight, bias, *none, True, momentum, eps)[:3]
+
+
 def native_group_norm(
     wanted: Sequence[TensorType],
     x: Value,
@@ -182,6 +198,7 @@ def instance_norm(
 
 READERS: Mapping[str, Reader | Typed] = {
     "aten._fused_rms_norm": lambda x, shape, weight, eps: (rms_norm(x, shape, weight, eps),),
+    "aten._native_batch_norm_legit.no_stats": Typed(batch_norm_alone),
     "aten._native_batch_norm_legit_functional": Typed(batch_norm_functional),
     "aten._native_batch_norm_legit_no_training": Typed(native_batch_norm),
     "aten.group_norm": group_norm,

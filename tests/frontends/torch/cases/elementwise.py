@@ -131,6 +131,7 @@ CALLS: Calls = {
         (lambda x: x.long(), (r(3) * 9,)),
         (lambda x: x.bool(), (v(0.0, 0.5, -1.0),)),
         (lambda x: x.float(), (b(3),)),
+        (torch.ops.aten.copy, (r(2, 3, dtype=HALF), r(3))),
         (lambda x, y: x.type_as(y), (i(3, 3), r(2))),
         (lambda x: x.clone().contiguous().detach(), (r(2, 3),)),
         (lambda x: F.dropout(x, 0.5, training=False), (r(3),)),

@@ -33,6 +33,16 @@ def _of_adaptive_max_pool(rank: int, size: list[int]) -> Callable[..., Any]:
     return lambda dy, x: backward(dy, x, forward(x, size)[1])
 
 
+def _of_weight_norm(dim: int) -> Callable[..., Any]:
+    """The gradient of weights with lengths of their own along an axis."""
+
+    def call(dw: Any, v: Any, g: Any) -> Any:
+        norms = A._weight_norm_interface(v, g, dim)[1]
+        return A._weight_norm_interface_backward(dw, v, g, norms, dim)
+
+    return call
+
+
 def _of_border(name: str, pads: list[int], *shape: int) -> Call:
     """The gradient of a border around images of this shape."""
     around = [low + high for low, high in zip(pads[::2], pads[1::2], strict=True)][::-1]
@@ -86,6 +96,10 @@ CALLS: Calls = {
         (_of_adaptive_max_pool(2, [1, 4]), (r(3, 1, 4), r(3, 5, 6))),
         (_of_adaptive_max_pool(2, [2, 2]), (r(1, 2, 2, 2), i(2, 1, 2, 5, 5, dtype=torch.float32))),
         (_of_adaptive_max_pool(3, [2, 2, 1]), (r(1, 2, 2, 2, 1), r(1, 2, 4, 5, 3))),
+    ],
+    "gradients of norms of weights": [
+        (_of_weight_norm(0), (r(4, 3, 2), r(4, 3, 2), r(4, 1, 1))),
+        (_of_weight_norm(2), (r(4, 3, 2), r(4, 3, 2), r(1, 1, 2))),
     ],
     "gradients of borders": [
         _of_border("reflection_pad1d", [1, 2], 2, 3, 4),

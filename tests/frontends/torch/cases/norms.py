@@ -36,6 +36,7 @@ CALLS: Calls = {
         (lambda x, w: A.native_group_norm(x, w, None, 2, 4, 5, 2, 1e-5), (r(2, 4, 5), r(4))),
         (_batch_norm(True), (r(2, 3, 4), r(3), r(3), r(3), p(3))),
         (_batch_norm(False), (r(2, 3, 4), r(3), r(3), r(3), p(3))),
+        (lambda x: A._native_batch_norm_legit(x, None, None, True, 0.1, 1e-5), (r(2, 3, 4),)),
         # Of halves torch's kernels and its tracing give statistics of different types.
         (
             lambda x, w, c, m, s: _batch_norm(True)(x, w, c, m, s)[0],
