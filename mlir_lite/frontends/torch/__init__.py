@@ -54,9 +54,13 @@ def backend(graph: Any, inputs: Sequence[Any], **options: Any) -> Any:
     """`torch.compile(model, backend="mlir_lite")`: torch's graphs compiled here.
 
     `options` are those of `ml.compile`, and `freeze`: while no gradients are asked for, weights are
-    constants, packed once, and packed again when torch has noted that one has changed. A change
-    through `.data` it does not note: `options={"freeze": False}` reads weights at every call. What
-    is not supported torch runs itself, with a warning that names the operators and their lines.
+    constants, packed once, and packed again when one has changed, through `.data` too. Memory that
+    is not torch's alone, as NumPy's or that of a file, may change unseen: such weights are read at
+    every call, unless `options={"freeze": "all"}` makes constants of them too, which change only as
+    torch counts it; `options={"freeze": False}` reads all of them at every call.
+
+    What is not supported torch runs itself, with a warning that names the operators and their
+    lines.
     """
     given = {"freeze": True, **options.pop("options", {}), **options}
     return import_module(".dynamo", __package__).compile_graph(graph, inputs, **given)

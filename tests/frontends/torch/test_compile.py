@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ else:
 
 from frontends.torch.modules import module
 from mlir_lite.frontends.torch import backend
+from mlir_lite.ir import Function
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -66,13 +68,78 @@ def test_weights_that_have_changed_are_seen() -> None:
             assert_alike(fast(x), model(x))
 
 
-def test_without_freezing_weights_are_read_at_every_call() -> None:
+def through_data(weight: Any) -> None:
+    weight.data.mul_(2)
+
+
+def through_an_old_alias(weight: Any) -> None:
+    weight.alias.mul_(2)
+
+
+def to_other_memory(weight: Any) -> None:
+    weight.data = weight.data * 2
+
+
+def through_numpy(weight: Any) -> None:
+    weight.detach().numpy()[...] *= 2
+
+
+@pytest.mark.parametrize(
+    "change", [through_data, through_an_old_alias, to_other_memory, through_numpy]
+)
+@pytest.mark.parametrize("memory", ["torch's", "numpy's"])
+def test_changes_that_torch_does_not_count_are_seen(change: Any, memory: str) -> None:
     model, x = nn.Linear(8, 3), torch.randn(2, 8)
-    fast = compiled(model, freeze=False)
+    if memory == "numpy's":
+        model.weight = nn.Parameter(torch.from_numpy(model.weight.detach().numpy().copy()))
+    model.weight.alias = model.weight.data
+    fast, version = compiled(model), model.weight._version
     with torch.no_grad():
-        for _ in range(2):
-            model.weight.data.mul_(2)  # of which torch notes nothing
+        for _ in range(3):
             assert_alike(fast(x), model(x))
+            change(model.weight)
+            assert model.weight._version == version
+            assert_alike(fast(x), model(x))
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of what has been made constant, each time."""
+    found: list[list[str]] = []
+    bind = Function.bind
+
+    def counted(fn: Function, weights: Any) -> Function:
+        found.append(sorted(weights))
+        return bind(fn, weights)
+
+    monkeypatch.setattr(Function, "bind", counted)
+    return found
+
+
+def test_weights_that_are_only_read_are_packed_once(bound: list[list[str]]) -> None:
+    """Turned in memory, or moved there by who reads them."""
+    model, x = nn.Linear(8, 3), torch.randn(2, 8)
+    model.weight = nn.Parameter(torch.randn(8, 3).t())
+    fast = compiled(model)
+    with torch.no_grad():
+        for _ in range(3):
+            assert_alike(fast(x), model(x))
+            model.weight.numpy()
+    assert len(bound) == 1
+    assert len(bound[0]) == 2
+
+
+@pytest.mark.parametrize(("freeze", "count"), [(True, 0), ("all", 1)])
+def test_memory_of_others_is_a_constant_only_if_asked(
+    freeze: Any, count: int, bound: list[list[str]]
+) -> None:
+    weight = torch.from_numpy(np.ones((8, 3), np.float32))
+    model = nn.Linear(8, 3, bias=False)
+    model.weight = nn.Parameter(weight.t())
+    fast, x = compiled(model, freeze=freeze), torch.randn(2, 8)
+    with torch.no_grad():
+        assert_alike(fast(x), model(x))
+    assert len(bound) == count
 
 
 def test_inputs_may_lie_in_any_order() -> None:
