@@ -25,6 +25,7 @@ FAR_SECONDS = 4.4e-6  # for which products need not wait at their start
 FEW_STEPS = 48  # of a sum do not hide what follows it
 FINISH_ROOM = 48  # operations and stores that the queue takes beside products, as measured
 FINISH_WAIT = 0.6  # cycles for each of the others
+TILE_WAIT = 40  # cycles around each tile of short sums of dots, as measured
 SET_PERIOD = 4096  # bytes after which the sets of the nearest cache repeat: a page, mostly
 
 
@@ -160,12 +161,15 @@ def waiting_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
 
 def finishing_cycles(sizes: ProductSizes, tile: Tile) -> float:
     """Cycles of one step in which the next tile's products wait behind what follows the sums of the
-    last: so many of these operations fill the queue in which both wait for their operands."""
+    last: so many of these operations fill the queue in which both wait for their operands. Of dots
+    there are few enough for that, and each tile takes as long to end and to begin, large or small.
+    """
     if not sizes.finish:
         return 0.0
     waiting = tile.rows * tile.vectors * (sizes.finish + 1) - FINISH_ROOM
+    wait = TILE_WAIT if sizes.narrow else max(0.0, FINISH_WAIT * waiting)
     tiles = -(-sizes.rows // tile.rows) * -(-sizes.columns // tile.columns)
-    return max(0.0, FINISH_WAIT * waiting) * tiles / max(1, sizes.depth)
+    return wait * tiles / max(1, sizes.depth)
 
 
 def meeting_cycles(sizes: ProductSizes, tile: Tile, target: Target) -> float:
