@@ -10,7 +10,9 @@ from ...tile.traverse import walk
 from ...tile.tree import extent_of, var
 from ..lowering.handmade import brings_kernel
 from ..schedule.analysis import Nest, Product, as_product, nests_of, stride
+from ..schedule.cost.inner import is_few
 from ..schedule.products.gated import gates_of
+from ..schedule.products.inner import as_inner, inner_sizes
 from ..schedule.separable import separable_of
 
 FOLLOWED_STEP = 2048  # bytes: half a page, which a load's next place is guessed within
@@ -32,7 +34,8 @@ def kind_of(region: Function, kernel: Kernel, target: Target | None) -> str:
         return "rows"
     if not nests[0].reductions:
         return "elementwise"
-    return "product" if as_product(kernel, nests[0]) else "reduction"
+    product = as_product(kernel, nests[0]) or as_inner(kernel, nests[0])
+    return "product" if product else "reduction"
 
 
 def is_separable(kernel: Kernel, target: Target | None) -> bool:
@@ -47,6 +50,16 @@ def strides_far(kernel: Kernel, nest: Nest, product: Product) -> bool:
     step = (stride(buffer, product.left.indices, sums.axis) or 0) * buffer.dtype.bytes
     many = min(extent_of(sums), nest.extent(product.n)) >= MANY
     return not others and step > FOLLOWED_STEP and many
+
+
+def is_few_along(kernel: Kernel, nest: Nest) -> bool:
+    """Whether a nest is a product of a few rows or columns, summed along the rows of both operands
+    as they lie."""
+    found = as_inner(kernel, nest)
+    if found is None:
+        return False
+    sizes = inner_sizes(nest, found)
+    return is_few(sizes.rows, sizes.depth, sizes.columns)
 
 
 def is_scattered(kernel: Kernel) -> bool:

@@ -28,7 +28,7 @@ from ..schedule.analysis import (
 )
 from ..schedule.products.gated import gates_of
 from .cutting import Cutting
-from .group_kinds import is_scattered, is_separable, kind_of, strides_far
+from .group_kinds import is_few_along, is_scattered, is_separable, kind_of, strides_far
 
 ROW_BYTES = 64 << 10  # of intermediates for one row: what stays in the nearest caches
 
@@ -121,7 +121,9 @@ class Trials:
         (nest,), (own,) = nests_of(kernel), nests_of(alone)
         before, after = as_product(alone, own), as_product(kernel, nest)
         if before is not None:
-            if after is None or self.card is not None:
-                return after is not None
+            if after is None:
+                return self.card is None and is_few_along(kernel, nest)
+            if self.card is not None:
+                return True
             return strides_far(alone, own, before) or not strides_far(kernel, nest, after)
         return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)

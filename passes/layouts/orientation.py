@@ -1,7 +1,8 @@
 """Which matrices of a function are better kept transposed.
 
 A product reads its left operand in any order, but its right operand along rows; a product that is
-computed transposed, `(a @ b)ᵀ = bᵀ @ aᵀ`, reads `a` along columns. What is computed of a product
+computed transposed, `(a @ b)ᵀ = bᵀ @ aᵀ`, reads `a` along columns. Only one of a few rows or
+columns is summed along the rows of both operands, and stays as it is. What is computed of a product
 element by element can stay in the order that the product left it in. So values fall into sets of
 one order, and the orders are chosen together: those that turn the fewest matrices by copying, and
 in which the products' tiles fit best.
@@ -22,6 +23,8 @@ from ...ops.products.matmul import Matmul
 from ...ops.reductions.reduce import Reduction
 from ...ops.shapes.shape import Transpose
 from ...target import Target
+from ...types import f32, f64
+from ..schedule.cost.inner import is_few
 from ..schedule.cost.register_tiles import ProductSizes, product_cycles, tiles_by_cycles
 from ..schedule.cost.windows import transpose_cycles
 
@@ -83,10 +86,25 @@ def is_oriented(op: Op) -> bool:
     """Whether the order of an operation's result is a choice."""
     match op:
         case Matmul():
-            known = op.lhs.type.is_static and op.rhs.type.is_static
             alike = op.lhs.dtype == op.rhs.dtype  # u8 by i8 has no other side
-            return known and alike and bool(op.infer().elements)
+            return alike and _known(op) and not is_inner(op)
     return is_carried(op)
+
+
+def _known(op: Matmul) -> bool:
+    """Whether the sizes of a product are known, and none of them 0."""
+    known = op.lhs.type.is_static and op.rhs.type.is_static
+    return known and bool(op.infer().elements)
+
+
+def is_inner(op: Matmul) -> bool:
+    """Whether a product is best summed along the rows of both operands, as they lie: of a few rows
+    or columns, the right one transposed."""
+    *_, rows, columns = op.infer().static_shape
+    right, odd = untransposed(op.rhs)
+    given = odd and not untransposed(op.lhs)[1] and not is_either(right)
+    plain = op.lhs.dtype in (f32, f64)
+    return given and plain and is_few(rows, op.lhs.type.static_shape[-1], columns)
 
 
 @dataclass(frozen=True)
@@ -144,6 +162,10 @@ class _Choice:
                 self._want(rhs, _Need(False, result, where=False))
                 self._want(lhs, _Need(True, result, where=True))
                 self.products[result] = _cycles(op, self.target)
+                return
+            case Matmul(lhs=lhs, rhs=rhs) if _known(op) and is_inner(op):
+                self.needs(lhs)
+                self.needs(untransposed(rhs)[0])
                 return
             case Transpose() if op.perm == swap(op.x.rank):
                 return

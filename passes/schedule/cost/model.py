@@ -19,8 +19,6 @@ from .register_tiles import (
     FMAS_PER_CYCLE,
     ProductSizes,
     Tile,
-    fits_registers,
-    product_cycles,
     tiles_by_cycles,
 )
 
@@ -61,20 +59,6 @@ def decide_rule(problem: object, question: str, rule: bool, target: Target) -> b
 def choose_tile(sizes: ProductSizes, target: Target) -> Tile:
     """The register tile of a product; its panels, if it is packed, give its width."""
     return decide(sizes, "tile", tiles_by_cycles(sizes, target), target)
-
-
-def inner_tile(sizes: ProductSizes, target: Target) -> Tile:
-    """The register tile of a product whose sums are vectors, both operands lying along what is
-    summed: each of its columns is one of these."""
-    m, n = sizes.rows, sizes.columns
-    candidates = [
-        Tile(rows, columns, 1)
-        for rows in range(1, min(m, target.vector_registers) + 1)
-        for columns in range(1, min(n, target.vector_registers) + 1)
-        if fits_registers(rows, columns, target)
-    ]
-    cycles = {tile: product_cycles(m, n, tile) for tile in candidates}
-    return decide(sizes, "tile of inner products", cycles, target)
 
 
 def panel_width(sizes: ProductSizes, target: Target) -> int:

@@ -57,6 +57,19 @@ def test_a_few_rows_are_turned_instead_of_a_large_matrix() -> None:
     )
 
 
+@pytest.mark.parametrize("rows", [2, 12])
+@pytest.mark.parametrize("side", ["rows", "columns"])
+def test_a_few_rows_or_columns_are_summed_along_the_rows_of_both(rows: int, side: str) -> None:
+    m, n = (rows, 512) if side == "rows" else (512, rows)
+    text = f"""
+        func @f(%x: tensor<{m}x784xf32>, %w: tensor<{n}x784xf32>) -> tensor<{m}x{n}xf32> {{
+          %0 = transpose %w {{perm = [1, 0]}} : tensor<784x{n}xf32>
+          %1 = matmul %x, %0 : tensor<{m}x{n}xf32>
+          return %1
+        }}"""
+    expect(oriented, before=text, after=text)
+
+
 def test_products_of_unlike_integers_keep_their_sides() -> None:
     text = """
         func @f(%x: tensor<64x784xu8>, %w: tensor<512x784xi8>) -> tensor<64x512xi32> {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
 from mlir_lite.ops.base.elements import emit
 from mlir_lite.ops.windows.conv_gradient import ConvWeightGradient
-from mlir_lite.passes.schedule.cost.model import inner_tile
+from mlir_lite.passes.schedule.cost.inner import FEW, inner_tile
 from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
 from mlir_lite.target import Target
 from mlir_lite.tile.nodes import Accumulate, Kind, Loop
@@ -61,3 +64,31 @@ def test_tiles_of_sums_fit_the_registers() -> None:
             tile = inner_tile(ProductSizes(m, 64, n, f32), target)
             assert tile.rows * tile.vectors + tile.vectors + 1 <= 32
             assert tile.rows <= m and tile.vectors <= n
+
+
+@pytest.mark.parametrize("rows", range(2, FEW + 1))
+def test_a_large_matrix_is_read_once_or_twice_for_a_few_rows(rows: int) -> None:
+    target = Target("cpu", vector_bytes=64, vector_registers=32)
+    tile = inner_tile(ProductSizes(rows, 4096, 4096, f32), target)
+    assert -(-rows // tile.rows) == (1 if rows <= 8 else 2)
+    turned = inner_tile(ProductSizes(4096, 4096, rows, f32), target)
+    assert -(-rows // turned.vectors) == (1 if rows <= 8 else 2)
+
+
+@pytest.mark.parametrize("side", ["rows", "columns"])
+def test_what_a_few_rows_meet_is_asked_for_ahead_and_read_as_it_lies(side: str) -> None:
+    m, n = (4, 1031) if side == "rows" else (1031, 4)
+
+    @ml.function(f32[m, 520], f32[n, 520], f32[n])
+    def layer(x: Value, w: Value, b: Value) -> Value:
+        return ml.relu(x @ w.T + b)
+
+    run = ml.compile(layer, threads=1)
+    random = np.random.default_rng(0)
+    x, w, b = (random.standard_normal(shape, "f4") for shape in ((m, 520), (n, 520), (n,)))
+    expected = np.maximum(x.astype("f8") @ w.T.astype("f8") + b, 0)
+    assert np.abs(np.asarray(run(x, w, b)) - expected).max() < 1e-5 * expected.max()
+    text = run.stages["tile"]
+    assert "call @transpose(" not in text
+    asked = set(re.findall(r"prefetch_soon_f32\((\w+)\[", text))
+    assert len(asked) == 1
