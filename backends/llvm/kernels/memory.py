@@ -14,7 +14,7 @@ from ....expr import Expr, Load, index, vars_of
 from ....tile.nodes import Ref, Space
 from ....types import i32
 from ..scalars.convert import from_memory, to_memory
-from ..scalars.masks import fenced, known_mask, masked_gather, masked_store
+from ..scalars.masks import fenced, hidden_mask, known_mask, masked_gather, masked_store
 from ..text.builder import vector_type
 from ..text.scopes import Value, literal, memory_type, suffix
 from .address import Access, Addresses
@@ -262,8 +262,15 @@ class Memory:
             if value.lanes == 1:
                 guard = self.frame.scalar_guard()
                 assert guard is not None
+            elif self._has_masks(value):
+                guard = hidden_mask(self.frame.out, guard)
             value = self.frame.scalars.select(guard, value, old)
         self.registers.write(name, elements, value)
+
+    def _has_masks(self, value: Value) -> bool:
+        """Whether the target's instructions on such vectors of floats take masks."""
+        whole = value.lanes * value.dtype.bytes == self.frame.masked_bytes
+        return whole and value.dtype.is_float and value.dtype.bytes >= 4
 
     def _elements(self, access: Access) -> range:
         """The elements of a register buffer that an access means."""

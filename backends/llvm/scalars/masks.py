@@ -40,6 +40,21 @@ def joined_masks(opcode: str, a: Value, b: Value) -> Value | None:
     return known_mask(map(_OPERATORS[opcode], ours, theirs))
 
 
+def hidden_mask(out: ScopedText, mask: Value) -> Value:
+    """A known mask of whole bytes whose lanes LLVM is not told; others as they are.
+
+    LLVM 22 makes a blend of a `select` by lanes that it knows, before it looks for instructions
+    that take a mask: a product and sum, and then a blend, instead of one instruction.
+    """
+    flags = known_flags(mask)
+    if flags is None or len(set(flags)) == 1 or mask.lanes % 8:
+        return mask
+    kind, bits = f"i{mask.lanes}", sum(flag << lane for lane, flag in enumerate(flags))
+    with out.hoisted(0):
+        number = out.define(f'call {kind} asm "", "=r,0"({kind} {bits})')
+        return Value(out.define(f"bitcast {kind} {number} to {mask.type}"), bool_, mask.lanes)
+
+
 def masked_store(out: ScopedText, raw: str, pointer: str, dtype: DType, mask: Value) -> None:
     """Store the elements of the vector `raw` that are in the mask.
 

@@ -165,6 +165,37 @@ def test_aarch64_assembly_is_as_it_was_read(request: pytest.FixtureRequest) -> N
     assert text == file.read_text()
 
 
+NARROW = """
+kernel @narrow(%a: f32[50, 3], %b: f32[50, 6], %c: out f32[3, 6]) {
+  buffer acc: register f32[3, 16]
+  unroll i in 0..3 { vector l in 0..16 { acc[i, l] = 0.0 } }
+  for k in 0..50 {
+    unroll i.1 in 0..3 {
+      vector l.1 in 0..16 {
+        if l.1 < 6 { acc[i.1, l.1] += a[k, i.1] * b[k, l.1] }
+      }
+    }
+  }
+  unroll i.2 in 0..3 {
+    vector l.2 in 0..16 {
+      if l.2 < 6 { c[i.2, l.2] = acc[i.2, l.2] }
+    }
+  }
+}"""
+
+
+def test_products_of_some_lanes_are_summed_by_one_instruction() -> None:
+    """Not by one for all lanes and one that keeps those that are meant."""
+    kernel = parse_kernel(NARROW)
+    agree(kernel, {"a": normal(50, 3), "b": normal(50, 6, seed=1)}, tolerance=1e-6)
+    target = named_target("cpu:sapphirerapids")
+    assert target is not None
+    text = module_text([emit_kernel(kernel, target)])
+    body = loop_with("vfmadd", assembly(text, Machine.named("sapphirerapids")))
+    masked = [line for line in body if "{%k" in line and "{z}" not in line]
+    assert len(masked) == 3 and all(line.startswith("vfmadd231ps") for line in masked)
+
+
 LOOKED_UP = """
 kernel @looked_up(%x: f32[100], %at: i32[20], %y: out f32[20]) {
   for i in 0..2 {
