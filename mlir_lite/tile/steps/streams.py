@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ...expr import Bounds, Const, Expr, Load, index
+from ...sizes import round_up
 from ..nodes import Accumulate, Block, Buffer, Kernel, Loop, Ref, Space, Stmt, Store
 from ..traverse import substitute_block
 from ..tree import (
@@ -102,20 +103,26 @@ def stream_blocks(kernel: Kernel, axis: str, reduction: str, steps: int) -> Kern
     return _around(kernel, axis, reduction, cut, names)
 
 
-def stream_loops(kernel: Kernel, axis: str, inner: str) -> Kernel:
+def stream_loops(kernel: Kernel, axis: str, inner: str, *, multiple: int = 1) -> Kernel:
     """Go through a sum in blocks which are the loops from `inner` on, for each iteration of those
-    around it through all of the nest of `axis`. The blocks' sums are added up.
+    around it through all of the nest of `axis`. The blocks' sums are added up, where rows of them
+    are a `multiple` of so many elements apart.
 
     for m: for n: {acc = 0;  for p: for q: acc += a[p, q, m] * b[p, q, n];  y[m, n] = f(acc)}
       ->  for m: for n: sums[m, n] = 0;
           for p: for m: for n: {acc = 0;  for q: acc += a[p, q, m] * ..;  sums[m, n] += acc};
           for m: for n: {acc = sums[m, n];  y[m, n] = f(acc)}
     """
-    return _around(kernel, axis, inner, lambda terms: terms, Names(kernel))
+    return _around(kernel, axis, inner, lambda terms: terms, Names(kernel), multiple)
 
 
 def _around(
-    kernel: Kernel, axis: str, inner: str, cut: Callable[[Loop], Loop], names: Names
+    kernel: Kernel,
+    axis: str,
+    inner: str,
+    cut: Callable[[Loop], Loop],
+    names: Names,
+    multiple: int = 1,
 ) -> Kernel:
     """The nests of `axis` inside the loops of their sums, once these are `cut`, that are around the
     loop `inner`, if there are any."""
@@ -134,7 +141,8 @@ def _around(
         if not at or not all(map(has_constant_limits, (*loops, *terms))):
             return (loop,)
         buffer = kernel.buffers[acc.buffer]
-        shape = tuple(map(extent_of, loops))
+        *outer, last = map(extent_of, loops)
+        shape = (*outer, round_up(last, multiple))
         sums = Buffer(names.fresh("sums"), buffer.dtype, shape, Space.SHARED)
         added.append(sums)
         place = Ref(sums.name, tuple(var(entry.axis) - entry.start for entry in loops))

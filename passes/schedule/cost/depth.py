@@ -18,7 +18,14 @@ from .model import (
     near_cycles,
     right_bytes,
 )
-from .register_tiles import SET_PERIOD, ProductSizes, Tile, product_cycles
+from .register_tiles import (
+    SET_PERIOD,
+    ProductSizes,
+    Tile,
+    fits_registers,
+    product_cycles,
+    tile_cycles,
+)
 
 MOST_STEPS = 768  # of a block: its panel, the next one and rows of sums fit in the second cache
 MANY_TILES = 16  # of rows use each part of a panel again, enough to make good for sums put back
@@ -119,6 +126,22 @@ def _parts(extent: int, least: int, multiple: int) -> list[int]:
 def _dealt(sizes: ProductSizes, rows: int, columns: int) -> int:
     """The pieces that threads are dealt."""
     return sizes.rows // rows * (sizes.columns // columns) * sizes.windows
+
+
+def worth_joining_windows(
+    sizes: ProductSizes, along: int, tile: Tile, target: Target
+) -> bool:
+    """Whether `along` windows side by side, each of which has a single tile, have one together: of
+    few rows, it does not hide how long its products take."""
+    rows = sizes.rows * along
+    single = sizes.rows <= tile.rows and sizes.columns <= tile.columns
+    if not (single and fits_registers(rows, tile.vectors, target)):
+        return False
+    cycles = {
+        "together": tile_cycles(rows, tile.vectors, sizes.latency),
+        "apart": tile_cycles(sizes.rows, tile.vectors, sizes.latency) * along,
+    }
+    return decide(sizes, "windows", cycles, target) == "together"
 
 
 def worth_finishing_apart(sizes: ProductSizes, target: Target) -> bool:

@@ -9,7 +9,7 @@ come from memory, and each of their elements once.
     for m.p: for n.p: out[m.p, n.p] = f(sum of partial[.., m.p, n.p])
 
 A block of terms stays in the nearest caches while all tiles pass over it, and the next one is asked
-for meanwhile, as it lies in memory.
+for meanwhile, as it lies in memory. Windows side by side whose rows are few have one tile together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_loops
 from ....tile.tree import chain, extent_of, has_constant_limits, loops_of
 from ..analysis import Nest, Product, nests_of, stride
-from ..cost.depth import TALL, SumBlocks, sum_blocks, worth_finishing_apart
+from ..cost.depth import TALL, SumBlocks, sum_blocks, worth_finishing_apart, worth_joining_windows
 from ..cost.register_tiles import Tile
 from ..elementwise import schedule_elementwise
 from ..loops import collapse_all, parallelise
@@ -117,10 +117,16 @@ def schedule_long_sums(kernel: Kernel, nest: Nest, sums: LongSums, target: Targe
     kernel, block, (inner, *_) = _cut(kernel, nest, sums.blocks.terms)
     first = (*windows, m)[0]
     kernel = privatise_in_blocks(cut_sums(kernel, first, sums.blocks.pieces))
-    kernel = stream_loops(kernel, first, inner)
+    # Vectors of rows that overlapped would wait for one another: a load for the stores before it.
+    kernel = stream_loops(kernel, first, inner, multiple=tiling.tile.lanes)
     kernel = reorder(kernel, [*windows, n, m])
     kernel = cut_columns(kernel, n, nest.extent(n), tiling.tile, inside=(m,))
-    kernel = _in_tiles(kernel, tiling.tile, m, nest.extent(m), n)
+    joined = [
+        axis
+        for axis in windows[-1:]
+        if worth_joining_windows(tiling.sizes, nest.extent(axis), tiling.tile, target)
+    ]
+    kernel = _in_tiles(kernel, tiling.tile, m, nest.extent(m), n, joined)
     product = tiling.product
     for operand in (product.right,) if windows else (product.left, product.right):
         around = (*windows, f"{n}.o", f"{m}.o")
@@ -194,11 +200,19 @@ def _finish_apart(kernel: Kernel, axis: str, target: Target) -> Kernel:
     return schedule_elementwise(kernel, finish, target)
 
 
-def _in_tiles(kernel: Kernel, tile: Tile, rows: str, count: int, columns: str) -> Kernel:
-    """Register tiles of so many `rows` by panels of the `columns`, which are cut already."""
+def _in_tiles(
+    kernel: Kernel,
+    tile: Tile,
+    rows: str,
+    count: int,
+    columns: str,
+    windows: Sequence[str] = (),
+) -> Kernel:
+    """Register tiles of so many `rows` by panels of the `columns`, which are cut already; those of
+    some `windows` together."""
     kernel = reorder(kernel, [f"{columns}.o", rows, f"{columns}.i"])
     kernel = cut_rows(kernel, rows, count, tile)
-    return in_registers(kernel, rows, columns, tile)
+    return in_registers(kernel, rows, columns, tile, windows=windows)
 
 
 def _cut(kernel: Kernel, nest: Nest, terms: int) -> tuple[Kernel, str, Sequence[str]]:

@@ -131,13 +131,19 @@ def cut_columns(
 
 
 def in_registers(
-    kernel: Kernel, m: str, n: str, tile: Tile, around: tuple[str, ...] = ()
+    kernel: Kernel,
+    m: str,
+    n: str,
+    tile: Tile,
+    around: tuple[str, ...] = (),
+    windows: Sequence[str] = (),
 ) -> Kernel:
-    """Unroll and vectorise a register tile, inside of the loops `around`, and sum inside of it."""
-    register_tile = (f"{m}.i", f"{n}.i.o", f"{n}.i.i")
+    """Unroll and vectorise a register tile, inside of the loops `around`, and sum inside of it; the
+    tiles of some `windows` are one."""
+    register_tile = (*windows, f"{m}.i", f"{n}.i.o", f"{n}.i.i")
     kernel = split(kernel, f"{n}.i", tile.lanes, tail=Tail.MASK)
     kernel = reorder(kernel, [*around, *register_tile])
-    kernel = mark(kernel, f"{m}.i", Kind.UNROLL)
-    kernel = mark(kernel, f"{n}.i.o", Kind.UNROLL)
+    for axis in register_tile[:-1]:
+        kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = mark(kernel, f"{n}.i.i", Kind.VECTOR)
     return sink(kernel, register_tile)

@@ -104,6 +104,21 @@ def test_gradients_of_wide_depthwise_weights(lanes: int) -> None:
     assert is_cut(check(gradient, lanes, TARGETS[lanes]))
 
 
+@pytest.mark.parametrize(("inner", "outer"), [(6, 16), (1, 6), (3, 5), (6, 32)])
+@pytest.mark.parametrize("size", [12, 13])
+def test_windows_of_few_rows_have_a_tile_together(inner: int, outer: int, size: int) -> None:
+    """Where its sums fit the registers."""
+    @ml.function(f32[8, size + 4, size + 4, inner], f32[8, size, size, outer])
+    def gradient(x: Value, dy: Value) -> Value:
+        none, ones = ((0, 0),) * 2, (1, 1)
+        return emit(ConvWeightGradient(x, dy, (5, 5), ones, none, ones, 1, "nhwc"))
+
+    target = replace(with_small_caches(16), l2_bytes=64 << 10)
+    text = str(check(gradient, 16, target))
+    rows = max(inner, 5)  # of fewer channels, the windows of a row
+    assert (f"acc: register f32[5, {rows}, 1, 16]" in text) == (outer <= 16), text
+
+
 def test_convolutions_themselves_are_no_long_sums() -> None:
     """Whose windows are pixels, and whose sums are over taps."""
     for filters in (f32[3, 3, 16, 32], f32[3, 3, 1, 32]):

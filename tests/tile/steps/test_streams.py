@@ -182,6 +182,13 @@ kernel @k(%a: f32[3, 4, 5], %b: f32[3, 4, 2], %y: out f32[5, 2]) {
     )
 
 
+def test_rows_of_sums_may_be_whole_vectors_apart() -> None:
+    kernel = parse_kernel(NESTED)
+    apart = stream_loops(kernel, "m", "q", multiple=4)
+    assert [local.shape for local in apart.locals if local.name == "sums"] == [(5, 4)]
+    same_kernel(kernel, apart)
+
+
 @pytest.mark.parametrize("inner", ["p", "k"])
 def test_no_loop_is_around_the_first_one(inner: str) -> None:
     kernel = parse_kernel(NESTED)
