@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeAlias, overload
 
 from .backends import base
 from .backends.llvm.machine.threads import check_threads
@@ -20,7 +20,7 @@ from .dsl import named_arrays, solve_sizes, specialise
 from .dsl.nn.module import Module
 from .environment import Verify, dump_folder, named_level, start_logging, verify_level
 from .errors import InputError, check
-from .ir import Function
+from .ir import Function, results_of
 from .options import Options, backend_of
 from .passes.narrowing.precisions import named_precision
 from .tile.program import Memory, Program
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Named sizes, and the bytes of static parameters.
 Key: TypeAlias = tuple[tuple[str, int | bytes], ...]
+
+P = ParamSpec("P")
 
 
 def compile(
@@ -134,7 +136,7 @@ class Executable:
     threads: int | None
     options: Options
     _made: dict[Key, base.Executable] = field(default_factory=dict)
-    _run: Callable[[Sequence[object]], base.Results] | None = None  # where there is one only
+    _run: Callable[[Sequence[object]], Any] | None = None  # where there is one only
     _weights: Weights = field(default_factory=Weights)  # of all sizes, on a CPU
 
     def __post_init__(self) -> None:
@@ -161,7 +163,14 @@ class Executable:
     def _hold(self, made: dict[Key, base.Executable]) -> None:
         """Take what is compiled."""
         self._made = made
-        self._run = made[()].run if () in made else None
+        self._run = self._formed(made[()].run) if () in made else None
+
+    def _formed(self, run: Callable[P, base.Results]) -> Callable[P, Any]:
+        """Calls whose results are in the form of the function's."""
+        form = self.function.form
+        if form is None:
+            return run
+        return lambda *args, **named: form(results_of(run(*args, **named)))
 
     @overload
     def __call__(
@@ -180,7 +189,8 @@ class Executable:
     def __call__(
         self, *arrays: object, out: Any = None, stream: object = None, **named: object
     ) -> Any:
-        """Run. Gives one array, or a tuple where the function has several results.
+        """Run. Gives one array, or a tuple where the function has several results; of a model of
+        torch what the model gives, with arrays for tensors.
 
         NumPy arrays give NumPy arrays. A card also takes what is in its memory (`ml.to_device`,
         arrays of torch, CuPy, JAX), and then leaves the results there: `DeviceArray`s, which those
@@ -189,14 +199,14 @@ class Executable:
         if self._run is not None:
             if out is None and stream is None and not named:
                 return self._run(arrays)  # what most calls are, passed on sooner
-            return self._made[()](*arrays, out=out, stream=stream, **named)
+            return self._formed(self._made[()])(*arrays, out=out, stream=stream, **named)
         free = [param.name for param in self.function.params if param.name not in named]
         given = {**dict(zip(free, arrays, strict=False)), **named}
         stand_ins = {name: self._stand_in(name, value) for name, value in given.items()}
         further = arrays[len(free) :]  # too many: an error
         executable = self.for_arrays(named_arrays(self.function, further, stand_ins))
         inputs = (given[name] for name in executable.parameters)
-        return executable(*inputs, out=out, stream=stream)
+        return self._formed(executable)(*inputs, out=out, stream=stream)
 
     def _stand_in(self, name: str, value: object) -> object:
         """What tells sizes: for an array that lies on a card one of the same type."""

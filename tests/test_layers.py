@@ -89,12 +89,12 @@ ONNX: Floors = (
     frozenset({"__init__"}),
 )
 TORCH: Floors = (
-    frozenset({"places", "refusals", "shapes"}),
-    frozenset({"promote", "weights"}),
+    frozenset({"forms", "places", "refusals", "shapes"}),
+    frozenset({"promote", "watches", "weights"}),
     frozenset({"readers"}),
     frozenset({"table"}),
     frozenset({"importer"}),
-    frozenset({"partition", "program"}),
+    frozenset({"graphs", "partition", "program"}),
     frozenset({"dynamo"}),
     frozenset({"__init__"}),
 )

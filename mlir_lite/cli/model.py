@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def load_model(
     if file.lower().endswith(".onnx"):
         return _from_onnx(Path(file), sizes, values, arrays or {})
     if file.lower().endswith(".pt2"):
-        return specialised(from_torch(file), sizes, values, arrays)
+        return specialised(replace(from_torch(file), form=None), sizes, values, arrays)
     found = functions_of(read_text(file), file)
     check(found, f"{file} holds no function", InputError)
     check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NoReturn
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError, TypeRuleError, check
 from ..sizes import Dim, Size, names_of
-from ..types import TensorType
+from ..types import Array, TensorType
 from .arguments import checked_array, unknown_names
 from .constant import INLINE_BYTES, ConstantData
 from .constant_op import Constant
@@ -26,7 +26,8 @@ class Function:
     """A pure function of tensors. `static` names the parameters whose *value* decides shapes.
 
     `donated` maps a parameter's name to the position of a result: compiled, the function writes
-    that result into the array it is given for the parameter, and returns that array.
+    that result into the array it is given for the parameter, and returns that array. Compiled, its
+    calls give what `form` makes of the results: by default one, or a tuple. Texts do not have it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Function:
     results: tuple[Value, ...]
     static: frozenset[str] = frozenset()
     donated: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    form: Callable[[Sequence[Array]], object] | None = None
 
     @property
     def result_types(self) -> tuple[TensorType, ...]:
@@ -119,6 +121,7 @@ class Function:
             tuple(values[result] for result in self.results),
             self.static - set(weights),
             {name: at for name, at in self.donated.items() if name not in weights},
+            self.form,
         )
 
     def donating(self, donated: Mapping[str, int]) -> Function:

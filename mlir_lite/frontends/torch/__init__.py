@@ -35,7 +35,8 @@ def from_torch(
     `torch.export.ExportedProgram` or the path of one that `torch.export.save` wrote.
 
     Parameters of the function are the input tensors in the order of torch's pytrees, by the names
-    of the arguments; its results are the tensors of what the module gives, in that order too. The
+    of the arguments; its results are the tensors of what the module gives, in that order too.
+    Compiled, it gives them in the module's own form, as a dictionary or a registered dataclass. The
     weights are constants: torch's own memory, not copied. Operations know the line of the model.
 
     Raises `UnsupportedError` with every operator that cannot be read, or for a module that changes

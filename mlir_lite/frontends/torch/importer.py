@@ -19,10 +19,12 @@ from ...errors import PassError, TypeRuleError, UnsupportedError, check
 from ...ir import Builder, ConstantData, Function, Value, current_builder, parameter
 from ...location import UNKNOWN, Location
 from ...ops.base.constant import constant
+from ...ops.base.promote import as_value
 from ...ops.table import TABLE
 from ...sizes import Dim
 from ...types import TensorType, f64, i64
 from ..names import identifier, unique
+from .forms import Form
 from .places import place_of
 from .promote import Operand, Ratio, converted
 from .readers.typed import AnyReader, Drawing, Source, Typed
@@ -245,11 +247,13 @@ def import_graph(
     wanted: Sequence[int] | None = None,
     *,
     draws: bool = False,
+    tree: Any = None,
 ) -> Function:
     """The function of a graph: the placeholders `inputs` are its parameters as far as they are
     tensors, `known` has the data of others by their names. Its results are those tensors that the
     graph gives, or that it gives at the places `wanted`. If it may draw random numbers (`draws`), a
-    function that does has one more parameter, the last: their seed.
+    function that does has one more parameter, the last: their seed. `tree` is the form in which a
+    module gives what it gives, sizes among it as numbers in tensors.
 
     Raises `UnsupportedError` with every operator that cannot be read.
     """
@@ -277,7 +281,11 @@ def import_graph(
                     given.append(params.get(node))
         results = walk.graph(module, given, wanted)
         walk.check_complete()
+        if tree is not None:
+            results = tuple(as_value(r) if isinstance(r, Dim) else r for r in results)
         found = [result for result in results if isinstance(result, Value)]
     fn = builder.finish(identifier(name) or "main", tuple(params.values()), found)
+    if tree is not None:
+        fn = replace(fn, form=Form.of(tree, results))
     drawn = seed is not None and any(seed in node.op.operands for node in fn.nodes)
     return replace(fn, params=(*fn.params, seed)) if seed is not None and drawn else fn

@@ -79,7 +79,8 @@ class TorchProgram:
         kinds = [spec.kind.name for spec in signature.output_specs]
         wanted = [place for place, kind in enumerate(kinds) if kind == "USER_OUTPUT"]
         module = exported.graph_module
-        return import_graph(self.name, module, inputs, given, symbols, weights, wanted)
+        tree = exported.call_spec.out_spec
+        return import_graph(self.name, module, inputs, given, symbols, weights, wanted, tree=tree)
 
     def _symbols(self, signature: Any, placeholders: Sequence[Any]) -> Mapping[str, str]:
         """The names of torch's symbols that stand for whole sizes of inputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,46 @@ def test_inputs_and_results_are_the_tensors_of_trees() -> None:
     assert [param.name for param in fn.params] == ["pair_first", "pair_second", "scale"]
     found = results_of(ml.evaluate(fn, *map(array_of, (*pair.values(), scale))))
     assert [list(array) for array in found] == [[3, 3], [5, 5], [2, 2]]
+
+
+@dataclass
+class Scored:
+    scores: Any
+    rows: Any = None
+    label: str = "scored"
+
+
+def in_a_class(_: Any, x: Any) -> Any:
+    return Scored(x + 1, x.shape[0]), [x]
+
+
+def alone(_: Any, x: Any) -> Any:
+    return (x * 2,)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_a_model_gives_its_own_form(dynamic: bool) -> None:
+    torch.export.register_dataclass(Scored, serialized_type_name="Scored")
+    x = torch.ones(2, 3)
+    sizes = ({0: torch.export.Dim("rows")},) if dynamic else None
+    (one,) = ml.compile(imported(module("Alone", alone), x, dynamic_shapes=sizes))(x)
+    np.testing.assert_array_equal(one, np.full((2, 3), 2.0))
+    run = ml.compile(imported(module("InAClass", in_a_class), x, dynamic_shapes=sizes))
+    for given in (run(x), run(x, out=None), run.clone()(x=x)):
+        scored, (same,) = given
+        assert isinstance(scored, Scored)
+        assert (scored.rows, scored.label) == (2, "scored")
+        np.testing.assert_array_equal(scored.scores, same + 1)
+
+
+def test_a_form_keeps_what_is_no_tensor_and_weights_bound_later() -> None:
+    pair = {"first": torch.ones(2), "second": torch.full((2,), 2.0)}
+    fn = imported(module("Nested", nested), pair, kwargs={"scale": torch.tensor(5.0)})
+    found = ml.compile(fn.bind({"scale": np.float32(7)}))(*pair.values())
+    assert list(found) == ["sum", "none", "parts"]
+    assert found["none"] is None
+    assert isinstance(found["parts"][1], list)
+    np.testing.assert_array_equal(found["parts"][0], [7, 7])
 
 
 def test_all_that_is_not_read_is_told_at_once_with_its_lines() -> None:
