@@ -177,4 +177,7 @@ def _tensor(array: Array, strides: Sequence[int] | None) -> torch.Tensor:
         made = torch.from_numpy(own)
     if strides is None:
         return made
-    return torch.empty_strided(made.shape, tuple(strides), dtype=made.dtype).copy_(made)
+    # Along a step of 0 there is one element, which torch repeats.
+    once = made[tuple(slice(None if step else 1) for step in strides)]
+    laid = torch.empty_strided(once.shape, tuple(strides), dtype=made.dtype).copy_(once)
+    return laid.expand(made.shape)

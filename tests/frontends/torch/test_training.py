@@ -55,7 +55,7 @@ def transformer() -> Any:
 
     def forward(self: Any, tokens: Any, target: Any) -> Any:
         batch, length = tokens.shape
-        x = self.tokens(tokens) + self.places(torch.arange(length))
+        x = self.tokens(tokens) + self.places(torch.arange(length).expand(batch, length))
         apart = self.qkv(self.norm1(x)).view(batch, length, 3, 2, 4).permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(*apart, is_causal=True)
         x = x + self.out(seen.transpose(1, 2).reshape(batch, length, 8))
