@@ -7,6 +7,7 @@ from ...tile.nodes import Kernel, Kind, Loop, Space
 from ...tile.steps.lift_guards import lift_guards
 from ...tile.steps.nests import privatise, privatise_in_blocks
 from ...tile.steps.round_once import round_once
+from ...tile.steps.stay_wide import stay_wide
 from ...tile.traverse import walk
 from ...tile.tree import tidy
 from .analysis import nests_of
@@ -28,7 +29,8 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
         return kernel  # written as it is to run
     if kernel.externs:
         return schedule_external(kernel, target)
-    return use_dots(privatise(_scheduled(prepared(round_once(kernel)), target)), target)
+    kernel = prepared(stay_wide(round_once(kernel)))
+    return use_dots(privatise(_scheduled(kernel, target)), target)
 
 
 def prepared(kernel: Kernel) -> Kernel:
