@@ -86,13 +86,19 @@ def vars_of(expr: Expr) -> frozenset[str]:
 
 def loads_of(expr: Expr) -> Iterator[Load]:
     """The loads in an expression, outer ones first."""
+    return iter(()) if type(expr) in _LEAVES else _loads_of(expr)
+
+
+_LEAVES = frozenset((Const, Var))
+
+
+def _loads_of(expr: Expr) -> Iterator[Load]:
     pending = [expr]
     while pending:
         node = pending.pop()
-        if isinstance(node, Load):
+        if type(node) is Load:
             yield node
-        parts = children(node)
-        pending.extend([part for part in reversed(parts) if not isinstance(part, (Const, Var))])
+        pending += [part for part in reversed(children(node)) if type(part) not in _LEAVES]
 
 
 def has_loads(expr: Expr) -> bool:

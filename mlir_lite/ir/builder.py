@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,14 +72,9 @@ class Builder:
         finally:
             BUILDER.reset(token)
 
-    @contextmanager
-    def at(self, location: Location) -> Iterator[None]:
+    def at(self, location: Location) -> AbstractContextManager[None]:
         """Give what is emitted inside this location."""
-        before, self.location = self.location, location
-        try:
-            yield
-        finally:
-            self.location = before
+        return _At(self, location)
 
     def emit(self, op: Op, types: tuple[TensorType, ...] | None = None) -> tuple[Value, ...]:
         """The results of `op`: new ones, or those of an equal operation emitted before. `types`
@@ -145,6 +140,21 @@ class Builder:
         nodes = live_nodes(self._nodes, results)
         given = fn.params if params is None else tuple(params)
         return replace(fn, params=given, nodes=nodes, results=tuple(results))
+
+
+class _At:
+    """A builder at a location: a class, because passes enter one for each operation."""
+
+    __slots__ = ("_before", "_builder", "_location")
+
+    def __init__(self, builder: Builder, location: Location) -> None:
+        self._builder, self._location, self._before = builder, location, builder.location
+
+    def __enter__(self) -> None:
+        self._builder.location = self._location
+
+    def __exit__(self, *error: object) -> None:
+        self._builder.location = self._before
 
 
 def _holds(data: ConstantData, array: Array) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from ..errors import PassError, check
+from ..errors import PassError
 from .builder import Builder, OpTable
 from .function import Function
 from .op import Op
@@ -85,8 +85,9 @@ def transform(fn: Function, visit: Callable[[Op], Replacement], table: OpTable) 
                     replaced = builder.again(node, op)
             made = replaced if isinstance(replaced, tuple) else (replaced,)
             for old, new in zip(node.results, made, strict=True):
-                message = f"a rewrite of '{op.name}' changed its type from {old.type} to {new.type}"
-                check(old.type == new.type, message, PassError)
+                if old.type != new.type:
+                    change = f"changed its type from {old.type} to {new.type}"
+                    raise PassError(f"a rewrite of '{op.name}' {change}")
                 values[old] = new
         results = tuple(values[result] for result in fn.results)
     rewritten = builder.remade(fn, results)

@@ -132,15 +132,14 @@ def _with_loops(
     """A block of `rewrite_loops`, within the limits of the loops around it."""
     result: list[Stmt] = []
     for stmt in block:
+        inner = bounds
         if isinstance(stmt, Loop):
             if base(stmt.axis) in axes:
                 result.extend(change(stmt, bounds))
                 continue
             inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
-            result.append(replace(stmt, body=_with_loops(stmt.body, inner, axes, change)))
-        else:
-            part = partial(_with_loops, bounds=bounds, axes=axes, change=change)
-            result.append(map_blocks(stmt, part))
+        part = partial(_with_loops, bounds=inner, axes=axes, change=change)
+        result.append(map_blocks(stmt, part))
     return tuple(result)
 
 
@@ -250,18 +249,22 @@ def map_refs(block: Block, visit: Callable[[Ref], Ref]) -> Block:
 def written_first(block: Block, name: str) -> bool:
     """Whether the first statement that touches a buffer is a store to it; in a branch that may not
     be taken, one that nothing after the branch reads."""
-    using = [stmt for stmt in block if _touches((stmt,), name)]
-    if not using:
+    touching = (place for place, stmt in enumerate(block) if _touches((stmt,), name))
+    place = next(touching, None)
+    if place is None:
         return False
-    first, *rest = using
+    first = block[place]
     outside = accesses((map_blocks(first, lambda _: ()),))
     own = [writes for used, _, writes in outside if used == name]
     if own:
         return isinstance(first, Store) and all(own)
     parts = [part for part in blocks_of(first) if _touches(part, name)]
-    sure = not isinstance(first, If) or len(parts) == 2
-    inside = all(written_first(part, name) for part in parts)
-    return inside and (sure or not rest or written_first(tuple(rest), name))
+    if not all(written_first(part, name) for part in parts):
+        return False
+    if not isinstance(first, If) or len(parts) == 2:
+        return True
+    place = next(touching, None)
+    return place is None or written_first(block[place:], name)
 
 
 def _touches(block: Block, name: str) -> bool:
@@ -294,13 +297,13 @@ def _tidied(block: Block, bounds: Bounds) -> Block:
                 inner = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
                 body = _tidied(stmt.body, inner)
                 if body:
-                    result.append(replace(stmt, body=body))
+                    result.append(Loop(stmt.axis, stmt.start, stmt.stop, body, stmt.kind))
             case If(condition=Const(value=decided)):
                 result.extend(_tidied(stmt.then if decided else stmt.otherwise, bounds))
             case If():
                 then, otherwise = _tidied(stmt.then, bounds), _tidied(stmt.otherwise, bounds)
                 if then or otherwise:
-                    result.append(replace(stmt, then=then, otherwise=otherwise))
+                    result.append(If(stmt.condition, then, otherwise))
             case Async():
                 result.append(replace(stmt, body=_tidied(stmt.body, bounds)))
             case _:
