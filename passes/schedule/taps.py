@@ -10,6 +10,7 @@ depthwise filters.
 with the taps `t` and `u` and the places `q.i` written out: what is read serves all taps that see
 it, whose sums stay in registers. Loops over places are cut where taps leave the image, so that no
 padded copy is read. Images that the second cache holds are gone through before `sums` are touched.
+Of many channels, pieces of these are dealt to the threads instead, and there are no partial sums.
 """
 
 from __future__ import annotations
@@ -89,7 +90,10 @@ def as_taps(kernel: Kernel, nest: Nest, target: Target) -> Taps | None:
 def schedule_taps(kernel: Kernel, nest: Nest, found: Taps, target: Target) -> Kernel:
     """All taps of some channels in registers, at some neighbouring places at a time."""
     lane, taps, sums = found.lane, found.taps, found.sums
-    kernel = reorder(lower_guards(kernel), [*taps, lane])
+    kernel = lower_guards(kernel)
+    if sums.channels < nest.extent(lane):
+        kernel, lane = split(reorder(kernel, [lane, *taps]), lane, sums.channels), f"{lane}.i"
+    kernel = reorder(kernel, [*taps, lane])
     if sums.pieces > 1:
         kernel = privatise_in_blocks(cut_sums(kernel, taps[0], sums.pieces))
     kernel = stream_loops(kernel, taps[0], found.summed[sums.block])
@@ -98,9 +102,10 @@ def schedule_taps(kernel: Kernel, nest: Nest, found: Taps, target: Target) -> Ke
     kernel = cut_conditions(kernel, (f"{along}.o", *reversed(found.summed[:-1])))
     kernel = vectorise(reorder(kernel, [lane, *taps]), lane, lanes_of(kernel, target))
     kernel = reorder(kernel, [f"{lane}.o", *taps, f"{lane}.i"])
-    for axis in (*taps, f"{along}.i"):
+    for axis in taps:
         kernel = mark(kernel, axis, Kind.UNROLL)
     kernel = sink(kernel, (*taps, f"{lane}.i"))
+    kernel = mark(kernel, f"{along}.i", Kind.UNROLL)  # around all taps: none waits for itself
     if sums.block > 1 and worth_prefetching_windows(moved_bytes(kernel), target):
         kernel = prefetch_below(kernel, found.summed[sums.block - 1])
     if sums.pieces > 1:

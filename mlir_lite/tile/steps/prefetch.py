@@ -75,9 +75,9 @@ def prefetch_streams(kernel: Kernel, distance: int, *, last: bool = False) -> Ke
         return tuple(map(visited, block[::-1]))[::-1] if last else tuple(map(visited, block))
 
     def visited(stmt: Stmt) -> Stmt:
-        if not isinstance(stmt, Loop) or any(map(_runs, _loops(stmt.body))):
+        if not isinstance(stmt, Loop) or any(map(runs, _loops(stmt.body))):
             return map_blocks(stmt, visit)
-        return replace(stmt, body=(*requests(stmt), *stmt.body)) if _runs(stmt) else stmt
+        return replace(stmt, body=(*requests(stmt), *stmt.body)) if runs(stmt) else stmt
 
     def requests(loop: Loop) -> list[Stmt]:
         inside = {stmt.axis: stmt for stmt in _loops(loop.body)}
@@ -117,7 +117,7 @@ def prefetch_rows(
     """
 
     def visit(stmt: Stmt) -> Stmt:
-        if isinstance(stmt, Loop) and _runs(stmt) and not any(map(_runs, _loops(stmt.body))):
+        if isinstance(stmt, Loop) and runs(stmt) and not any(map(runs, _loops(stmt.body))):
             rows = next((loop for loop in _loops(stmt.body) if base(loop.axis) == axis), None)
             requests = () if rows is None else tuple(ahead(stmt, rows))
             return replace(stmt, body=(*requests, *stmt.body))
@@ -139,7 +139,7 @@ def prefetch_rows(
     return kernel.with_body(tuple(map(visit, kernel.body)))
 
 
-def _runs(loop: Loop) -> bool:
+def runs(loop: Loop) -> bool:
     """Whether a loop is one in the machine code, too."""
     return loop.kind not in (Kind.VECTOR, Kind.UNROLL)
 

@@ -11,6 +11,7 @@ from ..instructions.table import prefetch_name
 from ..nodes import Block, Call, Kernel, Kind, Loop, Stmt, Window
 from ..traverse import blocks_of, loads_in, map_blocks, walk
 from ..tree import base, extent_of, var
+from .prefetch import runs
 
 
 def prefetch_below(kernel: Kernel, axis: str) -> Kernel:
@@ -31,12 +32,12 @@ def prefetch_below(kernel: Kernel, axis: str) -> Kernel:
         return tuple(one(stmt, outer) for stmt in block)
 
     def one(stmt: Stmt, outer: Loop | None) -> Stmt:
-        if not isinstance(stmt, Loop) or not _runs(stmt):
+        if not isinstance(stmt, Loop) or not runs(stmt):
             return map_blocks(stmt, lambda block: visit(block, outer))
         if base(stmt.axis) == axis:
             outer = stmt
         inner = (part for part in walk(stmt.body) if isinstance(part, Loop))
-        if outer is None or any(map(_runs, inner)):
+        if outer is None or any(map(runs, inner)):
             return replace(stmt, body=visit(stmt.body, outer))
         return replace(stmt, body=(*requests(stmt.body, outer), *stmt.body))
 
@@ -48,11 +49,6 @@ def prefetch_below(kernel: Kernel, axis: str) -> Kernel:
                 yield Call(prefetch_name(place.dtype), (Window(place.buffer, place.indices),))
 
     return kernel.with_body(visit(kernel.body, None))
-
-
-def _runs(loop: Loop) -> bool:
-    """Whether a loop is one in the machine code, too."""
-    return loop.kind not in (Kind.VECTOR, Kind.UNROLL)
 
 
 def _places(block: Block) -> Iterator[Load]:

@@ -12,6 +12,7 @@ from .windows import WINDOW_SUMS
 
 FEWEST_PLACES = 2  # side by side, that share what is read
 FEWEST_PIECES = 4  # for threads
+FEWEST_VECTORS = 5  # of a piece's channels: less of a pixel that lies side by side arrives late
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class TapSizes:
 
 @dataclass(frozen=True)
 class TapSums:
-    """The outermost summed axis is cut in so many `pieces`; the axes from `block` on are summed in
-    registers, of the last so many `places` at a time."""
+    """The channels are cut in pieces of so many, or else the outermost summed axis in so many
+    `pieces`, whose sums are added up; the axes from `block` on are summed in registers, of the last
+    so many `places` at a time."""
 
+    channels: int
     pieces: int
     block: int
     places: int
@@ -48,18 +51,29 @@ def taps_fit(taps: int, target: Target) -> bool:
 
 
 def tap_sums(sizes: TapSizes, target: Target) -> TapSums:
-    """How such sums are cut: in pieces for threads where there are enough of them; and in blocks
-    that the second cache holds while vector after vector of channels passes through."""
-    first, *_, last = sizes.summed
+    """How such sums are cut: in pieces for threads, of channels if that leaves some vectors of them
+    side by side; and in blocks that the second cache holds while vector after vector of channels
+    passes through."""
+    first, last = sizes.summed[0], sizes.summed[-1]
+    vectors, narrow = divmod(sizes.channels, target.lanes(sizes.dtype))
+    parts = max(
+        (
+            count for count in range(PIECES, 2 * PIECES, 2)
+            if vectors % count == 0 and vectors // count >= FEWEST_VECTORS and not narrow
+        ),
+        default=1,
+    )
     pieces = max(count for count in range(1, 2 * PIECES) if first % count == 0)
-    if pieces < FEWEST_PIECES or not sizes.free or len(sizes.summed) == 1:
+    if parts > 1 or pieces < FEWEST_PIECES or not sizes.free or len(sizes.summed) == 1:
         pieces = 1
-    blocks = range(1, len(sizes.summed)) if pieces > 1 else [0]
-    near = (at for at in blocks if 4 * sizes.moved_by(at) <= 3 * target.l2_bytes)
+    several = sizes.free and parts * pieces > 1 and len(sizes.summed) > 1
+    blocks = range(1, len(sizes.summed)) if several else range(1)
+    near = (at for at in blocks if 4 * sizes.moved_by(at) <= 3 * parts * target.l2_bytes)
     block = next(near, blocks[-1])
     most = min(_places(prod(sizes.taps), target), WINDOW_SUMS)
     divisors = [count for count in range(-(-most // 2), most + 1) if last % count == 0]
-    return TapSums(pieces, block, max(divisors, default=-(-last // -(-last // most))))
+    places = max(divisors, default=-(-last // -(-last // most)))
+    return TapSums(sizes.channels // parts, pieces, block, places)
 
 
 def _places(taps: int, target: Target) -> int:

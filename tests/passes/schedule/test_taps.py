@@ -70,9 +70,23 @@ def test_batches(batch: int) -> None:
     assert f"parallel {'b.c' if cut else 'i0.o'}" in text
 
 
+@LANES
+@pytest.mark.parametrize("batch", [1, 4])
+def test_many_channels(lanes: int, batch: int) -> None:
+    target = replace(TARGETS[lanes], parallel_cycles=1)
+    text = str(check(gradient(batch, (5, 6), 40 * lanes), lanes, target))
+    assert "parallel i0.o in 0..8" in text and "partial" not in text
+
+
 @pytest.mark.parametrize("size", [(9,), (4, 5, 6)])
 def test_other_ranks(size: tuple[int, ...]) -> None:
     check(gradient(4, size, 16), 16)
+
+
+@pytest.mark.parametrize("channels", [16, 640])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1)])
+def test_one_row_alone(channels: int, padding: tuple[int, int]) -> None:
+    check(gradient(1, (40,), channels, padding=padding), 16)
 
 
 @pytest.mark.parametrize("taps", [1, 2, 5])
@@ -118,7 +132,17 @@ TARGET = Target("cpu", vector_bytes=64, vector_registers=32, l2_bytes=1 << 20)
 )
 def test_blocks_stay_in_the_second_cache(moved: int, block: int) -> None:
     sizes = TapSizes((3, 3), (16, 28, 28), 144, moved, True, f32)
-    assert tap_sums(sizes, TARGET) == TapSums(8, block, 7)
+    assert tap_sums(sizes, TARGET) == TapSums(144, 8, block, 7)
+
+
+@pytest.mark.parametrize(
+    ("channels", "each"), [(384, 384), (640, 80), (960, 80), (1280, 128), (964, 964)]
+)
+def test_many_channels_are_cut_in_pieces_instead_of_images(channels: int, each: int) -> None:
+    sizes = TapSizes((3, 3), (16, 7, 7), channels, 1 << 20, True, f32)
+    sums = tap_sums(sizes, TARGET)
+    assert sums.channels == each
+    assert sums.pieces == (8 if each == channels else 1)
 
 
 def test_few_registers_take_fewer_places() -> None:
@@ -128,8 +152,9 @@ def test_few_registers_take_fewer_places() -> None:
     assert taps_fit(25, TARGET) and not taps_fit(25, narrow)
 
 
-def test_the_same_bits_on_any_number_of_threads() -> None:
-    fn = gradient(8, (28, 28), 144)
+@pytest.mark.parametrize("channels", [144, 640])
+def test_the_same_bits_on_any_number_of_threads(channels: int) -> None:
+    fn = gradient(8, (14, 14), channels)
     random = np.random.default_rng(0)
     x, dy = (random.standard_normal(each.type.static_shape, np.float32) for each in fn.params)
     one, two = (ml.compile(fn, threads=threads)(x, dy) for threads in (1, 2))
