@@ -174,9 +174,12 @@ def lift(value: Expr | Scalar, like: Expr) -> Expr:
 
 
 def cast(value: Expr, dtype: DType) -> Expr:
-    """A value in another type; integers that are known are converted at once."""
+    """A value in another type; integers that are known are converted at once, and a float that was
+    widened is there before that."""
     if value.dtype == dtype:
         return value
+    if isinstance(value, Cast) and value.value.dtype == dtype and _widens(dtype, value.dtype):
+        return value.value
     if isinstance(value, Const) and dtype.is_integer and not value.dtype.is_float:
         return const(value.value, dtype)
     return Cast(dtype, value)
@@ -207,7 +210,7 @@ def _fold(function: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
         return None
     kind = args[0].dtype.kind
     if kind == "f":
-        return None
+        return args[0] if _keeps(function, args[0]) else None
     numbers = [arg.value for arg in args if isinstance(arg, Const)]
     if not numbers:
         return None
@@ -231,6 +234,19 @@ def _fold(function: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
                 return const(0, dtype)
     return None
 
+
+def _widens(narrow: DType, wide: DType) -> bool:
+    """Whether all numbers of one type of floats are those of another."""
+    return narrow.is_float and wide.is_float and narrow.bytes < wide.bytes
+
+
+def _keeps(function: str, value: Expr) -> bool:
+    """Whether a function rounds what is rounded already."""
+    done = isinstance(value, Apply) and value.function in _OF_TEN_BITS
+    return done and function in _OF_TEN_BITS
+
+
+_OF_TEN_BITS = frozenset(("tf32", "tf32_even", "tf32_cut"))
 
 # What changes nothing as the right argument, and as the left one where the order does not matter.
 _NEUTRAL: Mapping[str, Scalar] = {

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from ...expr import Expr
 from ...ir import Function
+from ...ops.algorithms.panels import PanelConv, PanelMatmul
+from ...ops.base.factors import PLAIN
+from ...ops.products.matmul import Matmul
+from ...ops.windows.conv import Conv
 from ...target import Target
 from ...tile.nodes import Kernel, Space, Store
 from ...tile.traverse import walk
@@ -17,12 +21,14 @@ from ..schedule.separable import separable_of
 
 FOLLOWED_STEP = 2048  # bytes: half a page, which a load's next place is guessed within
 MANY = 256  # terms, and columns
+PRODUCTS = (Matmul, PanelMatmul, Conv, PanelConv)
 GATES = "gates"  # of a product and what its columns' parts become (`schedule/products/gated.py`)
 
 
 def kind_of(region: Function, kernel: Kernel, target: Target | None) -> str:
     """What a region with this kernel is on a target, in a word: for people who read the dump."""
-    handmade = [node.op.name for node in region.nodes if brings_kernel(node.op)]
+    operations = [node.op for node in region.nodes]
+    handmade = [op.name for op in operations if brings_kernel(op)]
     if handmade:
         return handmade[0]
     if gates_of(kernel) is not None:
@@ -34,6 +40,8 @@ def kind_of(region: Function, kernel: Kernel, target: Target | None) -> str:
         return "rows"
     if not nests[0].reductions:
         return "elementwise"
+    if any(isinstance(op, PRODUCTS) and op.factors != PLAIN for op in operations):
+        return "product"
     product = as_product(kernel, nests[0]) or as_inner(kernel, nests[0])
     return "product" if product else "reduction"
 

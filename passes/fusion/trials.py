@@ -115,7 +115,7 @@ class Trials:
         if self.card is not None:
             from ..schedule.gpu import is_as_fast  # lazy: what a CPU never needs
 
-            found = is_as_fast(kernel, alone, self.card)
+            found = is_as_fast(kernel, alone)
             if found is not None:
                 return found
         (nest,), (own,) = nests_of(kernel), nests_of(alone)

@@ -1,17 +1,23 @@
-"""narrow-factors: factors of f32 products in the form that a card multiplies, where that costs
-nothing: rounded if the precision allows it, constants when the program is built, others where they
-are computed or brought into another order; constants of TF32 with their terms side by side.
+"""narrow-factors: what factors of f32 products are rounded to, where the precision allows it and a
+card has units for it; and factors in the form that these multiply, where that costs nothing:
+constants rounded when the program is built, others where they are computed or brought into another
+order; constants of TF32 with their terms side by side.
 
-matmul %x, %w        ->  matmul %x, cast(%w.bf16) {dtype = f32}
+matmul %x, %w        ->  matmul %x, %w {factors = "tf32"}
+matmul %x, %w        ->  matmul %x, cast(%w.bf16) {dtype = f32} {factors = "bf16"}
 matmul relu(%x), %w  ->  matmul cast(barrier(cast(relu(%x)) {dtype = bf16})) {dtype = f32}, %w
 matmul relu(%x), %w  ->  matmul tf32_cut(barrier(tf32(relu(%x)))), %w
 matmul %x, %w        ->  matmul %x, transpose(tf32_cut(%w.turned)) {perm = [1, 0]}
 
 What is left of it is done before the product or where the factor is read. One that something else
-uses than products stays as it is, rather than being there twice.
+uses than products stays as it is, rather than being there twice. Products too small for the units
+multiply f32.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
 
 from ...ir import Builder, Constant, Function, Op, Value, users_of
 from ...ops.algorithms.panels import PackFilters, PanelConv, PanelMatmul
@@ -61,7 +67,7 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
                 is_view = isinstance(value.op, Reshape) and value.op.x in viewed
                 ready[value] = _ready(made, values[value], gpu, is_view=is_view)
             made = _replaced(made, values[value], ready[value])
-        return made
+        return rounding_factors(made, gpu.factors)
 
     with builder.active():
         for node in fn.nodes:
@@ -69,6 +75,37 @@ def narrow_factors(fn: Function, *, target: Target) -> Function:
                 results = builder.again(node, narrowed(node.op))
             values.update(zip(node.results, results, strict=True))
     return builder.remade(fn, [values[result] for result in fn.results])
+
+
+def rounding_factors(op: Op, factors: str) -> Op:
+    """A product that says what its factors are rounded to, if units of matrices are for it."""
+    if not isinstance(op, _PRODUCTS) or any(value.dtype != f32 for value in op.operands):
+        return op
+    # Lazy: what a CPU never needs.
+    from ..schedule.gpu.products.contraction import LEAST
+
+    rows, columns, terms = _sizes(op)
+    whole = min(rows, columns) > 1 and max(rows, columns) >= LEAST and terms >= LEAST
+    return replace(op, factors=factors) if whole else op
+
+
+def _sizes(op: Matmul | PanelMatmul | Conv | PanelConv) -> tuple[int, int, int]:
+    """Rows, columns and terms of a product, in each of its batches."""
+    match op:
+        case Matmul(lhs=left, rhs=right):
+            (*outer, m, k), (*inner, _, n) = left.type.static_shape, right.type.static_shape
+            lefts, rights = prod(outer), prod(inner)
+            # All rows that meet one matrix, or columns, are those of one product.
+            return m * (lefts if rights == 1 else 1), n * (rights if lefts == 1 else 1), k
+        case PanelMatmul(lhs=left, panels=panels):
+            shape = left.type.static_shape
+            return prod(shape[panels.rank - 3 : -1]), op.columns, shape[-1]
+        case Conv(weight=weight):
+            out, *taps = weight.type.static_shape
+            return prod(op.infer().static_shape) // out, out // op.groups, prod(taps)
+        case PanelConv(panels=panels):
+            _, *taps, _ = panels.type.static_shape
+            return prod(op.infer().static_shape) // op.channels, op.channels, prod(taps)
 
 
 def _is_product(op: Op, narrow: bool) -> bool:

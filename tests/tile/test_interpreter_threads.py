@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mlir_lite.errors import VerifyError
 from mlir_lite.expr import Expr, const, index
+from mlir_lite.tile.analyses.dependence import Dependences, Mode
+from mlir_lite.tile.analyses.scopes import scoped
 from mlir_lite.tile.interpreter import run_kernel
 from mlir_lite.tile.nodes import (
+    Accumulate,
     Async,
     Buffer,
     If,
     Kernel,
     Kind,
     Let,
+    Ref,
     Space,
     Stmt,
     Sync,
@@ -56,6 +62,39 @@ def test_divergent_sync_is_caught() -> None:
     kernel = reversal(If(v("t") < 4, (Sync("block"),)))
     with pytest.raises(VerifyError, match="4 of 8 threads wait"):
         run_kernel(kernel, {"x": normal(2, 8)})
+
+
+def test_a_sync_that_threads_of_one_block_do_not_reach_is_caught() -> None:
+    kernel = reversal(If(v("t") < v("b") * 4 + 4, (Sync("block"),)))
+    with pytest.raises(VerifyError, match="4 of 8 threads wait"):
+        run_kernel(kernel, {"x": normal(2, 8)})
+
+
+@pytest.mark.parametrize(
+    ("condition", "mode"),
+    [
+        (index(1) < 2, Mode.INDEPENDENT),
+        (v("t") < 8, Mode.INDEPENDENT),
+        (v("b") < 2, Mode.SERIAL),
+        (ld("x", index(0), index(0)) < const(9.0, f32), Mode.SERIAL),
+    ],
+)
+def test_blocks_go_in_step_where_their_threads_meet_at_the_same_points(
+    condition: Expr, mode: Mode
+) -> None:
+    kernel = reversal(If(condition, (Sync("block"),)))
+    assert Dependences(scoped(kernel, narrow=True), kernel.params, {}).modes["b"] is mode
+
+
+def test_blocks_that_add_to_the_same_elements_go_one_by_one() -> None:
+    """The order of a sum is that of the blocks, also where their threads meet."""
+    kernel = reversal(Sync("block"))
+    target = (Ref("y", (index(0), v("t"))),)
+    added = Accumulate("sum", target, (ld("s", index(7) - v("t")),))
+    copied = st("s", (v("t"),), ld("x", v("b"), v("t")))
+    threads = loop("t", 8, copied, Sync("block"), added, kind=Kind.THREAD)
+    kernel = replace(kernel, body=(loop("b", 2, threads, kind=Kind.BLOCK),))
+    assert Dependences(scoped(kernel, narrow=True), kernel.params, {}).modes["b"] is Mode.SERIAL
 
 
 def test_warps_without_a_loop_are_32_threads() -> None:

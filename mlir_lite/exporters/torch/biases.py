@@ -34,7 +34,9 @@ def _add(site: Site, op: Add, lhs: Tensor, rhs: Tensor) -> Tensor:
 def _with_bias(site: Site, product: Value, bias: Value, axis: int) -> Tensor | None:
     """The product with a bias along an axis, if torch has a call for it."""
     match product.op:
-        case Matmul(lhs=x, rhs=weight) if weight.rank == 2 and axis == product.rank - 1:
+        case Matmul(lhs=x, rhs=weight, factors="f32") if (
+            weight.rank == 2 and axis == product.rank - 1
+        ):
             turned = torch.transpose(site.values[weight], 0, 1)
             return F.linear(site.values[x], turned, site.values[bias])
         case Conv(x=x, weight=weight) as conv if axis == LAYOUTS[conv.layout][1] % product.rank:

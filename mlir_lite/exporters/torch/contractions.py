@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from ...errors import UnsupportedError, check
 from ...ir import Op, Value
+from ...ops.base.factors import PLAIN
 from ...ops.base.promote import product_type
 from ...ops.products.matmul import Matmul
 from ...ops.windows.conv import Conv
@@ -16,6 +17,7 @@ from ...ops.windows.conv_gradient import ConvWeightGradient
 from ...ops.windows.conv_transpose import ConvTranspose
 from ...ops.windows.windows import spatial_of
 from ...sizes import static
+from ...types import DTYPES
 from .arrays import TORCH_TYPES
 from .layouts import channels_first, in_layout, padded
 from .site import Call, Tensor, with_op
@@ -25,19 +27,32 @@ _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose
 
 
 def _matmul(op: Matmul, lhs: Tensor, rhs: Tensor) -> Tensor:
-    return torch.matmul(*_alike(op.lhs, op.rhs, lhs, rhs))
+    return torch.matmul(*_multiplied(op.factors, op.lhs, op.rhs, lhs, rhs))
 
 
-def _alike(first: Value, second: Value, *operands: Tensor) -> tuple[Tensor, ...]:
-    """Factors in the type of their product, where bytes of two kinds are multiplied."""
+def _multiplied(
+    factors: str, first: Value, second: Value, *operands: Tensor
+) -> tuple[Tensor, ...]:
+    """Factors as they are rounded, and in the type of their product, where bytes of two kinds are
+    multiplied."""
+    if factors != PLAIN:
+        return tuple(_rounded(factors, operand) for operand in operands)
     if first.dtype == second.dtype:
         return operands
     return tuple(operand.to(TORCH_TYPES[product_type(first, second)]) for operand in operands)
 
 
+def _rounded(factors: str, x: Tensor) -> Tensor:
+    """`x` in f32 with the bits of another type; of TF32 ten after the first, halves away from 0."""
+    if factors != "tf32":
+        return x.to(TORCH_TYPES[DTYPES[factors]]).to(x.dtype)
+    near = (x.view(torch.int32) + (1 << 12)) & -(1 << 13)
+    return torch.where(torch.isfinite(x), near.view(x.dtype), x)
+
+
 def convolved(op: Conv, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The convolution, with a bias for each of its channels."""
-    x, weight = _alike(op.x, op.weight, x, weight)
+    x, weight = _multiplied(op.factors, op.x, op.weight, x, weight)
     rank = op.x.rank - 2
     check(rank in _CONV, f"conv over {rank} axes", UnsupportedError)
     x, padding = padded(channels_first(x, op.layout), op.padding)

@@ -17,6 +17,7 @@ from ...memory import aligned_empty, copy_by_pieces
 from ...sizes import ceil_div
 from ...types import Array, TensorType
 from ..base.body import Indices, computing_type, guarded, reduce_over
+from ..base.factors import check_factors, rounded_arrays, rounded_elements
 from ..base.promote import check_kind, check_same_dtype
 from ..reductions.reduce import widened
 from ..windows.conv import convolve
@@ -72,16 +73,20 @@ class PanelMatmul(Op):
     """Matrix product by matrices of `columns` columns packed as by `PackColumns`.
 
     `(*batch, .., m, k) x (*batch, columns / width, k, width) -> (*batch, .., m, columns)`
+
+    `factors` of f32 may be rounded, as those of `Matmul`.
     """
 
     lhs: Value
     panels: Value
     columns: int
+    factors: str = "f32"
 
     def infer(self) -> TensorType:
         lhs, panels = self.lhs.type, self.panels.type
         check_kind(self.lhs, "fiu")
         check_same_dtype(self.lhs, self.panels)
+        check_factors(self.factors, self.lhs.dtype)
         check(panels.rank >= 3, f"packed columns have rank 3 or more, not {panels}")
         *batch, count, inner, width = panels.static_shape
         check_rows(lhs, panels, batch, inner)
@@ -91,6 +96,7 @@ class PanelMatmul(Op):
 
     def reference(self, lhs: Array, panels: Array) -> Array:
         *batch, _, inner, _ = panels.shape
+        lhs, panels = rounded_arrays(self.factors, lhs, panels)
         matrix = np.moveaxis(_unpacked(np.moveaxis(panels, -3, 0), self.columns), 0, -1)
         rows = widened(lhs).reshape(*batch, prod(lhs.shape[len(batch) : -1]), inner)
         product = np.matmul(rows, widened(matrix))
@@ -100,6 +106,7 @@ class PanelMatmul(Op):
         *rows, n = at
         *batch, _, inner, width = panels.type.static_shape
         wide = computing_type(self.lhs.dtype)
+        lhs, panels = rounded_elements(self.factors, lhs, panels)
 
         def element(k: Expr) -> Expr:
             packed = panels[(*rows[: len(batch)], n // width, k, n % width)]
@@ -143,7 +150,7 @@ class PanelConv(Op):
 
     `(batch, *size, in) x (channels / width, *kernel, in, width) -> (batch, *size, channels)`,
     without groups, and without padding where none is given. The input may be in another `layout`:
-    it is read element by element.
+    it is read element by element. `factors` of f32 may be rounded, as those of `Matmul`.
     """
 
     x: Value
@@ -153,11 +160,13 @@ class PanelConv(Op):
     dilations: tuple[int, ...]
     layout: str = "nhwc"  # of the input
     padding: Padding = ()
+    factors: str = "f32"
 
     def infer(self) -> TensorType:
         x, panels = self.x.type, self.panels.type
         check_kind(self.x, "fiu")
         check_same_dtype(self.x, self.panels)
+        check_factors(self.factors, self.x.dtype)
         check_layout(x, self.layout)
         ranks = f"packed filters of rank {panels.rank}, an input of rank {x.rank}"
         check(x.rank >= 3 and panels.rank == x.rank + 1, ranks)
@@ -178,8 +187,9 @@ class PanelConv(Op):
         return windows_of(size, kernel, self.strides, padding, self.dilations)
 
     def reference(self, x: Array, panels: Array) -> Array:
-        weight = np.moveaxis(_unpacked(panels, self.channels), -1, 1)
-        first = widened(channels_first(x, self.layout))
+        seen, packed = rounded_arrays(self.factors, x, panels)
+        weight = np.moveaxis(_unpacked(packed, self.channels), -1, 1)
+        first = widened(channels_first(seen, self.layout))
         y = convolve(first, widened(weight), self.windows(), 1)
         return in_layout(y, "nhwc").astype(x.dtype)
 
@@ -187,6 +197,7 @@ class PanelConv(Op):
         batch, *position, channel = at
         _, *kernel, inner, width = panels.type.static_shape
         windows, wide = self.windows(), computing_type(self.x.dtype)
+        x, panels = rounded_elements(self.factors, x, panels)
 
         def element(*along: Expr) -> Expr:
             *taps, c = along

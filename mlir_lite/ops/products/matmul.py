@@ -11,6 +11,7 @@ from ...types import Array, TensorType
 from ..base.body import Indices, computing_type, reduce_over
 from ..base.broadcast import broadcast_shapes
 from ..base.elements import Gradients, emit
+from ..base.factors import check_factors, rounded_arrays, rounded_elements
 from ..base.promote import as_values, check_kind, product_type
 from ..reductions.reduce import sum_to, widened
 from ..shapes.shape import expand_dims, squeeze, swapaxes
@@ -21,16 +22,19 @@ class Matmul(Op):
     """Matrix product over the last two axes: `(.., m, k) x (.., k, n) -> (.., m, n)`.
 
     The leading axes broadcast as in NumPy; ranks are at least 2. Half-width floats are summed in
-    f32, integers in their own type; u8 by i8 gives i32.
+    f32, integers in their own type; u8 by i8 gives i32. `factors` of f32 may be rounded before they
+    are multiplied: to "tf32", "bf16" or "f16"; the gradient is that of the unrounded product.
     """
 
     lhs: Value
     rhs: Value
+    factors: str = "f32"
 
     def infer(self) -> TensorType:
         lhs, rhs = self.lhs.type, self.rhs.type
         check_kind(self.lhs, "fiu")
         total = product_type(self.lhs, self.rhs)
+        check_factors(self.factors, total)
         check(lhs.rank >= 2 and rhs.rank >= 2, "a matrix product takes operands of rank 2 or more")
         check(
             lhs.shape[-1] == rhs.shape[-2],
@@ -41,13 +45,15 @@ class Matmul(Op):
 
     def reference(self, lhs: Array, rhs: Array) -> Array:
         total = product_type(self.lhs, self.rhs).numpy
-        left, right = (widened(x.astype(total, copy=False)) for x in (lhs, rhs))
+        same = (x.astype(total, copy=False) for x in (lhs, rhs))
+        left, right = map(widened, rounded_arrays(self.factors, *same))
         return np.asarray(np.matmul(left, right)).astype(total)
 
     def body(self, at: Indices, lhs: Element, rhs: Element) -> Expr:
         *batch, m, n = at
         dtype = product_type(self.lhs, self.rhs)
         wide = computing_type(dtype)
+        lhs, rhs = rounded_elements(self.factors, lhs, rhs)
         left, right = _batch_index(batch, lhs.type), _batch_index(batch, rhs.type)
         total = reduce_over(
             "sum",

@@ -12,6 +12,7 @@ from ...ir import Element, Op, Operand, Value, op
 from ...types import Array, TensorType
 from ..base.body import Indices, computing_type, reduce_over
 from ..base.elements import Gradients, emit
+from ..base.factors import check_factors, rounded_arrays, rounded_elements
 from ..base.promote import as_value, as_values, check_kind, product_type
 from ..reductions.reduce import widened
 from ..shapes.shape import reshape
@@ -48,7 +49,7 @@ class Conv(LaidOut):
     One stride, dilation and (low, high) zero padding per spatial axis; the weight has the same
     layout whatever that of `x` is. Half-width floats are summed in f32, integers in their own
     type; u8 by i8 gives i32. `algorithm` says how it is computed: "direct", "winograd2" or
-    "winograd4" (Lavin and Gray, 2016).
+    "winograd4" (Lavin and Gray, 2016); `factors`, to what those of f32 are rounded (see `Matmul`).
     """
 
     x: Value
@@ -59,11 +60,13 @@ class Conv(LaidOut):
     groups: int = 1
     layout: str = "nchw"
     algorithm: str = "direct"
+    factors: str = "f32"
 
     def infer(self) -> TensorType:
         x, weight = self.x.type, self.weight.type
         check_kind(self.x, "fiu")
         total = product_type(self.x, self.weight)
+        check_factors(self.factors, total)
         check_layout(x, self.layout)
         check(self.algorithm in ALGORITHMS, f'there is no algorithm "{self.algorithm}"')
         check(weight.rank == x.rank, f"the weight has rank {weight.rank}, the input {x.rank}")
@@ -97,10 +100,9 @@ class Conv(LaidOut):
 
     def reference(self, x: Array, weight: Array) -> Array:
         total = product_type(self.x, self.weight).numpy
-        first, filters = (
-            widened(operand.astype(total, copy=False))
-            for operand in (channels_first(x, self.layout), weight)
-        )
+        operands = (channels_first(x, self.layout), weight)
+        same = (operand.astype(total, copy=False) for operand in operands)
+        first, filters = map(widened, rounded_arrays(self.factors, *same))
         y = convolve(first, filters, self.windows(), self.groups)
         return in_layout(y, self.layout).astype(total)
 
@@ -109,6 +111,7 @@ class Conv(LaidOut):
         out, per_group, *kernel = weight.type.static_shape
         dtype = product_type(self.x, self.weight)
         windows, wide = self.windows(), computing_type(dtype)
+        x, weight = rounded_elements(self.factors, x, weight)
         first = channel // (out // self.groups) * per_group if self.groups > 1 else index(0)
 
         def element(*along: Expr) -> Expr:

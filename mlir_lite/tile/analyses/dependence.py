@@ -11,7 +11,20 @@ from enum import Enum
 
 from ...expr import COMBINERS, INDEX, Expr, bounds_of, has_loads, substitute_vars, vars_of
 from ..inline import Scope
-from ..nodes import Accumulate, Async, Await, Block, Buffer, Let, Loop, Stmt, Sync, Wait
+from ..nodes import (
+    Accumulate,
+    Async,
+    Await,
+    Block,
+    Buffer,
+    If,
+    Kind,
+    Let,
+    Loop,
+    Stmt,
+    Sync,
+    Wait,
+)
 from ..traverse import loads_in
 from .scopes import inner_blocks, targets_of, walk_scoped
 from .separation import distinct
@@ -134,7 +147,8 @@ class Dependences:
         return most
 
     def _mode(self, loop: Loop) -> Mode:
-        if any(isinstance(stmt, Sync | Async | Wait | Await) for stmt in walk_scoped(loop.body)):
+        joins = _joins(loop.body)
+        if joins and not (loop.kind is Kind.BLOCK and in_step(loop, self._lets)):
             return Mode.SERIAL
         private = private_in(loop.body)
         touched: dict[str, list[Access]] = {}
@@ -156,10 +170,41 @@ class Dependences:
         self.reduced[loop.axis] = frozenset(reduced)
         if not reduced:
             return Mode.INDEPENDENT
+        if joins:  # a thread joins all that it has, of all blocks, before the next one begins
+            return Mode.SERIAL
         nested = (stmt for stmt in walk_scoped(loop.body) if isinstance(stmt, Loop))
         if any(self.modes[stmt.axis] == Mode.SERIAL for stmt in nested):
             return Mode.SERIAL
         return Mode.REDUCTION
+
+
+def _joins(body: Block) -> bool:
+    """Whether a block has points where threads meet, or leaves something for later."""
+    return any(isinstance(stmt, Sync | Async | Wait | Await) for stmt in walk_scoped(body))
+
+
+def in_step(loop: Loop, lets: Mapping[str, Expr]) -> bool:
+    """Whether the threads of all blocks meet at the same points, where those of one do: only the
+    threads decide whether they come there, neither the block nor what is in memory."""
+    known = {stmt.axis for stmt in walk_scoped(loop.body) if isinstance(stmt, Loop)}
+
+    def alike(*parts: Expr) -> bool:
+        plain = [substitute_vars(part, lets) for part in parts]
+        return all(not has_loads(part) and vars_of(part) <= known for part in plain)
+
+    def ways(block: Block) -> Iterator[bool]:
+        for stmt in block:
+            if isinstance(stmt, Await):
+                yield False
+            elif _joins(inner := tuple(part for own in inner_blocks(stmt) for part in own)):
+                match stmt:
+                    case Loop(start=start, stop=stop):
+                        yield alike(start, stop)
+                    case If(condition=condition):
+                        yield alike(condition)
+                yield from ways(inner)
+
+    return all(ways(loop.body))
 
 
 def _only_accumulates(accesses: list[Access], names: set[str]) -> bool:

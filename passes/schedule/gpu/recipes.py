@@ -30,7 +30,7 @@ from .long_sums import with_pieces
 from .phases import phases, with_registers, without_unit_axes
 from .products.contraction import Contraction, as_contraction, narrow_type, narrowed
 from .products.groups import by_groups
-from .products.recipe import rounded, schedule_product
+from .products.recipe import schedule_product
 from .rows.lanes import bind_rows
 from .rows.pieces import by_inner_sums, in_pieces
 from .rows.reductions import as_rows
@@ -143,22 +143,21 @@ def _contraction(kernel: Kernel) -> Contraction | None:
     return found or as_contraction(collapse_all(by_groups(kernel)))
 
 
-def is_as_fast(kernel: Kernel, alone: Kernel, gpu: Gpu) -> bool | None:
+def is_as_fast(kernel: Kernel, alone: Kernel) -> bool | None:
     """Whether a naive kernel multiplies as fast as one that does the product alone, for which what
     is read would have to be written once more: as many of its operands are copied in runs of
     sixteen bytes, or it has so few rows that memory is the limit. None where that is no product."""
-    own, found = _trial(alone, gpu), _trial(kernel, gpu)
+    own, found = _trial(alone), _trial(kernel)
     if own is None or found is None:
         return None if own is None else False
     few = found.left.extent <= FEW_ROWS
     return few or _slow_operands(found) <= _slow_operands(own)
 
 
-def _trial(kernel: Kernel, gpu: Gpu) -> Contraction | None:
+def _trial(kernel: Kernel) -> Contraction | None:
     """The product that a naive kernel will be."""
     params = tuple(replace(param, alignment=WIDEST) for param in kernel.params)
-    found = _contraction(tidy(_serial(replace(kernel, params=params))))
-    return None if found is None else rounded(found, gpu.factors)
+    return _contraction(tidy(_serial(replace(kernel, params=params))))
 
 
 def _slow_operands(contraction: Contraction) -> int:
@@ -184,7 +183,7 @@ def _launches(kernel: Kernel, gpu: Gpu) -> tuple[tuple[Kernel, ...], tuple[Buffe
     contraction = _contraction(kernel)
     if contraction is None or _is_of_vector(contraction):
         return _bound(kernel, gpu)
-    tiled = schedule_product(rounded(contraction, gpu.factors), gpu)
+    tiled = schedule_product(contraction, gpu)
     before, after = (
         tuple(made for part in parts for made in _bound(part, gpu)[0])
         for parts in (tiled.before, tiled.after)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlir_lite.ops.algorithms.panels import PackColumns, PanelMatmul
+from mlir_lite.ops.base.factors import ROUNDED
 from mlir_lite.ops.nn.attention import Attention
 from mlir_lite.ops.nn.batch_norm import BatchNormTraining
 from mlir_lite.ops.nn.norm import BatchNorm, LayerNorm, RmsNorm
@@ -38,6 +39,17 @@ def _products() -> Iterator[Sample]:
     for dtype in (f16, bf16, i8, u8, i32, i64):
         arrays = (normal((3, 129), dtype), normal((129, 5), dtype, 1))
         yield Sample(f"of {dtype}", Matmul, arrays)
+    for factors in ROUNDED:
+        yield Sample(
+            f"of {factors}",
+            lambda x, w, factors=factors: Matmul(x, w, factors),
+            (normal((3, 17), f32), normal((17, 5), f32, 1)),
+        )
+        yield Sample(
+            f"of {factors}",
+            lambda x, panels, factors=factors: PanelMatmul(x, panels, 5, factors),
+            (normal((3, 17), f32), normal((2, 17, 4), f32, 1)),
+        )
     yield Sample("of u8 by i8", Matmul, (normal((2, 3, 129), u8), normal((129, 5), i8, 1)))
     extremes = np.full((1, 70_000), 255, np.uint8), np.full((70_000, 1), -128, np.int8)
     yield Sample("of u8 by i8 that wraps around", Matmul, extremes)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlir_lite.ops.algorithms.depthwise import DepthwiseConv, DepthwiseConvTranspose
 from mlir_lite.ops.algorithms.panels import PackFilters, PanelConv
+from mlir_lite.ops.base.factors import ROUNDED
 from mlir_lite.ops.images.resize import ROUNDINGS, ResizeCubic, ResizeLinear, ResizeNearest
 from mlir_lite.ops.images.sampling import COORDINATES
 from mlir_lite.ops.windows.conv import Conv
@@ -121,6 +122,22 @@ def _convolutions() -> Iterator[Sample]:
             f"of u8 by i8, {layout}",
             lambda x, w, layout=layout: Conv(x, w, (1, 1), _ONE, (1, 1), layout=layout),
             (lying(narrow, layout), normal((2, 17, 3, 3), i8, 1)),
+        )
+
+
+def _of_rounded_factors() -> Iterator[Sample]:
+    for factors in ROUNDED:
+        yield Sample(
+            f"of {factors}",
+            lambda x, w, factors=factors: Conv(x, w, (1, 1), _ONE, (1, 1), factors=factors),
+            (normal((1, 17, 3, 4), f32), normal((2, 17, 3, 3), f32, 1)),
+        )
+        yield Sample(
+            f"of {factors}",
+            lambda x, panels, factors=factors: PanelConv(
+                x, panels, 5, (1, 1), (1, 1), padding=_ONE, factors=factors
+            ),
+            (normal((1, 3, 4, 17), f32), normal((2, 3, 3, 17, 4), f32, 1)),
         )
 
 
@@ -306,6 +323,7 @@ def smooth(sample: Sample) -> Sample:
 
 WINDOWS: tuple[Sample, ...] = (
     *map(smooth, _convolutions()),
+    *_of_rounded_factors(),
     *map(smooth, _transposed_convolutions()),
     *map(smooth, _depthwise()),
     *map(smooth, _depthwise_transposed()),

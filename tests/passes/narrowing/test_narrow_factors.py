@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 import mlir_lite as ml
-from mlir_lite import Function, Value, f32
+from mlir_lite import Function, Value, bf16, f32
 from mlir_lite.expr import FUNCTIONS
 from mlir_lite.ir import Constant
+from mlir_lite.ops.algorithms.panels import panel_matmul
+from mlir_lite.passes.lowering.lower import lower
+from mlir_lite.passes.manager import run_passes
 from mlir_lite.passes.narrowing.narrow_factors import narrow_factors
+from mlir_lite.passes.pipelines import cuda_pipeline
 from mlir_lite.target import Target, named_target
 from mlir_lite.types import Array
 
@@ -233,6 +237,52 @@ def product(*shape: int) -> Function:
     return ml.function(f32[shape])(lambda x: x @ w)
 
 
+PRODUCTS = {
+    "a matrix": ml.function(f32[2, 8], f32[8, 8])(lambda x, w: x @ w),
+    "few columns": ml.function(f32[8, 8], f32[8, 2])(lambda x, w: x @ w),
+    "a batch by one matrix": ml.function(f32[2, 1, 8], f32[8, 8])(lambda x, w: x @ w),
+    "a batch": ml.function(f32[2, 8, 9], f32[2, 9, 8])(lambda x, w: x @ w),
+    "panels": ml.function(f32[2, 8], f32[2, 8, 4])(lambda x, w: panel_matmul(x, w, columns=8)),
+    "a convolution": ml.function(f32[1, 1, 4, 3], f32[8, 1, 3, 3])(lambda x, w: ml.conv2d(x, w)),
+    "groups": ml.function(f32[1, 4, 4, 3], f32[16, 2, 3, 3])(
+        lambda x, w: ml.conv2d(x, w, groups=2)
+    ),
+}
+TOO_SMALL = {
+    "few terms": ml.function(f32[8, 7], f32[7, 8])(lambda x, w: x @ w),
+    "few rows and columns": ml.function(f32[7, 8], f32[8, 7])(lambda x, w: x @ w),
+    "a vector": ml.function(f32[1, 8], f32[8, 8])(lambda x, w: x @ w),
+    "a vector on the right": ml.function(f32[8, 8], f32[8, 1])(lambda x, w: x @ w),
+    "a batch of vectors": ml.function(f32[8, 1, 9], f32[8, 9, 8])(lambda x, w: x @ w),
+    "depthwise": ml.function(f32[1, 8, 9, 9], f32[8, 1, 3, 3])(
+        lambda x, w: ml.conv2d(x, w, groups=8)
+    ),
+    "narrow already": ml.function(bf16[8, 8], bf16[8, 8])(lambda x, w: x @ w),
+}
+
+
+@pytest.mark.parametrize("factors", ["tf32", "bf16", "f16"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_product_says_what_its_factors_are_rounded_to(name: str, factors: str) -> None:
+    made = str(narrow_factors(PRODUCTS[name], target=rounding(factors)))
+    assert f'factors = "{factors}"' in made
+
+
+@pytest.mark.parametrize("name", TOO_SMALL)
+def test_a_product_without_units_for_it_multiplies_f32(name: str) -> None:
+    assert "factors =" not in str(narrow_factors(TOO_SMALL[name], target=rounding("tf32")))
+
+
+@pytest.mark.parametrize("name", [*PRODUCTS, *TOO_SMALL])
+def test_cards_multiply_what_the_ir_says(name: str) -> None:
+    """Its units of matrices where a product says so, and nowhere else."""
+    fn, target = (PRODUCTS | TOO_SMALL)[name], rounding("bf16")
+    graph = run_passes(fn, cuda_pipeline(target))
+    tile = str(lower(graph, target))
+    says = 'factors = "bf16"' in str(graph) or fn.params[0].dtype == bf16
+    assert ("mma_bf16" in tile) == says
+
+
 @pytest.mark.parametrize(
     ("fn", "factors"),
     [(product(2, 16), "f32"), (product(1, 16), "tf32")],
@@ -266,4 +316,4 @@ def test_a_factor_that_is_used_otherwise_too_is_there_once() -> None:
         return x @ w + ml.sum(w, axis=0)
 
     fn = tied.bind({"w": weight(64, 64)})
-    assert str(narrow_factors(fn, target=rounding("bf16"))) == str(fn)
+    assert operations(narrow_factors(fn, target=rounding("bf16"))) == operations(fn)

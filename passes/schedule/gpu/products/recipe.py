@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .....expr import Apply, Cast, Load, apply, cast, const, index, loads_of
+from .....expr import Load, const, index, loads_of
 from .....target import Gpu
 from .....tile.analyses.alignment import WIDEST
 from .....tile.nodes import Accumulate, Buffer, Kernel, Loop, Ref, Store
 from .....tile.tree import Names, accesses, nest, var
-from .....types import DTYPES, f32
-from .contraction import Contraction, Operand, count, narrow_type
+from .contraction import Contraction, count, narrow_type
 from .patches import with_boxes
 from .rounding import MadeReady, is_rounded_late, made_ready
 from .threads import by_tiles
@@ -78,32 +77,6 @@ def _sizes(contraction: Contraction) -> Sizes:
 
 def _late(contraction: Contraction) -> tuple[bool, bool]:
     return is_rounded_late(contraction.left), is_rounded_late(contraction.right)
-
-
-def rounded(contraction: Contraction, factors: str) -> Contraction:
-    """The contraction of f32 factors that are rounded first: `f32(bf16(x)) * f32(bf16(w))`, or
-    `tf32(x) * tf32(w)`. One may be there as a rounded one already."""
-    left, right = contraction.left, contraction.right
-    if factors == "f32" or not all(_may_round(side, factors) for side in (left, right)):
-        return contraction
-    return replace(contraction, left=_rounded(left, factors), right=_rounded(right, factors))
-
-
-def _may_round(operand: Operand, factors: str) -> bool:
-    match operand.value:
-        case Cast(value=inner, dtype=dtype):
-            return dtype == f32 and inner.dtype.name == factors
-        case value:
-            return value.dtype == f32
-
-
-def _rounded(operand: Operand, factors: str) -> Operand:
-    value = operand.value
-    if isinstance(value, Cast) or (isinstance(value, Apply) and value.function == "tf32_cut"):
-        return operand
-    if factors == "tf32":
-        return replace(operand, value=apply("tf32", value))
-    return replace(operand, value=cast(cast(value, DTYPES[factors]), f32))
 
 
 def _in_parts(

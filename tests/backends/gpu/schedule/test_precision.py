@@ -319,6 +319,7 @@ def test_banks_are_read_without_conflicts(tmp_path: Path) -> None:
 def test_the_ir_says_what_factors_are_rounded_to(precision: str, text: str) -> None:
     stages = ml.compile(linear, target="cuda:sm_90", precision=precision).stages
     assert text in stages["tile"]
+    assert f'factors = "{precision}"' in stages["fused"]
     assert f"mma_{precision}(" in stages["cuda"]
     assert ("cvt.rna.tf32.f32" in stages["cuda"]) == (precision == "tf32")
 
