@@ -11,6 +11,8 @@ import torch
 from ...location import UNKNOWN, Location, is_inside
 
 _FRAME = re.compile(r'^\s*File "(.+)", line (\d+), in ', re.MULTILINE)
+# What torch.compile calls the module that it compiles, in front of the path of one within.
+_ROOT = re.compile(r"^L\['\w+'\]\.?")
 _TORCH = os.path.join(os.path.dirname(os.path.abspath(torch.__file__)), "")
 
 
@@ -21,5 +23,6 @@ def place_of(node: Any) -> Location:  # of a torch.fx.Node
         # Passes of torch's own write paths that begin with the package.
         if not (is_inside(file) or file.startswith((_TORCH, "torch" + os.sep, "<"))):
             return Location(file, int(line))
-    modules = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
+    stack = (node.meta.get("nn_module_stack") or {}).values()
+    modules = [path for path in (_ROOT.sub("", path) for path, _ in stack) if path]
     return Location("<torch>", 0, modules[-1]) if modules else UNKNOWN

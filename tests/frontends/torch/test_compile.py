@@ -184,6 +184,12 @@ def test_torch_runs_what_is_not_supported_and_the_warning_names_it() -> None:
         assert_alike(compiled(model)(x), model(x))
 
 
+def test_a_layer_without_a_line_of_the_users_is_named_by_its_path() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Sequential(nn.LPPool1d(2, 2), nn.FractionalMaxPool2d(2, 2)))
+    with pytest.warns(RuntimeWarning, match=r"aten\.fractional_max_pool2d\S* x1 at <torch>:1\.1:"):
+        compiled(model)(torch.ones(2, 4, 8))
+
+
 def test_the_package_says_where_the_backend_is() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     points = project["project"]["entry-points"]["torch_dynamo_backends"]
