@@ -4,7 +4,7 @@ their results, or by the next tile.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from math import prod
@@ -191,9 +191,44 @@ def prefetch_left(kernel: Kernel, reduction: str, buffer: str, rows: str) -> Ker
       ->  for k: {prefetch(a[m.o * 6 + min(k mod 16, 5) + 6, k floordiv 16 * 16]);  unroll m.i: ..}
     """
 
+    return _in_sums(kernel, reduction, lambda sums: _asking_below(sums, buffer, rows))
+
+
+def prefetch_next_block(
+    kernel: Kernel, reduction: str, buffer: str, rows: str, block: str
+) -> Kernel:
+    """While a tile is summed up along columns of `buffer`, whose rows the unrolled loop `rows`
+    counts, ask for what the same tile reads in the next turn of the loop `block`: a line in each
+    step.
+
+    for p: for m.o: for k: unroll m.i: acc[m.i] += a[p, k, m.o * 6 + m.i] * ..
+      ->  for p: for m.o: for k: {prefetch(a[p + 1, k, m.o * 6]);  unroll m.i: ..}
+    """
+
+    def asking(sums: Loop) -> Loop:
+        loops, body = reduction_of(sums)
+        tile = [stmt for stmt in walk(body) if isinstance(stmt, Loop) and base(stmt.axis) == rows]
+        load = next((load for load in loads_within(body) if load.buffer == buffer), None)
+        if not tile or load is None:
+            return sums
+        names = frozenset().union(*map(vars_of, load.indices))
+        place: dict[str, Expr] = {name: var(name) + 1 for name in names if base(name) == block}
+        place |= {loop.axis: loop.start for loop in tile}
+        at = tuple(simplify(substitute_vars(part, place), {}) for part in load.indices)
+        request = Call(prefetch_name(load.dtype), (Window(buffer, at),))
+        (made,) = nest(loops, (request, *body))
+        assert isinstance(made, Loop)
+        return made
+
+    return _in_sums(kernel, reduction, asking)
+
+
+def _in_sums(kernel: Kernel, reduction: str, change: Callable[[Loop], Loop]) -> Kernel:
+    """The kernel with its loops over a `reduction` changed."""
+
     def visit(block: Block) -> Block:
         return tuple(
-            _asking_below(stmt, buffer, rows)
+            change(stmt)
             if isinstance(stmt, Loop) and base(stmt.axis) == reduction
             else map_blocks(stmt, visit)
             for stmt in block

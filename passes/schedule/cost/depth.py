@@ -33,6 +33,7 @@ LEAST_STEPS = 128  # in which a tile's sums are worth fetching and putting back
 HIDDEN = 0.2  # of the products' time
 SUMS_SHARE = 2  # of the last cache, for the sums of one thread
 SUMS_OF = 4  # of the second cache, at most, for sums that each block adds to
+PARTS_OF = 16  # of it, for those of a part: with more, two threads took half as long again at times
 FEWEST_TERMS, MOST_TERMS = 12, 128  # of such a block
 BLOCKS_AT_ONCE = 2  # the one in use, and the next one
 FEWEST_PIECES = 4  # for threads
@@ -111,8 +112,9 @@ def sum_blocks(
             return cut.waits, -cut.pieces
         rows, columns = cut.part
         uneven = idle(_dealt(sizes, rows, columns)) > MOST_IDLE
+        large = rows * columns * width * PARTS_OF > target.l2_bytes
         read = sizes.rows // rows * sizes.columns + sizes.columns // columns * sizes.rows
-        return cut.waits, uneven, read, -columns
+        return cut.waits, uneven, large, read, -columns
 
     return min(found, key=rank, default=None)
 

@@ -26,6 +26,7 @@ from ....tile.steps.nests import privatise_in_blocks
 from ....tile.steps.partials import cut_sums, finish_apart
 from ....tile.steps.pieces import flatten
 from ....tile.steps.prefetch import prefetch_next
+from ....tile.steps.prefetch_tiles import prefetch_next_block
 from ....tile.steps.staging import stage_reads
 from ....tile.steps.streams import stream_loops
 from ....tile.tree import chain, extent_of, has_constant_limits, loops_of
@@ -172,6 +173,8 @@ def _in_parts(
     kernel = _in_tiles(kernel, tiling.tile, rows, part[0], columns)
     if not blocks.copied:
         kernel = prefetch_next(kernel, right, block, terms[0], (f"{columns}.o", f"{rows}.o"))
+    left = tiling.product.left.buffer
+    kernel = prefetch_next_block(kernel, terms[0], left, f"{rows}.i", block)
     *outer, inmost = outer
     for axis in reversed(outer):
         kernel, inmost = flatten(kernel, axis, inmost), f"{axis}.f"

@@ -163,7 +163,7 @@ def test_sums_are_cut_where_their_panel_leaves_the_second_cache() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "part"), [(128, (64, 128)), (256, (128, 256)), (512, (256, 256))]
+    ("channels", "part"), [(128, (64, 128)), (256, (128, 128)), (512, (128, 128))]
 )
 def test_pieces_of_windows_are_enough_for_all_threads(
     channels: int, part: tuple[int, int]

@@ -7,7 +7,11 @@ import pytest
 
 from mlir_lite.tile.nodes import Kernel
 from mlir_lite.tile.parser import parse_kernel
-from mlir_lite.tile.steps.prefetch_tiles import prefetch_epilogue, prefetch_left
+from mlir_lite.tile.steps.prefetch_tiles import (
+    prefetch_epilogue,
+    prefetch_left,
+    prefetch_next_block,
+)
 
 from .stepping import expect_step
 
@@ -136,4 +140,37 @@ def test_the_rows_of_the_next_tile_are_asked_for_a_line_a_step(rows: int, asked:
     )
     expect_step(
         lambda kernel: prefetch_left(kernel, "p", "a", "i"), tile(rows), tile(rows, inside=requests)
+    )
+
+
+def columns_in_blocks(inside: str) -> str:
+    return f"""
+kernel @k(%a: f32[3, 5, 12], %b: f32[3, 5, 4], %y: out f32[12, 4]) {{
+  buffer acc: register f32[6, 4]
+  buffer sums: shared f32[12, 4]
+  for i in 0..12 {{ vector l in 0..4 {{ sums[i, l] = 0.0 }} }}
+  for p in 0..3 {{
+    for m in 0..2 {{
+      unroll m.i in 0..6 {{ vector l$1 in 0..4 {{ acc[m.i, l$1] = 0.0 }} }}
+      for k in 0..5 {{
+        {inside}
+        unroll m.i$1 in 0..6 {{
+          vector l$2 in 0..4 {{ acc[m.i$1, l$2] += a[p, k, m * 6 + m.i$1] * b[p, k, l$2] }}
+        }}
+      }}
+      unroll m.i$2 in 0..6 {{
+        vector l$3 in 0..4 {{ sums[m * 6 + m.i$2, l$3] += acc[m.i$2, l$3] }}
+      }}
+    }}
+  }}
+  for i$1 in 0..12 {{ vector l$4 in 0..4 {{ y[i$1, l$4] = sums[i$1, l$4] }} }}
+}}"""
+
+
+def test_a_tile_asks_for_its_columns_of_the_next_block() -> None:
+    """In the last one for what lies behind them."""
+    expect_step(
+        lambda kernel: prefetch_next_block(kernel, "k", "a", "m.i", "p"),
+        columns_in_blocks(""),
+        columns_in_blocks("call @prefetch_f32(a[p + 1, k, m * 6])"),
     )
