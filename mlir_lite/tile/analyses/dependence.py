@@ -147,8 +147,8 @@ class Dependences:
         return most
 
     def _mode(self, loop: Loop) -> Mode:
-        joins = _joins(loop.body)
-        if joins and not (loop.kind is Kind.BLOCK and in_step(loop, self._lets)):
+        in_step = loop.kind is Kind.BLOCK and _goes_in_step(loop, self._lets)
+        if _joins(loop.body) and not in_step:
             return Mode.SERIAL
         private = private_in(loop.body)
         touched: dict[str, list[Access]] = {}
@@ -170,8 +170,6 @@ class Dependences:
         self.reduced[loop.axis] = frozenset(reduced)
         if not reduced:
             return Mode.INDEPENDENT
-        if joins:  # a thread joins all that it has, of all blocks, before the next one begins
-            return Mode.SERIAL
         nested = (stmt for stmt in walk_scoped(loop.body) if isinstance(stmt, Loop))
         if any(self.modes[stmt.axis] == Mode.SERIAL for stmt in nested):
             return Mode.SERIAL
@@ -183,7 +181,7 @@ def _joins(body: Block) -> bool:
     return any(isinstance(stmt, Sync | Async | Wait | Await) for stmt in walk_scoped(body))
 
 
-def in_step(loop: Loop, lets: Mapping[str, Expr]) -> bool:
+def _goes_in_step(loop: Loop, lets: Mapping[str, Expr]) -> bool:
     """Whether the threads of all blocks meet at the same points, where those of one do: only the
     threads decide whether they come there, neither the block nor what is in memory."""
     known = {stmt.axis for stmt in walk_scoped(loop.body) if isinstance(stmt, Loop)}
