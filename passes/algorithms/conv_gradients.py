@@ -3,11 +3,11 @@
     conv_transpose(x, w)  ->  conv(x, flipped w)
 
 In steps of `s`, each remainder of a result's place has taps of its own: one convolution for each,
-whose results lie between one another. Those of one channel each are computed where they lie.
+whose results lie between one another; they see parts of one padded input, if they need any. Where
+both sides have few channels they are channels-first: vectors are along rows of pixels, not half
+empty. Those of one channel each are computed where they lie.
 
     conv_transpose(x, w)  ->  depthwise_conv_transpose(x, taps of w)
- Where the result has few channels, as the image that a
-network sees, they are channels-first: vectors are along rows of pixels, not half empty.
 
 The weight's gradient reads an image padded before, unless each sum sees one channel.
 
@@ -16,8 +16,8 @@ The weight's gradient reads an image padded before, unless each sum sees one cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -35,10 +35,14 @@ from ...ops.windows.conv import Conv
 from ...ops.windows.conv_gradient import ConvWeightGradient
 from ...ops.windows.conv_transpose import ConvTranspose
 from ...ops.windows.windows import order_of
+from ...sizes import static
 from ...target import Target
+from ..schedule.cost.lanes import worth_summing_lanes
 from ..schedule.cost.model import decide
+from ..schedule.cost.register_tiles import ProductSizes
 from ..schedule.cost.taps import taps_fit
 from ..schedule.cost.windows import ConvShape, order_cycles, steps_fit, transpose_cycles
+from .remainders import Part, margins_of, parts_of
 
 
 def conv_gradients(fn: Function, *, target: Target) -> Function:
@@ -64,16 +68,6 @@ def pad_images_once(target: Target) -> Pattern:
     return pad_image
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Along one axis, the results whose place has one remainder: `count` of them, the `taps` that
-    reach them in the order of a convolution, and the padding it takes."""
-
-    count: int
-    taps: range
-    padding: tuple[int, int]
-
-
 def as_convolutions(target: Target) -> Pattern:
     """The pattern that writes transposed convolutions as plain ones, in whichever order of axes
     costs less on the target."""
@@ -88,7 +82,7 @@ def as_convolutions(target: Target) -> Pattern:
                 op.x, by_tap(op.weight), op.strides, op.padding, op.output_padding
             )
         sizes = op.infer().static_shape[1:-1]
-        along = [_parts(op, axis, size) for axis, size in enumerate(sizes)]
+        along = [parts_of(op, axis, size) for axis, size in enumerate(sizes)]
         places = {
             place: [parts[at] for parts, at in zip(along, place, strict=True)]
             for place in product(*map(range, op.strides))
@@ -98,14 +92,17 @@ def as_convolutions(target: Target) -> Pattern:
             made = {place: _conv_first(op, x, margins, parts) for place, parts in places.items()}
             y = _between(made, op.strides, sizes, 2)
             return transpose(y, order_of("nhwc", y.rank))
-        made = {place: _conv(op, parts) for place, parts in places.items()}
+        seen = op
+        if op.groups == 1 and len(places) > 1 and not _sum_lanes(op, places.values(), target):
+            seen, places = _padded_once(op, along, places)
+        made = {place: _conv(seen, parts) for place, parts in places.items()}
         return _between(made, op.strides, sizes, 1)
 
     return convolve
 
 
 def _better_first(
-    op: ConvTranspose, places: Sequence[Sequence[_Part]], target: Target
+    op: ConvTranspose, places: Sequence[Sequence[Part]], target: Target
 ) -> bool:
     """Whether vectors are better those of a row's pixels than of a pixel's channels, which few
     channels do not fill, even if the input and the result are transposed for that."""
@@ -127,6 +124,8 @@ def _better_first(
         for order in (True, False)
     )
     first += transpose_cycles(op.x.type.nbytes + op.infer().nbytes, target)
+    # Each remainder waits for a row of every channel, which nothing fetches ahead.
+    first += len(shapes) * transpose_cycles(op.x.type.nbytes, target) / 2
     filters = "x".join(map(str, op.weight.type.static_shape))
     steps = "x".join(map(str, op.strides))
     problem = f"transposed conv {op.x.type} by {filters} in steps of {steps}"
@@ -143,45 +142,67 @@ def _are_written_between(op: ConvTranspose, target: Target) -> bool:
     return alone and prod(steps) > 1 and steps_fit(steps, prod(kernel), target)
 
 
-def _parts(op: ConvTranspose, axis: int, size: int) -> list[_Part]:
-    """Result `s * q + r` has the sum over taps `t` of element `q + (r + low - t) / s`, where that
-    is whole."""
-    taps, step = op.weight.type.static_shape[2 + axis], op.strides[axis]
-    low, _ = op.padding[axis]
-    (inner,) = op.x.type.static_shape[1 + axis : 2 + axis]
-    found = []
-    for remainder in range(step):
-        count = -(-(size - remainder) // step)
-        own = range((remainder + low) % step, taps, step)
-        if not own or count <= 0:
-            found.append(_Part(max(0, count), range(0), (0, 0)))
-            continue
-        # The last tap, the first of the convolution, reads this element for the first result.
-        first = (remainder + low - own[-1]) // step
-        high = first + count + len(own) - 1 - inner
-        found.append(_Part(count, own[::-1], (-first, high)))
-    return found
+def _sum_lanes(op: ConvTranspose, places: Iterable[Sequence[Part]], target: Target) -> bool:
+    """Whether convolutions of all remainders are products that leave the padding out by themselves,
+    their sums being vectors."""
+    inner, outer = op.x.type.static_shape[-1], op.infer().static_shape[-1]
+    return all(
+        worth_summing_lanes(
+            ProductSizes(
+                parts[-1].count,
+                inner * prod(len(part.taps) for part in parts),
+                outer,
+                op.x.dtype,
+                windows=op.x.type.static_shape[0] * prod(part.count for part in parts[:-1]),
+            ),
+            inner,
+            target,
+        )
+        for parts in places
+        if all(part.taps and part.count for part in parts)
+    )
 
 
-def _conv(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
+def _padded_once(
+    op: ConvTranspose,
+    along: Sequence[Sequence[Part]],
+    places: dict[tuple[int, ...], list[Part]],
+) -> tuple[ConvTranspose, dict[tuple[int, ...], list[Part]]]:
+    """The convolution of an input that is padded for all remainders, each of which sees a part."""
+    margins, ends = margins_of(along)
+    widths = ((0, 0), *zip(margins, ends, strict=True), (0, 0))
+    found = {
+        place: [
+            replace(part, padding=(part.padding[0] - low, part.padding[1] - high))
+            for part, low, high in zip(parts, margins, ends, strict=True)
+        ]
+        for place, parts in places.items()
+    }
+    return replace(op, x=_apart(pad(op.x, widths))), found
+
+
+def _conv(op: ConvTranspose, parts: Sequence[Part]) -> Value:
     """The results of one remainder along each axis."""
     if not all(part.taps and part.count for part in parts):
         shape = (op.x.shape[0], *(part.count for part in parts), op.infer().shape[-1])
         return zeros(shape, op.x.dtype)
-    cut = tuple((min(0, low), min(0, high)) for low, high in (part.padding for part in parts))
-    x = pad(op.x, ((0, 0), *cut, (0, 0)))
+    starts = [max(0, -part.padding[0]) for part in parts]
+    sizes = [
+        size - start + min(0, part.padding[1])
+        for size, start, part in zip(static(op.x.shape)[1:-1], starts, parts, strict=True)
+    ]
+    batch, *_, inner = op.x.shape
+    x = slice_axes(op.x, (0, *starts, 0), (batch, *sizes, inner))
     padding = tuple((max(0, low), max(0, high)) for low, high in (part.padding for part in parts))
     ones = (1,) * len(parts)
     return emit(Conv(x, _filters(op, parts), ones, padding, ones, op.groups, layout="nhwc"))
 
 
 def _channels_first(
-    op: ConvTranspose, along: Sequence[Sequence[_Part]]
+    op: ConvTranspose, along: Sequence[Sequence[Part]]
 ) -> tuple[Value, Sequence[int]]:
     """The input channels-first, padded for all remainders at once, and how much at the start."""
-    margins, ends = (
-        [max(0, *(part.padding[end] for part in parts)) for parts in along] for end in (0, 1)
-    )
+    margins, ends = margins_of(along)
     widths = list(zip(margins, ends, strict=True))
     match op.x.op:
         case Transpose(x=first, perm=perm) if perm == order_of("nhwc", first.rank):
@@ -196,7 +217,7 @@ def _apart(value: Value) -> Value:
 
 
 def _conv_first(
-    op: ConvTranspose, x: Value, margins: Sequence[int], parts: Sequence[_Part]
+    op: ConvTranspose, x: Value, margins: Sequence[int], parts: Sequence[Part]
 ) -> Value:
     """As `_conv`, of part of the padded input."""
     channels = op.infer().shape[-1]
@@ -209,7 +230,7 @@ def _conv_first(
     return emit(Conv(part, _apart(_filters(op, parts)), ones, none, ones, layout="nchw"))
 
 
-def _filters(op: ConvTranspose, parts: Sequence[_Part]) -> Value:
+def _filters(op: ConvTranspose, parts: Sequence[Part]) -> Value:
     """The filters of the taps that reach the results of one remainder."""
     taps = _taps(op.weight, [part.taps for part in parts])
     if op.groups == 1:

@@ -27,6 +27,7 @@ from ..schedule.analysis import (
     work_cycles,
 )
 from ..schedule.products.gated import gates_of
+from ..schedule.products.inner import as_inner
 from .cutting import Cutting
 from .group_kinds import is_few_along, is_scattered, is_separable, kind_of, strides_far
 
@@ -126,4 +127,6 @@ class Trials:
             if self.card is not None:
                 return True
             return strides_far(alone, own, before) or not strides_far(kernel, nest, after)
+        if self.card is None and as_inner(alone, own) is not None:
+            return as_inner(kernel, nest) is not None
         return has_straight_axis(kernel, nest) or not has_straight_axis(alone, own)

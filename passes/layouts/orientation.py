@@ -25,7 +25,8 @@ from ...ops.shapes.shape import Transpose
 from ...target import Target
 from ...types import f32, f64
 from ..schedule.cost.inner import is_few
-from ..schedule.cost.register_tiles import ProductSizes, product_cycles, tiles_by_cycles
+from ..schedule.cost.lanes import lane_cycles
+from ..schedule.cost.register_tiles import ProductSizes
 from ..schedule.cost.windows import transpose_cycles
 
 SWEEPS = 4  # over all sets; each takes what the last one left to gain
@@ -256,8 +257,9 @@ def _cycles(op: Matmul, target: Target) -> Mapping[bool, float]:
         return {False: 0.0, True: 0.0}  # a matrix is read once, whichever way
     depth = op.lhs.type.static_shape[-1]
     found = {}
-    for turned, (m, n) in ((False, (rows, columns)), (True, (columns, rows))):
+    for turned, m, n, right in ((False, rows, columns, op.rhs), (True, columns, rows, op.lhs)):
         sizes = ProductSizes(m, depth, n, op.lhs.dtype, prod(batch))
-        tile = next(iter(tiles_by_cycles(sizes, target)))
-        found[turned] = prod(batch) * depth * product_cycles(m, n, tile)
+        ways = lane_cycles(sizes, depth, target)
+        packed = isinstance(right.op, Constant)  # in whichever way is best
+        found[turned] = min(ways.values()) if packed else ways["columns"]
     return found

@@ -12,6 +12,8 @@ of them to hide how the weights arrive.
 
 conv x, %w {strides = [2, 2]}  ->  panel_matmul barrier(slice(x)), pack_columns(%w)
 
+Few columns have a panel each, along whose terms vectors lie, where that is less work.
+
 On a graphics card there is one panel, and the convolution does the padding.
 
 Narrow ones, which instructions of the target sum several products of, have their own panels (see
@@ -35,6 +37,7 @@ from ...ops.windows.conv import Conv
 from ...ops.windows.windows import order_of
 from ...sizes import static
 from ...target import Target
+from ..schedule.cost.lanes import sees_padding, worth_summing_lanes
 from ..schedule.cost.model import PACKED_ROWS, panel_width
 from ..schedule.cost.register_tiles import ProductSizes
 from ..schedule.cost.windows import worth_gathering, worth_reading_first
@@ -70,8 +73,14 @@ def packed_product(op: Matmul, target: Target) -> Value | None:
     if target.gpu is not None and columns % target.lanes(op.rhs.dtype) == 0:
         return None  # one panel, as it stands
     sizes = ProductSizes(rows, depth, columns, op.rhs.dtype, prod(batch))
-    packed = pack_columns(op.rhs, panel_width(sizes, target))
+    packed = pack_columns(op.rhs, _width(sizes, depth, target))
     return panel_matmul(op.lhs, packed, columns)
+
+
+def _width(sizes: ProductSizes, run: int, target: Target) -> int:
+    """Columns of a panel: one where the lanes of vectors are the `run` of terms that lie together.
+    """
+    return 1 if worth_summing_lanes(sizes, run, target) else panel_width(sizes, target)
 
 
 def _worth_packing(op: Conv) -> bool:
@@ -102,9 +111,10 @@ def pack_conv(target: Target) -> Pattern:
         if kernel == [1] * len(kernel) and _gathers(op, target):
             return packed_product(_product_of_gathered(op), target)
         sizes = ProductSizes(rows, depth, out, op.weight.dtype, windows=windows)
-        width = panel_width(sizes, target)
-        x, layout = _input(op, target)
-        if target.gpu is not None:  # what a card copies outside of the image is zero
+        width = _width(sizes, per_group, target)
+        x, layout = _input(op, target) if width > 1 else (op.x, "nhwc")
+        # What a card copies outside of the image is zero.
+        if target.gpu is not None or (width == 1 and _sees_padding(op, sizes, target)):
             padding = op.padding
         else:
             widths = ((0, 0), (0, 0), *op.padding)
@@ -114,6 +124,13 @@ def pack_conv(target: Target) -> Pattern:
         return panel_conv(x, filters, out, op.strides, op.dilations, layout, padding)
 
     return pack
+
+
+def _sees_padding(op: Conv, sizes: ProductSizes, target: Target) -> bool:
+    """Whether a convolution whose sums are vectors leaves the padding out by itself; a parameter
+    lies anywhere, all else where lines of the cache begin."""
+    aligned = op.x.op is not None
+    return sees_padding(sizes, max(op.padding[-1]), aligned, target)
 
 
 def _gathers(op: Conv, target: Target) -> bool:

@@ -64,6 +64,9 @@ _CONVOLUTIONS = (
     Convolution(64, 256, 1, 56),
     Convolution(3, 64, 7, 224, stride=2),
     Convolution(144, 144, 3, 56, depthwise=True),
+    Convolution(64, 3, 3, 224),
+    Convolution(32, 1, 9, 128),
+    Convolution(64, 12, 3, 128),
 )
 _MODELS = (
     model("mlp_b64", (64, 784), lambda m: m.Perceptron()),

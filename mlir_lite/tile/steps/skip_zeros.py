@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 
@@ -16,6 +16,7 @@ from ...expr import (
     Load,
     affine,
     apply,
+    bounds_of,
     index,
     loads_of,
     simplify,
@@ -23,7 +24,7 @@ from ...expr import (
 )
 from ..instructions.table import DOTS, PREFETCHES
 from ..nodes import Accumulate, Block, Call, Kernel, Kind, Loop, Stmt
-from ..traverse import map_blocks, substitute_block, walk
+from ..traverse import blocks_of, loads_in, map_blocks, substitute_block, walk
 from ..tree import Names, copy_block, has_constant_limits, loop_bounds, var
 
 LEAST_SHARE = 32  # a part of the sums, which is worth more code
@@ -49,7 +50,15 @@ def skip_zeros(kernel: Kernel, buffer: str, axis: int, first: int, last: int) ->
           for k in 1..2: for c: unroll j in 0..7: acc[j] += ..
           for k in 2..3: for c: unroll j in 0..6: acc[j] += ..
     """
-    return _Skip(kernel, buffer, axis, first, last).run()
+    return _Skip(kernel, buffer, axis, first, last, LEAST_SHARE).run()
+
+
+def skip_outside(kernel: Kernel, buffer: str, axis: int, first: int, last: int) -> Kernel | None:
+    """As `skip_zeros` where nothing else may be read, as outside of an array: None where that could
+    still happen."""
+    skip = _Skip(kernel, buffer, axis, first, last)
+    found = skip.run()
+    return None if skip.may_see_zeros(found.body, {}) else found
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class _Skip:
     axis: int
     first: int
     last: int
+    least_share: int | None = None  # all zeros are skipped without one
+    done: set[str] = field(default_factory=set)  # axes of loops that see no zeros any more
 
     def run(self) -> Kernel:
         names = Names(self.kernel)
@@ -70,10 +81,28 @@ class _Skip:
                 if isinstance(stmt, Loop):
                     inside = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
                     changed = self._changed(stmt, bounds, names)
+                    self.done.update(loop.axis for loop in changed)
                 found += changed or [map_blocks(stmt, partial(visit, bounds=inside))]
             return tuple(found)
 
         return self.kernel.with_body(visit(self.kernel.body, {}))
+
+    def may_see_zeros(self, block: Block, bounds: Bounds) -> bool:
+        """Whether a changed block may read outside of what is not zero."""
+        for stmt in block:
+            for load in loads_in(stmt):
+                if load.buffer == self.buffer:
+                    low, high = bounds_of(simplify(load.indices[self.axis], bounds), bounds)
+                    if low < self.first or high >= self.last:
+                        return True
+            if isinstance(stmt, Loop) and stmt.axis in self.done:
+                continue
+            inside = bounds
+            if isinstance(stmt, Loop):
+                inside = {**bounds, stmt.axis: loop_bounds(stmt, bounds)}
+            if any(self.may_see_zeros(part, inside) for part in blocks_of(stmt)):
+                return True
+        return False
 
     def _changed(self, loop: Loop, bounds: Bounds, names: Names) -> list[Loop]:
         """What stands in the place of a loop over taps; nothing where it stays, and for others."""
@@ -114,11 +143,14 @@ class _Skip:
         }
         count = len(taps) * len(turns)
         left_out = count - sum(map(len, seen.values()))
-        if left_out * LEAST_SHARE < count or not all(seen.values()):
+        enough = 1 if self.least_share is None else -(-count // self.least_share)
+        if left_out < enough or not (self.least_share is None or all(seen.values())):
             return []
         pieces: list[Loop] = []
         for part, group in groupby(taps, seen.__getitem__):
             first, *others = group
+            if not part:
+                continue
             body = _limited(loop.body, tile.axis, index(part[0]), index(part[-1] + 1))
             axis = loop.axis
             if pieces:

@@ -6,6 +6,7 @@ asked of any product, and from which work on threads are worth it.
 
     register_tiles.py   cycles of a product by its register tile: the machine model
     inner.py            tiles of products both operands of which lie along what is summed
+    lanes.py            whether lanes are columns of a product, or terms of its sums
     matrix_tiles.py     cycles of a product in matrix registers
     depth.py            blocks of the terms of long sums
     segments.py         how long sums grow before they are cut, for their errors' sake

@@ -15,12 +15,7 @@ from typing import TypeVar
 from ....sizes import round_up
 from ....target import Target
 from ....types import f32
-from .register_tiles import (
-    FMAS_PER_CYCLE,
-    ProductSizes,
-    Tile,
-    tiles_by_cycles,
-)
+from .register_tiles import FMAS_PER_CYCLE, ProductSizes, Tile, tiles_by_cycles
 
 Answer = TypeVar("Answer")
 

@@ -9,6 +9,7 @@ from math import prod
 
 from ....target import Target
 from ....types import DType, TensorType
+from .lanes import lane_cycles
 from .model import (
     PIECES,
     RULE_OF_THUMB,
@@ -23,7 +24,6 @@ from .register_tiles import (
     FMAS_PER_CYCLE,
     SET_PERIOD,
     ProductSizes,
-    product_cycles,
     tiles_by_cycles,
 )
 
@@ -164,8 +164,8 @@ class ConvShape:
 def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> float:
     """Cycles of a convolution in an order of its axes: a depthwise one runs in vectors along the
     last axis; others are products, whose columns are along it, channels-first those of a row, or
-    of the whole image where they look at single pixels. On a graphics card memory decides,
-    whatever the order."""
+    of the whole image where they look at single pixels, or whose terms are. On a graphics card
+    memory decides, whatever the order."""
     pixels = prod(shape.size)
     if target.gpu is not None:
         channels = shape.outer + (shape.outer if shape.depthwise else shape.inner)
@@ -179,11 +179,11 @@ def order_cycles(shape: ConvShape, target: Target, *, channels_first: bool) -> f
     if channels_first:
         along = pixels if shape.taps == 1 else shape.size[-1]
         count = shape.batch * pixels // max(1, along)
-        sizes = ProductSizes(shape.outer, depth, along, shape.dtype, count)
+        run, sizes = 1, ProductSizes(shape.outer, depth, along, shape.dtype, count)
     else:
-        sizes = ProductSizes(shape.batch * pixels, depth, shape.outer, shape.dtype)
-    tile = next(iter(tiles_by_cycles(sizes, target)))
-    return sizes.count * sizes.depth * product_cycles(sizes.rows, sizes.columns, tile)
+        run, rows = shape.inner, shape.batch * pixels
+        sizes = ProductSizes(rows, depth, shape.outer, shape.dtype)
+    return min(lane_cycles(sizes, run, target).values())
 
 
 def transpose_cycles(count: int, target: Target) -> float:

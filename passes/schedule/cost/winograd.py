@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ....target import Target
 from ....types import bf16, f32
 from .conv_sizes import TAPS, ConvSizes
+from .lanes import lane_cycles
 from .matrix_tiles import MatrixSizes, matrix_cycles, uses_matrices
 from .model import ROW_CHUNKS, cache_cycles, decide, memory_cycles, near_cycles
 from .register_tiles import ProductSizes, Tile, product_cycles, tiles_by_cycles
@@ -65,9 +66,9 @@ def _matrix_cycles(sizes: ConvSizes, target: Target) -> float | None:
 
 def direct_cycles(sizes: ConvSizes, target: Target) -> float:
     """Cycles of a convolution as one product for each row of results."""
-    tile = _best_tile(sizes.width, sizes.inner, sizes.outer, target)
-    rows = sizes.batch * sizes.height
-    work = TAPS * sizes.inner * rows * product_cycles(sizes.width, sizes.outer, tile)
+    rows, depth = sizes.batch * sizes.height, TAPS * sizes.inner
+    problem = ProductSizes(sizes.width, depth, sizes.outer, f32, windows=rows)
+    work = min(lane_cycles(problem, sizes.inner, target).values())
     weights = memory_cycles(TAPS * sizes.inner * sizes.outer * f32.bytes, target)
     return max(work, weights) + EXPOSED * weights
 

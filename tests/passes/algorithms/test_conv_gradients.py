@@ -91,13 +91,30 @@ def test_transposed_convolutions_become_convolutions(name: str, order: str) -> N
     assert layouts(found) == {order}
 
 
-@pytest.mark.parametrize(("channels", "wanted"), [(3, "nchw"), (16, "nhwc")])
-def test_vectors_lie_along_the_pixels_of_few_channels(channels: int, wanted: str) -> None:
-    case = Case((1, 28, 28, 64), (64, channels, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1))
+@pytest.mark.parametrize(
+    ("inner", "channels", "wanted"), [(6, 3, "nchw"), (64, 3, "nhwc"), (6, 16, "nhwc")]
+)
+def test_vectors_lie_along_the_pixels_where_channels_are_few(
+    inner: int, channels: int, wanted: str
+) -> None:
+    """Where they do not fill a vector on either side."""
+    case = Case((1, 28, 28, inner), (inner, channels, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1))
     found = conv_gradients(transposed(case), Target("cpu:test"))
     assert layouts(found) == {wanted}
     few = Case((1, 28, 28, 2), (2, channels, 2, 2), (2, 2), ((0, 0), (0, 0)), (0, 0))
     assert layouts(conv_gradients(transposed(few), Target("cpu:test"))) == {"nhwc"}
+
+
+@pytest.mark.parametrize(("channels", "pads"), [(3, 0), (16, 1)])
+def test_remainders_share_a_padded_input_that_they_cannot_do_without(
+    channels: int, pads: int
+) -> None:
+    """Those whose sums are vectors leave the padding out by themselves."""
+    case = Case((1, 14, 14, 32), (32, channels, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1))
+    fn = transposed(case)
+    found = conv_gradients(fn, Target("cpu:test"))
+    same_results(fn, found)
+    assert operations(found).count("pad") == operations(found).count("barrier") == pads
 
 
 def test_an_input_that_lies_channels_first_is_read_so() -> None:

@@ -75,6 +75,31 @@ def test_a_convolution_reads_a_few_channels_as_they_lie(padding: int) -> None:
     assert conv.layout == "nchw"
 
 
+@pytest.mark.parametrize(
+    ("inner", "channels", "width", "pads"),
+    [(16, 3, 1, 0), (16, 1, 1, 1), (20, 3, 8, 1), (16, 20, None, 1), (4, 3, 8, 1)],
+)
+def test_filters_of_few_channels_lie_along_their_terms(
+    inner: int, channels: int, width: int | None, pads: int
+) -> None:
+    """Where these fill vectors. They leave padding out by themselves, if they read a parameter,
+    which lies anywhere, more seldom than they multiply."""
+    weight = random(channels, inner, 3, 3)
+    fn = ml.function(f32[1, 6, 12, inner])(
+        lambda x: ml.conv(x, weight, padding=1, layout="nhwc")
+    )
+    got = packed(fn)
+    (conv,) = (node.op for node in got.nodes if isinstance(node.op, PanelConv))
+    assert width in (None, conv.panels.type.static_shape[-1])
+    assert operations(got).count("pad") == pads
+
+
+def test_few_columns_of_many_rows_lie_along_their_terms() -> None:
+    got = packed(ml.function(f32[64, 64])(lambda x: x @ random(64, 3)))
+    (matmul,) = (node.op for node in got.nodes if isinstance(node.op, PanelMatmul))
+    assert matmul.panels.type.static_shape == (3, 64, 1)
+
+
 @pytest.mark.parametrize(("l2_bytes", "gathered"), [(1 << 20, False), (1 << 12, True)])
 def test_pixels_apart_are_copied_together_where_rows_are_short_and_weights_far(
     l2_bytes: int, gathered: bool

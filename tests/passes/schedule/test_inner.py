@@ -9,15 +9,19 @@ import pytest
 
 import mlir_lite as ml
 from mlir_lite import Function, Value, f32
+from mlir_lite.ops.algorithms.panels import panel_conv
 from mlir_lite.ops.base.elements import emit
 from mlir_lite.ops.windows.conv_gradient import ConvWeightGradient
+from mlir_lite.passes.lowering.handmade import region_kernel
+from mlir_lite.passes.schedule.analysis import nests_of
 from mlir_lite.passes.schedule.cost.inner import FEW, inner_tile
 from mlir_lite.passes.schedule.cost.register_tiles import ProductSizes
+from mlir_lite.passes.schedule.products.inner import as_inner
 from mlir_lite.target import Target
-from mlir_lite.tile.nodes import Accumulate, Kind, Loop
+from mlir_lite.tile.nodes import Accumulate, If, Kind, Loop
 from mlir_lite.tile.traverse import walk
 
-from .scheduled import LANES, around, check
+from .scheduled import LANES, around, check, kinds
 
 
 def product(m: int, n: int, k: int) -> Function:
@@ -41,6 +45,62 @@ def test_gradients_of_weights_with_the_batch_last(lanes: int, padding: int) -> N
         return emit(ConvWeightGradient(x, dy, (3, 3), (1, 1), pads, (1, 1), 1, "chwn"))
 
     check(gradient, lanes)
+
+
+WINDOWS = {
+    "3x3": ((3, 3), (1, 1), ((1, 1), (1, 1))),
+    "wide": ((5, 7), (1, 1), ((2, 2), (3, 3))),
+    "uneven": ((2, 4), (1, 1), ((1, 0), (1, 2))),
+    "steps": ((3, 3), (2, 2), ((1, 1), (1, 1))),
+    "low": ((3, 3), (1, 1), ((2, 0), (2, 0))),
+    "one row": ((1, 3), (1, 1), ((0, 0), (1, 1))),
+    "one column": ((3, 1), (1, 1), ((1, 1), (0, 0))),
+    "no padding": ((3, 3), (1, 1), ((0, 0), (0, 0))),
+}
+
+
+@LANES
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_convolutions_to_few_channels(lanes: int, channels: int, name: str) -> None:
+    """They leave the padding out, and test nothing while they sum."""
+    taps, strides, padding = WINDOWS[name]
+
+    def of(inner: int) -> Function:
+        return ml.function(f32[2, 5, 19, inner], f32[channels, *taps, inner, 1])(
+            lambda x, w: panel_conv(x, w, channels, strides, (1, 1), padding=padding)
+        )
+
+    kernel = check(of(3 * lanes), lanes)
+    assert not any(isinstance(stmt, If) for stmt in walk(kernel.body))
+    assert Kind.VECTOR in kinds(kernel) and Kind.UNROLL in kinds(kernel)
+    check(of(3 * lanes + 1), lanes)
+
+
+@LANES
+def test_padding_wider_than_a_tile_is_left_out_anyhow(lanes: int) -> None:
+    """Where no tile sees all of it, as of five columns."""
+
+    @ml.function(f32[1, 3, 9, lanes], f32[5, 1, 17, lanes, 1])
+    def convolution(x: Value, filters: Value) -> Value:
+        return panel_conv(x, filters, 5, (1, 1), (1, 1), padding=((0, 0), (8, 8)))
+
+    check(convolution, lanes)
+
+
+@pytest.mark.parametrize(("taps", "meets"), [(1, False), (3, True)])
+def test_a_single_column_meets_windows(taps: int, meets: bool) -> None:
+    """A matrix by one vector is read row by row: not a row for each sum of a tile, which come from
+    all over the memory."""
+
+    @ml.function(f32[1, 1, 40, 64], f32[1, 1, taps, 64, 1])
+    def convolution(x: Value, filters: Value) -> Value:
+        return panel_conv(x, filters, 1, (1, 1), (1, 1))
+
+    kernel = region_kernel(convolution, "kernel")
+    (nest,) = nests_of(kernel)
+    assert (as_inner(kernel, nest) is not None) == meets
+    check(convolution, 16)
 
 
 def test_a_vector_meets_several_others() -> None:
