@@ -91,6 +91,7 @@ def _apart(
 
 
 def _stay_on(cpus: Sequence[int]) -> None:
+    sys.dont_write_bytecode = False  # what is installed has it, and the first pass makes it
     if cpus:
         os.sched_setaffinity(0, cpus)
 
