@@ -19,15 +19,9 @@ from ..base.promote import check_kind, check_same_dtype
 from ..kernels.padded import padded
 from ..reductions.reduce import widened
 from ..windows.windows import Padding
-from .winograd import (
-    check_tile,
-    output_sizes,
-    points_of,
-    tiles_of,
-    transformed_input,
-    transformed_output,
-)
-from .winograd_kernel import TileAt, input_code, output_code
+from .winograd import transformed_input, transformed_output
+from .winograd_kernel import input_code, output_code
+from .winograd_tiles import TileAt, Tiles, check_tile, output_sizes, points_of
 
 LINE = 64  # bytes of a cache line
 
@@ -64,12 +58,16 @@ class WinogradConv(Op):
         check(min(self.rows, self.columns) > 0, f"a block of {self.rows} by {self.columns} tiles")
         return x.with_shape((*output_sizes(x.static_shape, self.padding), self.channels))
 
+    @property
+    def tiles(self) -> Tiles:
+        """The tiles of all images."""
+        return Tiles(output_sizes(self.x.type.static_shape, self.padding), self.tile)
+
     def reference(self, x: Array, panels: Array) -> Array:
         count, _, inner, _ = panels.shape
         matrices = np.moveaxis(panels, 1, -2).reshape(count, inner, -1)[..., : self.channels]
-        points = transformed_input(widened(x), self.tile, self.padding)
-        sizes = output_sizes(x.shape, self.padding)
-        y = transformed_output(points @ widened(matrices), self.tile, sizes)
+        points = transformed_input(widened(x), self.tiles, self.padding)
+        y = transformed_output([points @ widened(matrices)], self.tiles)
         return np.asarray(y).astype(x.dtype)
 
     def kernel(self, name: str) -> Kernel:
@@ -82,7 +80,7 @@ class WinogradConv(Op):
         points = block.buffer("points", count, x.shape[-1])
         products = block.buffer("products", count, self.channels)
         total = Buffer("total", block.dtype, (), Space.REGISTER)
-        images, rows, columns = tiles_of(output_sizes(x.shape, self.padding), self.tile)
+        images, rows, columns = self.tiles.counts
         blocks = static((ceil_div(rows, self.rows), ceil_div(columns, self.columns)))
         around = {"image": images, "block": blocks[0], "strip": blocks[1]}
         body = (
@@ -98,10 +96,11 @@ class WinogradConv(Op):
         """`for row: for column: for c: points[.., tile, c] = Bᵀ d B`."""
         at, number, extents = block.tile("", blocks, x.shape[-1])
 
-        def point(place: int) -> Ref:
-            return Ref(points.name, (index(place), number, at.channel))
-
-        code = input_code(x, self.tile, self.padding, at, point, points)
+        targets = {
+            place: Ref(points.name, (index(place), number, at.channel))
+            for place in range(points.shape[0])
+        }
+        code = input_code(x, self.tiles, self.padding, at, targets, points)
         return loops_over(extents.items(), code)
 
     def _pixels(
@@ -110,10 +109,11 @@ class WinogradConv(Op):
         """`for row: for column: for c: out[..] = Aᵀ m A`."""
         at, number, extents = block.tile("_out", blocks, self.channels)
 
-        def product(place: int) -> Load:
-            return Load(products.dtype, products.name, (index(place), number, at.channel))
-
-        return loops_over(extents.items(), output_code(product, self.tile, at, out))
+        loads = {
+            place: Load(products.dtype, products.name, (index(place), number, at.channel))
+            for place in range(products.shape[0])
+        }
+        return loops_over(extents.items(), output_code(loads, self.tiles, at, out))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How the iterations of loops depend on each other through what they read and write.
 
-The interpreter runs independent iterations at once; `separation` has the proofs.
+The interpreter runs independent iterations at once; `separation` and `trial` have the
+proofs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..nodes import (
 from ..traverse import loads_in
 from .scopes import inner_blocks, targets_of, walk_scoped
 from .separation import distinct
+from .trial import differ
 
 
 class Mode(Enum):
@@ -163,6 +165,8 @@ class Dependences:
                 continue
             indices = [access.indices for access in accesses]
             if distinct(loop.axis, indices, self._shapes[name], inner, self.bounds):
+                continue
+            if differ(loop.axis, indices, inner, self.bounds):
                 continue
             if not _only_accumulates(accesses, {loop.axis} | inner):
                 return Mode.SERIAL

@@ -22,10 +22,11 @@ from ..tree import Names, accesses, base, chain, extent_of, nest, rewrite_loops,
 
 def stage_stores(kernel: Kernel, axis: str, *, padding: int = 0) -> Kernel:
     """Have a loop of independent iterations write a scratch buffer (its rows longer by `padding`)
-    instead of what it stores at places that differ in one index, which counts up by one.
+    instead of what it stores at places that differ in one index, which takes all values of a
+    stretch.
 
-    for c: {out[2, c] = a(c);  out[3, c] = b(c)}
-      ->  for c: {rows[0, c] = a(c);  rows[1, c] = b(c)};  for r: for c: out[r + 2, c] = rows[r, c]
+    for c: {out[3, c] = a(c);  out[2, c] = b(c)}
+      ->  for c: {rows[1, c] = a(c);  rows[0, c] = b(c)};  for r: for c: out[r + 2, c] = rows[r, c]
     """
     names = Names(kernel)
     added: list[Buffer] = []
@@ -35,18 +36,18 @@ def stage_stores(kernel: Kernel, axis: str, *, padding: int = 0) -> Kernel:
         place = counted_place(stores)
         if place is None or _reads(loop, stores[0].target.buffer):
             return (loop,)
-        target = stores[0].target
+        order = _order(stores, place)
+        target = stores[order.index(0)].target
         dtype = kernel.buffers[target.buffer].dtype
         shape = (len(stores), extent_of(loop) + padding)
         rows = Buffer(names.fresh("rows"), dtype, shape, Space.SHARED)
         added.append(rows)
-        count = 0
+        remaining = iter(order)
         body = list(loop.body)
         for number, stmt in enumerate(body):
             if isinstance(stmt, Store):
-                staged = Ref(rows.name, (index(count), var(loop.axis) - loop.start))
+                staged = Ref(rows.name, (index(next(remaining)), var(loop.axis) - loop.start))
                 body[number] = Store(staged, stmt.value)
-                count += 1
         row, copied = names.fresh("row"), names.copy(loop.axis)
         along = {loop.axis: var(copied)}
         at = [substitute_vars(part, along) for part in target.indices]
@@ -56,7 +57,7 @@ def stage_stores(kernel: Kernel, axis: str, *, padding: int = 0) -> Kernel:
         run = replace(loop, axis=copied, body=(write,))
         return (
             replace(loop, body=tuple(body)),
-            Loop(row, index(0), index(count), (run,)),
+            Loop(row, index(0), index(len(stores)), (run,)),
         )
 
     changed = rewrite_loops(kernel, (axis,), change)
@@ -138,8 +139,8 @@ def _renamed(loops: Sequence[Loop], stmt: Stmt, names: Names, mark: str) -> Bloc
 
 
 def counted_place(stores: Sequence[Store]) -> int | None:
-    """The one index that counts up by one from store to store, all else being equal; None where
-    it is not so, or for a single store."""
+    """The one index that differs from store to store and takes all values of a stretch, all else
+    being equal; None where it is not so, or for a single store."""
     if len({store.target.buffer for store in stores}) != 1 or len(stores) < 2:
         return None
     first, second = stores[0].target.indices, stores[1].target.indices
@@ -148,13 +149,19 @@ def counted_place(stores: Sequence[Store]) -> int | None:
     if len(moved) != 1:
         return None
     (place,) = moved
-    for count, store in enumerate(stores):
+    for store in stores:
         at = store.target.indices
-        if _difference(at[place], first[place]) != count:
-            return None
         if (*at[:place], *at[place + 1 :]) != (*first[:place], *first[place + 1 :]):
             return None
-    return place
+    return place if sorted(_order(stores, place)) == list(range(len(stores))) else None
+
+
+def _order(stores: Sequence[Store], place: int) -> list[int]:
+    """How far from the least each store is at an index; nothing where that is not known."""
+    first = stores[0].target.indices[place]
+    steps = [_difference(store.target.indices[place], first) for store in stores]
+    known = [step for step in steps if step is not None]
+    return [step - min(known) for step in known] if len(known) == len(steps) else []
 
 
 def _difference(a: Expr, b: Expr) -> int | None:

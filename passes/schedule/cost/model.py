@@ -89,6 +89,12 @@ def panels_first(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
     return decide_rule(sizes, "panels first", far and panels * sizes.count >= PANELS, target)
 
 
+def panels_together(products: int) -> bool:
+    """Whether the panels of so many products are dealt to threads together, which get equal numbers
+    of them then: where the products are few, and no multiple of the pieces that there are to be."""
+    return products < 4 * PIECES and products % PIECES != 0
+
+
 def asked_anew(sizes: ProductSizes, tile: Tile, target: Target) -> bool:
     """Whether the panels of one product are asked for ahead though they stay in the second cache
     from one chunk of rows to the next: packed they are a model's weights, and other weights have

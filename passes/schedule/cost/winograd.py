@@ -1,11 +1,12 @@
 """The cost model's choices for 3×3 convolutions: direct or by Winograd's algorithm, and that stage
-by stage or a block of tiles after the other."""
+by stage, with whole tiles or cut ones at the edge, or a block of tiles after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ....ops.algorithms.winograd_tiles import Part, Tiles, points_of
 from ....target import Target
 from ....types import bf16, f32
 from .conv_sizes import TAPS, ConvSizes
@@ -19,6 +20,7 @@ WINOGRAD_WORTH = 0.8  # of the direct one's cycles: what gains less is not worth
 # layers of 64 to 512 channels; those of tiles of 2 lost 1.3 to 1.8 times as much.
 NARROW_TILE = 2
 EXPOSED = 0.5  # of the time to read weights that products of few rows do not hide, as measured
+PRODUCT_CYCLES = 2000  # until all threads are at work on one: tiles that are cut take several
 TRANSFORM_CYCLES = 4  # of an element of a tile, one vector of it: its loads, sums and stores
 
 
@@ -75,7 +77,7 @@ def direct_cycles(sizes: ConvSizes, target: Target) -> float:
 
 def winograd_cycles(sizes: ConvSizes, tile: int, target: Target) -> float:
     """Cycles of a convolution in tiles of `tile` × `tile` results, in the best of blocks."""
-    return min(_cycles_by_block(sizes, tile, target).values())
+    return min(_cycles_by_order(sizes, tile, target).values())
 
 
 @dataclass(frozen=True)
@@ -89,24 +91,39 @@ class TileBlock:
         return f"{self.rows}x{self.columns}"
 
 
-def winograd_block(sizes: ConvSizes, tile: int, target: Target) -> TileBlock | None:
-    """How many tiles go through all stages of a Winograd convolution before the next ones; None
-    where each stage is better done for all of them, as on a graphics card, whose blocks do not wait
-    for one another."""
+@dataclass(frozen=True)
+class StageByStage:
+    """All tiles go through one stage before the next one, the last row and column of them cut, or
+    whole."""
+
+    cut: bool = False
+
+    def __str__(self) -> str:
+        return "cut tiles in stages" if self.cut else "whole tiles in stages"
+
+
+def winograd_order(sizes: ConvSizes, tile: int, target: Target) -> TileBlock | StageByStage:
+    """How many tiles go through all stages of a Winograd convolution before the next ones. On a
+    graphics card each stage is done for all of them, whole: its blocks do not wait for one another,
+    and a product more is a launch more."""
     if target.gpu is not None:
-        return None
-    question = f"block of tiles of {tile}"
-    return decide(sizes, question, _cycles_by_block(sizes, tile, target), target)
+        return StageByStage()
+    question = f"order of tiles of {tile}"
+    return decide(sizes, question, _cycles_by_order(sizes, tile, target), target)
 
 
-def _cycles_by_block(
+def _cycles_by_order(
     sizes: ConvSizes, tile: int, target: Target
-) -> dict[TileBlock | None, float]:
-    """The cycles stage by stage, and in blocks that there is a whole number of, enough of them to
-    deal to threads. What is between a block's stages has half of the second cache: the weights
-    pass through the rest."""
+) -> dict[TileBlock | StageByStage, float]:
+    """The cycles stage by stage, with tiles cut where there are any to cut, and in blocks that
+    there is a whole number of, enough of them to deal to threads. What is between a block's stages
+    has half of the second cache: the weights pass through the rest."""
     rows, columns = -(-sizes.height // tile), -(-sizes.width // tile)
-    found: dict[TileBlock | None, float] = {None: _cycles_stage_by_stage(sizes, tile, target)}
+    found: dict[TileBlock | StageByStage, float] = {
+        StageByStage(cut): _cycles_stage_by_stage(sizes, tile, target, cut=cut)
+        for cut in (False, True)
+        if not cut or sizes.height % tile or sizes.width % tile
+    }
     for high in _divisors(rows):
         dealt = rows // high if high < rows else sizes.batch
         for wide in _divisors(columns):
@@ -118,21 +135,28 @@ def _cycles_by_block(
 
 
 def _cycles_stage_by_stage(
-    sizes: ConvSizes, tile: int, target: Target, together: int = 1
+    sizes: ConvSizes, tile: int, target: Target, together: int = 1, *, cut: bool = False
 ) -> float:
     """One product a point, with the larger weights read meanwhile; the transforms; and what goes
     through memory between these three stages, written and read again. So many factors `together`
     are as wide as one of f32."""
-    points = (tile + 2) ** 2
-    tiles = sizes.tiles(tile)
+    tiles = Tiles((sizes.batch, sizes.height, sizes.width), tile, cut)
     depth = -(-sizes.inner // together)
-    register_tile = _best_tile(tiles, depth, sizes.outer, target)
-    work = points * depth * product_cycles(tiles, sizes.outer, register_tile)
-    weights = memory_cycles(points * depth * sizes.outer * f32.bytes, target)
-    between = points * tiles * (depth + sizes.outer) * f32.bytes
+    products = sum(_part_cycles(part, depth, sizes.outer, target) for part in tiles.parts)
+    elements = points_of(tile) * tiles.count
+    between = elements * (depth + sizes.outer) * f32.bytes
     through = cache_cycles if between <= target.l3_bytes else memory_cycles
-    transforms = _transform_cycles(sizes, points * tiles, target)
-    return max(work, weights) + transforms + 2 * through(between, target)
+    transforms = _transform_cycles(sizes, elements, target)
+    return products + transforms + 2 * through(between, target)
+
+
+def _part_cycles(part: Part, depth: int, columns: int, target: Target) -> float:
+    """One product for each point of a part of the tiles, with larger weights read meanwhile."""
+    points = len(part.points)
+    register_tile = _best_tile(part.count, depth, columns, target)
+    work = points * depth * product_cycles(part.count, columns, register_tile)
+    weights = memory_cycles(points * depth * columns * f32.bytes, target)
+    return PRODUCT_CYCLES + max(work, weights)
 
 
 def _cycles_in_blocks(

@@ -23,6 +23,8 @@ from .tiling import Surroundings, Tiling
 
 EPILOGUE_DEPTH = 128  # steps of a tile's sums beside which requests for its epilogue are nothing
 AHEAD = 4096  # bytes: what memory delivers in the time that it takes to answer
+LONG_STEP = 9  # cycles of arithmetic, about what memory takes to deliver for a step
+FAR_AHEAD = 4 * AHEAD  # beside them: a late answer is not made up for by the next ones
 
 
 def prefetch_operands(
@@ -56,11 +58,12 @@ def _prefetch_panels(kernel: Kernel, tiling: Tiling) -> Kernel:
     parts = loops_of(kernel, f"{k}.b")
     panel //= extent_of(parts[0]) if parts else 1
     place = (product.right.buffer, f"{k}.b" if parts else f"{product.n}.o", k)
+    step = tile_cycles(tiling.tile.rows, tiling.tile.vectors)
     if not any(loops_of(kernel, axis) for axis in rounds):
-        return prefetch_next(kernel, *place, distance=AHEAD // buffer.dtype.bytes)
+        ahead = FAR_AHEAD if step >= LONG_STEP else AHEAD
+        return prefetch_next(kernel, *place, distance=ahead // buffer.dtype.bytes)
     if 2 * panel > target.l2_bytes:
         return kernel
-    step = tile_cycles(tiling.tile.rows, tiling.tile.vectors)
     spread = worth_prefetching_early(step, panel, target)
     return prefetch_next(kernel, *place, rounds, places=target.asked_places, spread=spread)
 

@@ -24,7 +24,7 @@ from ....tile.steps.streams import stream_blocks
 from ....tile.tree import loops_of
 from ..analysis import Nest, Product
 from ..cost.depth import WIDE, depth_block, scattered_block
-from ..cost.model import panels_first, row_chunks, worth_packing, worth_sharing
+from ..cost.model import panels_first, panels_together, row_chunks, worth_packing, worth_sharing
 from ..cost.register_tiles import Tile
 from ..cost.segments import ALONE, IN_BLOCKS
 from .ahead import prefetch_operands
@@ -51,6 +51,8 @@ def schedule_product(
     if len(product.reduction) == 1:
         kernel = sum_in_segments(kernel, tiling.k, segments.longest, segments.terms)
     kernel = flatten(kernel, f"{tiling.m}.c", f"{tiling.n}.o")
+    if shared and len(tiling.batch) == 1 and panels_together(tiling.nest.extent(tiling.batch[0])):
+        kernel = flatten(kernel, tiling.batch[0], f"{tiling.n}.o")
     return _parallelise(kernel, outermost) if shared else kernel
 
 
@@ -113,7 +115,8 @@ def _panels_outermost(
     kernel = in_registers(kernel, m, n, tile)
     if packed and len(tiling.product.reduction) == 1:
         kernel = copy_at_first_use(kernel, around, f"{m}.o", k, distance=COPY_AHEAD)
-    return kernel, [*batch[:1], f"{n}.o", *windows[:1]]
+    together = [f"{axis}.f" for axis in batch[:1]]
+    return kernel, [*together, *batch[:1], f"{n}.o", *windows[:1]]
 
 
 def _wide_pieces_outermost(

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from math import prod
 
-from mlir_lite.ops.algorithms.winograd import (
-    WinogradFilter,
-    WinogradInput,
-    WinogradOutput,
-    tiles_of,
-)
+from mlir_lite.ops.algorithms.winograd import WinogradFilter, WinogradInput, WinogradOutput
 from mlir_lite.ops.algorithms.winograd_blocked import WinogradConv
+from mlir_lite.ops.algorithms.winograd_tiles import Tiles, output_sizes
 from mlir_lite.ops.windows.windows import Padding
 from mlir_lite.types import bf16, f32, f64
 
@@ -34,19 +29,22 @@ IMAGES: tuple[tuple[str, tuple[int, int, int, int], Padding], ...] = (
 
 
 def _samples() -> Iterator[Sample]:
-    for (comment, shape, padding), tile in product(IMAGES, TILES):
+    for (comment, shape, padding), tile, cut in product(IMAGES, TILES, (False, True)):
+        sizes = output_sizes(shape, padding)
+        tiles = Tiles(sizes, tile, cut)
+        if cut and len(tiles.parts) < 2:
+            continue  # no tile is
+        text = f"{comment}, {'cut ' if cut else ''}tiles of {tile}"
         yield Sample(
-            f"{comment}, tiles of {tile}",
-            lambda x, tile=tile, padding=padding: WinogradInput(x, tile, padding),
+            text,
+            lambda x, tile=tile, padding=padding, cut=cut: WinogradInput(x, tile, padding, cut),
             (normal(shape, f32),),
         )
-        batch, height, width, channels = shape
-        sizes = (batch, height, width)
-        points = (tile + 2) ** 2
+        counts = [(len(part.points), part.count, shape[-1]) for part in tiles.parts]
         yield Sample(
-            f"{comment}, tiles of {tile}",
-            lambda products, tile=tile, sizes=sizes: WinogradOutput(products, tile, sizes),
-            (normal((points, prod(tiles_of(sizes, tile)), channels), f32),),
+            text,
+            lambda m, tile=tile, sizes=sizes, cut=cut: WinogradOutput(m, tile, sizes, cut),
+            (tuple(normal(count, f32, seed) for seed, count in enumerate(counts)),),
         )
     for tile, dtype in product(TILES, (f32, f64, bf16)):
         yield Sample(
@@ -54,6 +52,11 @@ def _samples() -> Iterator[Sample]:
             lambda weight, tile=tile: WinogradFilter(weight, tile),
             (normal((5, 3, 3, 3), dtype),),
         )
+    yield Sample(
+        "points in an order",
+        lambda weight: WinogradFilter(weight, 2, (3, 0, 15)),
+        (normal((5, 3, 3, 3), f32),),
+    )
     yield from _blocked()
     for dtype in (f64, bf16):
         yield Sample(
@@ -64,7 +67,7 @@ def _samples() -> Iterator[Sample]:
         yield Sample(
             f"of {dtype}",
             lambda m: WinogradOutput(m, 2, (1, 3, 4)),
-            (normal((16, 4, 3), dtype),),
+            ((normal((16, 4, 3), dtype),),),
         )
 
 

@@ -199,7 +199,7 @@ def test_convolution_is_written_out_in_three_stages() -> None:
               %1 = winograd_input %x {tile = 4, padding = [[1, 1], [1, 1]]} : tensor<36x4x1xf32>
               %2 = winograd_filter %0 {tile = 4} : tensor<36x1x1xf32>
               %3 = matmul %1, %2 : tensor<36x4x1xf32>
-              %4 = winograd_output %3 {tile = 4, sizes = [1, 5, 6]} : tensor<1x5x6x1xf32>
+              %4 = winograd_output [%3] {tile = 4, sizes = [1, 5, 6]} : tensor<1x5x6x1xf32>
               return %4
             }""",
     )

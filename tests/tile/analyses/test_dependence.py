@@ -42,3 +42,18 @@ def test_stores_between_those_of_an_iteration_meet_none() -> None:
 def test_a_single_iteration_is_independent() -> None:
     assert mode_of("i", "j", rows=1) is Mode.INDEPENDENT
     assert mode_of("i", "j", rows=2) is Mode.SERIAL
+
+
+def test_places_that_a_condition_chooses_are_tried() -> None:
+    """The last column first, then the others row by row: the tiles of an image."""
+    place = "select(j < 3, i * 3 + j + {}, i)"
+    for axis in "ij":
+        assert mode_of(axis, place.format(8)) is Mode.INDEPENDENT
+    assert mode_of("i", place.format(7)) is Mode.SERIAL
+    assert mode_of("i", place.format(8), place.format(9)) is Mode.SERIAL
+    assert mode_of("j", "select(j < 3, j, i)") is Mode.SERIAL
+
+
+def test_places_in_too_large_loops_are_not_tried() -> None:
+    assert mode_of("i", "select(i < 3, i + 1, i + 2)", rows=1 << 14) is Mode.INDEPENDENT
+    assert mode_of("i", "select(i < 3, i + 1, i + 2)", rows=1 + (1 << 14)) is Mode.SERIAL
