@@ -74,13 +74,14 @@ def _ordered(kernel: Kernel, tiling: Tiling, *, shared: bool) -> tuple[Kernel, l
     """The loops in the best order; and the axes that may be dealt to threads, if it is `shared`."""
     sizes, tile, target = tiling.sizes, tiling.tile, tiling.target
     apart = row_step(kernel, tiling.product) * sizes.dtype.bytes
-    packed = tiling.product.panel is None and worth_packing(sizes, apart, tile, target)
+    as_given = tiling.product.panel is None and tiling.product.dots is None
+    packed = as_given and worth_packing(sizes, apart, tile, target)
     cut = shared and tiling.m and not (tiling.outer or packed)
     cut = cut and not condition_points(kernel, tiling.m)
     chunks = row_chunks(sizes, tile, target) if cut else 1
     if chunks > 1:
         return _chunks_outermost(kernel, tiling, chunks)
-    plain = not (packed or tiling.outer) and len(tiling.product.reduction) == 1
+    plain = as_given and not (packed or tiling.outer) and len(tiling.product.reduction) == 1
     terms = scattered_block(sizes, apart, tile, target) if plain else 0
     if terms:
         return _wide_pieces_outermost(kernel, tiling, terms)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -123,6 +123,36 @@ def test_nothing_is_left_of_the_loops(left: DType, right: DType, depth: int, nam
     sums = [stmt for stmt in walk(kernel.body) if isinstance(stmt, Loop) and stmt.axis[0] == "k"]
     kinds = {inner.kind for stmt in sums for inner in walk(stmt.body) if isinstance(inner, Loop)}
     assert sums and kinds == {Kind.UNROLL}
+
+
+@dataclass
+class Answers:
+    """Has answers to some questions, and takes the model's to others."""
+
+    given: Mapping[str, str]
+    tiles: list[str] = field(default_factory=list)  # that there were to choose from
+
+    def choose(self, problem: str, question: str, ranked: Mapping[str, float]) -> str:
+        if question == "tile":
+            self.tiles = list(ranked)
+        wanted = self.given.get(question, "")
+        return wanted if wanted in ranked else next(iter(ranked))
+
+
+@NARROW
+@pytest.mark.parametrize("make", [matmul, conv], ids=["matmul", "conv"])
+def test_whatever_is_answered_the_products_are_right(
+    make: Callable[..., Function], left: DType, right: DType, depth: int, name: str
+) -> None:
+    """Of one panel, whose columns may be cut into tiles of fewer."""
+    fn = make(*((30, 3, 64, 64) if make is matmul else (7, 2, 32)), (left, right, depth))
+    usual = Answers({})
+    scheduled(fn, replace(WITH, tuning=usual))
+    assert len(usual.tiles) > 4
+    for tile in usual.tiles[:: len(usual.tiles) // 4]:
+        for copied in ("yes", "no"):
+            answers = Answers({"tile": tile, "panels copied": copied, "panels first": copied})
+            assert set(calls(scheduled(fn, replace(WITH, tuning=answers)))) >= {name}
 
 
 def test_panels_of_other_widths_fall_back() -> None:
