@@ -3,7 +3,7 @@
 The sample is two small images that have all input channels, one of unit normal numbers and one of
 those with the negative ones made 0, as after a relu; and the output channels of the largest
 filters, which decide both the largest output and the largest error. The arithmetic is that of
-the kernels, in their order. Winograd's tiles are whole: those cut at the edge have smaller errors.
+the kernels, in their order. Winograd's tiles are whole: cut ones of 4 err less, of 2 as much.
 """
 
 from __future__ import annotations
