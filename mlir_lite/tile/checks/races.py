@@ -5,11 +5,11 @@ What the linear forms do not prove is enumerated where the loops are small enoug
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ...expr import INDEX, Bounds, Const, Var, vars_of
+from ...expr import INDEX, Apply, Bounds, Const, Expr, Var, index, vars_of
 from ...expr.simplify import from_linear
 from ...types import Array
 from ..analyses.accesses import Accesses, Site, points
@@ -86,7 +86,25 @@ def _are_apart(
     if buffer.space is Space.BARRIER or low == high:
         return True
     indices = [site.access.indices for site in sites]
-    return distinct(loop.axis, indices, buffer.shape, inner, bounds)
+    return any(
+        distinct(
+            loop.axis, [tuple(part + zero for part in at) for at in indices], buffer.shape, inner,
+            bounds,
+        )
+        for zero in _zeros(sites)
+    )  # fmt: skip
+
+
+def _zeros(sites: Sequence[Site]) -> Iterator[Expr]:
+    """What is 0 wherever any of these accesses happens: it may be added to their indices, so that
+    of `if p == r: y[r]` they are told as those of `y[p]`."""
+    yield index(0)
+    first, *others = (site.conditions for site in sites)
+    for held in first:
+        match held:
+            case Apply(function="eq", args=(left, right)) if left.dtype == INDEX:
+                if all(held in conditions for conditions in others):
+                    yield from (left - right, right - left)
 
 
 def _held_bounds(accesses: Accesses, sites: Sequence[Site]) -> Bounds:

@@ -194,6 +194,23 @@ def test_one_guarded_writer_is_no_race() -> None:
     verify_kernel(kernel_of(body), strict=True)
 
 
+@pytest.mark.parametrize(("place", "is_race"), [(v("r"), False), (v("r") // 2, True)])
+def test_a_writer_of_a_huge_loop_that_is_told_by_what_it_writes(
+    place: Expr, is_race: bool
+) -> None:
+    """Each column has one, of several turns through all columns."""
+    r, i = v("r"), v("i")
+    column = v("turn") * 4096 + i
+    write = loop("turn", 2, If(column.eq(r), (loop("s", 8, st("y", (v("s"), place), ZERO)),)))
+    kernel = kernel_of(
+        loop("i", 4096, loop("r", 8192, write), kind=Kind.PARALLEL), shape=(8, 8192)
+    )
+    if is_race:
+        rejects(kernel, "not proven not to touch the same element of 'y'")
+    else:
+        verify_kernel(kernel, strict=True)
+
+
 def test_race_that_depends_on_data_is_not_accepted() -> None:
     where = ld("n", v("i"), dtype=i64)
     body = loop("i", 8, st("y", (where,), ZERO), kind=Kind.PARALLEL)
