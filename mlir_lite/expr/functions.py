@@ -32,8 +32,15 @@ class ScalarFunction:
     cost: int = 1  # in units of an addition; what a recomputation is judged by
 
 
+def _is_one_divisor(b: Array) -> bool:
+    """Whether all is divided by one number, of which it is told at once that it is not 0."""
+    return b.ndim == 0 and bool(b)
+
+
 def _floor_divide(a: Array, b: Array) -> Array:
     if a.dtype.kind == "f" or a.dtype.kind == "V":
+        return np.asarray(np.floor_divide(a, b))
+    if _is_one_divisor(b):
         return np.asarray(np.floor_divide(a, b))
     safe = np.where(b == 0, np.ones_like(b), b)
     return np.where(b == 0, np.zeros_like(a), np.floor_divide(a, safe))
@@ -41,6 +48,8 @@ def _floor_divide(a: Array, b: Array) -> Array:
 
 def _modulo(a: Array, b: Array) -> Array:
     if a.dtype.kind == "f" or a.dtype.kind == "V":
+        return np.asarray(np.mod(a, b))
+    if _is_one_divisor(b):
         return np.asarray(np.mod(a, b))
     safe = np.where(b == 0, np.ones_like(b), b)
     return np.where(b == 0, np.zeros_like(a), np.mod(a, safe))

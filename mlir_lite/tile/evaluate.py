@@ -124,6 +124,9 @@ def _within(at: list[Array], shape: tuple[int, ...], name: str, frame: Frame) ->
     inside: list[Index] = []
     for dimension, (part, extent) in enumerate(zip(at, shape, strict=True)):
         index = np.asarray(part, np.int64)
+        if index.ndim == 0 and 0 <= int(index) < extent:  # of one thread: no arrays to tell it
+            inside.append(index)
+            continue
         outside = (index < 0) | (index >= extent)
         if outside.any():
             wrong = outside if frame.mask is None else outside & frame.mask
