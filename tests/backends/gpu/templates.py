@@ -223,13 +223,13 @@ def conv_tf32(x: Value, w: Value) -> Value:
 
 @Template.of(
     (f32[2048, 2048], f32[2048, 2048], f32[2048]),
-    (f32[150, 100], f32[264, 100], f32[264]),
+    (f32[70, 256], f32[256, 256], f32[256]),
 )
 def linear_tf32(x: Value, w: Value, b: Value) -> Value:
     return ml.relu(x @ ml.transpose(w, perm=(1, 0)) + b)
 
 
-@Template.of((f32[2048, 2048], f32[2048, 2048]), (f32[150, 100], f32[100, 264]))
+@Template.of((f32[2048, 2048], f32[2048, 2048]), (f32[150, 256], f32[256, 264]))
 def product_rounded(x: Value, w: Value) -> Value:
     return x @ w
 
