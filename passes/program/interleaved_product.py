@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from ...target import Target
 from ...tile.analyses.count import work_of
+from ...tile.instructions.table import LINE_BYTES
 from ...tile.nodes import Kernel, Space
 from ...tile.steps.interleave import Pieces, interleave, pieces_of
 from ...tile.steps.nests import privatise
 from ...tile.steps.part import Part, part_of
-from ...tile.steps.prefetch import LINE_BYTES
 from ..schedule.analysis import Product, as_product, nests_of
 from ..schedule.cost.model import PANELS, decide
 from ..schedule.cost.register_tiles import MOST_VECTORS, ProductSizes, Tile

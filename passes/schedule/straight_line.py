@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import gcd
 
 from ...target import Target
+from ...tile.instructions.table import LINE_BYTES
 from ...tile.nodes import Kernel, Let, Store
 from ...tile.steps.interior import split_interior
 from ...tile.steps.loops import reorder, vectorise
-from ...tile.steps.prefetch import LINE_BYTES
 from ...tile.steps.staging import counted_place, stage_stores
 from .analysis import Nest
 from .loops import best_axis, lanes_of, parallelise_nest

@@ -20,9 +20,8 @@ from functools import partial
 from typing import TypeAlias
 
 from ...expr import COMBINERS, Expr, Var, apply, const, index, select, to_index
-from ...tile.instructions.table import prefetch_name
+from ...tile.instructions.table import LINE_BYTES, prefetch_name
 from ...tile.nodes import Accumulate, Block, Buffer, Call, If, Kind, Ref, Stmt, Window
-from ...tile.steps.prefetch import LINE_BYTES
 from ..base.body import clamped
 from ..kernels.lanes import VECTOR_BYTES, Lanes, get, put
 

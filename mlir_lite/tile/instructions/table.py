@@ -48,6 +48,7 @@ class Instruction:
 
 
 LANES = 16  # 32-bit lanes of a 512-bit register
+LINE_BYTES = 64  # what a cache is filled by, and a prefetch asks for
 
 
 def _dot(name: str, total: DType, left: DType, right: DType, pair_order: Expr, depth: int) -> Proc:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from math import prod
 
 from ...expr import Bounds, Expr, Load, index, simplify, substitute_vars
-from ..instructions.table import prefetch_name
+from ..instructions.table import LINE_BYTES, prefetch_name
 from ..nodes import Block, Call, Kernel, Loop, Stmt, Store, Window
 from ..traverse import substitute_block, walk
 from ..tree import Names, base, copy_block, extent_of, rewrite_loops, tidy, var
-from .prefetch import LINE_BYTES
 
 
 def copy_at_first_use(

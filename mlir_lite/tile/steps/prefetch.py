@@ -19,12 +19,11 @@ from ...expr import (
     vars_of,
 )
 from ...sizes import round_up
-from ..instructions.table import prefetch_name
+from ..instructions.table import LINE_BYTES, prefetch_name
 from ..nodes import Block, Buffer, Call, Kernel, Kind, Loop, Stmt, Window
 from ..traverse import loads_within, map_blocks, walk
 from ..tree import base, chain, extent_of, has_constant_limits, var
 
-LINE_BYTES = 64  # what a cache is filled by
 MOST_LINES = 8  # that an iteration reads of one parameter
 _MOST_ITERATIONS = 1 << 31  # limits above are those of an unknown
 

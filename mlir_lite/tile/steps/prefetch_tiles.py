@@ -21,11 +21,11 @@ from ...expr import (
     substitute_vars,
     vars_of,
 )
-from ..instructions.table import prefetch_name
+from ..instructions.table import LINE_BYTES, prefetch_name
 from ..nodes import Block, Call, Kernel, Kind, Loop, Stmt, Store, Window
 from ..traverse import loads_within, map_blocks, substitute_block, walk
 from ..tree import Names, base, chain, extent_of, has_constant_limits, nest, var
-from .prefetch import LINE_BYTES, counted, reduction_of
+from .prefetch import counted, reduction_of
 
 AT_ONCE = 8  # requests that leave room for other misses of the nearest cache
 FEWEST_BETWEEN = 16  # steps between two of many: a loop over fewer costs more than asking again

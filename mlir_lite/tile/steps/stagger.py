@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...expr import Expr, Load, apply, index, rewrite_expr, vars_of
+from ..instructions.table import LINE_BYTES
 from ..nodes import Block, Buffer, Kernel, Let, Loop, Ref, Space, Store
 from ..traverse import map_expressions, substitute_block, walk
 from ..tree import (
@@ -21,7 +22,6 @@ from ..tree import (
     tidy,
     var,
 )
-from .prefetch import LINE_BYTES
 
 TURNS = 2  # rows of which something is kept: the one that is computed, the one that is written
 

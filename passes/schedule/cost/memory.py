@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ....target import Target
-from ....tile.steps.prefetch import LINE_BYTES
+from ....tile.instructions.table import LINE_BYTES
 from .model import (
     PIECES,
     RULE_OF_THUMB,

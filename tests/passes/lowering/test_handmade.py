@@ -23,7 +23,7 @@ from mlir_lite.types import TensorType, f32
 PIXELS = """
     func @f(%m: tensor<16x4x3xf32>, %bias: tensor<3xf32>, %rest: tensor<1x3x4x3xf32>) \
 -> tensor<1x3x4x3xf32> {
-      %0 = winograd_output %m {tile = 2, sizes = [1, 3, 4]} : tensor<1x3x4x3xf32>
+      %0 = winograd_output [%m] {tile = 2, sizes = [1, 3, 4]} : tensor<1x3x4x3xf32>
       %1 = broadcast %bias {shape = [1, 3, 4, 3]} : tensor<1x3x4x3xf32>
       %2 = add %0, %1 : tensor<1x3x4x3xf32>
       %3 = add %2, %rest : tensor<1x3x4x3xf32>
@@ -142,7 +142,7 @@ def test_operand_given_twice_is_one_parameter() -> None:
             "results of its own",
             """
             func @f(%m: tensor<16x1x2xf32>) -> (tensor<1x2x2x2xf32>, tensor<1x2x2x2xf32>) {
-              %0 = winograd_output %m {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
+              %0 = winograd_output [%m] {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
               %1 = relu %0 : tensor<1x2x2x2xf32>
               return %0, %1
             }""",
@@ -151,7 +151,7 @@ def test_operand_given_twice_is_one_parameter() -> None:
             "moves elements",
             """
             func @f(%m: tensor<16x1x2xf32>) -> tensor<1x2x2x2xf32> {
-              %0 = winograd_output %m {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
+              %0 = winograd_output [%m] {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
               %1 = transpose %0 {perm = [0, 2, 1, 3]} : tensor<1x2x2x2xf32>
               return %1
             }""",
@@ -169,7 +169,7 @@ def test_operand_given_twice_is_one_parameter() -> None:
             "no single elementwise nest",
             """
             func @f(%m: tensor<16x1x2xf32>) -> tensor<1x2x2xf32> {
-              %0 = winograd_output %m {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
+              %0 = winograd_output [%m] {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
               %1 = sum %0 {axes = [3]} : tensor<1x2x2xf32>
               return %1
             }""",
@@ -178,7 +178,7 @@ def test_operand_given_twice_is_one_parameter() -> None:
             "no single elementwise nest",
             """
             func @f(%m: tensor<16x1x2xf32>) -> (tensor<1x2x2x2xf32>, tensor<1x2x2x2xf32>) {
-              %0 = winograd_output %m {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
+              %0 = winograd_output [%m] {tile = 2, sizes = [1, 2, 2]} : tensor<1x2x2x2xf32>
               %1 = relu %0 : tensor<1x2x2x2xf32>
               %2 = negative %0 : tensor<1x2x2x2xf32>
               return %1, %2
