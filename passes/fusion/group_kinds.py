@@ -66,8 +66,7 @@ def is_few_along(kernel: Kernel, nest: Nest) -> bool:
     found = as_inner(kernel, nest)
     if found is None:
         return False
-    sizes = inner_sizes(nest, found)
-    return is_few(sizes.rows, sizes.depth, sizes.columns)
+    return is_few(found.rows, inner_sizes(nest, found).depth, found.columns)
 
 
 def is_scattered(kernel: Kernel) -> bool:

@@ -40,14 +40,17 @@ from .tiling import cut_columns, cut_rows
 @dataclass(frozen=True)
 class InnerProduct:
     """The axes of the rows and columns of a tile, and the one that is summed in vectors; the names
-    of the operands, which have a row each for one of the former. The axis of the only column has an
-    empty name, which no step finds a loop for."""
+    of the operands, which have a row each for one of the former; and how many rows and columns
+    there are along all axes. The axis of the only column has an empty name, which no step finds a
+    loop for."""
 
     m: str
     n: str
     along: str
     left: str
     right: str
+    rows: int
+    columns: int
 
 
 def as_inner(kernel: Kernel, nest: Nest) -> InnerProduct | None:
@@ -77,11 +80,13 @@ def as_inner(kernel: Kernel, nest: Nest) -> InnerProduct | None:
     if not along or not single:
         return None
     if rows and columns:
-        return InnerProduct(rows[-1], columns[-1], along[-1], left.buffer, right.buffer)
+        counts = (prod(map(nest.extent, axes)) for axes in (rows, columns))
+        return InnerProduct(rows[-1], columns[-1], along[-1], left.buffer, right.buffer, *counts)
     terms = prod(map(nest.extent, nest.axes)) * prod(map(extent_of, chain))
     if kernel.buffers[seen.buffer].elements == terms:
         return None
-    return InnerProduct(single[-1], "", along[-1], left.buffer, right.buffer)
+    count = prod(map(nest.extent, single))
+    return InnerProduct(single[-1], "", along[-1], left.buffer, right.buffer, count, 1)
 
 
 def inner_sizes(nest: Nest, found: InnerProduct) -> ProductSizes:

@@ -152,3 +152,9 @@ def test_what_a_few_rows_meet_is_asked_for_ahead_and_read_as_it_lies(side: str) 
     assert "call @transpose(" not in text
     asked = set(re.findall(r"prefetch_soon_f32\((\w+)\[", text))
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("batch", "turned"), [((16, 7, 7), True), ((2, 5), False)])
+def test_rows_are_counted_along_all_axes(batch: tuple[int, ...], turned: bool) -> None:
+    fn = ml.function(f32[*batch, 128], f32[256, 128])(lambda x, w: x @ w.T)
+    assert ("call @transpose(" in ml.compile(fn, threads=1).stages["tile"]) == turned
