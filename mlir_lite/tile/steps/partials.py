@@ -90,11 +90,7 @@ def cut_sums(kernel: Kernel, axis: str, pieces: int) -> Kernel:
           for m.p: for n.p: {acc = 0;  for k.p: acc += partial[k.p, m.p, n.p];
                              for k$1: acc += b[..];  y[m.p, n.p] = f(acc)}
     """
-    match kernel.body:
-        case (Loop() as outermost,) if outermost.axis == axis:
-            loops, body = chain(outermost)
-        case _:
-            return kernel
+    loops, body = _alone(kernel, axis)
     match body:
         case (Store(target=acc) as first, Loop() as sums, *rest) if all(
             map(has_constant_limits, (*loops, sums))
@@ -134,11 +130,7 @@ def finish_apart(kernel: Kernel, axis: str) -> Kernel:
       ->  for m: for n: {acc = 0;  for k: acc += b[m, k, n];  total[m, n] = acc};
           for m.p: for n.p: y[n.p, m.p] = f(total[m.p, n.p])
     """
-    match kernel.body:
-        case (Loop() as outermost,) if outermost.axis == axis:
-            loops, body = chain(outermost)
-        case _:
-            return kernel
+    loops, body = _alone(kernel, axis)
     match body:
         case (Store(target=acc) as first, Loop() as sums, *rest) if (
             all(map(has_constant_limits, loops))
@@ -162,6 +154,14 @@ def finish_apart(kernel: Kernel, axis: str) -> Kernel:
     finish = nest([replace(loop, axis=again[loop.axis]) for loop in loops], finished)
     body = (*nest(loops, (first, sums, save)), *finish)
     return tidy(replace(kernel, body=body, locals=(*kernel.locals, total)))
+
+
+def _alone(kernel: Kernel, axis: str) -> tuple[list[Loop], Block]:
+    """The loops of the only nest of a kernel, if `axis` is the outermost, and what they hold."""
+    match kernel.body:
+        case (Loop() as outermost,) if outermost.axis == axis:
+            return chain(outermost)
+    return [], ()
 
 
 def _part(loop: Loop, first: Expr, count: int, axis: str = "") -> Loop:
